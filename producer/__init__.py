@@ -1,0 +1,22 @@
+"""Enqueue images for background removal and follow what becomes of them.
+
+    from producer import Client
+
+    client = Client()
+    outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout=60)
+"""
+
+from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout
+from producer.job import ImageRef, InvalidJob, Job, Options, Outcome
+
+__all__ = [
+    "BrokerUnavailable",
+    "Client",
+    "Handle",
+    "ImageRef",
+    "InvalidJob",
+    "Job",
+    "Options",
+    "Outcome",
+    "OutcomeTimeout",
+]

@@ -1,0 +1,147 @@
+"""The `cutwork` command: submit images, look at the queue, find out what is wrong."""
+
+import json
+import sys
+from typing import Annotated, NoReturn
+
+import redis
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from producer.client import BrokerUnavailable, Client, OutcomeTimeout, without_password
+from producer.doctor import examine
+from producer.finding import show
+from producer.flags import takes_options
+from producer.job import InvalidJob, Options, Outcome
+from producer.settings import SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+console = Console()
+errors = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+@app.command()
+@takes_options
+def submit(
+    source: Annotated[str, typer.Argument(metavar="IN", help="s3://bucket/key to read.")],
+    image: Annotated[
+        str | None, typer.Argument(metavar="OUT", help="s3://bucket/key for the RGBA cut-out.")
+    ] = None,
+    mask: Annotated[str | None, typer.Option("--mask", help="s3://bucket/key for the mask.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 600,
+    as_json: AsJson = False,
+    *,
+    options: Options,
+) -> None:
+    """Enqueue one image. Exits with 1 when it was refused or, with --wait, when it failed."""
+    with _client() as client:
+        try:
+            handle = client.submit(source, image=image, mask=mask, options=options)
+            if not wait:
+                typer.echo(json.dumps({"job_id": handle.id}) if as_json else handle.id)
+                return
+            outcome = handle.wait(timeout)
+        except (InvalidJob, BrokerUnavailable, OutcomeTimeout) as error:
+            _refuse(str(error))
+    if as_json:
+        typer.echo(json.dumps(outcome.to_message()))
+    else:
+        _show(outcome)
+    raise typer.Exit(0 if outcome.ok else 1)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show queue depth, jobs in flight, the oldest that waits, and the workers that answer."""
+    with _client() as client:
+        try:
+            queue, pending = client.status(), client.pending()
+            workers = client.workers()
+        except (redis.RedisError, OSError) as error:
+            _refuse(
+                f"the broker at {without_password(client.broker_url)} does not answer ({error}); "
+                "is it running, and is CUTWORK_BROKER_URL right?"
+            )
+    if as_json:
+        facts = {
+            "waiting": queue.waiting,
+            "in_flight": queue.in_flight,
+            "oldest_waiting_seconds": queue.oldest_waiting,
+            "pending": pending,
+            "workers": workers,
+        }
+        typer.echo(json.dumps(facts))
+        return
+    oldest = "" if queue.oldest_waiting is None else f", the oldest for {queue.oldest_waiting:.0f} s"
+    lines = [
+        ("waiting", f"{queue.waiting}{oldest}"),
+        ("in flight", str(queue.in_flight)),
+        ("pending", f"{pending} submitted without an outcome yet"),
+        ("workers", ", ".join(workers) or "none answered within a second"),
+    ]
+    for name, value in lines:
+        console.print(f"[bold]{name:<10}[/] {escape(value)}", highlight=False)
+
+
+@app.command()
+def doctor(
+    read: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[S3://BUCKET/PREFIX]…", help="Places that must be readable."),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option("--write", metavar="S3://BUCKET/PREFIX", help="A place that must be writable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check broker, workers, S3, and a worker installed here; say what to do about each failure."""
+    with _client() as client:
+        findings = list(examine(client, read=read or [], write=write or []))
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in findings]))
+    else:
+        show(findings, console)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app(prog_name="cutwork")
+
+
+def _client() -> Client:
+    try:
+        return Client()
+    except (SettingsError, ValueError) as error:
+        _refuse(str(error))
+
+
+def _show(outcome: Outcome) -> None:
+    if not outcome.ok:
+        errors.print(f"[red]{outcome.code}[/]: {escape(outcome.message or '')}", highlight=False)
+        return
+    for facts in (outcome.image, outcome.mask):
+        if facts is not None:
+            console.print(f"{facts.ref}  {facts.bytes:,} bytes", highlight=False, soft_wrap=True)
+    if outcome.state == "skipped":
+        console.print("skipped: the outputs are already those of this source and these options")
+        return
+    share = f"foreground {outcome.foreground_share or 0:.1%}"
+    run = outcome.run
+    where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model"
+    seconds = f"{outcome.seconds.get('total', 0):.2f} s"
+    console.print(f"{share}; {where}; {seconds}", highlight=False)
+    for warning in outcome.warnings:
+        console.print(f"[yellow]warning[/]: {escape(warning)}", highlight=False)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    errors.print(f"[red]error[/]: {escape(sentence)}", highlight=False, soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,258 @@
+"""Submit jobs by task name, and wait for their outcomes."""
+
+import asyncio
+import re
+import runpy
+from collections.abc import Generator, Iterable, Iterator
+from concurrent import futures
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+from pydantic import ValidationError
+
+from producer.job import QUEUE, TASK_NAME, ImageRef, InvalidJob, Job, Options, Outcome, explain
+from producer.ledger import Ledger
+from producer.settings import ProducerSettings
+from producer.status import QueueStatus, queue_status
+from producer.waiter import OutcomeWaiter
+
+
+class BrokerUnavailable(ConnectionError):
+    """The broker could not be reached; nothing was enqueued."""
+
+
+class OutcomeTimeout(TimeoutError):
+    """The time is over and the job has no outcome yet; it goes on all the same."""
+
+
+class Handle:
+    """One submitted job.
+
+    `handle.wait(60)` blocks a thread, `await handle` or `await handle.wait_async(60)` an asyncio
+    task, and `handle.outcome()` asks without waiting.
+    """
+
+    def __init__(self, job: Job, *, ledger: Ledger, waiter: OutcomeWaiter) -> None:
+        self.job = job
+        self._ledger = ledger
+        self._waiter = waiter
+
+    @property
+    def id(self) -> str:
+        """The job's id, also the id of its Celery task."""
+        return self.job.id
+
+    def outcome(self) -> Outcome | None:
+        """The outcome if there is one already, else None."""
+        return self._ledger.outcomes([self.id]).get(self.id)
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Block until the outcome is there; `OutcomeTimeout` after `timeout` seconds."""
+        future = self._waiter.future(self.id)
+        try:
+            return future.result(timeout)
+        except futures.TimeoutError as error:
+            raise self._timeout(timeout) from error
+        finally:
+            future.cancel()
+
+    async def wait_async(self, timeout: float | None = None) -> Outcome:
+        """Like `wait`, for asyncio: the loop stays free."""
+        future = asyncio.wrap_future(self._waiter.future(self.id))
+        try:
+            return await asyncio.wait_for(future, timeout)
+        except TimeoutError as error:
+            raise self._timeout(timeout) from error
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        return self.wait_async().__await__()
+
+    def __repr__(self) -> str:
+        return f"Handle(id={self.id!r}, source={str(self.job.source)!r})"
+
+    def _timeout(self, timeout: float | None) -> OutcomeTimeout:
+        return OutcomeTimeout(
+            f"job {self.id} has no outcome after {timeout:g} s; it may still be waiting or running: "
+            "`cutwork status` shows the queue and the workers"
+        )
+
+
+class Client:
+    """Enqueues jobs; safe to share between threads and between asyncio tasks.
+
+    One client a process is enough. Usable as a context manager, which closes its connections.
+    """
+
+    def __init__(self, broker_url: str | None = None) -> None:
+        """`broker_url` stands in for `CUTWORK_BROKER_URL`; `SettingsError` when either is wrong."""
+        values = {} if broker_url is None else {"broker_url": broker_url}
+        self._url = ProducerSettings.read(**values).broker_url
+        self._app = celery_app(self._url)
+        self._ledger = Ledger(self._url)
+        self._waiter = OutcomeWaiter(self._ledger)
+
+    def submit(
+        self,
+        source: str | ImageRef,
+        *,
+        image: str | ImageRef | None = None,
+        mask: str | ImageRef | None = None,
+        options: Options | None = None,
+    ) -> Handle:
+        """Enqueue one image.
+
+        `source` is the `s3://bucket/key` to read; `image` and `mask` say where the RGBA cut-out and
+        the mask go, at least one of them. Raises `InvalidJob` when these do not make a job and
+        `BrokerUnavailable` when it could not be enqueued.
+        """
+        try:
+            job = Job.model_validate(
+                {
+                    "source": source,
+                    "image": image,
+                    "mask": mask,
+                    "options": options or Options(),
+                }
+            )
+        except ValidationError as error:
+            raise InvalidJob(explain(error)) from error
+        return self.submit_many([job])[0]
+
+    async def submit_async(
+        self,
+        source: str | ImageRef,
+        *,
+        image: str | ImageRef | None = None,
+        mask: str | ImageRef | None = None,
+        options: Options | None = None,
+    ) -> Handle:
+        """Like `submit`, for asyncio: the loop stays free while the broker is spoken to."""
+        return await asyncio.to_thread(
+            self.submit, source, image=image, mask=mask, options=options
+        )
+
+    def submit_many(self, jobs: Iterable[Job]) -> list[Handle]:
+        """Enqueue jobs over one connection, in order.
+
+        When the broker fails half-way, `BrokerUnavailable` says how many were enqueued; those run.
+        """
+        jobs = list(jobs)
+        if not jobs:
+            return []
+        sent = 0
+        try:
+            self._ledger.add(*jobs)
+            with self._app.producer_pool.acquire(block=True, timeout=30) as producer:
+                for job in jobs:
+                    self._app.send_task(
+                        TASK_NAME,
+                        args=[job.to_message()],
+                        task_id=job.id,
+                        queue=QUEUE,
+                        producer=producer,
+                        retry=True,
+                        retry_policy={"max_retries": 3, "interval_start": 0.1, "interval_max": 1},
+                    )
+                    sent += 1
+        except (OperationalError, redis.RedisError, OSError) as error:
+            self._take_back(jobs[sent:])
+            raise BrokerUnavailable(
+                f"cannot reach the broker at {without_password(self._url)} after enqueueing {sent} "
+                f"of {len(jobs)} jobs ({error}); is it running, and is CUTWORK_BROKER_URL right?"
+            ) from error
+        return [self.handle(job) for job in jobs]
+
+    def handle(self, job: Job) -> Handle:
+        """The handle of a job submitted earlier, perhaps by another process."""
+        return Handle(job, ledger=self._ledger, waiter=self._waiter)
+
+    def as_completed(
+        self, handles: Iterable[Handle], timeout: float | None = None
+    ) -> Iterator[tuple[Handle, Outcome]]:
+        """Yield each handle with its outcome, as they come in; `OutcomeTimeout` when time is up."""
+        waiting = {self._waiter.future(handle.id): handle for handle in handles}
+        done = 0
+        try:
+            for future in futures.as_completed(waiting, timeout):
+                done += 1
+                yield waiting[future], future.result()
+        except futures.TimeoutError as error:
+            raise OutcomeTimeout(
+                f"{len(waiting) - done} of {len(waiting)} jobs have no outcome after {timeout:g} s"
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    @property
+    def broker_url(self) -> str:
+        """Where the broker is; may hold a password, see `without_password`."""
+        return self._url
+
+    def ping(self) -> str:
+        """The broker's version; `redis.RedisError` when it does not answer."""
+        return self._ledger.server_version()
+
+    def workers(self, timeout: float = 1.0) -> list[str]:
+        """Names of the workers that answer within `timeout` seconds."""
+        replies = self._app.control.ping(timeout=timeout) or []
+        return sorted(name for reply in replies for name in reply)
+
+    def status(self) -> QueueStatus:
+        """How the queue stands; `redis.RedisError` when the broker does not answer."""
+        options = self._app.conf.broker_transport_options
+        with redis.Redis.from_url(self._url, socket_timeout=10) as server:
+            return queue_status(
+                server, separator=options["sep"], priority_steps=options["priority_steps"]
+            )
+
+    def pending(self) -> int:
+        """How many jobs were submitted by any client and have no outcome yet."""
+        return self._ledger.pending()
+
+    def close(self) -> None:
+        """Close the connections; whoever still waits times out."""
+        self._app.close()
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take_back(self, jobs: list[Job]) -> None:
+        try:
+            self._ledger.discard(*jobs)
+        except redis.RedisError:
+            # The same outage: they were never pending, or the sweep finds them overdue.
+            return
+
+
+def celery_app(broker_url: str) -> Celery:
+    """A Celery app with this project's settings, for the broker at `broker_url`.
+
+    The settings are read by path: `import celeryconfig` would find the caller's own file of that
+    name, which most services that use Celery have.
+    """
+    settings = runpy.run_path(str(Path(__file__).parents[1] / "celeryconfig.py"))
+    app = Celery("cutwork-producer", set_as_current=False)
+    app.conf.update({key: value for key, value in settings.items() if not key.startswith("_")})
+    app.conf.update(broker_url=broker_url, result_backend=broker_url)
+    return app
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown: what stands before the `@` is left out."""
+    return re.sub(r"//[^/@]*@", "//***@", url)
+
+

@@ -1,0 +1,90 @@
+"""Check what a producer needs: broker, workers, the named buckets; and a worker installed here."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+
+import boto3
+import redis
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from producer.client import Client, without_password
+from producer.finding import Finding
+
+_S3_ADVICE = (
+    "check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, and that the bucket exists and "
+    "its policy lets these credentials in"
+)
+
+
+def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Iterator[Finding]:
+    """Every check in turn; `read` and `write` are places written `s3://bucket/prefix`."""
+    broker = _broker(client)
+    yield broker
+    if broker.ok:
+        yield _workers(client)
+    if not read and not write:
+        yield Finding("S3", True, "not checked: name buckets, `cutwork doctor s3://in --write s3://out`")
+    for place in read:
+        yield _s3(place, writing=False)
+    for place in write:
+        yield _s3(place, writing=True)
+    yield from _local_worker()
+
+
+def _broker(client: Client) -> Finding:
+    url = without_password(client.broker_url)
+    try:
+        version = client.ping()
+    except redis.RedisError as error:
+        advice = "is Redis running there, and is CUTWORK_BROKER_URL right?"
+        return Finding("broker", False, f"{url} does not answer ({error}); {advice}")
+    return Finding("broker", True, f"{url} answers, version {version}")
+
+
+def _workers(client: Client) -> Finding:
+    names = client.workers()
+    if names:
+        return Finding("workers", True, ", ".join(names))
+    return Finding(
+        "workers",
+        False,
+        "none answered; start one with `celery -A worker worker --loglevel INFO "
+        "--without-gossip --without-mingle`",
+    )
+
+
+def _s3(place: str, *, writing: bool) -> Finding:
+    what = f"S3 {'write' if writing else 'read'} {place}"
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    if not place.startswith("s3://") or not bucket:
+        return Finding(what, False, "expected s3://bucket or s3://bucket/prefix")
+    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+    try:
+        s3 = boto3.client("s3", config=config)
+        if writing:
+            key = f"{prefix.rstrip('/')}/cutwork-doctor-{uuid.uuid4().hex}".lstrip("/")
+            s3.put_object(Bucket=bucket, Key=key, Body=b"")
+            s3.delete_object(Bucket=bucket, Key=key)
+            return Finding(what, True, "an empty object was written and removed")
+        found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except (BotoCoreError, ClientError) as error:
+        return Finding(what, False, f"{error}; {_S3_ADVICE}")
+    return Finding(what, True, "listed" if found["KeyCount"] else "listed, and nothing is there yet")
+
+
+def _local_worker() -> Iterator[Finding]:
+    # In a process of its own: a producer never imports a worker, nor what it needs.
+    if find_spec("onnxruntime") is None:
+        yield Finding("worker here", True, "not installed, this machine only enqueues")
+        return
+    command = [sys.executable, "-m", "worker", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    try:
+        yield from (Finding(**item) for item in json.loads(done.stdout))
+    except (ValueError, TypeError):
+        yield Finding("worker here", False, f"`{' '.join(command[1:])}` failed: {done.stderr[-500:]}")

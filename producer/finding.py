@@ -1,0 +1,28 @@
+"""What a doctor found: a check, whether it passed, and what to do if it did not."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+
+
+class Finding(NamedTuple):
+    """One check."""
+
+    what: str
+    ok: bool
+    text: str
+    """What was found; for a failed check also what to do about it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as a JSON value."""
+        return self._asdict()
+
+
+def show(findings: Iterable[Finding], console: Console) -> None:
+    """Print a line a finding."""
+    for finding in findings:
+        sign = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        text = f"{sign} [bold]{escape(finding.what)}[/]: {escape(finding.text)}"
+        console.print(text, highlight=False, soft_wrap=True)

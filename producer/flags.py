@@ -1,0 +1,88 @@
+"""The contract's options as command-line options, the same on every command that takes them."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+import typer
+from pydantic import ValidationError
+
+from producer.job import Options, explain
+
+_NUMBERS: Final = ("mean", "std", "size")
+"""Options of one number or several, written with commas."""
+
+
+def option_name(field: str) -> str:
+    """`alpha_matting` on the command line is `--alpha-matting`."""
+    return "--" + field.replace("_", "-")
+
+
+def takes_options[**P, R](command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command every field of `Options` as an option; it receives them as `options`.
+
+    Values are checked by the contract itself, so a wrong one is refused with its sentence.
+    """
+
+    @functools.wraps(command)
+    def wrapper(**arguments: Any) -> R:
+        given = {name: arguments.pop(name) for name in Options.model_fields}
+        return command(options=_options(given), **arguments)
+
+    signature = inspect.signature(command)
+    own = [item for item in signature.parameters.values() if item.name != "options"]
+    wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=own + [_parameter(name) for name in Options.model_fields]
+    )
+    return wrapper
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    field = Options.model_fields[name]
+    flag = option_name(name)
+    if field.annotation is bool:
+        flag = f"{flag}/--no-{flag[2:]}"
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[
+            _command_line_type(name, field.annotation),
+            typer.Option(flag, help=field.description, rich_help_panel="How to cut out"),
+        ],
+    )
+
+
+def _command_line_type(name: str, annotation: Any) -> Any:
+    if name in _NUMBERS:
+        return str | None
+    if get_origin(annotation) is Literal or annotation in (bool, str):
+        return annotation
+    members = [item for item in get_args(annotation) if item is not type(None)]
+    if isinstance(annotation, UnionType) and members == [float]:
+        return float | None
+    return str | None
+
+
+def _options(given: dict[str, Any]) -> Options:
+    values = {
+        name: _numbers(name, value) if name in _NUMBERS and value is not None else value
+        for name, value in given.items()
+    }
+    try:
+        return Options.model_validate(values)
+    except ValidationError as error:
+        raise typer.BadParameter(explain(error, name=option_name)) from error
+
+
+def _numbers(name: str, text: str) -> Any:
+    number = int if name == "size" else float
+    try:
+        numbers = [number(part) for part in text.replace("x", ",").split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{option_name(name)}: expected numbers separated by commas, found {text!r}"
+        ) from error
+    return numbers[0] if len(numbers) == 1 else numbers

@@ -1,0 +1,91 @@
+"""What is pending and what came of it, in Redis, written by both sides.
+
+A job is pending from submit until its outcome. An outcome is a Redis stream of one entry: readers
+wait for it and read it with the same `XREAD`, so none can come too late or miss it, and any number
+may wait. Celery's own result store can do neither without a subscription per job.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from producer.job import Job, Outcome
+
+_PENDING: Final = "cutwork:pending"
+_OUTCOME: Final = "cutwork:outcome:"
+_FIELD: Final = "json"
+
+
+class Ledger:
+    """The ledger in one Redis database; safe to share between threads.
+
+    Every method raises `redis.RedisError` when the server stays unreachable through the retries.
+    """
+
+    def __init__(self, url: str, *, outcome_ttl: int = 86_400) -> None:
+        """`outcome_ttl`: seconds an outcome is kept after it was written."""
+        self._outcome_ttl = outcome_ttl
+        self._redis = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_connect_timeout=5,
+            socket_timeout=30,
+            socket_keepalive=True,
+            health_check_interval=25,
+            retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=4),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        )
+
+    def add(self, *jobs: Job) -> None:
+        """Write the jobs down as pending and forget outcomes of earlier runs of the same ids."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zadd(_PENDING, {job.id: job.submitted_at for job in jobs})
+            pipe.delete(*(_OUTCOME + job.id for job in jobs))
+            pipe.execute()
+
+    def discard(self, *jobs: Job) -> None:
+        """Take back jobs that were never sent."""
+        self._redis.zrem(_PENDING, *(job.id for job in jobs))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Store an outcome and end its job's pending, both or neither."""
+        key = _OUTCOME + outcome.job_id
+        with self._redis.pipeline(transaction=True) as pipe:
+            # A redelivered job ends twice: the later outcome takes the earlier one's place.
+            pipe.delete(key)
+            pipe.xadd(key, {_FIELD: outcome.model_dump_json(exclude_none=True)})
+            pipe.expire(key, self._outcome_ttl)
+            pipe.zrem(_PENDING, outcome.job_id)
+            pipe.execute()
+
+    def outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
+        """The outcomes there are among `job_ids`; waits up to `wait` seconds for the first."""
+        if not job_ids:
+            return {}
+        streams: dict[Any, Any] = {_OUTCOME + job_id: "0-0" for job_id in job_ids}
+        block = max(1, round(wait * 1000)) if wait > 0 else None
+        found: Any = self._redis.xread(streams, count=1, block=block)
+        # A list of pairs in RESP2, a mapping to lists in RESP3.
+        pairs = found.items() if isinstance(found, dict) else found or []
+        result = {}
+        for key, entries in pairs:
+            while entries and isinstance(entries[0], list):
+                entries = entries[0]
+            result[key.removeprefix(_OUTCOME)] = Outcome.model_validate_json(entries[0][1][_FIELD])
+        return result
+
+    def pending(self) -> int:
+        """How many jobs have been submitted and have no outcome yet."""
+        return int(self._redis.zcard(_PENDING))
+
+    def server_version(self) -> str:
+        """The server's version, as it tells it."""
+        facts: Any = self._redis.info("server")
+        return str(facts.get("valkey_version") or facts["redis_version"])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()

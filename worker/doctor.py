@@ -1,0 +1,80 @@
+"""Check what a worker on this machine needs: settings, model cache, device."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from producer.finding import Finding
+from producer.settings import SettingsError
+from worker.models import onnx_engine
+from worker.models.catalogue import catalogue
+from worker.models.store import ModelStore
+from worker.settings import ModelSettings, WorkerSettings
+
+_ROOM: Final = 2**30
+"""Bytes of free disk below which the next model may not fit."""
+
+
+def examine() -> Iterator[Finding]:
+    """Every check in turn."""
+    try:
+        settings = WorkerSettings.read()
+        places = f"reads {', '.join(settings.read_from)}; writes {', '.join(settings.write_to)}"
+        yield Finding("worker settings", True, places)
+    except SettingsError as error:
+        yield Finding("worker settings", False, f"{error}. The README's table lists every variable")
+    try:
+        yield from _model_cache(ModelSettings.read())
+    except SettingsError:
+        yield Finding("model cache", False, "not checked: the settings above come first")
+    yield _onnx_device()
+    yield _torch_device()
+
+
+def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
+    folder = settings.model_cache
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        advice = "make it writable, or set CUTWORK_MODEL_CACHE to a folder that is"
+        yield Finding("model cache", False, f"{folder} cannot be written ({error}); {advice}")
+        return
+    free = shutil.disk_usage(folder).free
+    store = ModelStore(folder)
+    cached = [name for name in catalogue() if store.cached(name)]
+    text = f"{folder}, {free / 2**30:.1f} GiB free, holds {', '.join(cached) or 'no model yet'}"
+    if free < _ROOM:
+        yield Finding("model cache", False, f"{text}; free at least 1 GiB")
+    else:
+        advice = "" if cached else "; `python -m worker fetch isnet-general-use` fetches one"
+        yield Finding("model cache", True, text + advice)
+
+
+def _onnx_device() -> Finding:
+    what = "onnxruntime"
+    if not onnx_engine.has_gpu():
+        return Finding(what, True, "CPU only; for a GPU install cutwork[worker-gpu] instead")
+    with tempfile.TemporaryDirectory() as folder:
+        provider = onnx_engine.probe_gpu(Path(folder))
+    if provider == "CUDAExecutionProvider":
+        return Finding(what, True, "runs on the GPU")
+    return Finding(
+        what,
+        False,
+        f"has the CUDA provider, but it does not start (a model ran on {provider}); "
+        "check `nvidia-smi`, and that CUDA and cuDNN are of the versions onnxruntime-gpu names",
+    )
+
+
+def _torch_device() -> Finding:
+    if find_spec("torch") is None:
+        return Finding("torch", True, "not installed; needed only for .pth and .safetensors models")
+    from worker.models import torch_engine
+
+    where = "runs on the GPU" if torch_engine.has_gpu() else "CPU only, no CUDA device found"
+    return Finding("torch", True, where)

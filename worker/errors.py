@@ -1,0 +1,164 @@
+"""Everything that can go wrong with a job, each with a stable code.
+
+    CutworkError
+    ├── PermanentError          trying again gives the same: the job ends as failed
+    │   ├── MalformedMessage    malformed_message
+    │   ├── Forbidden           forbidden
+    │   ├── SourceNotFound      source_not_found
+    │   ├── BucketNotFound      bucket_not_found
+    │   ├── AccessDenied        access_denied
+    │   ├── StorageRefused      storage_refused
+    │   ├── SourceTooLarge      source_too_large
+    │   ├── EmptySource         empty_source
+    │   ├── NotAnImage          not_an_image
+    │   ├── CorruptImage        corrupt_image
+    │   ├── UnsupportedImage    unsupported_image
+    │   ├── ImageTooLarge       image_too_large
+    │   ├── UnknownModel        unknown_model
+    │   ├── ModelHashMismatch   model_hash_mismatch
+    │   ├── ModelInvalid        model_invalid
+    │   ├── OptionConflict      option_conflict
+    │   ├── GpuUnavailable      gpu_unavailable
+    │   └── InternalError       internal_error
+    └── TransientError          may pass: the job is tried again a bounded number of times
+        ├── StorageUnavailable  storage_unavailable
+        └── ModelUnavailable    model_unavailable
+
+Permanent or transient decides about a retry, in one place: `worker.tasks`.
+"""
+
+from typing import ClassVar
+
+
+class CutworkError(Exception):
+    """Root of the tree; the text says what was expected, what was found and what to do."""
+
+    code: ClassVar[str]
+
+
+class PermanentError(CutworkError):
+    """Trying the same job again would end the same way."""
+
+
+class TransientError(CutworkError):
+    """The same job may succeed a little later."""
+
+
+class MalformedMessage(PermanentError):
+    """The message is not a job of a version this worker knows."""
+
+    code = "malformed_message"
+
+
+class Forbidden(PermanentError):
+    """The job names a place this deployment does not allow."""
+
+    code = "forbidden"
+
+
+class SourceNotFound(PermanentError):
+    """There is no object at the key."""
+
+    code = "source_not_found"
+
+
+class BucketNotFound(PermanentError):
+    """There is no such bucket."""
+
+    code = "bucket_not_found"
+
+
+class AccessDenied(PermanentError):
+    """The object store does not let this worker's credentials do it."""
+
+    code = "access_denied"
+
+
+class StorageRefused(PermanentError):
+    """The object store refused the request for a reason that will not pass."""
+
+    code = "storage_refused"
+
+
+class SourceTooLarge(PermanentError):
+    """The object has more bytes than `CUTWORK_MAX_BYTES`."""
+
+    code = "source_too_large"
+
+
+class EmptySource(PermanentError):
+    """The object has no bytes."""
+
+    code = "empty_source"
+
+
+class NotAnImage(PermanentError):
+    """The bytes begin like no image format this worker reads."""
+
+    code = "not_an_image"
+
+
+class CorruptImage(PermanentError):
+    """The bytes begin like an image but cannot be decoded to the end."""
+
+    code = "corrupt_image"
+
+
+class UnsupportedImage(PermanentError):
+    """An image, but of a pixel format this worker does not cut out."""
+
+    code = "unsupported_image"
+
+
+class ImageTooLarge(PermanentError):
+    """The image has more pixels than `CUTWORK_MAX_PIXELS`."""
+
+    code = "image_too_large"
+
+
+class UnknownModel(PermanentError):
+    """Neither a catalogue name nor a model file that is there."""
+
+    code = "unknown_model"
+
+
+class ModelHashMismatch(PermanentError):
+    """The model file's SHA-256 is not the one asked for."""
+
+    code = "model_hash_mismatch"
+
+
+class ModelInvalid(PermanentError):
+    """The file is no model this worker can run: broken, unsafe, or of another shape."""
+
+    code = "model_invalid"
+
+
+class OptionConflict(PermanentError):
+    """An option contradicts the model."""
+
+    code = "option_conflict"
+
+
+class GpuUnavailable(PermanentError):
+    """`require_gpu` was asked for and the model cannot run on a GPU here."""
+
+    code = "gpu_unavailable"
+
+
+class InternalError(PermanentError):
+    """A fault of ours; the worker's log has the traceback."""
+
+    code = "internal_error"
+
+
+class StorageUnavailable(TransientError):
+    """The object store did not answer, or asked to slow down."""
+
+    code = "storage_unavailable"
+
+
+class ModelUnavailable(TransientError):
+    """None of the model's sources could be reached."""
+
+    code = "model_unavailable"

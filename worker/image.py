@@ -1,0 +1,225 @@
+"""Bytes to arrays and back: formats, limits, orientation, colour.
+
+Pixels are uint8, straight (not premultiplied) and upright; RGB arrays are (H, W, 3), masks (H, W).
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from worker.errors import (
+    CorruptImage,
+    EmptySource,
+    ImageTooLarge,
+    NotAnImage,
+    UnsupportedImage,
+)
+
+# Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
+Image.MAX_IMAGE_PIXELS = None
+
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "MPO")
+"""Every other plugin of Pillow stays out of reach of what a stranger uploads."""
+
+_LONGEST_ICC_PROFILE: Final = 4 * 2**20
+"""Bytes. Real profiles are below 2 MiB; this one is copied into every output."""
+
+
+class Encoder(NamedTuple):
+    """How one output format is written: Pillow's name, MIME type and save parameters."""
+
+    name: str
+    content_type: str
+    parameters: Mapping[str, Any]
+
+
+ENCODERS: Final[Mapping[str, Encoder]] = {
+    # Level 3 writes a 6 MP cut-out in 0.4 of level 6's time, for 10 % more bytes.
+    "png": Encoder("PNG", "image/png", {"compress_level": 3}),
+    # `exact` keeps the colour under transparent pixels, as the other formats do.
+    "webp": Encoder("WEBP", "image/webp", {"lossless": True, "exact": True, "method": 2}),
+    "tiff": Encoder("TIFF", "image/tiff", {"compression": "tiff_adobe_deflate"}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A decoded image."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3), straight."""
+    alpha: NDArray[np.uint8] | None
+    """(H, W) when the source had transparency."""
+    icc_profile: bytes | None
+    """RGB profile to keep in the outputs."""
+    dpi: tuple[float, float] | None
+    format: str
+    mode: str
+    """Pillow's name of the pixel format as stored."""
+    warnings: tuple[str, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.rgb.shape[1], self.rgb.shape[0]
+
+
+def decode(data: bytes, *, max_pixels: int) -> Picture:
+    """Decode the first frame of an image, upright, as straight 8-bit RGB and alpha.
+
+    The size is checked before a pixel is decoded. Raises `EmptySource`, `NotAnImage`,
+    `ImageTooLarge`, `CorruptImage` or `UnsupportedImage`.
+    """
+    if not data:
+        raise EmptySource("expected an image, found an object of 0 bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise NotAnImage(
+            f"expected one of {', '.join(_FORMATS[:-1])}, found {len(data)} bytes that begin with "
+            f"{data[:12]!r}"
+        ) from error
+    except Exception as error:  # Pillow's plugins raise whatever their parsers raise.
+        raise CorruptImage(f"the header cannot be read: {error}") from error
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageTooLarge(
+                f"expected at most {max_pixels:,} pixels (CUTWORK_MAX_PIXELS), "
+                f"found {width}×{height} = {width * height:,}"
+            )
+        if width == 0 or height == 0:
+            raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
+        try:
+            image.load()
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise CorruptImage(
+                f"{image.format} of {width}×{height} whose pixels cannot be decoded to the end: "
+                f"{error}; the upload may have been cut short"
+            ) from error
+        return _picture(image)
+
+
+def encode(
+    pixels: NDArray[np.uint8],
+    *,
+    image_format: str,
+    icc_profile: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
+    """Encode (H, W, 4) straight RGBA or an (H, W) mask, in a format of `ENCODERS`."""
+    encoder = ENCODERS[image_format]
+    parameters = dict(encoder.parameters)
+    if icc_profile is not None:
+        parameters["icc_profile"] = icc_profile
+    if dpi is not None:
+        parameters["dpi"] = dpi
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=encoder.name, **parameters)
+    return buffer.getvalue()
+
+
+def _picture(image: Image.Image) -> Picture:
+    warnings: list[str] = []
+    stored_format, stored_mode = str(image.format), image.mode
+    profile = image.info.get("icc_profile")
+    dpi = _resolution(image)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # A broken EXIF block is no reason to refuse sound pixels.
+        warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
+        upright = image
+    rgba = _to_rgb_or_rgba(_to_eight_bits(upright), profile, warnings)
+    kept = profile if rgba.info.get("keep_profile") else None
+    pixels = np.asarray(rgba)
+    return Picture(
+        rgb=np.ascontiguousarray(pixels[:, :, :3]),
+        alpha=np.ascontiguousarray(pixels[:, :, 3]) if rgba.mode == "RGBA" else None,
+        icc_profile=kept,
+        dpi=dpi,
+        format="JPEG" if stored_format == "MPO" else stored_format,
+        mode=stored_mode,
+        warnings=tuple(warnings),
+    )
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits by its high byte; Pillow's own conversion clips at 255 instead."""
+    if image.mode.startswith("I;16"):
+        wide = np.asarray(image)
+        return Image.fromarray((wide >> 8).astype(np.uint8))
+    if image.mode == "I":
+        # How Pillow holds some 16-bit files; a true 32-bit one has no range to scale by.
+        deep = np.asarray(image)
+        if deep.min() < 0 or deep.max() > 0xFFFF:
+            raise UnsupportedImage(
+                f"expected 1, 8 or 16 bits a channel, found 32-bit integers from {deep.min()} "
+                f"to {deep.max()}"
+            )
+        return Image.fromarray((deep >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise UnsupportedImage("expected 1, 8 or 16 bits a channel, found floating point")
+    return image
+
+
+def _to_rgb_or_rgba(
+    image: Image.Image, profile: bytes | None, warnings: list[str]
+) -> Image.Image:
+    """RGB or RGBA pixels; `info["keep_profile"]` says whether the profile still describes them."""
+    transparent = image.has_transparency_data
+    target = "RGBA" if transparent else "RGB"
+    space = _profile_space(profile, warnings)
+    if space == "RGB " and image.mode in ("RGB", "RGBA", "RGBX", "P", "PA"):
+        converted = image.convert(target)
+        converted.info["keep_profile"] = True
+        return converted
+    matches = (space, image.mode) in {("CMYK", "CMYK"), ("GRAY", "L"), ("Lab ", "LAB")}
+    if matches and profile is not None:
+        try:
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+        except ImageCms.PyCMSError as error:
+            warnings.append(f"colour profile ignored, it cannot be applied: {error}")
+        else:
+            if converted is not None:
+                converted.info["keep_profile"] = False
+                return converted
+    elif space is not None:
+        warnings.append(f"colour profile dropped: it is for {space.strip()}, not {image.mode}")
+    converted = image.convert(target)
+    converted.info["keep_profile"] = False
+    return converted
+
+
+def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
+    """The colour space an ICC profile is for, by its header; None without a usable profile."""
+    if not profile:
+        return None
+    if len(profile) > _LONGEST_ICC_PROFILE:
+        warnings.append(f"colour profile dropped: it has {len(profile):,} bytes")
+        return None
+    try:
+        return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)
+    except (OSError, ImageCms.PyCMSError):
+        warnings.append("colour profile dropped: it cannot be read")
+        return None
+
+
+def _resolution(image: Image.Image) -> tuple[float, float] | None:
+    dpi = image.info.get("dpi")
+    try:
+        x, y = (float(value) for value in dpi or ())
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 1e5 and 0 < y < 1e5 else None

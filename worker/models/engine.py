@@ -1,0 +1,61 @@
+"""What every inference engine offers, whichever library runs the network."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Engine", "EngineFacts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """Where and how a loaded network really runs, read back from it and not from the request.
+
+    Attributes:
+        engine: the library that runs the network, e.g. ``torch``.
+        provider: that library's backend, e.g. ``torch-cuda``.
+        device: the device the weights lie on, e.g. ``cuda:0`` or ``cpu``.
+        dtype: the number type of the convolutions' weights, e.g. ``float16``.
+    """
+
+    engine: str
+    provider: str
+    device: str
+    dtype: str
+
+
+class Engine(Protocol):
+    """A segmentation network, loaded on one device and ready to run.
+
+    The members are read-only here, so an implementation may use plain or frozen attributes.
+    """
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Where and how the network runs."""
+        ...
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """The (width, height) in pixels that the model demands; None: it takes any."""
+        ...
+
+    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network on prepared images.
+
+        Args:
+            batch: float32 of shape (N, 3, H, W), normalised as the model's profile says.
+
+        Returns:
+            Saliency maps, float32 of shape (N, H, W), each value in 0…1.
+
+        Raises:
+            ValueError: the batch has another shape than the model takes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the network's memory back. Harmless when repeated; ``infer`` fails afterwards."""
+        ...

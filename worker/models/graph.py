@@ -1,0 +1,113 @@
+"""Prepare an ONNX graph: keep the one output in use, and full precision for a CPU.
+
+Both changes are exact. ISNet's exports carry twelve outputs nobody reads, and a CPU without half
+arithmetic casts half weights at every step.
+"""
+
+import math
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from worker.errors import ModelInvalid
+
+WEIGHTS: Final = "cutwork-weights"
+"""Metadata of a prepared file: the type most of its weights have, for the session to read back."""
+
+
+def prepare(source: Path, target: Path, *, full_precision: bool) -> None:
+    """Write `source` to `target` with only its first output, in float32 if `full_precision`.
+
+    Raises `ModelInvalid` when the file is no ONNX model with an output.
+    """
+    try:
+        # External data is not followed: a model is one file, and a path in it could be any file.
+        model = onnx.load(str(source), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelInvalid(f"{source.name} is no ONNX model: {error}") from error
+    if not model.graph.output:
+        raise ModelInvalid(f"{source.name} is no ONNX model with an output")
+    if any(tensor.external_data for tensor in model.graph.initializer):
+        raise ModelInvalid(f"{source.name} keeps weights in other files; export it as one file")
+    keep_first_output(model)
+    if full_precision:
+        to_full_precision(model)
+    helper.set_model_props(model, {WEIGHTS: _weights_type(model)})
+    onnx.save(model, str(target))
+
+
+def keep_first_output(model: ModelProto) -> None:
+    """Cut every node, weight and output away that the first output does not need."""
+    graph = model.graph
+    del graph.output[1:]
+    made_by = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    reads = [_reads(node) for node in graph.node]
+    needed: dict[int, list[int]] = {}
+    pending = [made_by[graph.output[0].name]] if graph.output[0].name in made_by else []
+    while pending:
+        index = pending.pop()
+        if index not in needed:
+            needed[index] = [made_by[name] for name in reads[index] if name in made_by]
+            pending.extend(needed[index])
+    try:
+        order = list(TopologicalSorter(needed).static_order())
+    except CycleError as error:
+        raise ModelInvalid("the ONNX graph runs in a circle") from error
+    nodes = [NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
+    used = {name for index in order for name in reads[index]} | {graph.output[0].name}
+    weights = [
+        TensorProto.FromString(tensor.SerializeToString())
+        for tensor in graph.initializer
+        if tensor.name in used
+    ]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(weights)
+
+
+def to_full_precision(model: ModelProto) -> None:
+    """Turn every half weight, constant, cast, input and output into float32, where there are any."""
+    graph = model.graph
+    for tensor in graph.initializer:
+        _widen(tensor)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                _widen(attribute.t)
+            elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    del graph.value_info[:]
+
+
+def _weights_type(model: ModelProto) -> str:
+    elements: Counter[int] = Counter()
+    for tensor in model.graph.initializer:
+        elements[tensor.data_type] += math.prod(tensor.dims)
+    if not elements:
+        return "none"
+    return helper.tensor_dtype_to_np_dtype(elements.most_common(1)[0][0]).name
+
+
+def _widen(tensor: TensorProto) -> None:
+    if tensor.data_type == TensorProto.FLOAT16:
+        array = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _reads(node: NodeProto) -> list[str]:
+    """What a node reads, the free names of its subgraphs included."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            for inner in graph.node:
+                names.extend(_reads(inner))
+    return names

@@ -1,0 +1,245 @@
+"""ISNet, the network of "Highly Accurate Dichotomous Image Segmentation".
+
+Source: X. Qin et al., ECCV 2022, https://arxiv.org/abs/2203.03041. Names and shapes of the
+parameters follow the reference implementation https://github.com/xuebinqin/DIS, so its public
+checkpoints (``isnet-general-use.pth``) load unchanged.
+
+A U-Net whose every stage is itself a small U-Net (a residual U-block, RSU; from U²-Net,
+https://arxiv.org/abs/2005.09007)::
+
+    image ─conv_in─ stage1 ─ stage2 ─ stage3 ─ stage4 ─ stage5 ─ stage6
+                      │        │        │        │        │        │
+            d1 ─── stage1d  stage2d  stage3d  stage4d  stage5d ────┘      (d2…d6: likewise)
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name all of PyTorch's own pages use
+from torch import Tensor, nn
+
+__all__ = ["ISNetBase", "ISNetDIS", "network_for"]
+
+_NAMED_IN_ERRORS = 3
+
+
+def _resize_to(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear, corners not aligned; what already has the size passes through uncopied."""
+    size = like.shape[2:]
+    if x.shape[2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _halve(x: Tensor) -> Tensor:
+    """Max-pool to half the size; an odd side rounds up, so that no row or column is lost."""
+    return F.max_pool2d(x, kernel_size=2, stride=2, ceil_mode=True)
+
+
+class _ConvNormReLU(nn.Module):
+    """Convolution by 3 by 3, batch normalisation, ReLU; the size of the map stays."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv_s1 = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
+        self.bn_s1 = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn_s1(self.conv_s1(x)), inplace=True)
+
+
+class RSU(nn.Module):
+    """Residual U-block: a U-Net of ``height`` levels around a shortcut.
+
+    The paper's RSU7, RSU6, RSU5 and RSU4 are ``height`` 7…4: each level halves the map but the
+    last, which is dilated by 2 instead. Its RSU4F is ``height=4, dilated=True``: the map keeps
+    its size and the dilation doubles per level (1, 2, 4, 8).
+
+    Args:
+        height: levels of the inner U-Net.
+        in_channels: channels of the input.
+        mid_channels: channels inside the U-Net.
+        out_channels: channels of the output.
+        dilated: dilate instead of pooling.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        *,
+        dilated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.height = height
+        self.dilated = dilated
+        self.rebnconvin = _ConvNormReLU(in_channels, out_channels)
+        for level in range(1, height + 1):
+            dilation = 2 ** (level - 1) if dilated else 2 if level == height else 1
+            width = out_channels if level == 1 else mid_channels
+            block = _ConvNormReLU(width, mid_channels, dilation=dilation)
+            self.add_module(f"rebnconv{level}", block)
+        for level in range(height - 1, 0, -1):
+            dilation = 2 ** (level - 1) if dilated else 1
+            width = out_channels if level == 1 else mid_channels
+            block = _ConvNormReLU(2 * mid_channels, width, dilation=dilation)
+            self.add_module(f"rebnconv{level}d", block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        shortcut: Tensor = self.rebnconvin(x)
+        hx: Tensor = shortcut
+        skips: list[Tensor] = []
+        for level in range(1, self.height):
+            hx = self.get_submodule(f"rebnconv{level}")(hx)
+            skips.append(hx)
+            if not self.dilated and level < self.height - 1:
+                hx = _halve(hx)
+        hx = self.get_submodule(f"rebnconv{self.height}")(hx)
+        for level in range(self.height - 1, 0, -1):
+            skip = skips.pop()
+            hx = torch.cat((_resize_to(hx, skip), skip), dim=1)
+            hx = self.get_submodule(f"rebnconv{level}d")(hx)
+        return hx + shortcut
+
+
+class ISNetBase(nn.Module):
+    """ISNet with its finest side output only; the form of checkpoints such as ``isnetis``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(3, 64, 3, stride=2, padding=1)
+        self.stage1 = RSU(7, 64, 32, 64)
+        self.stage2 = RSU(6, 64, 32, 128)
+        self.stage3 = RSU(5, 128, 64, 256)
+        self.stage4 = RSU(4, 256, 128, 512)
+        self.stage5 = RSU(4, 512, 256, 512, dilated=True)
+        self.stage6 = RSU(4, 512, 256, 512, dilated=True)
+        self.stage5d = RSU(4, 1024, 256, 512, dilated=True)
+        self.stage4d = RSU(4, 1024, 128, 256)
+        self.stage3d = RSU(5, 512, 64, 128)
+        self.stage2d = RSU(6, 256, 32, 64)
+        self.stage1d = RSU(7, 128, 16, 64)
+        self.side1 = nn.Conv2d(64, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same as :meth:`saliency`."""
+        return self.saliency(x)
+
+    def saliency(self, x: Tensor) -> Tensor:
+        """Compute the finest side output d1 and nothing that it does not need.
+
+        Args:
+            x: images of shape (N, 3, H, W), normalised, in the dtype of the convolutions.
+
+        Returns:
+            Saliency maps of shape (N, 1, H, W), each value in 0…1.
+        """
+        return _side_map(self.side1, self._decode(x)[0], x)
+
+    def _decode(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The decoders' features from fine to coarse: hx1d, hx2d, hx3d, hx4d, hx5d, hx6."""
+        hx1 = self.stage1(self.conv_in(x))
+        hx2 = self.stage2(_halve(hx1))
+        hx3 = self.stage3(_halve(hx2))
+        hx4 = self.stage4(_halve(hx3))
+        hx5 = self.stage5(_halve(hx4))
+        hx6 = self.stage6(_halve(hx5))
+        hx5d = self.stage5d(torch.cat((_resize_to(hx6, hx5), hx5), dim=1))
+        hx4d = self.stage4d(torch.cat((_resize_to(hx5d, hx4), hx4), dim=1))
+        hx3d = self.stage3d(torch.cat((_resize_to(hx4d, hx3), hx3), dim=1))
+        hx2d = self.stage2d(torch.cat((_resize_to(hx3d, hx2), hx2), dim=1))
+        hx1d = self.stage1d(torch.cat((_resize_to(hx2d, hx1), hx1), dim=1))
+        return hx1d, hx2d, hx3d, hx4d, hx5d, hx6
+
+
+class ISNetDIS(ISNetBase):
+    """ISNet with all six side outputs, as published: ``isnet-general-use``.
+
+    For inference call :meth:`saliency`: it gives d1 without the cost of the other five.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.side2 = nn.Conv2d(64, 1, 3, padding=1)
+        self.side3 = nn.Conv2d(128, 1, 3, padding=1)
+        self.side4 = nn.Conv2d(256, 1, 3, padding=1)
+        self.side5 = nn.Conv2d(512, 1, 3, padding=1)
+        self.side6 = nn.Conv2d(512, 1, 3, padding=1)
+
+    # The two published networks differ in what they return; who takes either calls `saliency`.
+    def forward(  # type: ignore[override]
+        self, x: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Compute every side output and the features it is made from.
+
+        Args:
+            x: images of shape (N, 3, H, W), normalised, in the dtype of the convolutions.
+
+        Returns:
+            The maps d1…d6, each (N, 1, H, W) in 0…1; and the features hx1d…hx5d, hx6.
+        """
+        features = self._decode(x)
+        sides = (self.side1, self.side2, self.side3, self.side4, self.side5, self.side6)
+        maps = (_side_map(side, hx, x) for side, hx in zip(sides, features, strict=True))
+        return tuple(maps), features
+
+
+def _side_map(side: nn.Conv2d, features: Tensor, image: Tensor) -> Tensor:
+    """A side output at the image's size; the sigmoid follows the resize, as in the original."""
+    return torch.sigmoid(_resize_to(side(features), image))
+
+
+def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
+    """Build the ISNet that a state dict belongs to, and load it strictly.
+
+    Args:
+        state_dict: parameter name to tensor, of any floating dtype.
+
+    Returns:
+        The network in evaluation mode, on the CPU, in float32: an ``ISNetDIS`` where the state
+        dict has ``side2.weight``, else an ``ISNetBase``.
+
+    Raises:
+        ValueError: the names or the shapes are not those of that network, or not dense tensors.
+    """
+    kind = ISNetDIS if "side2.weight" in state_dict else ISNetBase
+    with torch.device("meta"):  # nothing is allocated or initialised before the names fit
+        network = kind()
+    expected = network.state_dict()
+    # The batch counter means nothing in evaluation, and converters commonly drop it.
+    counters = {name for name in expected if name.endswith(".num_batches_tracked")}
+    required = expected.keys() - counters
+    wrong_shapes = [
+        f"{name} {tuple(state_dict[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state_dict and state_dict[name].shape != expected[name].shape
+    ]
+    problems = [
+        _count_and_name(
+            "missing", [name for name in expected if name in required - state_dict.keys()]
+        ),
+        _count_and_name("unexpected", [name for name in state_dict if name not in expected]),
+        _count_and_name("of another shape", wrong_shapes),
+    ]
+    if any(problems):
+        raise ValueError(
+            f"expected the {len(required)} tensors of {kind.__name__}, but of the "
+            f"{len(state_dict.keys() - counters)} found, " + "; ".join(filter(None, problems))
+        )
+    network.to_empty(device="cpu")
+    try:
+        network.load_state_dict({name: torch.tensor(0) for name in counters} | dict(state_dict))
+    except RuntimeError as error:  # right name and shape, but no numbers to copy: a meta tensor
+        raise ValueError(f"expected dense tensors on the CPU, but {error}") from error
+    return network.eval()
+
+
+def _count_and_name(what: str, names: Sequence[str]) -> str:
+    """``3 missing (a, b, …)``, or nothing where there are none."""
+    if not names:
+        return ""
+    more = ", …" if len(names) > _NAMED_IN_ERRORS else ""
+    return f"{len(names)} {what} ({', '.join(names[:_NAMED_IN_ERRORS])}{more})"

@@ -1,0 +1,126 @@
+"""Run a segmentation model in ONNX Runtime."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime
+from filelock import FileLock
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from worker.errors import ModelInvalid
+from worker.models.engine import EngineFacts
+from worker.models.graph import WEIGHTS, prepare
+
+_PREPARED_VERSION: Final = 1
+"""Part of a prepared file's name; raised when `graph.prepare` changes what it writes."""
+
+_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class OnnxEngine:
+    """One session, one inference at a time: a second one would only share the same cores or GPU."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, *, name: str) -> None:
+        self._session = session
+        self._lock = threading.Lock()
+        inputs = session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise ModelInvalid(
+                f"{name}: expected one input (N, 3, H, W), found "
+                + ", ".join(f"{value.name} {value.shape}" for value in inputs)
+            )
+        self._input = inputs[0]
+        _, channels, height, width = self._input.shape
+        if isinstance(channels, int) and channels != 3:
+            raise ModelInvalid(f"{name}: expected an input of 3 channels, found {channels}")
+        if self._input.type not in _TYPES:
+            raise ModelInvalid(f"{name}: expected a float input, found {self._input.type}")
+        self.input_size: tuple[int, int] | None = None
+        if isinstance(height, int) and isinstance(width, int):
+            self.input_size = (width, height)
+        provider = session.get_providers()[0]
+        device = "cpu" if provider == "CPUExecutionProvider" else "cuda:0"
+        self.facts = EngineFacts(
+            engine=f"onnxruntime {onnxruntime.__version__}",
+            provider=provider,
+            device=device,
+            dtype=session.get_modelmeta().custom_metadata_map[WEIGHTS],
+        )
+
+    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Saliency maps (N, h, w) of a batch (N, 3, H, W), float32.
+
+        Raises `ModelInvalid` when the first output is no such map.
+        """
+        feed = {self._input.name: batch.astype(_TYPES[self._input.type], copy=False)}
+        try:
+            with self._lock:
+                output = self._session.run([self._session.get_outputs()[0].name], feed)[0]
+        except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
+            raise ModelInvalid(f"the model refuses an input of {batch.shape}: {error}") from error
+        maps = np.asarray(output, dtype=np.float32)
+        if maps.ndim == 3:
+            maps = maps[:, np.newaxis]
+        if maps.ndim != 4 or len(maps) != len(batch):
+            raise ModelInvalid(
+                f"expected an output of ({len(batch)}, channels, height, width), "
+                f"found {maps.shape}; its first output is no saliency map"
+            )
+        return maps[:, 0]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        del self._session
+
+
+def load(path: Path, *, device: str, threads: int, folder: Path) -> OnnxEngine:
+    """Load an ONNX file for `cpu` or `cuda`; the graph is prepared once and kept in `folder`.
+
+    `threads`: of one inference on a CPU, 0 for every core. Raises `ModelInvalid`.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu":
+        providers.insert(0, "CUDAExecutionProvider")
+    ready = _prepared(path, folder, full_precision=device == "cpu")
+    try:
+        session = onnxruntime.InferenceSession(str(ready), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
+        raise ModelInvalid(f"{path.name} cannot be loaded: {error}") from error
+    return OnnxEngine(session, name=path.name)
+
+
+def has_gpu() -> bool:
+    """Whether this build of ONNX Runtime has the CUDA provider."""
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def probe_gpu(folder: Path) -> str:
+    """The provider a smallest model gets when CUDA is asked for; `folder` is for its file."""
+    shape = (1, 3, 1, 1)
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", value[:1], value[1:])
+    path = folder / "probe.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return load(path, device="cuda", threads=0, folder=folder).facts.provider
+
+
+def _prepared(path: Path, folder: Path, *, full_precision: bool) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    status = path.stat()
+    precision = "float32" if full_precision else "as-is"
+    name = f"{path.stem}-{status.st_size}-{status.st_mtime_ns}-{precision}-v{_PREPARED_VERSION}.onnx"
+    target = folder / name
+    with FileLock(target.with_suffix(".lock")):
+        if not target.is_file():
+            partial = target.with_suffix(".part")
+            prepare(path, partial, full_precision=full_precision)
+            os.replace(partial, target)
+    return target

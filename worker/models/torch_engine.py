@@ -1,0 +1,191 @@
+"""ISNet checkpoints in PyTorch, on the CPU in float32 or on a CUDA device in half precision."""
+
+import errno
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from worker.errors import ModelInvalid
+from worker.models.engine import EngineFacts
+from worker.models.isnet import ISNetBase, network_for
+
+__all__ = ["TorchEngine", "load"]
+
+# How torch's weights-only reader names the function or class that it refuses to look up.
+_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
+
+class TorchEngine:
+    """ISNet in torch on one device.
+
+    Safe to call from several threads: one inference runs at a time.
+
+    Args:
+        network: the network, on its device, in evaluation mode.
+    """
+
+    facts: EngineFacts
+    input_size: tuple[int, int] | None
+
+    def __init__(self, network: ISNetBase) -> None:
+        weight = network.conv_in.weight
+        self.input_size = None  # fully convolutional
+        self.facts = EngineFacts(
+            engine="torch",
+            provider=f"torch-{weight.device.type}",
+            device=str(weight.device),
+            dtype=str(weight.dtype).removeprefix("torch."),
+        )
+        self._network: ISNetBase | None = network
+        self._lock = Lock()
+
+    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the saliency maps (side output d1) of prepared images.
+
+        Args:
+            batch: float32 of shape (N, 3, H, W), normalised as the model's profile says.
+
+        Returns:
+            Saliency maps, float32 of shape (N, H, W), each value in 0…1.
+
+        Raises:
+            ValueError: the batch is not of shape (N, 3, H, W).
+            RuntimeError: the engine is closed.
+            torch.OutOfMemoryError: the batch does not fit into the device's memory.
+        """
+        if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
+            raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
+        with self._lock, torch.inference_mode():
+            if self._network is None:
+                raise RuntimeError("this engine is closed; load the model again")
+            weight = self._network.conv_in.weight
+            # torch.tensor copies, so a read-only array does no harm.
+            images = torch.tensor(np.ascontiguousarray(batch)).to(
+                weight.device, weight.dtype, memory_format=torch.channels_last
+            )
+            maps: NDArray[np.float32] = self._network.saliency(images)[:, 0].float().cpu().numpy()
+        return maps
+
+    def close(self) -> None:
+        """Give the network's memory back, once a running inference is done."""
+        with self._lock:
+            self._network = None
+            if self.facts.device != "cpu":
+                torch.cuda.empty_cache()
+
+
+def load(path: Path, *, device: str, threads: int) -> TorchEngine:
+    """Load an ISNet checkpoint.
+
+    On CUDA the convolutions run in half precision and BatchNorm keeps float32. On the CPU
+    everything runs in float32, whatever the checkpoint holds. Tensors are laid out channels last.
+
+    Args:
+        path: a ``.pth`` or ``.pt`` file of tensors alone, or a ``.safetensors`` file.
+        device: ``cpu``, ``cuda`` or ``cuda:<index>``.
+        threads: CPU threads that torch may use, in the whole process; 0 leaves them as they are.
+
+    Raises:
+        ModelInvalid: the file is damaged, holds code, or is not a checkpoint of ISNet.
+        OSError: the file cannot be opened.
+        RuntimeError: torch sees no such CUDA device.
+        ValueError: the device is of another kind.
+    """
+    target = _device(device)
+    if threads > 0:
+        torch.set_num_threads(threads)
+    try:
+        network = network_for(_state_dict(_read(path)))
+    except ValueError as error:
+        raise ModelInvalid(f"{path.name} is not a checkpoint of ISNet: {error}") from error
+    if target.type == "cuda":
+        halve_precision(network)
+    network.to(target)
+    # Faster on both kinds of device, with the same result. torch's stubs leave this form out.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TorchEngine(network)
+
+
+def halve_precision(network: nn.Module) -> None:
+    """Turn the convolutions to float16, in place, and leave every BatchNorm in float32.
+
+    Its eps of 1e-5 lies below the smallest normal float16, 6e-5. torch's batch_norm takes half
+    inputs with float32 parameters and returns half, so nothing needs a cast in between.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.half()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in {"cpu", "cuda"}:
+        raise ValueError(f"expected the device cpu, cuda or cuda:<index>, found {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RuntimeError(
+            f"expected the device {name}, but torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} CUDA devices; check the driver, and that this is not "
+            "the CPU build of torch"
+        )
+    return device
+
+
+def _read(path: Path) -> object:
+    """Read a checkpoint without running anything in it. Raises ModelInvalid, OSError."""
+    if path.suffix not in {".pth", ".pt", ".safetensors"}:
+        raise ModelInvalid(f"expected a .pth, .pt or .safetensors file, found {path.name}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = _REFUSED_GLOBAL.search(str(error))
+        if refused is None:
+            raise ModelInvalid(_unreadable(path)) from error
+        raise ModelInvalid(
+            f"{path.name} holds code and not only tensors: its pickle names {refused[1]}. It was "
+            "not run, and never is; save the network's state dict alone"
+        ) from error
+    except MemoryError:
+        raise
+    except OSError as error:
+        # A zip that lost its end makes torch seek to before its start, which is EINVAL.
+        if error.errno != errno.EINVAL:
+            raise
+        raise ModelInvalid(_unreadable(path)) from error
+    except Exception as error:  # damaged bytes end in nearly any error: EOF, Runtime, Key, …
+        raise ModelInvalid(_unreadable(path)) from error
+
+
+def _unreadable(path: Path) -> str:
+    return (
+        f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or damaged, "
+        "or was never a checkpoint of tensors alone; fetch it again and compare its hash"
+    )
+
+
+def _state_dict(checkpoint: object) -> dict[str, Tensor]:
+    """The tensors by name, out of a nested ``state_dict`` and without DataParallel's prefix."""
+    if isinstance(checkpoint, Mapping) and "state_dict" in checkpoint:
+        checkpoint = checkpoint["state_dict"]
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"expected names with tensors, found a {type(checkpoint).__name__}")
+    tensors: dict[str, Tensor] = {}
+    for name, value in checkpoint.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ValueError(f"expected only tensors, found a {type(value).__name__} at {name!r}")
+        tensors[name] = value
+    if tensors and all(name.startswith("module.") for name in tensors):
+        return {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors

@@ -1,0 +1,156 @@
+"""One job through all stages: fetch → decode → model → mask → encode → store."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from producer.job import ImageRef, Job, Options, Outcome, OutputFacts, SourceFacts
+from worker import mask
+from worker.cutout import Models, Stopwatch, cut_out
+from worker.errors import CutworkError, PermanentError
+from worker.image import ENCODERS
+from worker.storage import S3Storage
+
+PIPELINE_VERSION: Final = 1
+"""Part of every fingerprint; raised when the same input would give other bytes."""
+
+_NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}
+"""The model counts by its hash; the others do not change what is written."""
+
+
+def fingerprint(*, etag: str, options: Options, model_sha256: str | None) -> str:
+    """SHA-256 over everything that decides the bytes of the outputs."""
+    facts = {
+        "source": etag,
+        "model": model_sha256,
+        "options": options.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT),
+        "pipeline": PIPELINE_VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """What every job needs. Jobs run through it side by side in threads."""
+
+    storage: S3Storage
+    models: Models
+    max_pixels: int
+
+    def run(self, job: Job, *, final: bool = True) -> Outcome:
+        """Take one job from its source to its outputs.
+
+        A permanent error becomes a failed outcome. A transient one is raised for the caller to try
+        again, or with `final` becomes a failed outcome too. Nothing is written unless everything
+        before the store succeeded.
+        """
+        passage = _Passage(job=job, pipeline=self)
+        try:
+            return passage.run()
+        except PermanentError as error:
+            return passage.failed(error)
+        except CutworkError as error:
+            if not final:
+                raise
+            return passage.failed(error)
+
+
+@dataclass(kw_only=True)
+class _Passage:
+    """One job on its way, and what is known of it so far, for an outcome at any point."""
+
+    job: Job
+    pipeline: Pipeline
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    source: SourceFacts | None = None
+    fingerprint: str | None = None
+
+    def run(self) -> Outcome:
+        job, options = self.job, self.job.options
+        storage, models = self.pipeline.storage, self.pipeline.models
+        storage.check(source=job.source, outputs=[ref for ref in (job.image, job.mask) if ref])
+        file = None
+        if options.enabled:
+            with self.watch.stage("load"):
+                file = models.store.find(options.model, sha256=options.model_sha256)
+        with self.watch.stage("fetch"):
+            with storage.open(job.source) as source:
+                self.source = SourceFacts(ref=job.source, etag=source.etag, bytes=source.bytes)
+                self.fingerprint = fingerprint(
+                    etag=source.etag,
+                    options=options,
+                    model_sha256=file.sha256 if file else None,
+                )
+                if options.if_exists == "skip" and (there := self._already_there()):
+                    return self._outcome("skipped", **there)
+                data = source.read()
+        cut = cut_out(
+            data,
+            options,
+            file=file,
+            models=models,
+            max_pixels=self.pipeline.max_pixels,
+            watch=self.watch,
+            want_image=job.image is not None,
+            want_mask=job.mask is not None,
+        )
+        picture = cut.picture
+        self.source = self.source.model_copy(
+            update={"format": picture.format, "mode": picture.mode, "size": picture.size}
+        )
+        outputs = {}
+        with self.watch.stage("store"):
+            # The cut-out last: whoever sees it may count on the mask.
+            if job.mask and cut.mask_bytes:
+                outputs["mask"] = self._put(job.mask, cut.mask_bytes, options.mask_format)
+            if job.image and cut.image_bytes:
+                outputs["image"] = self._put(job.image, cut.image_bytes, options.image_format)
+        extent = mask.extent(cut.mask)
+        return self._outcome(
+            "done",
+            **{name: facts.model_copy(update={"size": picture.size}) for name, facts in outputs.items()},
+            run=cut.run,
+            foreground_share=round(extent.share, 6),
+            bounding_box=extent.box,
+            no_foreground=extent.box is None if cut.run else None,
+            warnings=cut.warnings,
+        )
+
+    def failed(self, error: CutworkError) -> Outcome:
+        """The outcome of a job that ended in an error."""
+        return self._outcome("failed", code=error.code, message=str(error))
+
+    def _outcome(self, state: Literal["done", "skipped", "failed"], **facts: object) -> Outcome:
+        return Outcome.model_validate(
+            {
+                "job_id": self.job.id,
+                "state": state,
+                "source": self.source or SourceFacts(ref=self.job.source),
+                "fingerprint": self.fingerprint,
+                "seconds": self.watch.seconds(),
+                **facts,
+            }
+        )
+
+    def _already_there(self) -> dict[str, OutputFacts]:
+        """Every output of the job, if all of them carry this fingerprint; else nothing."""
+        found: dict[str, OutputFacts] = {}
+        for name, ref in (("image", self.job.image), ("mask", self.job.mask)):
+            if ref is None:
+                continue
+            stored = self.pipeline.storage.head(ref)
+            if stored is None or stored.fingerprint != self.fingerprint:
+                return {}
+            found[name] = OutputFacts(ref=ref, etag=stored.etag, bytes=stored.bytes)
+        return found
+
+    def _put(self, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
+        assert self.fingerprint is not None  # Set with the source, without which nothing is stored.
+        etag = self.pipeline.storage.put(
+            ref,
+            data,
+            content_type=ENCODERS[image_format].content_type,
+            fingerprint=self.fingerprint,
+        )
+        return OutputFacts(ref=ref, etag=etag, bytes=len(data))

@@ -1,0 +1,77 @@
+"""The worker's settings, read from `CUTWORK_*` variables once, at the edge."""
+
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_cache_path
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from producer.settings import EnvironmentSettings, ProducerSettings
+from worker.access import Prefix
+
+
+def _items(value: object) -> object:
+    """Split a comma-separated variable."""
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+def _prefixes(items: tuple[str, ...]) -> tuple[str, ...]:
+    for item in items:
+        Prefix.parse(item)
+    return items
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+Prefixes = Annotated[Names, AfterValidator(_prefixes)]
+
+
+class ModelSettings(EnvironmentSettings):
+    """What running a model takes, with or without a queue."""
+
+    model_cache: Path = Field(
+        default_factory=lambda: user_cache_path("cutwork") / "models",
+        description="Folder for model files, shared by all workers of a machine.",
+    )
+    model_mirror: str | None = Field(
+        default=None,
+        pattern=r"^(https?://|file://|/)",
+        description="Folder or URL tried before a catalogue model's own sources.",
+    )
+    max_pixels: int = Field(
+        default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
+    )
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="Threads of one inference on a CPU; 0 = every core."
+    )
+
+
+class WorkerSettings(ModelSettings, ProducerSettings):
+    """What a worker needs to know."""
+
+    read_from: Prefixes = Field(
+        min_length=1, description="Prefixes images may be read from, separated by commas."
+    )
+    write_to: Prefixes = Field(
+        min_length=1, description="Prefixes results may be written to, separated by commas."
+    )
+    models_from: Prefixes = Field(
+        default=(), description="Prefixes models may be loaded from; none by default."
+    )
+    max_bytes: int = Field(
+        default=512 * 2**20, ge=1, description="Largest source object, in bytes, that is fetched."
+    )
+    preload: Names = Field(
+        default=(), description="Models to load before the first job is taken."
+    )
+    max_attempts: int = Field(
+        default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
+    )
+    outcome_ttl: int = Field(
+        default=86_400, ge=60, description="Seconds an outcome is kept."
+    )
+    s3_connect_timeout: float = Field(default=5, gt=0, description="Seconds to connect to S3.")
+    s3_read_timeout: float = Field(default=30, gt=0, description="Seconds S3 may stay silent.")
+    s3_attempts: int = Field(default=4, ge=1, description="Times one S3 call is tried.")

@@ -1,0 +1,201 @@
+"""S3 get, head and put, within what the deployment allows, with errors mapped to ours."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from producer.job import ImageRef
+from worker.access import Prefix, require
+from worker.errors import (
+    AccessDenied,
+    BucketNotFound,
+    SourceNotFound,
+    SourceTooLarge,
+    StorageRefused,
+    StorageUnavailable,
+)
+from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+FINGERPRINT: Final = "cutwork-fingerprint"
+"""Name of the metadata that every output carries."""
+
+_PASSING: Final = {
+    *("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"),
+    *("ThrottlingException", "RequestLimitExceeded", "ExpiredToken", "RequestTimeTooSkewed"),
+    *("500", "502", "503", "504"),
+}
+_ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
+
+
+class Stored(NamedTuple):
+    """What S3 says of an object."""
+
+    etag: str
+    bytes: int
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An object opened for reading: its ETag is known before its body is read."""
+
+    ref: ImageRef
+    etag: str
+    bytes: int
+    _response: "GetObjectOutputTypeDef"
+
+    def read(self) -> bytes:
+        """The whole body; `StorageUnavailable` when it breaks off."""
+        with _mapped(self.ref):
+            return self._response["Body"].read()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the connection back; a body left unread is dropped."""
+        self._response["Body"].close()
+
+
+class S3Storage:
+    """The object store as one worker may use it; safe to share between threads."""
+
+    def __init__(
+        self,
+        client: "S3Client",
+        *,
+        read_from: Sequence[Prefix],
+        write_to: Sequence[Prefix],
+        models_from: Sequence[Prefix],
+        max_bytes: int,
+    ) -> None:
+        self._client = client
+        self._read_from = read_from
+        self._write_to = write_to
+        self._models_from = models_from
+        self._max_bytes = max_bytes
+
+    def check(self, *, source: ImageRef, outputs: Sequence[ImageRef]) -> None:
+        """Raise `Forbidden` unless the deployment allows all of a job's places."""
+        require(source, self._read_from, action="read", variable="CUTWORK_READ_FROM")
+        for ref in outputs:
+            require(ref, self._write_to, action="write", variable="CUTWORK_WRITE_TO")
+
+    def open(self, ref: ImageRef) -> Source:
+        """Open an object for reading; `SourceTooLarge` before any of its body is read."""
+        with _mapped(ref):
+            response = self._client.get_object(Bucket=ref.bucket, Key=ref.key)
+        length = response["ContentLength"]
+        if length > self._max_bytes:
+            response["Body"].close()
+            raise SourceTooLarge(
+                f"{ref}: expected at most {self._max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
+                f"found {length:,}"
+            )
+        return Source(ref, response["ETag"].strip('"'), length, response)
+
+    def head(self, ref: ImageRef) -> Stored | None:
+        """What is stored at a key, None when nothing is."""
+        try:
+            with _mapped(ref):
+                found = self._client.head_object(Bucket=ref.bucket, Key=ref.key)
+        except (SourceNotFound, BucketNotFound):
+            return None
+        return Stored(
+            found["ETag"].strip('"'), found["ContentLength"], found["Metadata"].get(FINGERPRINT)
+        )
+
+    def put(self, ref: ImageRef, data: bytes, *, content_type: str, fingerprint: str) -> str:
+        """Store an output in one request, all or nothing; returns its ETag."""
+        with _mapped(ref):
+            response = self._client.put_object(
+                Bucket=ref.bucket,
+                Key=ref.key,
+                Body=data,
+                ContentType=content_type,
+                Metadata={FINGERPRINT: fingerprint},
+            )
+        return response["ETag"].strip('"')
+
+    def model_etag(self, ref: ImageRef) -> str | None:
+        """The ETag of a model under an allowed prefix, None when there is no such object."""
+        require(ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM")
+        stored = self.head(ref)
+        return stored.etag if stored else None
+
+    def download_model(self, ref: ImageRef, path: Path) -> None:
+        """Write a model whose ETag was asked for to `path`."""
+        with _mapped(ref):
+            self._client.download_file(ref.bucket, ref.key, str(path))
+
+
+def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
+    """The storage a worker's settings describe; credentials and endpoint as the AWS SDK finds them."""
+    config = Config(
+        connect_timeout=settings.s3_connect_timeout,
+        read_timeout=settings.s3_read_timeout,
+        retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
+        max_pool_connections=connections,
+    )
+    return S3Storage(
+        boto3.client("s3", config=config),
+        read_from=[Prefix.parse(item) for item in settings.read_from],
+        write_to=[Prefix.parse(item) for item in settings.write_to],
+        models_from=[Prefix.parse(item) for item in settings.models_from],
+        max_bytes=settings.max_bytes,
+    )
+
+
+@contextmanager
+def _mapped(ref: ImageRef) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        if code == "NoSuchBucket":
+            raise BucketNotFound(f"{ref}: expected a bucket {ref.bucket!r}, found none") from error
+        if code in ("NoSuchKey", "404", "NotFound"):
+            raise SourceNotFound(f"{ref}: expected an object, found none") from error
+        if code in _ACCESS:
+            raise AccessDenied(
+                f"{ref}: the object store refuses this worker's credentials ({code}); "
+                "give them s3:GetObject on sources and s3:PutObject, s3:GetObject on outputs"
+            ) from error
+        if code in _PASSING or status in _PASSING:
+            raise StorageUnavailable(f"{ref}: the object store answered {code or status}") from error
+        raise StorageRefused(f"{ref}: the object store answered {code or status}") from error
+    except (
+        ConnectionError,
+        HTTPClientError,
+        IncompleteReadError,
+        ReadTimeoutError,
+        ResponseStreamingError,
+    ) as error:
+        raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error
+    except BotoCoreError as error:
+        raise StorageRefused(f"{ref}: {error}") from error

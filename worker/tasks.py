@@ -1,0 +1,140 @@
+"""The Celery app and its one task. All of Celery that the worker touches is in this file."""
+
+import logging
+import random
+import socket
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import redis
+from celery import Celery, Task
+from celery.exceptions import Reject
+from celery.signals import worker_init, worker_shutdown
+
+from producer.job import TASK_NAME, InvalidJob, Job, Outcome
+from producer.ledger import Ledger
+from producer.settings import SettingsError
+from worker.cutout import Models
+from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
+from worker.models.cache import ModelCache
+from worker.models.load import choose_device, loader
+from worker.models.store import ModelStore, RemoteModels
+from worker.pipeline import Pipeline
+from worker.settings import WorkerSettings
+from worker.storage import S3Storage, open_storage
+
+log = logging.getLogger(__name__)
+
+app = Celery("cutwork")
+app.config_from_object("celeryconfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What this process holds: one pipeline with its model cache, and the ledger."""
+
+    settings: WorkerSettings
+    pipeline: Pipeline
+    ledger: Ledger
+
+
+@cache
+def runtime() -> Runtime:
+    """Built once, from the environment; `worker_init` does so before any thread takes a job."""
+    settings = WorkerSettings.read()
+    storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
+    store = ModelStore(
+        settings.model_cache, mirror=settings.model_mirror, remote=_remote_models(storage)
+    )
+    load = loader(threads=settings.threads, folder=settings.model_cache / "prepared")
+    return Runtime(
+        settings=settings,
+        pipeline=Pipeline(
+            storage=storage,
+            models=Models(store=store, cache=ModelCache(load)),
+            max_pixels=settings.max_pixels,
+        ),
+        ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
+    )
+
+
+@worker_init.connect
+def _start(**_: object) -> None:
+    try:
+        held = runtime()
+        models = held.pipeline.models
+        for name in held.settings.preload:
+            file = models.store.find(name)
+            facts = models.cache.get(file, choose_device(file, "auto")).facts
+            log.info("loaded %s on %s (%s)", name, facts.device, facts.provider)
+    except (SettingsError, CutworkError) as error:
+        # A worker that cannot do its work must not look as if it could.
+        raise SystemExit(f"cutwork: {error}") from error
+
+
+@worker_shutdown.connect
+def _stop(**_: object) -> None:
+    held = runtime()
+    held.pipeline.models.cache.close()
+    held.ledger.close()
+
+
+@app.task(name=TASK_NAME, bind=True, typing=False, max_retries=None)
+def segment(self: Task[Any, Any], *args: object, **kwargs: object) -> dict[str, Any]:
+    """Run one job; the result is its outcome as a JSON value, so it composes in any canvas."""
+    held = runtime()
+    attempt = 1 + self.request.retries
+    job_id = str(self.request.id)
+    try:
+        job = _read_job(args, kwargs)
+        job_id = job.id
+        outcome = held.pipeline.run(job, final=attempt >= held.settings.max_attempts)
+    except TransientError as error:
+        log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
+        # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
+        raise self.retry(countdown=random.uniform(0.5, 1) * min(2**attempt, 30)) from error
+    except MalformedMessage as error:
+        outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
+    except Exception:
+        # A fault of ours must still end in an outcome, or whoever waits waits for ever.
+        log.exception("job %s: internal error", job_id)
+        outcome = Outcome(
+            job_id=job_id,
+            state="failed",
+            code=InternalError.code,
+            message=f"a fault in the worker; the log of {socket.gethostname()} has the traceback",
+        )
+    outcome = outcome.model_copy(update={"worker": self.request.hostname, "attempt": attempt})
+    try:
+        held.ledger.settle(outcome)
+    except redis.RedisError as error:
+        # Unsettled is undone: the message comes back, and finds the outputs already there.
+        log.error("job %s: the outcome could not be stored: %s", job_id, error)
+        raise Reject(error, requeue=True) from error
+    _log(outcome)
+    return outcome.to_message()
+
+
+def _read_job(args: tuple[object, ...], kwargs: dict[str, object]) -> Job:
+    if len(args) != 1 or kwargs:
+        raise MalformedMessage(
+            f"expected one argument, the job; found {len(args)} and {sorted(kwargs)}"
+        )
+    try:
+        return Job.from_message(args[0])
+    except InvalidJob as error:
+        raise MalformedMessage(str(error)) from error
+
+
+def _remote_models(storage: S3Storage) -> RemoteModels:
+    return RemoteModels(etag=storage.model_etag, download=storage.download_model)
+
+
+def _log(outcome: Outcome) -> None:
+    took = outcome.seconds.get("total", 0)
+    if outcome.ok:
+        log.info("job %s %s in %.2f s", outcome.job_id, outcome.state, took)
+    else:
+        # %r: a key or a message may hold line breaks.
+        log.warning("job %s failed: %s: %r", outcome.job_id, outcome.code, outcome.message)
