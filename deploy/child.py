@@ -18,7 +18,7 @@ class ChildFailed(RuntimeError):
 
 
 class Child:
-    """One child, in a session of its own: Ctrl-C reaches the parent, which then stops it in order."""
+    """One child, in a session of its own: Ctrl-C reaches the parent, which stops it in order."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
@@ -26,7 +26,7 @@ class Child:
         self.name = name
         self.log = log
         with log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: PLW1509 - one call, and only at the start.
+            self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -51,7 +51,9 @@ class Child:
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.running:
-                raise ChildFailed(f"{self.name} ended with {self._process.returncode}: {self.tail()}")
+                raise ChildFailed(
+                    f"{self.name} ended with {self._process.returncode}: {self.tail()}"
+                )
             if time.monotonic() > deadline:
                 raise ChildFailed(f"{self.name} was not ready after {timeout:g} s: {self.tail()}")
             time.sleep(0.05)

@@ -168,9 +168,7 @@ class LocalStack:
         self._children.append(child)
         self._sockets += [
             Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock")  # noqa: S108 - where it puts them
-            for part, port in zip(
-                ("master", "volume", "filer", "s3"), ports[1::2], strict=True
-            )
+            for part, port in zip(("master", "volume", "filer", "s3"), ports[1::2], strict=True)
         ]
         self._sockets.append(Path(f"/tmp/seaweedfs-s3-{s3}.sock"))  # noqa: S108
         self.s3_url = f"http://127.0.0.1:{s3}"

@@ -1,9 +1,9 @@
 """Enqueue images for background removal and follow what becomes of them.
 
-    from producer import Client
+from producer import Client
 
-    client = Client()
-    outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout=60)
+client = Client()
+outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout=60)
 """
 
 from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout

@@ -32,7 +32,9 @@ def submit(
     image: Annotated[
         str | None, typer.Argument(metavar="OUT", help="s3://bucket/key for the RGBA cut-out.")
     ] = None,
-    mask: Annotated[str | None, typer.Option("--mask", help="s3://bucket/key for the mask.")] = None,
+    mask: Annotated[
+        str | None, typer.Option("--mask", help="s3://bucket/key for the mask.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 600,
     as_json: AsJson = False,
@@ -78,7 +80,9 @@ def status(as_json: AsJson = False) -> None:
         }
         typer.echo(json.dumps(facts))
         return
-    oldest = "" if queue.oldest_waiting is None else f", the oldest for {queue.oldest_waiting:.0f} s"
+    oldest = (
+        "" if queue.oldest_waiting is None else f", the oldest for {queue.oldest_waiting:.0f} s"
+    )
     lines = [
         ("waiting", f"{queue.waiting}{oldest}"),
         ("in flight", str(queue.in_flight)),
@@ -97,7 +101,9 @@ def doctor(
     ] = None,
     write: Annotated[
         list[str] | None,
-        typer.Option("--write", metavar="S3://BUCKET/PREFIX", help="A place that must be writable."),
+        typer.Option(
+            "--write", metavar="S3://BUCKET/PREFIX", help="A place that must be writable."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

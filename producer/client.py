@@ -76,7 +76,7 @@ class Handle:
 
     def _timeout(self, timeout: float | None) -> OutcomeTimeout:
         return OutcomeTimeout(
-            f"job {self.id} has no outcome after {timeout:g} s; it may still be waiting or running: "
+            f"job {self.id} has no outcome after {timeout:g} s; it may still wait or run: "
             "`cutwork status` shows the queue and the workers"
         )
 
@@ -131,9 +131,7 @@ class Client:
         options: Options | None = None,
     ) -> Handle:
         """Like `submit`, for asyncio: the loop stays free while the broker is spoken to."""
-        return await asyncio.to_thread(
-            self.submit, source, image=image, mask=mask, options=options
-        )
+        return await asyncio.to_thread(self.submit, source, image=image, mask=mask, options=options)
 
     def submit_many(self, jobs: Iterable[Job]) -> list[Handle]:
         """Enqueue jobs over one connection, in order.
@@ -254,5 +252,3 @@ def celery_app(broker_url: str) -> Celery:
 def without_password(url: str) -> str:
     """The URL as it may be shown: what stands before the `@` is left out."""
     return re.sub(r"//[^/@]*@", "//***@", url)
-
-

@@ -28,7 +28,9 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
     if broker.ok:
         yield _workers(client)
     if not read and not write:
-        yield Finding("S3", True, "not checked: name buckets, `cutwork doctor s3://in --write s3://out`")
+        yield Finding(
+            "S3", True, "not checked: name buckets, `cutwork doctor s3://in --write s3://out`"
+        )
     for place in read:
         yield _s3(place, writing=False)
     for place in write:
@@ -74,7 +76,9 @@ def _s3(place: str, *, writing: bool) -> Finding:
         found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except (BotoCoreError, ClientError) as error:
         return Finding(what, False, f"{error}; {_S3_ADVICE}")
-    return Finding(what, True, "listed" if found["KeyCount"] else "listed, and nothing is there yet")
+    return Finding(
+        what, True, "listed" if found["KeyCount"] else "listed, and nothing is there yet"
+    )
 
 
 def _local_worker() -> Iterator[Finding]:
@@ -87,4 +91,6 @@ def _local_worker() -> Iterator[Finding]:
     try:
         yield from (Finding(**item) for item in json.loads(done.stdout))
     except (ValueError, TypeError):
-        yield Finding("worker here", False, f"`{' '.join(command[1:])}` failed: {done.stderr[-500:]}")
+        yield Finding(
+            "worker here", False, f"`{' '.join(command[1:])}` failed: {done.stderr[-500:]}"
+        )

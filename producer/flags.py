@@ -20,16 +20,16 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def takes_options[**P, R](command: Callable[..., R]) -> Callable[..., R]:
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command every field of `Options` as an option; it receives them as `options`.
 
     Values are checked by the contract itself, so a wrong one is refused with its sentence.
     """
 
     @functools.wraps(command)
-    def wrapper(**arguments: Any) -> R:
+    def wrapper(**arguments: Any) -> None:
         given = {name: arguments.pop(name) for name in Options.model_fields}
-        return command(options=_options(given), **arguments)
+        command(options=_options(given), **arguments)
 
     signature = inspect.signature(command)
     own = [item for item in signature.parameters.values() if item.name != "options"]

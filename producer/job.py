@@ -55,7 +55,7 @@ class _Value(BaseModel):
 
 
 class ImageRef(_Value):
-    """One object in S3, written `s3://bucket/key`. The key is opaque: never decoded or normalised."""
+    """One object in S3, written `s3://bucket/key`; the key is never decoded or normalised."""
 
     bucket: str
     key: str
@@ -146,7 +146,7 @@ class Options(_Value):
     )
     if_exists: Literal["skip", "overwrite"] = Field(
         default="skip",
-        description="Skip when the outputs carry the fingerprint of this source, model and options.",
+        description="Skip when the outputs carry this source, model and options as fingerprint.",
     )
 
 
@@ -286,7 +286,9 @@ def explain(error: ValidationError, *, name: Callable[[str], str] = str) -> str:
 
 
 def _is_union_member(part: int | str) -> bool:
-    return isinstance(part, str) and re.fullmatch(r"[a-z_]+", part) is None or part in ("float", "int")
+    if part in ("float", "int"):
+        return True
+    return isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part) is None
 
 
 def _shorten(value: object, limit: int = 120) -> str:

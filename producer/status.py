@@ -23,9 +23,7 @@ class QueueStatus:
     """Seconds since the oldest waiting job was submitted; None when nothing waits."""
 
 
-def queue_status(
-    server: "redis.Redis[bytes]", *, separator: str, priority_steps: list[int]
-) -> QueueStatus:
+def queue_status(server: redis.Redis, *, separator: str, priority_steps: list[int]) -> QueueStatus:
     """Count the queue's lists; kombu keeps one a priority, and takes from their right end."""
     names = [f"{QUEUE}{separator}{step}" if step else QUEUE for step in priority_steps]
     with server.pipeline(transaction=True) as pipe:

@@ -46,7 +46,7 @@ class OutcomeWaiter:
             try:
                 outcomes = self._ledger.outcomes(job_ids, wait=_ROUND)
             except redis.RedisError:
-                # The outcome is in Redis or will be: who waits has a timeout, a broker has restarts.
+                # The outcome is in Redis or will be; brokers restart, and who waits has a timeout.
                 time.sleep(_PAUSE)
                 continue
             for job_id, outcome in outcomes.items():

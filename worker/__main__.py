@@ -147,9 +147,8 @@ class DownloadBar:
         self._task = bar.add_task("", visible=False)
 
     def __call__(self, source: str, done: int, total: int | None) -> None:
-        self._bar.update(
-            self._task, description=source, completed=done, total=total, visible=True
-        )
+        """Move the bar."""
+        self._bar.update(self._task, description=source, completed=done, total=total, visible=True)
 
 
 def _download_bar() -> Progress:

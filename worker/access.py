@@ -40,6 +40,6 @@ def require(ref: ImageRef, allowed: Sequence[Prefix], *, action: str, variable: 
     """Raise `Forbidden` unless one of the prefixes covers the object."""
     if not any(prefix.covers(ref) for prefix in allowed):
         raise Forbidden(
-            f"{ref}: expected something to {action} under {', '.join(map(str, allowed)) or 'nothing'}"
-            f" ({variable} of this worker)"
+            f"{ref}: this worker may {action} only "
+            f"{', '.join(map(str, allowed)) or 'nothing'} ({variable})"
         )

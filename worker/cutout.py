@@ -1,4 +1,4 @@
-"""From the bytes of an image to the bytes of its cut-out and mask: decode → model → mask → encode."""
+"""An image's bytes to those of its cut-out and mask: decode → model → mask → encode."""
 
 import time
 from collections.abc import Iterator

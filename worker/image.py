@@ -29,6 +29,8 @@ _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "MPO")
 _LONGEST_ICC_PROFILE: Final = 4 * 2**20
 """Bytes. Real profiles are below 2 MiB; this one is copied into every output."""
 
+_SRGB: Final = ImageCms.createProfile("sRGB")
+
 
 class Encoder(NamedTuple):
     """How one output format is written: Pillow's name, MIME type and save parameters."""
@@ -132,16 +134,16 @@ def _picture(image: Image.Image) -> Picture:
     profile = image.info.get("icc_profile")
     dpi = _resolution(image)
     try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception as error:  # A broken EXIF block is no reason to refuse sound pixels.
+        oriented = ImageOps.exif_transpose(image)
+    except Exception as error:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
         warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
-        upright = image
-    rgba = _to_rgb_or_rgba(_to_eight_bits(upright), profile, warnings)
-    kept = profile if rgba.info.get("keep_profile") else None
-    pixels = np.asarray(rgba)
+        oriented = None
+    upright = oriented or image
+    converted, kept = _to_rgb(_to_eight_bits(upright), profile, warnings)
+    pixels = np.asarray(converted)
     return Picture(
         rgb=np.ascontiguousarray(pixels[:, :, :3]),
-        alpha=np.ascontiguousarray(pixels[:, :, 3]) if rgba.mode == "RGBA" else None,
+        alpha=np.ascontiguousarray(pixels[:, :, 3]) if converted.mode == "RGBA" else None,
         icc_profile=kept,
         dpi=dpi,
         format="JPEG" if stored_format == "MPO" else stored_format,
@@ -169,37 +171,29 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _to_rgb_or_rgba(
+def _to_rgb(
     image: Image.Image, profile: bytes | None, warnings: list[str]
-) -> Image.Image:
-    """RGB or RGBA pixels; `info["keep_profile"]` says whether the profile still describes them."""
-    transparent = image.has_transparency_data
-    target = "RGBA" if transparent else "RGB"
+) -> tuple[Image.Image, bytes | None]:
+    """RGB or RGBA pixels, and the profile if it still describes them.
+
+    A profile of another colour space cannot be embedded in RGB: its colours are converted to sRGB.
+    """
+    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
     space = _profile_space(profile, warnings)
+    if profile is None or space is None:
+        return plain, None
     if space == "RGB " and image.mode in ("RGB", "RGBA", "RGBX", "P", "PA"):
-        converted = image.convert(target)
-        converted.info["keep_profile"] = True
-        return converted
-    matches = (space, image.mode) in {("CMYK", "CMYK"), ("GRAY", "L"), ("Lab ", "LAB")}
-    if matches and profile is not None:
-        try:
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-        except ImageCms.PyCMSError as error:
-            warnings.append(f"colour profile ignored, it cannot be applied: {error}")
-        else:
-            if converted is not None:
-                converted.info["keep_profile"] = False
-                return converted
-    elif space is not None:
+        return plain, profile
+    if (space, image.mode) not in {("CMYK", "CMYK"), ("GRAY", "L"), ("Lab ", "LAB")}:
         warnings.append(f"colour profile dropped: it is for {space.strip()}, not {image.mode}")
-    converted = image.convert(target)
-    converted.info["keep_profile"] = False
-    return converted
+        return plain, None
+    try:
+        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), _SRGB
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except ImageCms.PyCMSError as error:
+        warnings.append(f"colour profile dropped, it cannot be applied: {error}")
+        return plain, None
+    return converted or plain, None
 
 
 def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:

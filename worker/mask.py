@@ -52,7 +52,7 @@ def stretch(saliency: Map) -> Map:
     low, high = float(saliency.min()), float(saliency.max())
     if not np.isfinite(low + high) or high <= SALIENT or high - low < 1 / 255:
         return np.zeros_like(saliency)
-    return (saliency - np.float32(low)) / np.float32(high - low)
+    return np.asarray((saliency - np.float32(low)) / np.float32(high - low), np.float32)
 
 
 def to_size(saliency: Map, size: tuple[int, int]) -> Map:
@@ -68,7 +68,8 @@ def to_mask(saliency: Map, *, threshold: float | None) -> Bytes:
     levels = np.floor(saliency * np.float32(255)).astype(np.uint8)
     if threshold is None:
         return levels
-    return np.where(levels / np.float64(255) > threshold, np.uint8(255), np.uint8(0))
+    binary = levels / np.float64(255) > threshold
+    return np.asarray(binary * np.uint8(255), np.uint8)
 
 
 def combine(mask: Bytes, alpha: Bytes | None) -> Bytes:

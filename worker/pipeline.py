@@ -74,17 +74,16 @@ class _Passage:
         if options.enabled:
             with self.watch.stage("load"):
                 file = models.store.find(options.model, sha256=options.model_sha256)
-        with self.watch.stage("fetch"):
-            with storage.open(job.source) as source:
-                self.source = SourceFacts(ref=job.source, etag=source.etag, bytes=source.bytes)
-                self.fingerprint = fingerprint(
-                    etag=source.etag,
-                    options=options,
-                    model_sha256=file.sha256 if file else None,
-                )
-                if options.if_exists == "skip" and (there := self._already_there()):
-                    return self._outcome("skipped", **there)
-                data = source.read()
+        with self.watch.stage("fetch"), storage.open(job.source) as source:
+            self.source = SourceFacts(ref=job.source, etag=source.etag, bytes=source.length)
+            self.fingerprint = fingerprint(
+                etag=source.etag,
+                options=options,
+                model_sha256=file.sha256 if file else None,
+            )
+            if options.if_exists == "skip" and (there := self._already_there()):
+                return self._outcome("skipped", **there)
+            data = source.read()
         cut = cut_out(
             data,
             options,
@@ -109,7 +108,10 @@ class _Passage:
         extent = mask.extent(cut.mask)
         return self._outcome(
             "done",
-            **{name: facts.model_copy(update={"size": picture.size}) for name, facts in outputs.items()},
+            **{
+                name: facts.model_copy(update={"size": picture.size})
+                for name, facts in outputs.items()
+            },
             run=cut.run,
             foreground_share=round(extent.share, 6),
             bounding_box=extent.box,
@@ -142,15 +144,14 @@ class _Passage:
             stored = self.pipeline.storage.head(ref)
             if stored is None or stored.fingerprint != self.fingerprint:
                 return {}
-            found[name] = OutputFacts(ref=ref, etag=stored.etag, bytes=stored.bytes)
+            found[name] = OutputFacts(ref=ref, etag=stored.etag, bytes=stored.length)
         return found
 
     def _put(self, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
-        assert self.fingerprint is not None  # Set with the source, without which nothing is stored.
         etag = self.pipeline.storage.put(
             ref,
             data,
             content_type=ENCODERS[image_format].content_type,
-            fingerprint=self.fingerprint,
+            fingerprint=self.fingerprint or "",
         )
         return OutputFacts(ref=ref, etag=etag, bytes=len(data))

@@ -63,15 +63,11 @@ class WorkerSettings(ModelSettings, ProducerSettings):
     max_bytes: int = Field(
         default=512 * 2**20, ge=1, description="Largest source object, in bytes, that is fetched."
     )
-    preload: Names = Field(
-        default=(), description="Models to load before the first job is taken."
-    )
+    preload: Names = Field(default=(), description="Models to load before the first job is taken.")
     max_attempts: int = Field(
         default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
     )
-    outcome_ttl: int = Field(
-        default=86_400, ge=60, description="Seconds an outcome is kept."
-    )
+    outcome_ttl: int = Field(default=86_400, ge=60, description="Seconds an outcome is kept.")
     s3_connect_timeout: float = Field(default=5, gt=0, description="Seconds to connect to S3.")
     s3_read_timeout: float = Field(default=30, gt=0, description="Seconds S3 may stay silent.")
     s3_attempts: int = Field(default=4, ge=1, description="Times one S3 call is tried.")

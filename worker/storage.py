@@ -12,12 +12,11 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionError,
     HTTPClientError,
     IncompleteReadError,
-    ReadTimeoutError,
     ResponseStreamingError,
 )
+from botocore.exceptions import ConnectionError as S3ConnectionError
 
 from producer.job import ImageRef
 from worker.access import Prefix, require
@@ -50,7 +49,7 @@ class Stored(NamedTuple):
     """What S3 says of an object."""
 
     etag: str
-    bytes: int
+    length: int
     fingerprint: str | None
 
 
@@ -60,7 +59,7 @@ class Source:
 
     ref: ImageRef
     etag: str
-    bytes: int
+    length: int
     _response: "GetObjectOutputTypeDef"
 
     def read(self) -> bytes:
@@ -154,7 +153,7 @@ class S3Storage:
 
 
 def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
-    """The storage a worker's settings describe; credentials and endpoint as the AWS SDK finds them."""
+    """The storage of a worker's settings; credentials and endpoint are the AWS SDK's own."""
     config = Config(
         connect_timeout=settings.s3_connect_timeout,
         read_timeout=settings.s3_read_timeout,
@@ -187,13 +186,14 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
                 "give them s3:GetObject on sources and s3:PutObject, s3:GetObject on outputs"
             ) from error
         if code in _PASSING or status in _PASSING:
-            raise StorageUnavailable(f"{ref}: the object store answered {code or status}") from error
+            raise StorageUnavailable(
+                f"{ref}: the object store answered {code or status}"
+            ) from error
         raise StorageRefused(f"{ref}: the object store answered {code or status}") from error
     except (
-        ConnectionError,
+        S3ConnectionError,
         HTTPClientError,
         IncompleteReadError,
-        ReadTimeoutError,
         ResponseStreamingError,
     ) as error:
         raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error

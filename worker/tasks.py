@@ -81,7 +81,7 @@ def _stop(**_: object) -> None:
 
 
 @app.task(name=TASK_NAME, bind=True, typing=False, max_retries=None)
-def segment(self: Task[Any, Any], *args: object, **kwargs: object) -> dict[str, Any]:
+def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job; the result is its outcome as a JSON value, so it composes in any canvas."""
     held = runtime()
     attempt = 1 + self.request.retries
@@ -93,7 +93,7 @@ def segment(self: Task[Any, Any], *args: object, **kwargs: object) -> dict[str, 
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
-        raise self.retry(countdown=random.uniform(0.5, 1) * min(2**attempt, 30)) from error
+        raise self.retry(countdown=_pause(attempt)) from error
     except MalformedMessage as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
     except Exception:
@@ -110,10 +110,15 @@ def segment(self: Task[Any, Any], *args: object, **kwargs: object) -> dict[str, 
         held.ledger.settle(outcome)
     except redis.RedisError as error:
         # Unsettled is undone: the message comes back, and finds the outputs already there.
-        log.error("job %s: the outcome could not be stored: %s", job_id, error)
+        log.exception("job %s: the outcome could not be stored", job_id)
         raise Reject(error, requeue=True) from error
     _log(outcome)
     return outcome.to_message()
+
+
+def _pause(attempt: int) -> float:
+    """Seconds before the next attempt: doubling, at most 30, with jitter."""
+    return float(min(2**attempt, 30)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 def _read_job(args: tuple[object, ...], kwargs: dict[str, object]) -> Job:

@@ -26,7 +26,7 @@ class ModelCache:
         self._lock = threading.Lock()
 
     def get(self, file: ModelFile, device: str) -> Engine:
-        """The engine of a model on a device; a load that failed is tried again by the next caller."""
+        """The engine of a model on a device; after a failed load the next caller tries anew."""
         key = EngineKey(file.sha256, device)
         with self._lock:
             future = self._engines.get(key)

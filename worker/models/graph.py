@@ -72,7 +72,7 @@ def keep_first_output(model: ModelProto) -> None:
 
 
 def to_full_precision(model: ModelProto) -> None:
-    """Turn every half weight, constant, cast, input and output into float32, where there are any."""
+    """Turn every half weight, constant, cast, input and output into float32."""
     graph = model.graph
     for tensor in graph.initializer:
         _widen(tensor)

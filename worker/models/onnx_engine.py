@@ -1,6 +1,5 @@
 """Run a segmentation model in ONNX Runtime."""
 
-import os
 import threading
 from pathlib import Path
 from typing import Final
@@ -106,9 +105,13 @@ def probe_gpu(folder: Path) -> str:
     """The provider a smallest model gets when CUDA is asked for; `folder` is for its file."""
     shape = (1, 3, 1, 1)
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", value[:1], value[1:])
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "probe", value[:1], value[1:]
+    )
     path = folder / "probe.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return load(path, device="cuda", threads=0, folder=folder).facts.provider
 
 
@@ -116,11 +119,13 @@ def _prepared(path: Path, folder: Path, *, full_precision: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     status = path.stat()
     precision = "float32" if full_precision else "as-is"
-    name = f"{path.stem}-{status.st_size}-{status.st_mtime_ns}-{precision}-v{_PREPARED_VERSION}.onnx"
+    name = (
+        f"{path.stem}-{status.st_size}-{status.st_mtime_ns}-{precision}-v{_PREPARED_VERSION}.onnx"
+    )
     target = folder / name
     with FileLock(target.with_suffix(".lock")):
         if not target.is_file():
             partial = target.with_suffix(".part")
             prepare(path, partial, full_precision=full_precision)
-            os.replace(partial, target)
+            partial.replace(target)
     return target

@@ -25,7 +25,8 @@ def adapt(
 ) -> Profile:
     """The profile with a job's options in it.
 
-    The size is the one asked for, else the one the model file fixes, else the profile's. Raises `OptionConflict` naming both sides when they disagree.
+    The size is the one asked for, else the one the model file fixes, else the profile's. Raises
+    `OptionConflict`, naming both sides, when the model takes another size than was asked for.
     """
     size = (options.size, options.size) if isinstance(options.size, int) else options.size
     wanted = size or fixed_size or profile.size

