@@ -160,7 +160,7 @@ class LocalStack:
             *("-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
             *(f"-filer.localSocket={self._folder / 'filer.sock'}", f"-s3.config={config}"),
             *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}"),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
         ]
         # One volume a bucket instead of seven: the first write to a bucket is seconds faster.
         env = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}

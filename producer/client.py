@@ -213,7 +213,8 @@ class Client:
         return self._ledger.pending()
 
     def close(self) -> None:
-        """Close the connections; whoever still waits times out."""
+        """Close the connections; whoever still waits gets a `CancelledError`."""
+        self._waiter.close()
         self._app.close()
         self._ledger.close()
 

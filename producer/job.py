@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "JOB_ID",
     "QUEUE",
     "SCHEMA_VERSION",
     "TASK_NAME",
@@ -41,6 +42,8 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 TASK_NAME: Final = "cutwork.segment"
 QUEUE: Final = "cutwork.default"
+
+JOB_ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
 _LONGEST_KEY_BYTES: Final = 1024
 """The limit S3 itself sets on the UTF-8 length of a key."""
@@ -101,7 +104,7 @@ Channels = Annotated[float | tuple[float, float, float], BeforeValidator(_one_or
 Side = Annotated[int, Field(ge=32, le=4096)]
 Size = Annotated[Side | tuple[Side, Side], BeforeValidator(_one_or_three)]
 ImageFormat = Literal["png", "webp", "tiff"]
-JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+JobId = Annotated[str, StringConstraints(pattern=JOB_ID.pattern)]
 
 
 class Options(_Value):

@@ -41,6 +41,16 @@ class OutcomeWaiter:
                 self._thread.start()
         return future
 
+    def close(self) -> None:
+        """Cancel every future, and return when nothing reads the ledger any more."""
+        with self._lock:
+            thread = self._thread
+            for futures in self._waiting.values():
+                for future in futures:
+                    future.cancel()
+        if thread is not None:
+            thread.join()
+
     def _run(self) -> None:
         while job_ids := self._still_awaited():
             try:

@@ -6,7 +6,6 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from producer.finding import show
 from producer.flags import takes_options
@@ -14,6 +13,7 @@ from producer.job import Options
 from producer.settings import SettingsError
 from worker.cutout import Models, Stopwatch, cut_out
 from worker.doctor import examine
+from worker.download_bar import download_bar
 from worker.errors import CutworkError
 from worker.mask import extent
 from worker.models.cache import ModelCache
@@ -47,12 +47,12 @@ def segment(
     watch = Stopwatch()
     try:
         settings = ModelSettings.read()
-        with _download_bar() as bar:
+        with download_bar(console) as progress:
             store = ModelStore(
                 settings.model_cache,
                 mirror=settings.model_mirror,
                 local_paths=True,
-                progress=DownloadBar(bar),
+                progress=progress,
             )
             with watch.stage("load"):
                 file = (
@@ -113,9 +113,9 @@ def fetch(
     """Fetch models into the cache, verified, so that no job has to wait for a download."""
     try:
         settings = ModelSettings.read()
-        with _download_bar() as bar:
+        with download_bar(console) as progress:
             store = ModelStore(
-                settings.model_cache, mirror=settings.model_mirror, progress=DownloadBar(bar)
+                settings.model_cache, mirror=settings.model_mirror, progress=progress
             )
             files = [store.find(name) for name in names]
     except CutworkError as error:
@@ -137,28 +137,6 @@ def doctor(
     else:
         show(findings, console)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
-
-
-class DownloadBar:
-    """Shows what `worker.models.store` tells of a download."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", visible=False)
-
-    def __call__(self, source: str, done: int, total: int | None) -> None:
-        """Move the bar."""
-        self._bar.update(self._task, description=source, completed=done, total=total, visible=True)
-
-
-def _download_bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=console,
-    )
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -22,8 +22,10 @@ from worker.errors import (
 
 # Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
 Image.MAX_IMAGE_PIXELS = None
+# Plugins register here, once, and not in the first threads that meet their formats.
+Image.init()
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "MPO")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """Every other plugin of Pillow stays out of reach of what a stranger uploads."""
 
 _LONGEST_ICC_PROFILE: Final = 4 * 2**20
@@ -83,7 +85,7 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise NotAnImage(
-            f"expected one of {', '.join(_FORMATS[:-1])}, found {len(data)} bytes that begin with "
+            f"expected one of {', '.join(_FORMATS)}, found {len(data)} bytes that begin with "
             f"{data[:12]!r}"
         ) from error
     except Exception as error:  # Pillow's plugins raise whatever their parsers raise.

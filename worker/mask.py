@@ -65,7 +65,7 @@ def to_size(saliency: Map, size: tuple[int, int]) -> Map:
 
 def to_mask(saliency: Map, *, threshold: float | None) -> Bytes:
     """Turn a 0…1 map into 0…255: `floor(255 p)`, or with a threshold 255 where that is above it."""
-    levels = np.floor(saliency * np.float32(255)).astype(np.uint8)
+    levels: Bytes = np.floor(saliency * np.float32(255)).astype(np.uint8)
     if threshold is None:
         return levels
     binary = levels / np.float64(255) > threshold

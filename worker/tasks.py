@@ -1,4 +1,4 @@
-"""The Celery app and its one task. All of Celery that the worker touches is in this file."""
+"""The Celery app, its one task, and the start and the end of a worker."""
 
 import logging
 import random
@@ -12,7 +12,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.signals import worker_init, worker_shutdown
 
-from producer.job import TASK_NAME, InvalidJob, Job, Outcome
+from producer.job import JOB_ID, TASK_NAME, InvalidJob, Job, Outcome
 from producer.ledger import Ledger
 from producer.settings import SettingsError
 from worker.cutout import Models
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 app = Celery("cutwork")
 app.config_from_object("celeryconfig")
+app.conf.broker_transport = "worker.intake:Transport"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +81,20 @@ def _stop(**_: object) -> None:
     held.ledger.close()
 
 
-@app.task(name=TASK_NAME, bind=True, typing=False, max_retries=None)
+@app.task(
+    name=TASK_NAME,
+    bind=True,
+    typing=False,
+    max_retries=None,
+    Strategy="worker.intake:refuse_malformed",
+)
 def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job; the result is its outcome as a JSON value, so it composes in any canvas."""
     held = runtime()
     attempt = 1 + self.request.retries
-    job_id = str(self.request.id)
+    job_id = _claimed_id(args) or str(self.request.id)
     try:
         job = _read_job(args, kwargs)
-        job_id = job.id
         outcome = held.pipeline.run(job, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
@@ -130,6 +136,12 @@ def _read_job(args: tuple[object, ...], kwargs: dict[str, object]) -> Job:
         return Job.from_message(args[0])
     except InvalidJob as error:
         raise MalformedMessage(str(error)) from error
+
+
+def _claimed_id(args: tuple[object, ...]) -> str | None:
+    """The id a message gives itself, if it is one: who sent it looks for the outcome there."""
+    claimed = args[0].get("id") if args and isinstance(args[0], dict) else None
+    return claimed if isinstance(claimed, str) and JOB_ID.fullmatch(claimed) else None
 
 
 def _remote_models(storage: S3Storage) -> RemoteModels:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +50,18 @@ class ModelStore:
         self,
         folder: Path,
         *,
+        entries: Mapping[str, Entry] | None = None,
         mirror: str | None = None,
         remote: RemoteModels | None = None,
         local_paths: bool = False,
         progress: Progress = no_progress,
     ) -> None:
-        """`local_paths` lets a model be named by its path, as the local command line does."""
+        """`entries` stands in for the catalogue.
+
+        `local_paths` lets a model be named by its path, as the local command line does.
+        """
         self._folder = folder
+        self._entries = catalogue() if entries is None else entries
         self._mirror = mirror
         self._remote = remote
         self._local_paths = local_paths
@@ -69,7 +74,7 @@ class ModelStore:
         Raises `UnknownModel`, `ModelHashMismatch`, `ModelUnavailable`, `ModelInvalid`, or what the
         object store raises.
         """
-        entry = catalogue().get(name)
+        entry = self._entries.get(name)
         if entry is not None:
             file = ModelFile(
                 name=name, path=self._fetched(entry), sha256=entry.sha256, profile=entry.profile
@@ -81,7 +86,7 @@ class ModelStore:
             file = ModelFile(name=name, path=path, sha256=self._hash(path), profile=UNKNOWN)
         else:
             raise UnknownModel(
-                f"model: expected one of {', '.join(catalogue())}, or s3://bucket/key"
+                f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"
                 f"{' or a path' if self._local_paths else ''}, found {name!r}"
             )
         if sha256 is not None and file.sha256 != sha256:
@@ -94,7 +99,7 @@ class ModelStore:
 
     def cached(self, name: str) -> bool:
         """Whether a catalogue model's file is already in the folder."""
-        entry = catalogue().get(name)
+        entry = self._entries.get(name)
         return entry is not None and (self._folder / entry.file).is_file()
 
     def _fetched(self, entry: Entry) -> Path:

@@ -1,0 +1,182 @@
+"""`make demo`: photographs through a real broker, a real S3 and a real worker, to `demo-out/`."""
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+import skimage.data
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deploy.child import ChildFailed
+from deploy.local import LocalStack
+from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
+from producer.job import Outcome
+from producer.report import Shown, write_before_after, write_contact_sheet, write_page
+from worker.download_bar import download_bar
+from worker.errors import CutworkError
+from worker.models.store import ModelStore
+from worker.settings import ModelSettings
+
+MODEL: Final = "isnet-general-use"
+PHOTOGRAPHS: Final = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+)
+"""In scikit-image's wheel."""
+_PUBLIC_DOMAIN: Final = ("astronaut", "chelsea", "coffee", "rocket")
+"""Those whose before/after picture may be committed: NASA's, and three under CC0."""
+_SECONDS_AN_IMAGE: Final = 60
+
+console = Console()
+
+
+def main() -> None:
+    """Run the demo; ends with 130 on Ctrl-C, 1 on a failure, and never leaves a process behind."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    started = time.monotonic()
+    out = Path("demo-out")
+    try:
+        _fetch_model()
+        with tempfile.TemporaryDirectory(prefix="cutwork-demo-") as folder:
+            shown = _run(Path(folder), out)
+    except KeyboardInterrupt:
+        console.print("\ninterrupted; everything it started is stopped")
+        sys.exit(130)
+    except (ChildFailed, CutworkError, BrokerUnavailable, OutcomeTimeout) as error:
+        console.print(f"[red]the demo failed[/]: {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    _write_pages(shown, out)
+    done = sum(item.outcome.ok for item in shown)
+    took = time.monotonic() - started
+    console.print(f"{done} of {len(shown)} photographs cut out, {took:.0f} s in all")
+    for name in ("index.html", "contact-sheet.png"):
+        console.print(f"  [bold]{(out / name).resolve()}[/]", soft_wrap=True, highlight=False)
+    sys.exit(0 if done == len(shown) else 1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def _fetch_model() -> None:
+    """Fetch the weights once; later runs find them in the cache."""
+    settings = ModelSettings.read()
+    with download_bar(console) as progress:
+        store = ModelStore(settings.model_cache, mirror=settings.model_mirror, progress=progress)
+        file = store.find(MODEL)
+    console.print(f"weights  {file.path}", highlight=False, soft_wrap=True)
+
+
+def _run(folder: Path, out: Path) -> list[Shown]:
+    """Everything that needs the servers; they are gone when it returns."""
+    with LocalStack(folder) as stack, _no_more_interrupts_on_exit():
+        with console.status("starting a broker, an S3 server and a worker …"):
+            stack.start_broker()
+            stack.start_s3()
+            worker = stack.start_worker(concurrency=2, CUTWORK_PRELOAD=MODEL)
+            console.print(f"broker   {stack.broker_url}", highlight=False)
+            console.print(f"S3       {stack.s3_url}", highlight=False)
+            s3 = stack.s3()
+            for bucket in ("photos", "cutouts"):
+                s3.create_bucket(Bucket=bucket)
+            for name, data in photographs().items():
+                s3.put_object(Bucket="photos", Key=name, Body=data)
+            stack.wait_for_worker(worker)
+            console.print(f"worker   process {worker.pid}, threads pool", highlight=False)
+        with stack.client() as client:
+            outcomes = _follow(client)
+        if out.exists():
+            shutil.rmtree(out)
+        out.mkdir()
+        shown = []
+        for name, outcome in outcomes.items():
+            stem = Path(name).stem
+            original = out / f"{stem}-original{Path(name).suffix}"
+            original.write_bytes(photographs()[name])
+            image, mask = out / f"{stem}.png", out / f"{stem}-mask.png"
+            if outcome.ok:
+                s3.download_file("cutouts", image.name, str(image))
+                s3.download_file("cutouts", mask.name, str(mask))
+            shown.append(
+                Shown(
+                    name=name,
+                    original=original,
+                    cutout=image if outcome.ok else None,
+                    mask=mask if outcome.ok else None,
+                    outcome=outcome,
+                )
+            )
+        return shown
+
+
+def photographs() -> Mapping[str, bytes]:
+    """The photographs by name."""
+    folder = Path(skimage.data.__file__).parent
+    return {name: (folder / name).read_bytes() for name in PHOTOGRAPHS}
+
+
+def _follow(client: Client) -> dict[str, Outcome]:
+    """Enqueue every photograph through the public API and wait for the outcomes."""
+    jobs = [
+        Job(
+            source=f"s3://photos/{name}",
+            image=f"s3://cutouts/{Path(name).stem}.png",
+            mask=f"s3://cutouts/{Path(name).stem}-mask.png",
+        )
+        for name in PHOTOGRAPHS
+    ]
+    names = dict(zip((job.id for job in jobs), PHOTOGRAPHS, strict=True))
+    columns = (
+        TextColumn("cutting out"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    outcomes: dict[str, Outcome] = {}
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=len(jobs), rate="")
+        started = time.monotonic()
+        handles = client.submit_many(jobs)
+        for handle, outcome in client.as_completed(handles, _SECONDS_AN_IMAGE * len(jobs)):
+            outcomes[names[handle.id]] = outcome
+            if not outcome.ok:
+                bar.console.print(f"[red]{names[handle.id]}[/] {outcome.code}: {outcome.message}")
+            rate = len(outcomes) / (time.monotonic() - started)
+            bar.update(task, advance=1, rate=f"{rate:.2f} images/s")
+    return {name: outcomes[name] for name in PHOTOGRAPHS}
+
+
+def _write_pages(shown: list[Shown], out: Path) -> None:
+    write_contact_sheet(shown, out / "contact-sheet.png")
+    write_page(shown, out / "index.html", title="Cutwork demo")
+    free = [item for item in shown if Path(item.name).stem in _PUBLIC_DOMAIN and item.outcome.ok]
+    if free:
+        write_before_after(free, out / "before-after.png")
+
+
+@contextmanager
+def _no_more_interrupts_on_exit() -> Iterator[None]:
+    """Once the way out has begun, a second Ctrl-C must not leave half of it undone."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    main()

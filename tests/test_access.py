@@ -1,0 +1,48 @@
+"""What a message may name."""
+
+import pytest
+
+from producer.job import ImageRef
+from worker.access import Prefix, require
+from worker.errors import Forbidden
+
+
+@pytest.mark.parametrize(
+    ("prefix", "place", "allowed"),
+    [
+        ("s3://shop", "s3://shop/a", True),
+        ("s3://shop/", "s3://shop/a/b", True),
+        ("s3://shop", "s3://shopping/a", False),
+        ("s3://shop/photos", "s3://shop/photos/a", True),
+        ("s3://shop/photos/", "s3://shop/photos/a", True),
+        ("s3://shop/photos", "s3://shop/photos-private/a", False),
+        ("s3://shop/photos", "s3://shop/photos", False),
+        ("s3://shop/photos", "s3://shop/other/photos/a", False),
+        ("*", "s3://anything/at/all", True),
+    ],
+)
+def test_prefixes_match_whole_segments(prefix: str, place: str, allowed: bool) -> None:
+    assert Prefix.parse(prefix).covers(ImageRef.parse(place)) is allowed
+
+
+def test_the_refusal_names_the_place_the_rule_and_the_variable() -> None:
+    with pytest.raises(Forbidden) as caught:
+        require(
+            ImageRef.parse("s3://other/a"),
+            [Prefix.parse("s3://shop/photos")],
+            action="read",
+            variable="CUTWORK_READ_FROM",
+        )
+    for part in ("s3://other/a", "s3://shop/photos", "CUTWORK_READ_FROM"):
+        assert part in str(caught.value)
+
+
+def test_nothing_is_allowed_by_default() -> None:
+    with pytest.raises(Forbidden, match="only nothing"):
+        require(ImageRef.parse("s3://other/a"), [], action="read", variable="X")
+
+
+@pytest.mark.parametrize("text", ["shop", "https://shop", "s3://", "s3:///x", "**"])
+def test_what_is_no_prefix_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected s3://bucket"):
+        Prefix.parse(text)

@@ -1,0 +1,242 @@
+"""The producer on a real broker, with no worker: what it writes, and how it waits."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+import redis
+
+from deploy.local import LocalStack, free_ports
+from producer import BrokerUnavailable, Client, InvalidJob, Job, Options, Outcome, OutcomeTimeout
+from producer.job import QUEUE
+from producer.ledger import Ledger
+from producer.settings import SettingsError
+
+
+@pytest.fixture
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A broker of its own, that no worker listens to."""
+    with LocalStack(tmp_path_factory.mktemp("quiet")) as stack:
+        stack.start_broker()
+        yield stack
+
+
+@pytest.fixture
+def alone(quiet: LocalStack) -> Iterator[Client]:
+    with quiet.client() as client:
+        yield client
+
+
+def done(job_id: str) -> Outcome:
+    return Outcome(job_id=job_id, state="done")
+
+
+def place(number: int) -> Job:
+    return Job.model_validate(
+        {"source": f"s3://photos/{number}.jpg", "image": f"s3://cutouts/{number}.png"}
+    )
+
+
+def test_a_job_waits_in_the_queue_and_is_pending(alone: Client, quiet: LocalStack) -> None:
+    handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    status = alone.status()
+    assert (status.waiting, status.in_flight) == (1, 0)
+    assert status.oldest_waiting is not None
+    assert 0 <= status.oldest_waiting < 30
+    assert alone.pending() == 1
+    assert handle.outcome() is None
+    Ledger(quiet.broker_url).settle(done(handle.id))
+    assert alone.pending() == 0
+    assert handle.outcome() == handle.wait(1)
+
+
+def test_status_of_an_empty_queue(alone: Client) -> None:
+    status = alone.status()
+    assert (status.waiting, status.in_flight, status.oldest_waiting) == (0, 0, None)
+
+
+def test_status_counts_what_is_no_job_and_does_not_trip_over_it(
+    alone: Client, quiet: LocalStack
+) -> None:
+    with redis.Redis.from_url(quiet.broker_url) as server:
+        server.lpush(f"{QUEUE}:9", "garbage", '{"body": "e30="}')
+    assert alone.status().waiting == 2
+    assert alone.status().oldest_waiting is None
+
+
+def test_waiting_ends_in_time(alone: Client) -> None:
+    handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+    started = time.monotonic()
+    with pytest.raises(OutcomeTimeout, match=rf"job {handle.id} has no outcome after 0.2 s"):
+        handle.wait(0.2)
+    assert time.monotonic() - started < 5
+
+
+def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None:
+    handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+    found: list[Outcome] = []
+    threads = [threading.Thread(target=lambda: found.append(handle.wait(10))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    Ledger(quiet.broker_url).settle(done(handle.id))
+    for thread in threads:
+        thread.join(10)
+    assert [outcome.job_id for outcome in found] == [handle.id] * 5
+
+
+def test_another_process_can_wait_by_the_job_alone(alone: Client, quiet: LocalStack) -> None:
+    handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+    Ledger(quiet.broker_url).settle(done(handle.id))
+    with quiet.client() as other:
+        assert other.handle(handle.job).wait(5).state == "done"
+
+
+def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> None:
+    async def service() -> tuple[list[Outcome], int]:
+        handles = [
+            await alone.submit_async("s3://photos/a.jpg", image=f"s3://cutouts/{number}.png")
+            for number in range(20)
+        ]
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        def settle() -> None:
+            time.sleep(0.5)
+            ledger = Ledger(quiet.broker_url)
+            for handle in handles:
+                ledger.settle(done(handle.id))
+
+        ticking = asyncio.create_task(tick())
+        threading.Thread(target=settle).start()
+        outcomes = await asyncio.gather(*handles)
+        ticking.cancel()
+        assert [outcome.job_id for outcome in outcomes] == [handle.id for handle in handles]
+        return outcomes, ticks
+
+    outcomes, ticks = asyncio.run(service())
+    assert len(outcomes) == 20
+    assert ticks >= 10
+
+
+def test_one_cancelled_waiter_leaves_the_others(alone: Client, quiet: LocalStack) -> None:
+    async def service() -> Outcome:
+        handle = await alone.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
+        first, second = (asyncio.create_task(handle.wait_async(10)) for _ in range(2))
+        await asyncio.sleep(0.1)
+        first.cancel()
+        await asyncio.sleep(0.1)
+        Ledger(quiet.broker_url).settle(done(handle.id))
+        return await second
+
+    assert asyncio.run(service()).state == "done"
+
+
+def test_async_waiting_ends_in_time(alone: Client) -> None:
+    async def service() -> None:
+        handle = await alone.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
+        await handle.wait_async(0.1)
+
+    with pytest.raises(OutcomeTimeout):
+        asyncio.run(service())
+
+
+def test_submit_many_keeps_the_order_and_as_completed_the_time(
+    alone: Client, quiet: LocalStack
+) -> None:
+    handles = alone.submit_many(place(number) for number in range(300))
+    assert [str(handle.job.source) for handle in handles] == [
+        f"s3://photos/{number}.jpg" for number in range(300)
+    ]
+    assert alone.status().waiting == 300
+    ledger = Ledger(quiet.broker_url)
+    for handle in handles[::2]:
+        ledger.settle(done(handle.id))
+    early = alone.as_completed(handles, timeout=1)
+    assert {next(early)[0].id for _ in range(150)} == {handle.id for handle in handles[::2]}
+    with pytest.raises(OutcomeTimeout, match="150 of 300 jobs have no outcome after 1 s"):
+        next(early)
+
+
+def test_nothing_to_submit(alone: Client) -> None:
+    assert alone.submit_many([]) == []
+
+
+def test_a_wrong_job_is_refused_before_it_is_sent(alone: Client) -> None:
+    with pytest.raises(InvalidJob, match="expected a destination"):
+        alone.submit("s3://photos/a.jpg")
+    with pytest.raises(InvalidJob, match=r"source: expected s3://bucket/key, found 'a\.jpg'"):
+        alone.submit("a.jpg", image="s3://cutouts/a.png")
+    with pytest.raises(ValueError, match="threshold"):
+        alone.submit("s3://photos/a", image="s3://cutouts/a", options=Options(threshold=3))
+    assert alone.status().waiting == 0
+    assert alone.pending() == 0
+
+
+def test_no_broker_is_said_without_the_password() -> None:
+    (port,) = free_ports(1)
+    with (
+        Client(f"redis://user:secret@127.0.0.1:{port}/0") as client,
+        pytest.raises(BrokerUnavailable) as caught,
+    ):
+        client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    assert f"redis://***@127.0.0.1:{port}/0" in str(caught.value)
+    assert "CUTWORK_BROKER_URL" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_url_is_refused() -> None:
+    with pytest.raises(SettingsError, match="CUTWORK_BROKER_URL: "):
+        Client("amqp://rabbit")
+
+
+def test_a_caller_s_own_celeryconfig_is_left_alone(
+    quiet: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "celeryconfig.py").write_text("raise RuntimeError('the caller’s own')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with quiet.client() as client:
+        assert client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png").id
+
+
+def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:
+    client = quiet.client()
+    handle = client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    ended: list[type[BaseException]] = []
+
+    def wait() -> None:
+        try:
+            handle.wait(30)
+        except CancelledError as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.2)
+    client.close()
+    thread.join(5)
+    assert ended == [CancelledError]
+
+
+def test_waiting_outlives_a_restart_of_the_broker(quiet: LocalStack, alone: Client) -> None:
+    with redis.Redis.from_url(quiet.broker_url) as server:
+        handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+        found: list[Outcome] = []
+        thread = threading.Thread(target=lambda: found.append(handle.wait(20)))
+        thread.start()
+        # Every connection is cut, as a restart does.
+        server.client_kill_filter(skipme=True, _type="normal")
+        time.sleep(0.3)
+    Ledger(quiet.broker_url).settle(done(handle.id))
+    thread.join(20)
+    assert [outcome.state for outcome in found] == ["done"]

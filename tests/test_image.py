@@ -1,0 +1,267 @@
+"""Every format and pixel type in, upright straight RGB out; what is broken has a code."""
+
+import io
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, features
+
+from worker.errors import (
+    CorruptImage,
+    CutworkError,
+    EmptySource,
+    ImageTooLarge,
+    NotAnImage,
+    UnsupportedImage,
+)
+from worker.image import ENCODERS, decode, encode
+
+LIMIT = 1_000_000
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def gradient(width: int = 48, height: int = 32) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.dstack((x * 5, y * 7, (x + y) * 3)).astype(np.uint8)
+
+
+def saved(image: Image.Image, name: str, **parameters: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, name, **parameters)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance", "parameters"),
+    [
+        ("PNG", 0, {}),
+        ("BMP", 0, {}),
+        ("TIFF", 0, {}),
+        ("TIFF", 0, {"compression": "tiff_lzw"}),
+        ("WEBP", 0, {"lossless": True}),
+        ("WEBP", 24, {"quality": 95}),
+        ("JPEG", 24, {"quality": 95}),
+        ("JPEG", 24, {"quality": 95, "progressive": True}),
+        ("AVIF", 24, {"quality": 95}),
+    ],
+)
+def test_formats(name: str, tolerance: int, parameters: dict[str, Any]) -> None:
+    assert features.check("avif")
+    pixels = gradient()
+    picture = decode(saved(Image.fromarray(pixels), name, **parameters), max_pixels=LIMIT)
+    assert picture.format == name
+    assert picture.size == (48, 32)
+    assert picture.alpha is None
+    assert picture.warnings == ()
+    assert np.abs(picture.rgb.astype(int) - pixels).max() <= tolerance
+
+
+def test_the_first_frame_of_a_gif() -> None:
+    frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "green", "blue")]
+    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    picture = decode(data, max_pixels=LIMIT)
+    assert picture.format == "GIF"
+    assert picture.rgb[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_phone_s_picture_with_a_second_one_inside() -> None:
+    frames = [Image.fromarray(gradient()), Image.fromarray(gradient()[::2, ::2].copy())]
+    data = saved(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    picture = decode(data, max_pixels=LIMIT)
+    assert (picture.format, picture.size) == ("JPEG", (48, 32))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_png_modes(mode: str) -> None:
+    image = Image.fromarray(gradient()).convert(mode)
+    picture = decode(saved(image, "PNG"), max_pixels=LIMIT)
+    assert picture.mode == mode
+    assert (picture.alpha is not None) == (mode in ("LA", "RGBA"))
+    assert np.array_equal(picture.rgb, np.asarray(image.convert("RGB")))
+
+
+def test_a_palette_with_a_transparent_colour() -> None:
+    image = Image.fromarray(gradient()).convert("P")
+    picture = decode(saved(image, "PNG", transparency=0), max_pixels=LIMIT)
+    assert picture.alpha is not None
+    assert set(np.unique(picture.alpha)) <= {0, 255}
+
+
+def test_sixteen_bit_grey_keeps_its_high_byte() -> None:
+    deep = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    for name in ("PNG", "TIFF"):
+        picture = decode(saved(Image.fromarray(deep), name), max_pixels=LIMIT)
+        assert picture.mode.startswith("I")
+        assert np.array_equal(picture.rgb[:, :, 0], (deep >> 8).astype(np.uint8)), name
+
+
+def test_sixteen_bit_colour_png() -> None:
+    deep = np.dstack([np.arange(256, dtype=np.uint16).reshape(16, 16) * 257] * 3)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    data = png(16, 16, rows, depth=16)
+    assert np.array_equal(decode(data, max_pixels=LIMIT).rgb, (deep >> 8).astype(np.uint8))
+
+
+def test_floating_point_is_refused() -> None:
+    data = saved(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF")
+    with pytest.raises(UnsupportedImage, match="found floating point"):
+        decode(data, max_pixels=LIMIT)
+
+
+def test_wide_integers_are_refused() -> None:
+    data = saved(Image.fromarray(np.full((8, 8), 1_000_000, np.int32)), "TIFF")
+    with pytest.raises(UnsupportedImage, match="32-bit integers"):
+        decode(data, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
+    upright = Image.fromarray(gradient())
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = decode(saved(stored, "PNG", exif=exif), max_pixels=LIMIT)
+    assert np.array_equal(picture.rgb, gradient())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_exif_block_does_not_cost_the_picture() -> None:
+    good = saved(Image.fromarray(gradient()), "JPEG")
+    block = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0" * 3
+    data = good[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + good[2:]
+    assert decode(data, max_pixels=LIMIT).size == (48, 32)
+
+
+def test_a_colour_profile_is_kept_and_written() -> None:
+    picture = decode(
+        saved(Image.fromarray(gradient()), "JPEG", icc_profile=SRGB, dpi=(300, 300)),
+        max_pixels=LIMIT,
+    )
+    assert picture.icc_profile == SRGB
+    rgba = np.dstack((picture.rgb, np.full((32, 48), 200, np.uint8)))
+    for name in ENCODERS:
+        data = encode(rgba, image_format=name, icc_profile=picture.icc_profile, dpi=picture.dpi)
+        written = Image.open(io.BytesIO(data))
+        assert written.info["icc_profile"] == SRGB, name
+        assert np.array_equal(np.asarray(written), rgba), name
+        if name != "webp":  # WebP has no place for a resolution.
+            assert round(written.info["dpi"][0]) == 300, name
+
+
+def test_a_profile_of_another_colour_space_is_not_written_into_rgb() -> None:
+    data = saved(Image.fromarray(gradient()).convert("L"), "JPEG", icc_profile=SRGB)
+    picture = decode(data, max_pixels=LIMIT)
+    assert picture.icc_profile is None
+    assert picture.warnings == ("colour profile dropped: it is for RGB, not L",)
+
+
+def test_a_broken_profile_is_a_warning() -> None:
+    data = saved(Image.fromarray(gradient()), "PNG", icc_profile=b"not a profile")
+    picture = decode(data, max_pixels=LIMIT)
+    assert picture.icc_profile is None
+    assert picture.warnings == ("colour profile dropped: it cannot be read",)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(name: str) -> None:
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    picture = decode(saved(red, name), max_pixels=LIMIT)
+    assert picture.mode == "CMYK"
+    r, g, b = (int(value) for value in picture.rgb[8, 8])
+    assert r > 200
+    assert max(g, b) < 60
+
+
+def test_nothing_is_refused() -> None:
+    with pytest.raises(EmptySource, match="0 bytes"):
+        decode(b"", max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<html>",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.7",
+        b"%!PS-Adobe",
+        b"PK\3\4",
+    ],
+)
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(NotAnImage, match="expected one of JPEG, PNG"):
+        decode(data * 100, max_pixels=LIMIT)
+
+
+def test_a_format_outside_the_list_is_refused() -> None:
+    for name in ("PPM", "ICO", "PCX", "EPS"):
+        with pytest.raises(NotAnImage):
+            decode(saved(Image.fromarray(gradient()), name), max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"])
+def test_every_truncation_is_refused_by_its_code(name: str) -> None:
+    data = saved(Image.fromarray(gradient()), name)
+    for length in {1, 10, 30, len(data) // 4, len(data) // 2, len(data) * 3 // 4}:
+        with pytest.raises(CutworkError) as caught:
+            decode(data[:length], max_pixels=LIMIT)
+        assert caught.value.code in ("corrupt_image", "not_an_image"), length
+
+
+def test_a_real_photograph_cut_short(photographs: Path) -> None:
+    data = (photographs / "rocket.jpg").read_bytes()
+    with pytest.raises(CorruptImage, match="may have been cut short"):
+        decode(data[: len(data) // 2], max_pixels=LIMIT)
+
+
+def test_the_size_is_checked_before_a_pixel_is_decoded() -> None:
+    bomb = png(60_000, 60_000, b"")
+    assert len(bomb) < 1000
+    with pytest.raises(ImageTooLarge) as caught:
+        decode(bomb, max_pixels=100_000_000)
+    assert "at most 100,000,000 pixels (CUTWORK_MAX_PIXELS)" in str(caught.value)
+    assert "60000×60000 = 3,600,000,000" in str(caught.value)
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    data = saved(Image.new("L", (100, 100)), "PNG")
+    assert decode(data, max_pixels=10_000).size == (100, 100)
+    with pytest.raises(ImageTooLarge):
+        decode(data, max_pixels=9_999)
+
+
+def test_random_bit_flips_end_in_a_picture_or_a_code() -> None:
+    random = np.random.default_rng(7)
+    for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        data = np.frombuffer(saved(Image.fromarray(gradient()), name), np.uint8)
+        for _ in range(150):
+            broken = data.copy()
+            places = random.integers(0, len(data), 3)
+            broken[places] ^= random.integers(1, 255, 3).astype(np.uint8)
+            with suppress(CutworkError):
+                assert decode(broken.tobytes(), max_pixels=LIMIT).rgb.ndim == 3
+
+
+def png(width: int, height: int, rows: bytes, *, depth: int = 8) -> bytes:
+    """An RGB PNG by hand."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

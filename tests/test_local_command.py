@@ -1,0 +1,133 @@
+"""`python -m worker segment`: one local file, both engines, no queue."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worker.errors import GpuUnavailable
+from worker.models.load import choose_device
+from worker.models.store import ModelStore
+
+
+def segment(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "segment", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+
+
+def facts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_onnx_and_torch_give_the_same_mask(
+    tmp_path: Path, photographs: Path, isnet_pth: Path
+) -> None:
+    photograph = photographs / "astronaut.png"
+    onnx, torch = tmp_path / "onnx.png", tmp_path / "torch.png"
+    from_onnx = facts(segment(photograph, "--mask", onnx, "--json"))
+    from_torch = facts(segment(photograph, "--mask", torch, "--model", isnet_pth, "--json"))
+    assert from_onnx["run"]["engine"].startswith("onnxruntime")
+    assert from_torch["run"]["engine"] == "torch"
+    assert from_onnx["run"]["device"] == from_torch["run"]["device"] == "cpu"
+    assert from_onnx["run"]["dtype"] == from_torch["run"]["dtype"] == "float32"
+    difference = np.abs(pixels(onnx).astype(int) - pixels(torch))
+    assert difference.max() <= 1
+    assert 0.4 < from_onnx["foreground_share"] < 0.65
+
+
+def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:
+    out, mask = tmp_path / "out.png", tmp_path / "mask.png"
+    done = segment(photographs / "chelsea.png", out, "--mask", mask, "--threshold", "0.5")
+    assert done.returncode == 0, done.stderr
+    rgba = pixels(out)
+    assert np.array_equal(rgba[:, :, 3], pixels(mask))
+    assert set(np.unique(rgba[:, :, 3])) == {0, 255}
+    assert np.array_equal(rgba[:, :, :3], pixels(photographs / "chelsea.png"))
+    assert "foreground" in done.stderr
+
+
+def test_disabled_passes_the_picture_through_without_a_model(
+    tmp_path: Path, photographs: Path
+) -> None:
+    out, mask = tmp_path / "out.webp", tmp_path / "mask.tiff"
+    arguments = ("--no-enabled", "--image-format", "webp", "--mask-format", "tiff", "--json")
+    done = facts(segment(photographs / "coffee.png", out, "--mask", mask, *arguments))
+    assert done["run"] is None
+    assert done["no_foreground"] is None
+    assert out.read_bytes()[8:12] == b"WEBP"
+    # Wholly opaque: WebP leaves the alpha channel out.
+    assert np.array_equal(pixels(out)[:, :, :3], pixels(photographs / "coffee.png"))
+    assert not pixels(mask).any()
+
+
+def test_a_blank_picture_has_no_foreground(tmp_path: Path) -> None:
+    for colour in ("black", "white", "grey"):
+        blank = tmp_path / f"{colour}.png"
+        Image.new("RGB", (300, 200), colour).save(blank)
+        done = facts(segment(blank, "--mask", tmp_path / "mask.png", "--json"))
+        assert done["no_foreground"] is True, colour
+        assert done["bounding_box"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("{in}", "{out}", "--threshold", "2"), "--threshold: input should be less than or equal"),
+        (("{in}", "{out}", "--mean", "a,b"), "--mean: expected numbers separated by commas"),
+        (("{in}", "{out}", "--size", "100"), "option_conflict: size: isnet-general-use takes 1024"),
+        (("{in}", "{out}", "--model", "nothing"), "unknown_model: model: expected one of"),
+        (("{in}", "{out}", "--model", "s3://models/a.onnx"), "unknown_model"),
+        (("{in}", "{out}", "--model-sha256", "0" * 64), "model_hash_mismatch"),
+        (("{in}",), "expected OUT, --mask, or both"),
+        (("/nowhere.jpg", "{out}"), "No such file"),
+    ],
+)
+def test_a_refusal_is_one_sentence(
+    tmp_path: Path, photographs: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    places = {"{in}": str(photographs / "coffee.png"), "{out}": str(tmp_path / "out.png")}
+    done = segment(*(places.get(item, item) for item in arguments))
+    assert done.returncode != 0
+    text = " ".join(done.stderr.replace("│", " ").split())
+    assert sentence in text
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_gpu_that_must_be_there_and_is_not(store: ModelStore) -> None:
+    file = store.find("isnet-general-use")
+    if choose_device(file, "auto") == "cuda":
+        assert choose_device(file, "require_gpu") == "cuda"
+        return
+    with pytest.raises(GpuUnavailable, match="no CUDAExecutionProvider; install"):
+        choose_device(file, "require_gpu")
+    assert choose_device(file, "prefer_gpu") == "cpu"
+    assert choose_device(file, "cpu") == "cpu"
+
+
+def test_preferring_a_gpu_that_is_not_there_is_said(tmp_path: Path, photographs: Path) -> None:
+    arguments = ("--mask", tmp_path / "mask.png", "--device-mode", "prefer_gpu", "--json")
+    done = facts(segment(photographs / "chelsea.png", *arguments))
+    if done["run"]["device"] == "cpu":
+        assert done["warnings"] == [
+            "device_mode=prefer_gpu: the model is on the CPU (CPUExecutionProvider)"
+        ]

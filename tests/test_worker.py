@@ -1,0 +1,421 @@
+"""The whole path on a real worker: what succeeds, what is refused, and that it stays up."""
+
+import base64
+import io
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from celery import Celery
+from PIL import Image
+
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Job, Options, Outcome
+from producer.job import QUEUE, TASK_NAME
+from producer.ledger import Ledger
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+WAIT = 90
+
+
+def run(client: Client, source: str, **places: Any) -> Outcome:
+    return client.submit(source, **places).wait(WAIT)
+
+
+def stored(stack: LocalStack, key: str) -> bytes | None:
+    client = stack.s3()
+    found = client.list_objects_v2(Bucket="cutouts", Prefix=key)
+    if not any(item["Key"] == key for item in found.get("Contents", [])):
+        return None
+    return client.get_object(Bucket="cutouts", Key=key)["Body"].read()
+
+
+def test_a_photograph_becomes_a_cut_out_and_a_mask(client: Client, stack: LocalStack) -> None:
+    outcome = run(
+        client, "s3://photos/astronaut.png", image="s3://cutouts/a.png", mask="s3://cutouts/m.png"
+    )
+    assert outcome.state == "done", outcome
+    assert outcome.source is not None
+    assert (outcome.source.format, outcome.source.mode) == ("PNG", "RGB")
+    assert outcome.source.size == (512, 512)
+    assert outcome.source.bytes == 791_555
+    image, mask = stored(stack, "a.png"), stored(stack, "m.png")
+    assert image is not None
+    assert mask is not None
+    cut, alpha = Image.open(io.BytesIO(image)), Image.open(io.BytesIO(mask))
+    assert (cut.mode, cut.size, alpha.mode, alpha.size) == ("RGBA", (512, 512), "L", (512, 512))
+    assert np.array_equal(np.asarray(cut)[:, :, 3], np.asarray(alpha))
+    # The face is in, the corner behind her is out.
+    assert np.asarray(alpha)[100, 220] > 250
+    assert np.asarray(alpha)[20, 500] < 5
+    share = float(np.asarray(alpha).mean() / 255)
+    assert outcome.foreground_share == pytest.approx(share, abs=1e-5)
+    assert outcome.no_foreground is False
+    assert outcome.bounding_box == alpha.getbbox()
+
+
+def test_the_outcome_says_where_the_model_ran_and_how_long_everything_took(
+    client: Client,
+) -> None:
+    outcome = run(client, "s3://photos/chelsea.png", mask="s3://cutouts/facts.png")
+    assert outcome.run is not None
+    assert outcome.run.model == "isnet-general-use"
+    assert outcome.run.engine.startswith("onnxruntime ")
+    assert (outcome.run.provider, outcome.run.device) == ("CPUExecutionProvider", "cpu")
+    assert outcome.run.dtype == "float32"
+    stages = {"load", "fetch", "decode", "model", "mask", "encode", "store", "total"}
+    assert set(outcome.seconds) == stages
+    parts = sum(value for name, value in outcome.seconds.items() if name != "total")
+    assert parts == pytest.approx(outcome.seconds["total"], rel=0.05, abs=0.05)
+    assert outcome.worker == "worker1@local"
+    assert outcome.attempt == 1
+
+
+def test_outputs_carry_the_fingerprint_and_their_type(client: Client, stack: LocalStack) -> None:
+    options = Options(enabled=False, image_format="webp")
+    outcome = run(client, "s3://photos/rocket.jpg", image="s3://cutouts/f.webp", options=options)
+    head = stack.s3().head_object(Bucket="cutouts", Key="f.webp")
+    assert head["Metadata"] == {"cutwork-fingerprint": outcome.fingerprint}
+    assert head["ContentType"] == "image/webp"
+    assert outcome.image is not None
+    assert head["ETag"].strip('"') == outcome.image.etag
+    assert head["ContentLength"] == outcome.image.bytes
+
+
+def test_the_same_again_is_skipped_and_anything_else_is_not(
+    client: Client, stack: LocalStack
+) -> None:
+    def go(**options: Any) -> str:
+        return run(
+            client,
+            "s3://photos/again.png",
+            image="s3://cutouts/again.png",
+            mask="s3://cutouts/again-mask.png",
+            options=Options(enabled=False, **options),
+        ).state
+
+    def upload(colour: str) -> None:
+        buffer = io.BytesIO()
+        Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
+        stack.s3().put_object(Bucket="photos", Key="again.png", Body=buffer.getvalue())
+
+    upload("red")
+    assert go() == "done"
+    assert go() == "skipped"
+    assert go(device_mode="cpu") == "skipped"
+    assert go(if_exists="overwrite") == "done"
+    assert go(threshold=0.5) == "done"
+    upload("blue")
+    assert go(threshold=0.5) == "done"
+    assert go(threshold=0.5) == "skipped"
+    stack.s3().delete_object(Bucket="cutouts", Key="again-mask.png")
+    assert go(threshold=0.5) == "done"
+
+
+def test_a_model_of_one_s_own_from_the_object_store(
+    client: Client, stack: LocalStack, isnet_pth: Path
+) -> None:
+    stack.s3().upload_file(str(isnet_pth), "models", "own.pth")
+    options = Options(model="s3://models/own.pth")
+    outcome = run(client, "s3://photos/chelsea.png", mask="s3://cutouts/own.png", options=options)
+    assert outcome.state == "done", outcome
+    assert outcome.run is not None
+    assert (outcome.run.engine, outcome.run.provider) == ("torch", "torch-cpu")
+    usual = run(client, "s3://photos/chelsea.png", mask="s3://cutouts/usual.png")
+    assert usual.ok
+    masks = []
+    for key in ("own.png", "usual.png"):
+        data = stored(stack, key)
+        assert data is not None
+        masks.append(np.asarray(Image.open(io.BytesIO(data))).astype(int))
+    assert np.abs(masks[0] - masks[1]).max() <= 1
+
+
+def png_of(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.fixture(scope="module")
+def bad_objects(stack: LocalStack, photographs: Path) -> None:
+    photograph = (photographs / "rocket.jpg").read_bytes()
+    objects = {
+        "bad/empty.jpg": b"",
+        "bad/truncated.jpg": photograph[: len(photograph) // 2],
+        "bad/page.jpg": b"<html>no image</html>",
+        "bad/huge.png": png_of(60_000, 60_000),
+        "bad/heavy.png": b"\0" * 20_000_001,
+    }
+    for key, data in objects.items():
+        stack.s3().put_object(Bucket="photos", Key=key, Body=data)
+    stack.s3().put_object(Bucket="models", Key="broken.onnx", Body=b"no model")
+    stack.s3().put_object(Bucket="models", Key="code.pth", Body=b"cos\nsystem\n(S'true'\ntR.")
+
+
+REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
+    ("s3://photos/missing.jpg", {}, "source_not_found", ["expected an object, found none"]),
+    ("s3://no-such-bucket/a.jpg", {}, "forbidden", ["s3://photos", "CUTWORK_READ_FROM"]),
+    ("s3://private/a.jpg", {}, "forbidden", ["s3://private/a.jpg"]),
+    ("s3://photos/rocket.jpg", {"image": "s3://private/a.png"}, "forbidden", ["CUTWORK_WRITE_TO"]),
+    (
+        "s3://photos/rocket.jpg",
+        {"image": "s3://nowhere-bucket/a.png", "mask": None, "options": Options(enabled=False)},
+        "bucket_not_found",
+        ["nowhere-bucket"],
+    ),
+    ("s3://photos/bad/empty.jpg", {}, "empty_source", ["0 bytes"]),
+    ("s3://photos/bad/truncated.jpg", {}, "corrupt_image", ["JPEG of 640×427", "cut short"]),
+    ("s3://photos/bad/page.jpg", {}, "not_an_image", ["expected one of JPEG", "<html>no"]),
+    ("s3://photos/bad/huge.png", {}, "image_too_large", ["CUTWORK_MAX_PIXELS", "3,600,000,000"]),
+    ("s3://photos/bad/heavy.png", {}, "source_too_large", ["20,000,000 bytes", "20,000,001"]),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model="u3net")},
+        "unknown_model",
+        ["expected one of isnet-general-use", "'u3net'"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model="/etc/passwd")},
+        "unknown_model",
+        ["'/etc/passwd'"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model="s3://models/missing.onnx")},
+        "unknown_model",
+        ["expected an object, found none"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model="s3://private/own.onnx")},
+        "forbidden",
+        ["CUTWORK_MODELS_FROM"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model="s3://models/broken.onnx")},
+        "model_invalid",
+        ["is no ONNX model"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model="s3://models/code.pth")},
+        "model_invalid",
+        [".pth"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(model_sha256="0" * 64)},
+        "model_hash_mismatch",
+        ["expected SHA-256 000", "found b6e8497"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(size=640)},
+        "option_conflict",
+        ["takes 1024×1024 and no other, found 640×640"],
+    ),
+    (
+        "s3://photos/rocket.jpg",
+        {"options": Options(device_mode="require_gpu")},
+        "gpu_unavailable",
+        ["no CUDAExecutionProvider", "cutwork[worker-gpu]"],
+    ),
+]
+
+
+@pytest.mark.usefixtures("bad_objects")
+@pytest.mark.parametrize(
+    ("source", "arguments", "code", "parts"), REFUSALS, ids=[f"{r[2]}-{r[0]}" for r in REFUSALS]
+)
+def test_bad_input_ends_in_a_code_and_a_sentence_and_writes_nothing(
+    client: Client,
+    stack: LocalStack,
+    worker: Child,
+    source: str,
+    arguments: dict[str, Any],
+    code: str,
+    parts: list[str],
+) -> None:
+    places = {"image": "s3://cutouts/refused.png", "mask": "s3://cutouts/refused-mask.png"}
+    outcome = run(client, source, **places | arguments)
+    assert (outcome.state, outcome.code) == ("failed", code), outcome.message
+    assert outcome.message is not None
+    for part in parts:
+        assert part in outcome.message
+    assert outcome.image is None
+    assert outcome.mask is None
+    assert stored(stack, "refused.png") is None
+    assert stored(stack, "refused-mask.png") is None
+    assert worker.running
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ([None], "found None"),
+        ([{}], "source: field required"),
+        (["s3://photos/a.jpg"], "found 's3://photos/a.jpg'"),
+        ([], "expected one argument, the job; found 0"),
+        ([{}, {}], "expected one argument, the job; found 2"),
+        ([{"source": "s3://photos/a", "image": "s3://cutouts/a", "version": 9}], "found 9"),
+        (
+            [{"source": "s3://photos/a", "image": "s3://cutouts/a", "options": {"threshold": 7}}],
+            "options.threshold: input should be less than or equal to 1, found 7",
+        ),
+    ],
+)
+def test_a_malformed_message_is_refused_and_recorded(
+    own_app: Celery, stack: LocalStack, worker: Child, args: list[Any], sentence: str
+) -> None:
+    sent = own_app.send_task(TASK_NAME, args=args, queue=QUEUE)
+    outcome = wait_for(stack, str(sent.id))
+    assert (outcome.state, outcome.code) == ("failed", "malformed_message")
+    assert outcome.message is not None
+    assert sentence in outcome.message
+    assert worker.running
+
+
+def test_a_malformed_job_is_recorded_under_the_job_s_own_id(
+    own_app: Celery, stack: LocalStack
+) -> None:
+    job = {"id": "my-own-id", "source": "nonsense", "image": "s3://cutouts/a"}
+    own_app.send_task(TASK_NAME, args=[job], queue=QUEUE)
+    assert wait_for(stack, "my-own-id").code == "malformed_message"
+
+
+def test_what_is_not_even_a_message_does_not_stop_the_worker(
+    client: Client, stack: LocalStack, worker: Child
+) -> None:
+    def message(body: bytes, content_type: str = "application/json") -> str:
+        return json.dumps(
+            {
+                "body": base64.b64encode(body).decode(),
+                "content-type": content_type,
+                "content-encoding": "utf-8",
+                "headers": {"id": "x", "task": TASK_NAME, "lang": "py"},
+                "properties": {
+                    "delivery_info": {"exchange": "", "routing_key": QUEUE},
+                    "delivery_tag": f"tag-{len(body)}",
+                    "body_encoding": "base64",
+                },
+            }
+        )
+
+    with redis.Redis.from_url(stack.broker_url) as server:
+        for item in (
+            message(b"{not json"),
+            message(b"\xff\xfe"),
+            message(b"cos\nsystem\n(S'true'\ntR.", "application/x-python-serialize"),
+            message(b"42"),
+            message(b"[[], {}]"),
+            "not json at all",
+            "{}",
+            "[]",
+        ):
+            server.lpush(QUEUE, item)
+    outcome = run(
+        client,
+        "s3://photos/rocket.jpg",
+        image="s3://cutouts/after.png",
+        options=Options(enabled=False),
+    )
+    assert outcome.state == "done"
+    assert worker.running
+    assert client.status().waiting == 0
+
+
+@pytest.fixture
+def own_app(stack: LocalStack) -> Celery:
+    """A service's own Celery app, which knows nothing of ours but the task's name."""
+    return Celery("service", broker=stack.broker_url, set_as_current=False)
+
+
+def wait_for(stack: LocalStack, job_id: str) -> Outcome:
+    return Ledger(stack.broker_url).outcomes([job_id], wait=WAIT)[job_id]
+
+
+def message_of(number: int) -> dict[str, Any]:
+    return Job.model_validate(
+        {
+            "source": "s3://photos/rocket.jpg",
+            "image": f"s3://cutouts/canvas-{number}.png",
+            "options": Options(enabled=False),
+        }
+    ).to_message()
+
+
+SERVICE = """
+import json, sys
+from celery import Celery, chord, signature
+
+app = Celery("service", broker={url!r}, backend={url!r})
+
+@app.task(name="service.keep")
+def keep(outcomes):
+    outcomes = outcomes if isinstance(outcomes, list) else [outcomes]
+    return sorted(outcome["image"]["ref"] for outcome in outcomes)
+
+if __name__ == "__main__":
+    jobs = json.loads(sys.argv[1])
+    segment = [signature("cutwork.segment", args=[job], queue="cutwork.default") for job in jobs]
+    # The worker that ends the first task sends the next: it has to be told where.
+    then = keep.s().set(queue="service")
+    print(json.dumps({{
+        "chain": (segment[0] | then).apply_async().get(timeout=60),
+        "chord": chord(segment[1:3])(then).get(timeout=60),
+        "result": segment[3].apply_async(ignore_result=False).get(timeout=60),
+    }}))
+"""
+
+
+def test_the_task_composes_in_a_canvas_of_the_user_s(stack: LocalStack, tmp_path: Path) -> None:
+    """A chain and a chord, whose other task runs on a worker of the user's own."""
+    script = tmp_path / "service.py"
+    script.write_text(SERVICE.format(url=stack.broker_url))
+    child = Child(
+        "service",
+        [
+            *(sys.executable, "-m", "celery", "-A", "service", "worker", "--pool", "solo"),
+            *("--queues", "service", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+        ],
+        log=tmp_path / "service.log",
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=60)
+        jobs = json.dumps([message_of(number) for number in range(4)])
+        command = [sys.executable, str(script), jobs]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+    finally:
+        child.stop(grace=10)
+    found = json.loads(done.stdout)
+    assert found["chain"] == ["s3://cutouts/canvas-0.png"]
+    assert found["chord"] == ["s3://cutouts/canvas-1.png", "s3://cutouts/canvas-2.png"]
+    assert Outcome.model_validate(found["result"]).state == "done"
+
+
+def test_everything_is_acknowledged_in_the_end(client: Client) -> None:
+    status = client.status()
+    assert (status.waiting, status.in_flight) == (0, 0)
+    assert client.pending() == 0
