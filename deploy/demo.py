@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from deploy.child import ChildFailed
 from deploy.local import LocalStack
 from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
-from producer.job import Outcome
+from producer.outcome import Outcome
 from producer.report import Shown, write_before_after, write_contact_sheet, write_page
 from worker.download_bar import download_bar
 from worker.errors import CutworkError
@@ -151,6 +151,7 @@ def _follow(client: Client) -> dict[str, Outcome]:
         task = bar.add_task("", total=len(jobs), rate="")
         started = time.monotonic()
         handles = client.submit_many(jobs)
+        bar.console.print(f"queue    {len(handles)} photographs")
         for handle, outcome in client.as_completed(handles, _SECONDS_AN_IMAGE * len(jobs)):
             outcomes[names[handle.id]] = outcome
             if not outcome.ok:

@@ -7,7 +7,10 @@ outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout
 """
 
 from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout
-from producer.job import ImageRef, InvalidJob, Job, Options, Outcome
+from producer.job import InvalidJob, Job
+from producer.options import Options
+from producer.outcome import Outcome
+from producer.reference import ImageRef
 
 __all__ = [
     "BrokerUnavailable",

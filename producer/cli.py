@@ -13,7 +13,9 @@ from producer.client import BrokerUnavailable, Client, OutcomeTimeout, without_p
 from producer.doctor import examine
 from producer.finding import show
 from producer.flags import takes_options
-from producer.job import InvalidJob, Options, Outcome
+from producer.job import InvalidJob
+from producer.options import Options
+from producer.outcome import Outcome
 from producer.settings import SettingsError
 
 app = typer.Typer(

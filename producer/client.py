@@ -14,8 +14,12 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 
-from producer.job import QUEUE, TASK_NAME, ImageRef, InvalidJob, Job, Options, Outcome, explain
+from producer.explain import explain
+from producer.job import QUEUE, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
+from producer.options import Options
+from producer.outcome import Outcome
+from producer.reference import ImageRef
 from producer.settings import ProducerSettings
 from producer.status import QueueStatus, queue_status
 from producer.waiter import OutcomeWaiter

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import typer
 from pydantic import ValidationError
 
-from producer.job import Options, explain
+from producer.explain import explain
+from producer.options import Options
 
 _NUMBERS: Final = ("mean", "std", "size")
 """Options of one number or several, written with commas."""

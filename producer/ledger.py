@@ -12,7 +12,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from producer.job import Job, Outcome
+from producer.job import Job
+from producer.outcome import Outcome
 
 _PENDING: Final = "cutwork:pending"
 _OUTCOME: Final = "cutwork:outcome:"

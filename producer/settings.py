@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from producer.job import explain
+from producer.explain import explain
 
 
 class SettingsError(ValueError):

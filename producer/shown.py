@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from producer.job import Outcome
+from producer.outcome import Outcome
 
 STAGES: Final = {
     "fetch": "#4e79a7",
     "load": "#b07aa1",
     "decode": "#4fa8a3",
+    "wait": "#c8ccd2",
     "model": "#f28e2b",
     "mask": "#e15759",
     "encode": "#59a14f",

@@ -7,8 +7,8 @@ from typing import Final
 
 import redis
 
-from producer.job import Outcome
 from producer.ledger import Ledger
+from producer.outcome import Outcome
 
 _ROUND: Final = 0.05
 """Seconds one read blocks: how long a job that starts waiting while others wait goes unwatched."""

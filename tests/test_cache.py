@@ -22,6 +22,7 @@ class Idle:
 
     facts = EngineFacts(engine="idle", provider="idle", device="cpu", dtype="float32")
     input_size = None
+    turn = threading.Lock()
     closed = 0
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

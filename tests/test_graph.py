@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from producer.job import Options
+from producer.options import Options
 from worker.errors import ModelInvalid, OptionConflict
 from worker.models import onnx_engine
 from worker.models.graph import prepare

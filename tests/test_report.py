@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from PIL import ExifTags, Image
 
-from producer.job import Outcome
+from producer.outcome import Outcome
 from producer.report import Shown, write_before_after, write_contact_sheet, write_page
 
 RED = (220, 40, 40)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from producer.finding import show
 from producer.flags import takes_options
-from producer.job import Options
+from producer.options import Options
 from producer.settings import SettingsError
 from worker.cutout import Models, Stopwatch, cut_out
 from worker.doctor import examine

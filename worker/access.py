@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from producer.job import ImageRef
+from producer.reference import ImageRef
 from worker.errors import Forbidden
 
 

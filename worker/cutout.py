@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.job import Options, RunFacts
+from producer.options import Options
+from producer.outcome import RunFacts
 from worker import image, mask
 from worker.image import Picture
 from worker.models.cache import ModelCache
@@ -120,7 +121,13 @@ def _segment(
     with watch.stage("model"):
         seen = picture.rgb if picture.alpha is None else mask.over_white(picture.rgb, picture.alpha)
         batch = mask.to_input(seen, size=profile.size, mean=profile.mean, std=profile.std)
-        saliency = engine.infer(batch)[0]
+    with watch.stage("wait"):
+        engine.turn.acquire()
+    try:
+        with watch.stage("model"):
+            saliency = engine.infer(batch)[0]
+    finally:
+        engine.turn.release()
     with watch.stage("mask"):
         whole = mask.to_size(mask.stretch(saliency), picture.size)
         found = mask.combine(mask.to_mask(whole, threshold=options.threshold), picture.alpha)

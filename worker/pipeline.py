@@ -5,7 +5,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from producer.job import ImageRef, Job, Options, Outcome, OutputFacts, SourceFacts
+from producer.job import Job
+from producer.options import Options
+from producer.outcome import Outcome, OutputFacts, SourceFacts
+from producer.reference import ImageRef
 from worker import mask
 from worker.cutout import Models, Stopwatch, cut_out
 from worker.errors import CutworkError, PermanentError

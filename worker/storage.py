@@ -18,7 +18,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
-from producer.job import ImageRef
+from producer.reference import ImageRef
 from worker.access import Prefix, require
 from worker.errors import (
     AccessDenied,

@@ -10,10 +10,11 @@ from typing import Any
 import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
-from celery.signals import worker_init, worker_shutdown
+from celery.signals import after_setup_logger, worker_init, worker_shutdown
 
-from producer.job import JOB_ID, TASK_NAME, InvalidJob, Job, Outcome
+from producer.job import JOB_ID, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
+from producer.outcome import Outcome
 from producer.settings import SettingsError
 from worker.cutout import Models
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
@@ -72,6 +73,12 @@ def _start(**_: object) -> None:
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
         raise SystemExit(f"cutwork: {error}") from error
+
+
+@after_setup_logger.connect
+def _quiet(**_: object) -> None:
+    # Celery would repeat every outcome in full beside our own line.
+    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
 
 
 @worker_shutdown.connect

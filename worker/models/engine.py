@@ -1,6 +1,7 @@
 """What every inference engine offers, whichever library runs the network."""
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +41,14 @@ class Engine(Protocol):
     @property
     def input_size(self) -> tuple[int, int] | None:
         """The (width, height) in pixels that the model demands; None: it takes any."""
+        ...
+
+    @property
+    def turn(self) -> Lock:
+        """Hold it while calling ``infer``: a second inference would only share the same cores.
+
+        It is the caller's to take, so that waiting can be told from running.
+        """
         ...
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,11 +22,11 @@ _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxEngine:
-    """One session, one inference at a time: a second one would only share the same cores or GPU."""
+    """One session of ONNX Runtime."""
 
     def __init__(self, session: onnxruntime.InferenceSession, *, name: str) -> None:
         self._session = session
-        self._lock = threading.Lock()
+        self.turn = threading.Lock()
         inputs = session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise ModelInvalid(
@@ -58,8 +58,7 @@ class OnnxEngine:
         """
         feed = {self._input.name: batch.astype(_TYPES[self._input.type], copy=False)}
         try:
-            with self._lock:
-                output = self._session.run([self._session.get_outputs()[0].name], feed)[0]
+            output = self._session.run([self._session.get_outputs()[0].name], feed)[0]
         except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
             raise ModelInvalid(f"the model refuses an input of {batch.shape}: {error}") from error
         maps = np.asarray(output, dtype=np.float32)

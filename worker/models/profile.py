@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from producer.job import Options
+from producer.options import Options
 from worker.errors import OptionConflict
 
 

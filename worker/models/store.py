@@ -12,7 +12,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from producer.job import ImageRef
+from producer.reference import ImageRef
 from worker.errors import ModelHashMismatch, ModelInvalid, ModelUnavailable, UnknownModel
 from worker.models.catalogue import Entry, HttpsSource, catalogue
 from worker.models.profile import UNKNOWN, Profile

@@ -26,8 +26,6 @@ _REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 class TorchEngine:
     """ISNet in torch on one device.
 
-    Safe to call from several threads: one inference runs at a time.
-
     Args:
         network: the network, on its device, in evaluation mode.
     """
@@ -45,7 +43,7 @@ class TorchEngine:
             dtype=str(weight.dtype).removeprefix("torch."),
         )
         self._network: ISNetBase | None = network
-        self._lock = Lock()
+        self.turn = Lock()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the saliency maps (side output d1) of prepared images.
@@ -63,7 +61,7 @@ class TorchEngine:
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
-        with self._lock, torch.inference_mode():
+        with torch.inference_mode():
             if self._network is None:
                 raise RuntimeError("this engine is closed; load the model again")
             weight = self._network.conv_in.weight
@@ -76,7 +74,7 @@ class TorchEngine:
 
     def close(self) -> None:
         """Give the network's memory back, once a running inference is done."""
-        with self._lock:
+        with self.turn:
             self._network = None
             if self.facts.device != "cpu":
                 torch.cuda.empty_cache()

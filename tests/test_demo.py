@@ -1,0 +1,125 @@
+"""`make demo`: what it leaves, and that Ctrl-C at any step leaves no process and no port."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "cutting out", "5/5")
+"""What the demo has printed when it is interrupted; the first: before anything."""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The demo in a session of its own, as a terminal would start it, writing into `folder`."""
+    with (folder / "demo.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deploy.demo"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "CUTWORK_DEMO_MARK": str(folder)},
+            start_new_session=True,
+        )
+
+
+def printed(folder: Path) -> str:
+    return (folder / "demo.log").read_text(errors="replace")
+
+
+def processes(folder: Path) -> list[str]:
+    """Every process that the demo in `folder` started, by a variable all of them inherit."""
+    mark = f"CUTWORK_DEMO_MARK={folder}".encode()
+    found = []
+    for item in Path("/proc").iterdir():
+        if item.name.isdecimal():
+            try:
+                if mark in (item / "environ").read_bytes():
+                    found.append((item / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+    return found
+
+
+def open_ports(text: str) -> list[int]:
+    """The ports the demo printed that still take connections."""
+    found = []
+    for port in map(int, re.findall(r"127\.0\.0\.1:(\d+)", text)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                found.append(port)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.usefixtures("isnet_onnx")
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.strip() or "at once")
+def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> None:
+    demo = start(tmp_path)
+    try:
+        deadline = time.monotonic() + 120
+        while step not in printed(tmp_path) or not processes(tmp_path):
+            assert time.monotonic() < deadline, printed(tmp_path)
+            assert demo.poll() is None, printed(tmp_path)
+            time.sleep(0.02)
+        os.killpg(demo.pid, signal.SIGINT)
+        status = demo.wait(40)
+    finally:
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGKILL)
+    text = printed(tmp_path)
+    # Before Python has run a line of ours it ends by the signal itself; after the last step it is
+    # too late to interrupt.
+    assert status in {130, -signal.SIGINT, 1} | ({0} if step == "5/5" else set()), text
+    assert processes(tmp_path) == []
+    assert open_ports(text) == []
+    if status == 130:
+        assert "Traceback" not in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children there")
+@pytest.mark.usefixtures("isnet_onnx")
+def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
+    demo = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while "cutting out" not in printed(tmp_path):
+        assert time.monotonic() < deadline, printed(tmp_path)
+        time.sleep(0.05)
+    assert len(processes(tmp_path)) >= 4
+    demo.kill()
+    demo.wait(10)
+    deadline = time.monotonic() + 10
+    while processes(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes(tmp_path) == []
+
+
+@pytest.mark.usefixtures("isnet_onnx")
+def test_the_demo_shows_every_photograph(tmp_path: Path) -> None:
+    demo = start(tmp_path)
+    assert demo.wait(150) == 0, printed(tmp_path)
+    out = tmp_path / "demo-out"
+    for name in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left"):
+        with (
+            Image.open(out / f"{name}.png") as cutout,
+            Image.open(out / f"{name}-mask.png") as mask,
+        ):
+            assert (cutout.mode, mask.mode) == ("RGBA", "L")
+            assert cutout.size == mask.size
+            assert list(cutout.getchannel("A").getdata()) == list(mask.getdata())
+    page = (out / "index.html").read_text()
+    assert page.count("<img") >= 15
+    assert "encode" in page
+    for name in ("contact-sheet.png", "before-after.png"):
+        with Image.open(out / name) as sheet:
+            assert sheet.width == 1200
+    assert "images/s" in printed(tmp_path)
+    assert processes(tmp_path) == []

@@ -1,0 +1,85 @@
+"""The base install, in an environment of its own: small, and free of what only a worker needs."""
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from deploy.local import LocalStack
+
+ROOT = Path(__file__).parents[1]
+FOREIGN = ("numpy", "torch", "onnx", "onnxruntime", "PIL", "scipy", "worker.tasks", "worker.image")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with `pip install cutwork` and nothing else."""
+    folder = tmp_path_factory.mktemp("producer")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    subprocess.run(
+        [str(python), "-m", "pip", "install", "-q", "-c", str(constraints), str(ROOT)], check=True
+    )
+    return python
+
+
+def test_nothing_of_a_worker_is_installed(python: Path) -> None:
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "list", "--format", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    names = {item["name"].lower() for item in json.loads(listed.stdout)}
+    assert "cutwork" in names
+    assert not names & {"numpy", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow"}
+
+
+def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, producer, producer.cli, producer.client, producer.doctor, producer.status\n"
+        f"print([name for name in {FOREIGN!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_path: Path) -> None:
+    with LocalStack(tmp_path) as alone:
+        alone.start_broker()
+        env = stack.environment() | {"CUTWORK_BROKER_URL": alone.broker_url}
+        cutwork = str(python.with_name("cutwork"))
+        places = ["s3://photos/a.jpg", "s3://cutouts/a.png"]
+        submitted = subprocess.run(
+            [cutwork, "submit", *places], env=env, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert submitted.returncode == 0, submitted.stderr
+        status = subprocess.run(
+            [cutwork, "status", "--json"], env=env, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert json.loads(status.stdout)["waiting"] == 1
+        doctor = subprocess.run(
+            [cutwork, "doctor", "s3://photos"],
+            env=env,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert "worker here: not installed, this machine only enqueues" in doctor.stdout
+
+
+def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None:
+    code = "import producer, worker, celeryconfig; print(producer.__file__)"
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(python.parents[1]) in done.stdout
+    assert sys.executable != str(python)
