@@ -8,13 +8,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format constraints clean
+.PHONY: help demo local test check format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## cut out five photographs with an embedded broker, S3 and worker; results in demo-out/
 	@exec $(BIN)/python -m deploy.demo
+
+local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try the commands by hand
+	@exec $(BIN)/python -m deploy.playground
 
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
 	$(BIN)/pytest $(ARGS)
@@ -31,6 +34,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 
 constraints: $(VENV)/.dev ## write the versions in .venv to constraints.txt
 	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove what the other verbs made (the model cache stays)
 	rm -rf $(VENV) demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

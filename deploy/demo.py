@@ -44,8 +44,7 @@ console = Console()
 
 def main() -> None:
     """Run the demo; ends with 130 on Ctrl-C, 1 on a failure, and never leaves a process behind."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    stop_on_signals()
     started = time.monotonic()
     out = Path("demo-out")
     try:
@@ -65,6 +64,13 @@ def main() -> None:
     for name in ("index.html", "contact-sheet.png"):
         console.print(f"  [bold]{(out / name).resolve()}[/]", soft_wrap=True, highlight=False)
     sys.exit(0 if done == len(shown) else 1)
+
+
+def stop_on_signals() -> None:
+    """Let every polite request to end take the way of Ctrl-C, which stops what was started."""
+    # A shell ignores SIGINT for what it starts in the background; Python then does not set it up.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

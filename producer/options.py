@@ -44,7 +44,8 @@ class Options(Value):
     )
     device_mode: Literal["auto", "prefer_gpu", "cpu", "require_gpu"] = Field(
         default="auto",
-        description="Where to run: a GPU when there is one, only the CPU, or a GPU or not at all.",
+        description="auto: a GPU if there is one; prefer_gpu: the same, with a warning if there is "
+        "none; cpu; require_gpu: a GPU or a refusal.",
     )
     enabled: bool = Field(
         default=True, description="Off: the image passes through unchanged, the mask is all zero."

@@ -1,0 +1,63 @@
+"""`make local`: a broker, an S3 and a worker on this machine, to try the commands by hand."""
+
+import shlex
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from deploy.child import ChildFailed
+from deploy.demo import MODEL, photographs, stop_on_signals
+from deploy.local import LocalStack
+
+VARIABLES: Final = Path(".local.env")
+"""Sourced by a second terminal; gone when the servers are."""
+
+console = Console()
+
+
+def main() -> None:
+    """Run until Ctrl-C."""
+    stop_on_signals()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="cutwork-local-") as folder,
+            LocalStack(Path(folder)) as stack,
+        ):
+            _serve(stack)
+    except KeyboardInterrupt:
+        console.print("\nstopped")
+    except ChildFailed as error:
+        console.print(f"[red]error[/]: {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    finally:
+        VARIABLES.unlink(missing_ok=True)
+
+
+def _serve(stack: LocalStack) -> None:
+    with console.status("starting a broker, an S3 server and a worker …"):
+        stack.start_broker()
+        stack.start_s3()
+        worker = stack.start_worker(CUTWORK_PRELOAD=MODEL)
+        s3 = stack.s3()
+        for bucket in ("photos", "cutouts", "models"):
+            s3.create_bucket(Bucket=bucket)
+        for name, data in photographs().items():
+            s3.put_object(Bucket="photos", Key=name, Body=data)
+        stack.wait_for_worker(worker, timeout=600)
+    VARIABLES.touch(mode=0o600)
+    lines = (f"export {key}={shlex.quote(value)}" for key, value in stack.environment().items())
+    VARIABLES.write_text("\n".join(lines) + "\n")
+    console.print(f"broker {stack.broker_url}, S3 {stack.s3_url}", highlight=False)
+    console.print(f"s3://photos holds {', '.join(photographs())}", highlight=False)
+    console.print(f"in another terminal: [bold]. .venv/bin/activate && . ./{VARIABLES}[/]")
+    console.print("Ctrl-C stops everything")
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The README says what is so: its tables are the code's own, and its commands work as written."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local import LocalStack
+from producer.flags import option_name
+from producer.options import Options
+from worker import errors
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def rows(first: str) -> dict[str, list[str]]:
+    """The table rows whose first cell holds a code span that begins with `first`."""
+    cells = [line.strip("|").split(" | ") for line in README.splitlines() if line.startswith("| `")]
+    found = {row[0].strip().strip("`"): [cell.strip() for cell in row[1:]] for row in cells}
+    return {name: row for name, row in found.items() if name.startswith(first)}
+
+
+def test_every_option_is_described_as_it_describes_itself() -> None:
+    described = {name: row[1] for name, row in rows("--").items()}
+    assert described == {
+        option_name(name): field.description for name, field in Options.model_fields.items()
+    }
+
+
+def test_every_variable_is_described_with_its_default() -> None:
+    table = rows("CUTWORK_")
+    for name, field in WorkerSettings.model_fields.items():
+        default, description = table.pop(f"CUTWORK_{name.upper()}")
+        assert description == field.description
+        if field.is_required():
+            assert default == "required"
+        elif field.default_factory is None and field.default not in (None, ()):
+            assert default == f"`{field.default}`"
+    in_celery = set(re.findall(r'"(CUTWORK_\w+)"', (ROOT / "celeryconfig.py").read_text()))
+    assert set(table) == in_celery - {"CUTWORK_BROKER_URL"}
+
+
+def test_every_error_code_is_described() -> None:
+    codes = {
+        item.code: (inspect.getdoc(item) or "").splitlines()[0]
+        for item in vars(errors).values()
+        if inspect.isclass(item) and "code" in vars(item)
+    }
+    found = {name: row[0] for name, row in rows("").items() if name in codes}
+    assert found == codes
+    assert len(codes) == 20
+
+
+def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
+    drawn = dict(re.findall(r"── (\w+) +([a-z_]+)$", errors.__doc__ or "", flags=re.MULTILINE))
+    assert drawn == {
+        name: item.code
+        for name, item in vars(errors).items()
+        if inspect.isclass(item) and "code" in vars(item)
+    }
+
+
+def test_the_backend_example_is_at_most_ten_lines() -> None:
+    block = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
+    assert len(block.strip().splitlines()) <= 10
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_python_examples_compile(number: int) -> None:
+    compile(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[number], "README", "exec")
+
+
+def test_the_make_verbs_exist() -> None:
+    listed = subprocess.run(
+        ["make", "-C", str(ROOT)], capture_output=True, text=True, check=True
+    ).stdout
+    for verb in re.findall(r"`?make (\w+)", README):
+        assert re.search(rf"^{verb}\s", listed, flags=re.MULTILINE), verb
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    "command",
+    [item for item in COMMANDS if item.startswith(("cutwork ", "python -m worker "))],
+)
+def test_the_commands_work_as_written(
+    command: str, stack: LocalStack, tmp_path: Path, photographs: Path
+) -> None:
+    (tmp_path / "demo-out").mkdir()
+    for name in ("coffee.png", "rocket.jpg"):
+        photograph = photographs / name
+        stack.s3().upload_file(str(photograph), "photos", name)
+        copy = tmp_path / "demo-out" / f"{photograph.stem}-original{photograph.suffix}"
+        copy.write_bytes(photograph.read_bytes())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env=os.environ | stack.environment() | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_worker_s_command_is_the_one_that_is_tested() -> None:
+    (command,) = (item for item in COMMANDS if item.startswith("celery "))
+    started = (ROOT / "deploy" / "local.py").read_text()
+    for word in command.split()[1:]:
+        assert f'"{word}"' in started
