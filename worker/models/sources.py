@@ -53,7 +53,7 @@ def fetch(source: HttpsSource | ChunksSource | NpmSource, target: Path, progress
 
 def describe(source: HttpsSource | ChunksSource | NpmSource) -> str:
     """The source's name for a person."""
-    return f"npm package {source.package}" if isinstance(source, NpmSource) else source.url
+    return f"npm {source.package}" if isinstance(source, NpmSource) else source.url
 
 
 def _download(url: str, target: Path, progress: Progress) -> None:
