@@ -9,14 +9,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from producer.client import BrokerUnavailable, Client, OutcomeTimeout, without_password
+from producer.client import BrokerUnavailable, Client, OutcomeTimeout
 from producer.doctor import examine
 from producer.finding import show
 from producer.flags import takes_options
 from producer.job import InvalidJob
 from producer.options import Options
 from producer.outcome import Outcome
-from producer.settings import SettingsError
+from producer.settings import SettingsError, without_password
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__

@@ -1,7 +1,6 @@
 """Submit jobs by task name, and wait for their outcomes."""
 
 import asyncio
-import re
 import runpy
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
@@ -20,7 +19,7 @@ from producer.ledger import Ledger
 from producer.options import Options
 from producer.outcome import Outcome
 from producer.reference import ImageRef
-from producer.settings import ProducerSettings
+from producer.settings import ProducerSettings, without_password
 from producer.status import QueueStatus, queue_status
 from producer.waiter import OutcomeWaiter
 
@@ -252,8 +251,3 @@ def celery_app(broker_url: str) -> Celery:
     app.conf.update({key: value for key, value in settings.items() if not key.startswith("_")})
     app.conf.update(broker_url=broker_url, result_backend=broker_url)
     return app
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown: what stands before the `@` is left out."""
-    return re.sub(r"//[^/@]*@", "//***@", url)

@@ -12,8 +12,9 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from producer.client import Client, without_password
+from producer.client import Client
 from producer.finding import Finding
+from producer.settings import without_password
 
 _S3_ADVICE = (
     "check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, and that the bucket exists and "

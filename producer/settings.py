@@ -1,5 +1,6 @@
 """The producer's settings, read from `CUTWORK_*` variables once, at the edge."""
 
+import re
 from typing import Any, Self
 
 from pydantic import Field, ValidationError
@@ -26,7 +27,8 @@ class EnvironmentSettings(BaseSettings):
             return cls(**values)
         except ValidationError as error:
             prefix = cls.model_config.get("env_prefix", "")
-            raise SettingsError(explain(error, name=lambda n: prefix + n.upper())) from error
+            text = explain(error, name=lambda field: prefix + field.upper())
+            raise SettingsError(without_password(text)) from None
 
 
 class ProducerSettings(EnvironmentSettings):
@@ -34,6 +36,11 @@ class ProducerSettings(EnvironmentSettings):
 
     broker_url: str = Field(
         default="redis://localhost:6379/0",
-        pattern=r"^(redis|rediss|redis\+socket|unix)://",
+        pattern=r"^rediss?://",
         description="Redis or Valkey with a database of its own; broker and ledger in one.",
     )
+
+
+def without_password(url: str) -> str:
+    """A text with URLs as it may be shown: what stands before an `@` is left out."""
+    return re.sub(r"//[^/@\s]*@", "//***@", url)

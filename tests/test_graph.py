@@ -35,6 +35,12 @@ def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT1
     return path
 
 
+def loaded(path: Path) -> onnx_engine.OnnxEngine:
+    return onnx_engine.load(
+        path, sha256="own", device="cpu", threads=1, folder=path.parent / "prepared"
+    )
+
+
 def run(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["y0"], {"x": batch})[0], np.float32)
@@ -87,7 +93,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelInvalid, match="is no ONNX model"):
-        onnx_engine.load(path, device="cpu", threads=1, folder=tmp_path / "prepared")
+        loaded(path)
 
 
 def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
@@ -99,12 +105,12 @@ def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
     item.key, item.value = "location", "../../../etc/passwd"
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelInvalid, match="keeps weights in other files"):
-        onnx_engine.load(path, device="cpu", threads=1, folder=tmp_path / "prepared")
+        loaded(path)
 
 
 def test_an_own_model_runs_at_the_size_its_file_fixes(tmp_path: Path) -> None:
     path = small_model(tmp_path / "own.onnx")
-    engine = onnx_engine.load(path, device="cpu", threads=1, folder=tmp_path / "prepared")
+    engine = loaded(path)
     assert engine.input_size == (32, 32)
     assert engine.facts.dtype == "float32"
     profile = adapt(UNKNOWN, Options(), fixed_size=engine.input_size, model="own")
@@ -121,9 +127,7 @@ def test_a_model_whose_output_is_no_map_is_refused(tmp_path: Path) -> None:
     graph = helper.make_graph(nodes, "flat", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "flat.onnx"))
-    engine = onnx_engine.load(
-        tmp_path / "flat.onnx", device="cpu", threads=1, folder=tmp_path / "prepared"
-    )
+    engine = loaded(tmp_path / "flat.onnx")
     with pytest.raises(ModelInvalid, match=r"found \(1, 3072\)"):
         engine.infer(np.zeros((1, 3, 32, 32), np.float32))
 
@@ -135,4 +139,4 @@ def test_a_model_of_four_channels_is_refused(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "four.onnx"))
     with pytest.raises(ModelInvalid, match="expected an input of 3 channels, found 4"):
-        onnx_engine.load(tmp_path / "four.onnx", device="cpu", threads=1, folder=tmp_path / "p")
+        loaded(tmp_path / "four.onnx")

@@ -1,6 +1,5 @@
 """The whole path on a real worker: what succeeds, what is refused, and that it stays up."""
 
-import base64
 import io
 import json
 import struct
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import redis
 from celery import Celery
 from PIL import Image
 
@@ -301,47 +299,6 @@ def test_a_malformed_job_is_recorded_under_the_job_s_own_id(
     job = {"id": "my-own-id", "source": "nonsense", "image": "s3://cutouts/a"}
     own_app.send_task(TASK_NAME, args=[job], queue=QUEUE)
     assert wait_for(stack, "my-own-id").code == "malformed_message"
-
-
-def test_what_is_not_even_a_message_does_not_stop_the_worker(
-    client: Client, stack: LocalStack, worker: Child
-) -> None:
-    def message(body: bytes, content_type: str = "application/json") -> str:
-        return json.dumps(
-            {
-                "body": base64.b64encode(body).decode(),
-                "content-type": content_type,
-                "content-encoding": "utf-8",
-                "headers": {"id": "x", "task": TASK_NAME, "lang": "py"},
-                "properties": {
-                    "delivery_info": {"exchange": "", "routing_key": QUEUE},
-                    "delivery_tag": f"tag-{len(body)}",
-                    "body_encoding": "base64",
-                },
-            }
-        )
-
-    with redis.Redis.from_url(stack.broker_url) as server:
-        for item in (
-            message(b"{not json"),
-            message(b"\xff\xfe"),
-            message(b"cos\nsystem\n(S'true'\ntR.", "application/x-python-serialize"),
-            message(b"42"),
-            message(b"[[], {}]"),
-            "not json at all",
-            "{}",
-            "[]",
-        ):
-            server.lpush(QUEUE, item)
-    outcome = run(
-        client,
-        "s3://photos/rocket.jpg",
-        image="s3://cutouts/after.png",
-        options=Options(enabled=False),
-    )
-    assert outcome.state == "done"
-    assert worker.running
-    assert client.status().waiting == 0
 
 
 @pytest.fixture

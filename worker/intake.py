@@ -1,7 +1,8 @@
 """What reaches the task. Celery alone is ended by a message that is none, and again by its return.
 
 Anything that can write to the broker can put bytes into a queue that no producer would send. Celery
-refuses most of them; those that it trips over are refused here the same way: logged and dropped.
+refuses some of them, is ended by others, and loses a thread to each of the rest; all of those are
+refused here: logged and dropped.
 """
 
 import logging
@@ -12,7 +13,9 @@ from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 from kombu.exceptions import ContentDisallowed, DecodeError
-from kombu.transport import redis
+from kombu.transport import redis, virtual
+
+from worker.envelope import check
 
 log = logging.getLogger(__name__)
 
@@ -20,18 +23,33 @@ Handler = Callable[..., Any]
 
 
 def refuse_malformed(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Handler:
-    """Celery's strategy for taking a message, which also refuses bodies of any other shape."""
+    """Celery's strategy for taking a message, for well-formed ones only."""
     take: Handler = default(task, app, consumer, **options)
 
     def take_or_refuse(message: Any, *arguments: Any) -> Any:
         try:
-            return take(message, *arguments)
-        except (InvalidTaskError, ContentDisallowed, DecodeError):
+            payload = message.payload
+        except (ContentDisallowed, DecodeError):
             raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InvalidTaskError(f"expected [args, kwargs, embed]: {error}") from error
+        except Exception as error:  # codecs and decompressors raise whatever they raise
+            raise InvalidTaskError(f"the body cannot be decoded: {error}") from error
+        try:
+            check(headers=message.headers, properties=message.properties, body=payload)
+        except ValueError as error:
+            raise InvalidTaskError(str(error)) from error
+        return take(message, *arguments)
 
     return take_or_refuse
+
+
+class Message(virtual.Message):
+    """kombu's message; a task's name of another type is refused before the message is held."""
+
+    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        super().__init__(payload, channel=channel, **options)
+        # Control messages come this way too, and name no task.
+        if not isinstance(self.headers.get("task", ""), str):
+            raise TypeError(f"headers.task: expected a name, found {self.headers['task']!r}")
 
 
 class Channel(redis.Channel):
@@ -41,10 +59,12 @@ class Channel(redis.Channel):
     entries into a real queue, and so notice when a newer kombu moves this one.
     """
 
+    Message = Message
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in the stubs
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.error("refused an entry of the queue that is no message: %r", error)  # noqa: TRY400
             return True
 

@@ -12,13 +12,11 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    ResponseStreamingError,
+    ParamValidationError,
 )
-from botocore.exceptions import ConnectionError as S3ConnectionError
 
 from producer.reference import ImageRef
+from producer.settings import SettingsError
 from worker.access import Prefix, require
 from worker.errors import (
     AccessDenied,
@@ -160,8 +158,15 @@ def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
         retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
         max_pool_connections=connections,
     )
+    try:
+        client = boto3.client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise SettingsError(
+            f"S3: {error}; expected AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION as the AWS SDK "
+            "takes them"
+        ) from error
     return S3Storage(
-        boto3.client("s3", config=config),
+        client,
         read_from=[Prefix.parse(item) for item in settings.read_from],
         write_to=[Prefix.parse(item) for item in settings.write_to],
         models_from=[Prefix.parse(item) for item in settings.models_from],
@@ -190,12 +195,8 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
                 f"{ref}: the object store answered {code or status}"
             ) from error
         raise StorageRefused(f"{ref}: the object store answered {code or status}") from error
-    except (
-        S3ConnectionError,
-        HTTPClientError,
-        IncompleteReadError,
-        ResponseStreamingError,
-    ) as error:
-        raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error
-    except BotoCoreError as error:
+    except ParamValidationError as error:
         raise StorageRefused(f"{ref}: {error}") from error
+    except BotoCoreError as error:
+        # No connection, no answer, a body cut short, credentials that a role has yet to give.
+        raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error

@@ -106,7 +106,11 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
-        raise self.retry(countdown=_pause(attempt)) from error
+        try:
+            raise self.retry(countdown=_pause(attempt)) from error
+        except Reject as unsent:
+            # Celery would drop a message whose retry it cannot send.
+            raise Reject("the retry could not be sent", requeue=True) from unsent
     except MalformedMessage as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
     except Exception:

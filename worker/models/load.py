@@ -23,7 +23,9 @@ def loader(*, threads: int, folder: Path) -> Callable[[ModelFile, str], Engine]:
         if file.path.suffix.lower() in _CHECKPOINTS:
             engine: Engine = _torch().load(file.path, device=device, threads=threads)
             return engine
-        return onnx_engine.load(file.path, device=device, threads=threads, folder=folder)
+        return onnx_engine.load(
+            file.path, sha256=file.sha256, device=device, threads=threads, folder=folder
+        )
 
     return load
 

@@ -43,11 +43,10 @@ class OnnxEngine:
         if isinstance(height, int) and isinstance(width, int):
             self.input_size = (width, height)
         provider = session.get_providers()[0]
-        device = "cpu" if provider == "CPUExecutionProvider" else "cuda:0"
         self.facts = EngineFacts(
             engine=f"onnxruntime {onnxruntime.__version__}",
             provider=provider,
-            device=device,
+            device=_device(session, provider),
             dtype=session.get_modelmeta().custom_metadata_map[WEIGHTS],
         )
 
@@ -76,10 +75,11 @@ class OnnxEngine:
         del self._session
 
 
-def load(path: Path, *, device: str, threads: int, folder: Path) -> OnnxEngine:
-    """Load an ONNX file for `cpu` or `cuda`; the graph is prepared once and kept in `folder`.
+def load(path: Path, *, sha256: str, device: str, threads: int, folder: Path) -> OnnxEngine:
+    """Load an ONNX file for `cpu` or `cuda`.
 
-    `threads`: of one inference on a CPU, 0 for every core. Raises `ModelInvalid`.
+    The graph is prepared once, and kept in `folder` under the file's hash. `threads`: of one
+    inference on a CPU, 0 for every core. Raises `ModelInvalid`.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -87,7 +87,7 @@ def load(path: Path, *, device: str, threads: int, folder: Path) -> OnnxEngine:
     providers = ["CPUExecutionProvider"]
     if device != "cpu":
         providers.insert(0, "CUDAExecutionProvider")
-    ready = _prepared(path, folder, full_precision=device == "cpu")
+    ready = _prepared(path, sha256, folder, full_precision=device == "cpu")
     try:
         session = onnxruntime.InferenceSession(str(ready), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
@@ -111,20 +111,22 @@ def probe_gpu(folder: Path) -> str:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
     )
-    return load(path, device="cuda", threads=0, folder=folder).facts.provider
+    return load(path, sha256="probe", device="cuda", threads=0, folder=folder).facts.provider
 
 
-def _prepared(path: Path, folder: Path, *, full_precision: bool) -> Path:
+def _prepared(path: Path, sha256: str, folder: Path, *, full_precision: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    status = path.stat()
     precision = "float32" if full_precision else "as-is"
-    name = (
-        f"{path.stem}-{status.st_size}-{status.st_mtime_ns}-{precision}-v{_PREPARED_VERSION}.onnx"
-    )
-    target = folder / name
+    target = folder / f"{sha256}-{precision}-v{_PREPARED_VERSION}.onnx"
     with FileLock(target.with_suffix(".lock")):
         if not target.is_file():
             partial = target.with_suffix(".part")
             prepare(path, partial, full_precision=full_precision)
             partial.replace(target)
     return target
+
+
+def _device(session: onnxruntime.InferenceSession, provider: str) -> str:
+    if provider == "CPUExecutionProvider":
+        return "cpu"
+    return f"cuda:{session.get_provider_options()[provider].get('device_id', '0')}"

@@ -1,0 +1,136 @@
+"""Whatever is pushed into the queue, the worker stays up, loses no thread, and holds nothing."""
+
+import base64
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from deploy.child import Child
+from deploy.local import LocalStack, free_ports
+from producer import Options
+from producer.job import QUEUE, TASK_NAME
+
+CONCURRENCY = 2
+
+
+NUMBERS = itertools.count()
+
+
+def message(
+    body: object,
+    *,
+    raw: bytes | None = None,
+    headers: dict[str, Any] | None = None,
+    properties: dict[str, Any] | None = None,
+    top: dict[str, Any] | None = None,
+) -> str:
+    """A message as kombu writes it, around a body, with some of its parts replaced."""
+    number = next(NUMBERS)
+    data = json.dumps(body).encode() if raw is None else raw
+    envelope = {
+        "body": base64.b64encode(data).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"id": f"x{number}", "task": TASK_NAME, "lang": "py"} | (headers or {}),
+        "properties": {
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "delivery_tag": f"tag-{number}",
+            "body_encoding": "base64",
+        }
+        | (properties or {}),
+    }
+    return json.dumps(envelope | (top or {}))
+
+
+BODIES: list[object] = [
+    *(42, None, "x", [], [[], {}], ["abc", {}, {}], [5, {}, {}], [[], [1], {}], [[], 5, {}]),
+    *([[{}], {}, 42], [[{}], {}, {"chain": 5}], [[{}], {}, {"chord": 7}]),
+    *([[{}], {}, {"callbacks": [5]}], [[{}], {}, {"errbacks": "x"}]),
+    *({"args": [], "task": TASK_NAME, "id": "1"}, {"task": 5}),
+]
+HEADERS: list[dict[str, Any]] = [
+    *({"retries": "x"}, {"retries": -5}, {"retries": 10**30}, {"eta": "x"}, {"eta": {}}),
+    *({"expires": "x"}, {"expires": {}}, {"timelimit": 5}, {"timelimit": ["a", "b"]}),
+    *({"id": 5}, {"id": None}, {"id": {}}, {"id": "x" * 100_000}, {"root_id": 5}),
+    *({"task": 5}, {"task": {}}, {"task": "no.such.task"}, {"task": None}),
+    *({"group": "g", "group_index": "z"}, {"argsrepr": 5}, {"shadow": {}}, {"origin": 5}),
+    *({"compression": "application/x-gzip"}, {"compression": 5}, {"ignore_result": "x"}),
+    *({"stamped_headers": 5, "stamps": 6}, {"replaced_task_nesting": "x"}),
+]
+PROPERTIES: list[dict[str, Any]] = [
+    *({"reply_to": 5, "correlation_id": {}}, {"priority": "x"}, {"delivery_info": 5}),
+    *({"delivery_tag": None}, {"delivery_tag": {}}, {"body_encoding": "zip"}),
+]
+TOPS: list[dict[str, Any]] = [
+    *({"headers": None}, {"headers": []}, {"properties": None}, {"body": 5}),
+    *({"content-encoding": "nonsense"}, {"content-type": 5}),
+]
+GOOD: list[Any] = [[{}], {}, {}]
+ENTRIES = {
+    "no JSON": "not json at all",
+    "no envelope": "{}",
+    "a list": "[]",
+    "deep": "[" * 100_000,
+    "a long number": '{"a":' + "9" * 5000 + "}",
+    "broken JSON": message(None, raw=b"{not json"),
+    "broken UTF-8": message(None, raw=b"\xff\xfe"),
+    "pickle": message(
+        None,
+        raw=b"cos\nsystem\n(S'true'\ntR.",
+        top={"content-type": "application/x-python-serialize"},
+    ),
+    "yaml": message(
+        None, raw=b"!!python/object/apply:os.getpid []", top={"content-type": "application/x-yaml"}
+    ),
+    **{f"body {body!r}": message(body) for body in BODIES},
+    **{f"headers {item!r:.60}": message(GOOD, headers=item) for item in HEADERS},
+    **{f"properties {item!r}": message(GOOD, properties=item) for item in PROPERTIES},
+    **{f"top {item!r}": message(GOOD, top=item) for item in TOPS},
+}
+
+
+@pytest.fixture(scope="module")
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A broker and no S3: what is refused before the task needs none."""
+    with LocalStack(tmp_path_factory.mktemp("intake")) as stack:
+        stack.start_broker()
+        stack.s3_url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def victim(lonely: LocalStack) -> Child:
+    child = lonely.start_worker(concurrency=CONCURRENCY, CUTWORK_WRITE_TO="s3://allowed")
+    lonely.wait_for_worker(child)
+    return child
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_a_hostile_entry_is_refused(entry: str, lonely: LocalStack, victim: Child) -> None:
+    before = victim.log.stat().st_size
+    with redis.Redis.from_url(lonely.broker_url) as server:
+        server.lpush(QUEUE, entry)
+        deadline = time.monotonic() + 20
+        while server.llen(QUEUE) or victim.log.stat().st_size == before:
+            assert victim.running, victim.tail()
+            assert time.monotonic() < deadline, "still in the queue: the worker lost its threads"
+            time.sleep(0.01)
+        while server.zcard("unacked_index"):
+            assert time.monotonic() < deadline, "held for ever"
+            time.sleep(0.01)
+    assert victim.running
+
+
+def test_after_all_that_every_thread_still_works(lonely: LocalStack, victim: Child) -> None:
+    with lonely.client() as client:
+        for _ in range(3 * CONCURRENCY):
+            outcome = client.submit(
+                "s3://any/a.jpg", image="s3://forbidden/a.png", options=Options(enabled=False)
+            ).wait(20)
+            assert outcome.code == "forbidden"
+    assert victim.running

@@ -1,0 +1,131 @@
+"""The object store as a worker may use it, on a real server, with errors mapped to codes."""
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from deploy.local import LocalStack, free_ports
+from producer.reference import ImageRef
+from producer.settings import SettingsError
+from worker.access import Prefix
+from worker.errors import (
+    AccessDenied,
+    BucketNotFound,
+    Forbidden,
+    SourceNotFound,
+    SourceTooLarge,
+    StorageUnavailable,
+)
+from worker.settings import WorkerSettings
+from worker.storage import S3Storage, open_storage
+
+DATA = bytes(range(256)) * 40
+
+
+def ref(text: str) -> ImageRef:
+    return ImageRef.parse(text)
+
+
+@pytest.fixture(scope="module")
+def storage(stack: LocalStack) -> S3Storage:
+    return storage_with(stack)
+
+
+def storage_with(stack: LocalStack, **keys: str) -> S3Storage:
+    env = stack.environment()
+    client = boto3.client(
+        "s3",
+        endpoint_url=keys.get("endpoint", env["AWS_ENDPOINT_URL"]),
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys.get("secret", env["AWS_SECRET_ACCESS_KEY"]),
+        region_name="us-east-1",
+        config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1}),
+    )
+    everything = [Prefix.parse("*")]
+    return S3Storage(
+        client,
+        read_from=[Prefix.parse("s3://photos")],
+        write_to=everything,
+        models_from=everything,
+        max_bytes=len(DATA),
+    )
+
+
+def test_what_is_put_is_read_back(storage: S3Storage) -> None:
+    place = ref("s3://cutouts/storage/ü ?#%2F&<.png")
+    etag = storage.put(place, DATA, content_type="image/png", fingerprint="f1")
+    stored = storage.head(place)
+    assert stored == (etag, len(DATA), "f1")
+    with storage.open(place) as source:
+        assert (source.etag, source.length) == (etag, len(DATA))
+        assert source.read() == DATA
+
+
+def test_a_source_can_be_closed_unread(storage: S3Storage) -> None:
+    place = ref("s3://cutouts/storage/unread")
+    storage.put(place, DATA, content_type="image/png", fingerprint="f1")
+    for _ in range(30):  # More than the pool has connections: each one is given back.
+        with storage.open(place):
+            pass
+
+
+def test_nothing_is_there(storage: S3Storage) -> None:
+    with pytest.raises(SourceNotFound, match="s3://photos/none: expected an object, found none"):
+        storage.open(ref("s3://photos/none"))
+    with pytest.raises(BucketNotFound, match="no-such-bucket"):
+        storage.open(ref("s3://no-such-bucket/a"))
+    with pytest.raises(BucketNotFound):
+        storage.put(ref("s3://no-such-bucket/a"), b"", content_type="x/y", fingerprint="")
+    assert storage.head(ref("s3://photos/none")) is None
+    assert storage.model_etag(ref("s3://models/none.onnx")) is None
+
+
+def test_a_large_object_is_refused_before_it_is_read(storage: S3Storage) -> None:
+    place = ref("s3://cutouts/storage/large")
+    storage.put(place, DATA + b"x", content_type="image/png", fingerprint="")
+    with pytest.raises(SourceTooLarge, match=r"at most 10,240 bytes.*found 10,241"):
+        storage.open(place)
+
+
+def test_places_are_checked(storage: S3Storage) -> None:
+    storage.check(source=ref("s3://photos/a"), outputs=[ref("s3://cutouts/a")])
+    with pytest.raises(Forbidden):
+        storage.check(source=ref("s3://cutouts/a"), outputs=[])
+
+
+def test_wrong_keys_are_said(stack: LocalStack) -> None:
+    with pytest.raises(AccessDenied, match="refuses this worker's credentials"):
+        storage_with(stack, secret="wrong").open(ref("s3://photos/rocket.jpg"))
+
+
+def test_a_server_that_is_gone_may_come_back(stack: LocalStack) -> None:
+    gone = storage_with(stack, endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
+    with pytest.raises(StorageUnavailable, match="did not answer"):
+        gone.open(ref("s3://photos/rocket.jpg"))
+    with pytest.raises(StorageUnavailable):
+        gone.put(ref("s3://cutouts/a"), b"", content_type="x/y", fingerprint="")
+
+
+@pytest.fixture
+def _places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUTWORK_READ_FROM", "*")
+    monkeypatch.setenv("CUTWORK_WRITE_TO", "*")
+
+
+@pytest.mark.usefixtures("_places")
+@pytest.mark.parametrize(
+    ("name", "value"), [("AWS_ENDPOINT_URL", "nonsense"), ("AWS_PROFILE", "nobody")]
+)
+def test_a_wrong_setting_of_the_sdk_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"{value}.*{name}"):
+        open_storage(WorkerSettings.read(), connections=1)
+
+
+@pytest.mark.usefixtures("_places")
+def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalStack) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.s3_url)
+    with pytest.raises(StorageUnavailable, match="credentials"):
+        open_storage(WorkerSettings.read(), connections=1).open(ref("s3://photos/rocket.jpg"))
