@@ -17,7 +17,7 @@ STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "5/5")
 """What the demo has printed when it is interrupted; the first: before anything."""
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, **variables: str) -> subprocess.Popen[bytes]:
     """The demo in a session of its own, as a terminal would start it, writing into `folder`."""
     with (folder / "demo.log").open("wb") as log:
         return subprocess.Popen(
@@ -26,7 +26,9 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "CUTWORK_DEMO_MARK": str(folder)},
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "CUTWORK_DEMO_MARK": str(folder)}
+            | variables,
             start_new_session=True,
         )
 
@@ -83,6 +85,25 @@ def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> 
     assert open_ports(text) == []
     if status == 130:
         assert "Traceback" not in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Path) -> None:
+    """On a machine that has no weights yet, from whichever source answers."""
+    cache = tmp_path / "models"
+    demo = start(tmp_path, CUTWORK_MODEL_CACHE=str(cache), TMPDIR=str(tmp_path))
+    deadline = time.monotonic() + 60
+    while not list(cache.glob(".*.part")):
+        assert time.monotonic() < deadline, printed(tmp_path)
+        assert demo.poll() is None, printed(tmp_path)
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(demo.pid, signal.SIGINT)
+    assert demo.wait(40) == 130, printed(tmp_path)
+    assert processes(tmp_path) == []
+    assert not list(cache.glob(".*.part"))
+    assert not list(cache.glob("*.onnx"))
+    assert not list(tmp_path.glob("cutwork-npm-*"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children there")

@@ -65,6 +65,21 @@ def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:
     assert "foreground" in done.stderr
 
 
+def test_what_was_transparent_stays_so(tmp_path: Path, photographs: Path) -> None:
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    with Image.open(photographs / "astronaut.png") as photograph:
+        alpha = Image.new("L", photograph.size, 255)
+        alpha.paste(0, (0, 0, 200, 512))
+        photograph.putalpha(alpha)
+        photograph.save(source)
+    done = facts(segment(source, out, "--mask", tmp_path / "mask.png", "--json"))
+    cut = pixels(out)[:, :, 3]
+    assert np.array_equal(cut, pixels(tmp_path / "mask.png"))
+    assert not cut[:, :200].any()
+    assert cut[350, 260] > 250
+    assert done["bounding_box"][0] >= 200
+
+
 def test_disabled_passes_the_picture_through_without_a_model(
     tmp_path: Path, photographs: Path
 ) -> None:

@@ -11,6 +11,7 @@ import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.signals import after_setup_logger, worker_init, worker_shutdown
+from kombu.transport import TRANSPORT_ALIASES
 
 from producer.job import JOB_ID, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 app = Celery("cutwork")
 app.config_from_object("celeryconfig")
-app.conf.broker_transport = "worker.intake:Transport"
+# By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
+TRANSPORT_ALIASES.update(redis="worker.intake:Transport", rediss="worker.intake:Transport")
 
 
 @dataclass(frozen=True, kw_only=True)
