@@ -76,7 +76,7 @@ def test_what_was_transparent_stays_so(tmp_path: Path, photographs: Path) -> Non
     cut = pixels(out)[:, :, 3]
     assert np.array_equal(cut, pixels(tmp_path / "mask.png"))
     assert not cut[:, :200].any()
-    assert cut[350, 260] > 250
+    assert cut[:, 200:].max() > 250
     assert done["bounding_box"][0] >= 200
 
 
