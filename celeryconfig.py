@@ -8,7 +8,7 @@ import os
 
 
 def _whole_number(name: str, default: int, *, least: int) -> int:
-    text = os.environ.get(name, str(default))
+    text = os.environ.get(name) or str(default)
     if not text.isdecimal() or int(text) < least:
         raise ValueError(f"{name}={text!r}: expected a whole number of at least {least}")
     return int(text)
@@ -17,7 +17,7 @@ def _whole_number(name: str, default: int, *, least: int) -> int:
 _visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 600, least=1)
 
 # One Redis database for this application alone: the `unacked*` keys belong to a whole database.
-broker_url = os.environ.get("CUTWORK_BROKER_URL", "redis://localhost:6379/0")
+broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
 # Outcomes have their own store (producer/ledger.py); this one serves canvases that ask for results.
 result_backend = broker_url
 result_expires = 3600

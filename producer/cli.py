@@ -11,12 +11,13 @@ from rich.markup import escape
 
 from producer.client import BrokerUnavailable, Client, OutcomeTimeout
 from producer.doctor import examine
+from producer.explain import without_password
 from producer.finding import show
 from producer.flags import takes_options
 from producer.job import InvalidJob
 from producer.options import Options
 from producer.outcome import Outcome
-from producer.settings import SettingsError, without_password
+from producer.settings import SettingsError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__

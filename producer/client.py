@@ -1,25 +1,23 @@
 """Submit jobs by task name, and wait for their outcomes."""
 
 import asyncio
-import runpy
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 from pydantic import ValidationError
 
-from producer.explain import explain
+from producer.explain import explain, without_password
 from producer.job import QUEUE, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
 from producer.options import Options
 from producer.outcome import Outcome
 from producer.reference import ImageRef
-from producer.settings import ProducerSettings, without_password
+from producer.settings import ProducerSettings, celery_settings
 from producer.status import QueueStatus, queue_status
 from producer.waiter import OutcomeWaiter
 
@@ -159,7 +157,7 @@ class Client:
                         retry_policy={"max_retries": 3, "interval_start": 0.1, "interval_max": 1},
                     )
                     sent += 1
-        except (OperationalError, redis.RedisError, OSError) as error:
+        except (KombuError, redis.RedisError, OSError) as error:
             self._take_back(jobs[sent:])
             raise BrokerUnavailable(
                 f"cannot reach the broker at {without_password(self._url)} after enqueueing {sent} "
@@ -241,13 +239,8 @@ class Client:
 
 
 def celery_app(broker_url: str) -> Celery:
-    """A Celery app with this project's settings, for the broker at `broker_url`.
-
-    The settings are read by path: `import celeryconfig` would find the caller's own file of that
-    name, which most services that use Celery have.
-    """
-    settings = runpy.run_path(str(Path(__file__).parents[1] / "celeryconfig.py"))
+    """A Celery app with this project's settings, for the broker at `broker_url`."""
     app = Celery("cutwork-producer", set_as_current=False)
-    app.conf.update({key: value for key, value in settings.items() if not key.startswith("_")})
+    app.conf.update(celery_settings())
     app.conf.update(broker_url=broker_url, result_backend=broker_url)
     return app

@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.client import Client
+from producer.explain import without_password
 from producer.finding import Finding
-from producer.settings import without_password
 
 _S3_ADVICE = (
     "check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, and that the bucket exists and "
@@ -75,7 +75,7 @@ def _s3(place: str, *, writing: bool) -> Finding:
             s3.delete_object(Bucket=bucket, Key=key)
             return Finding(what, True, "an empty object was written and removed")
         found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:
         return Finding(what, False, f"{error}; {_S3_ADVICE}")
     return Finding(
         what, True, "listed" if found["KeyCount"] else "listed, and nothing is there yet"
@@ -88,7 +88,11 @@ def _local_worker() -> Iterator[Finding]:
         yield Finding("worker here", True, "not installed, this machine only enqueues")
         return
     command = [sys.executable, "-m", "worker", "doctor", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    except subprocess.TimeoutExpired:
+        yield Finding("worker here", False, f"`{' '.join(command[1:])}` hung for two minutes")
+        return
     try:
         yield from (Finding(**item) for item in json.loads(done.stdout))
     except (ValueError, TypeError):

@@ -34,5 +34,10 @@ def _is_union_member(part: int | str) -> bool:
 
 
 def _shorten(value: object, limit: int = 120) -> str:
-    text = repr(value)
+    text = without_password(repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def without_password(text: str) -> str:
+    """A text as it may be shown: in a URL, what stands before the last `@` is left out."""
+    return re.sub(r"//\S*@", "//***@", text)

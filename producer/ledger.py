@@ -54,8 +54,11 @@ class Ledger:
     def settle(self, outcome: Outcome) -> None:
         """Store an outcome and end its job's pending, both or neither."""
         key = _OUTCOME + outcome.job_id
+        if outcome.state == "skipped" and self._redis.exists(key):
+            # A redelivered job finds its own outputs: the outcome that made them says more.
+            self._redis.zrem(_PENDING, outcome.job_id)
+            return
         with self._redis.pipeline(transaction=True) as pipe:
-            # A redelivered job ends twice: the later outcome takes the earlier one's place.
             pipe.delete(key)
             pipe.xadd(key, {_FIELD: outcome.model_dump_json(exclude_none=True)})
             pipe.expire(key, self._outcome_ttl)

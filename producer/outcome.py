@@ -3,13 +3,19 @@
 import time
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from producer.job import SCHEMA_VERSION
 from producer.reference import Ref, Value
 
 
-class SourceFacts(Value):
+class Facts(Value):
+    """What a newer worker adds, an older producer passes over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SourceFacts(Facts):
     """What the source object turned out to be."""
 
     ref: Ref
@@ -22,7 +28,7 @@ class SourceFacts(Value):
     """Width and height in pixels, upright."""
 
 
-class OutputFacts(Value):
+class OutputFacts(Facts):
     """One object written, or found already there when the job was skipped."""
 
     ref: Ref
@@ -31,7 +37,7 @@ class OutputFacts(Value):
     size: tuple[int, int] | None = None
 
 
-class RunFacts(Value):
+class RunFacts(Facts):
     """Where the model really ran, read back from the engine that ran it."""
 
     model: str
@@ -42,7 +48,7 @@ class RunFacts(Value):
     dtype: str
 
 
-class Outcome(Value):
+class Outcome(Facts):
     """What became of a job. `state` is final: nothing follows it but a new job."""
 
     version: Literal[1] = SCHEMA_VERSION

@@ -1,6 +1,7 @@
 """The producer's settings, read from `CUTWORK_*` variables once, at the edge."""
 
-import re
+import runpy
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError
@@ -28,7 +29,7 @@ class EnvironmentSettings(BaseSettings):
         except ValidationError as error:
             prefix = cls.model_config.get("env_prefix", "")
             text = explain(error, name=lambda field: prefix + field.upper())
-            raise SettingsError(without_password(text)) from None
+            raise SettingsError(text) from None
 
 
 class ProducerSettings(EnvironmentSettings):
@@ -41,6 +42,18 @@ class ProducerSettings(EnvironmentSettings):
     )
 
 
-def without_password(url: str) -> str:
-    """A text with URLs as it may be shown: what stands before an `@` is left out."""
-    return re.sub(r"//[^/@\s]*@", "//***@", url)
+def celery_settings() -> dict[str, Any]:
+    """The settings of `celeryconfig.py` beside the packages; `SettingsError` on a wrong variable.
+
+    Read by path: `import celeryconfig` would find a file of that name in the current folder first,
+    and most services that use Celery have one.
+    """
+    try:
+        found = runpy.run_path(str(Path(__file__).parents[1] / "celeryconfig.py"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return {
+        name: value
+        for name, value in found.items()
+        if name.islower() and name[0] != "_" and name != "os"
+    }

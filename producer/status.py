@@ -47,5 +47,5 @@ def _submitted_at(message: bytes) -> float | None:
         envelope: Any = json.loads(message)
         (job, *_), *_ = json.loads(base64.b64decode(envelope["body"]))
         return float(job["submitted_at"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

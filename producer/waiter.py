@@ -12,6 +12,10 @@ from producer.outcome import Outcome
 
 _ROUND: Final = 0.05
 """Seconds one read blocks: how long a job that starts waiting while others wait goes unwatched."""
+_WINDOW: Final = 500
+"""Jobs one read asks for."""
+_FEW: Final = 20
+"""Jobs waited for at once whose outcomes are handed on without gathering."""
 _PAUSE: Final = 0.5
 """Seconds between tries while Redis cannot be reached."""
 
@@ -52,19 +56,39 @@ class OutcomeWaiter:
             thread.join()
 
     def _run(self) -> None:
+        offset = 0
         while job_ids := self._still_awaited():
+            # Jobs end roughly in their order: the oldest are watched, the rest looked at in turn.
+            offset = offset + _WINDOW if _WINDOW <= offset + _WINDOW < len(job_ids) else _WINDOW
             try:
-                outcomes = self._ledger.outcomes(job_ids, wait=_ROUND)
-            except redis.RedisError:
+                outcomes = self._ledger.outcomes(job_ids[:_WINDOW], wait=_ROUND)
+                outcomes |= self._ledger.outcomes(job_ids[offset : offset + _WINDOW])
+            except (redis.ConnectionError, redis.TimeoutError):
                 # The outcome is in Redis or will be; brokers restart, and who waits has a timeout.
                 time.sleep(_PAUSE)
                 continue
+            except Exception as error:  # noqa: BLE001 - who waits must hear of it
+                self._fail(error)
+                continue
             for job_id, outcome in outcomes.items():
-                with self._lock:
-                    futures = self._waiting.pop(job_id, [])
-                for future in futures:
+                for future in self._taken(job_id):
                     if future.set_running_or_notify_cancel():
                         future.set_result(outcome)
+            if outcomes and len(job_ids) > _FEW:
+                time.sleep(_ROUND / 2)  # More are about to come; one read fetches them together.
+
+    def _taken(self, job_id: str) -> list[Future[Outcome]]:
+        with self._lock:
+            return self._waiting.pop(job_id, [])
+
+    def _fail(self, error: Exception) -> None:
+        """End every wait with an error that waiting longer does not mend."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for futures in waiting.values():
+            for future in futures:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
 
     def _still_awaited(self) -> list[str]:
         """The jobs somebody waits for; with none, the thread signs off under the same lock."""

@@ -7,10 +7,10 @@ def __getattr__(name: str) -> Any:
     """Let `celery -A worker` find the app, while `import worker.mask` stays free of Celery."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from worker.tasks import app
+    from producer.settings import SettingsError
 
     try:
-        app.conf.broker_url  # noqa: B018 - reads celeryconfig.py, which Celery does lazily
-    except ValueError as error:
+        from worker.tasks import app
+    except SettingsError as error:
         raise SystemExit(f"cutwork: {error}") from error
     return app

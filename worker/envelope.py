@@ -4,7 +4,7 @@ Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2.
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,7 +20,8 @@ class _Part(BaseModel):
 
 class _Headers(_Part):
     id: _Name
-    task: _Name
+    task: Literal["cutwork.segment"]
+    """Celery's own tasks, which every app has, are not for the queue to call."""
     root_id: _Name | None = None
     parent_id: _Name | None = None
     group: _Name | None = None

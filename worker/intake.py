@@ -43,13 +43,18 @@ def refuse_malformed(task: Task[Any, Any], app: Celery, consumer: Any, **options
 
 
 class Message(virtual.Message):
-    """kombu's message; a task's name of another type is refused before the message is held."""
+    """kombu's message; from a queue, one without a task's name and id is refused.
+
+    Later would be too late: it would be held as unacknowledged, and come back.
+    """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
         super().__init__(payload, channel=channel, **options)
-        # Control messages come this way too, and name no task.
-        if not isinstance(self.headers.get("task", ""), str):
-            raise TypeError(f"headers.task: expected a name, found {self.headers['task']!r}")
+        # Control messages are broadcast, not queued, and name no task.
+        if getattr(channel, "reading_queue", False):
+            for name in ("task", "id"):
+                if not isinstance(value := self.headers.get(name), str) or not value:
+                    raise TypeError(f"headers.{name}: expected a name, found {value!r:.100}")
 
 
 class Channel(redis.Channel):
@@ -60,13 +65,17 @@ class Channel(redis.Channel):
     """
 
     Message = Message
+    reading_queue = False
 
     def _brpop_read(self, **options: Any) -> Any:
+        self.reading_queue = True
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in the stubs
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.error("refused an entry of the queue that is no message: %r", error)  # noqa: TRY400
             return True
+        finally:
+            self.reading_queue = False
 
 
 class Transport(redis.Transport):

@@ -13,10 +13,10 @@ from celery.exceptions import Reject
 from celery.signals import after_setup_logger, worker_init, worker_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from producer.job import JOB_ID, TASK_NAME, InvalidJob, Job
+from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
 from producer.outcome import Outcome
-from producer.settings import SettingsError
+from producer.settings import SettingsError, celery_settings
 from worker.cutout import Models
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
 from worker.models.cache import ModelCache
@@ -29,7 +29,9 @@ from worker.storage import S3Storage, open_storage
 log = logging.getLogger(__name__)
 
 app = Celery("cutwork")
-app.config_from_object("celeryconfig")
+app.conf.update(celery_settings())
+# For every task, Celery's own included.
+app.Task.Strategy = "worker.intake:refuse_malformed"
 # By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
 TRANSPORT_ALIASES.update(redis="worker.intake:Transport", rediss="worker.intake:Transport")
 
@@ -90,17 +92,11 @@ def _stop(**_: object) -> None:
     held.ledger.close()
 
 
-@app.task(
-    name=TASK_NAME,
-    bind=True,
-    typing=False,
-    max_retries=None,
-    Strategy="worker.intake:refuse_malformed",
-)
+@app.task(name=TASK_NAME, bind=True, typing=False, max_retries=None)
 def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job; the result is its outcome as a JSON value, so it composes in any canvas."""
     held = runtime()
-    attempt = 1 + self.request.retries
+    attempt = 1 + (self.request.retries or 0)
     job_id = _claimed_id(args) or str(self.request.id)
     try:
         job = _read_job(args, kwargs)
@@ -109,7 +105,8 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         try:
-            raise self.retry(countdown=_pause(attempt)) from error
+            # Where a message says it came from is a stranger's word: the retry goes to our queue.
+            raise self.retry(countdown=_pause(attempt), queue=QUEUE) from error
         except Reject as unsent:
             # Celery would drop a message whose retry it cannot send.
             raise Reject("the retry could not be sent", requeue=True) from unsent
