@@ -7,14 +7,14 @@ https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.ht
 import os
 
 
-def _whole_number(name: str, default: int, *, least: int) -> int:
+def _whole_number(name: str, default: int, *, most: int) -> int:
     text = os.environ.get(name) or str(default)
-    if not text.isdecimal() or int(text) < least:
-        raise ValueError(f"{name}={text!r}: expected a whole number of at least {least}")
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise ValueError(f"{name}={text!r}: expected a whole number from 1 to {most}")
     return int(text)
 
 
-_visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 600, least=1)
+_visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 600, most=86_400)
 
 # One Redis database for this application alone: the `unacked*` keys belong to a whole database.
 broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
@@ -60,7 +60,7 @@ task_ignore_result = True
 
 # One process per GPU; threads share its models, and CUDA does not survive a fork.
 worker_pool = "threads"
-worker_concurrency = _whole_number("CUTWORK_CONCURRENCY", 4, least=1)
+worker_concurrency = _whole_number("CUTWORK_CONCURRENCY", 4, most=1000)
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 worker_cancel_long_running_tasks_on_connection_loss = False

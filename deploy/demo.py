@@ -88,7 +88,7 @@ def _fetch_model() -> None:
 
 def _run(folder: Path, out: Path) -> list[Shown]:
     """Everything that needs the servers; they are gone when it returns."""
-    with LocalStack(folder) as stack, _no_more_interrupts_on_exit():
+    with LocalStack(folder) as stack, no_more_interrupts_on_exit():
         with console.status("starting a broker, an S3 server and a worker …"):
             stack.start_broker()
             console.print(f"broker   {stack.broker_url}", highlight=False)
@@ -176,7 +176,7 @@ def _write_pages(shown: list[Shown], out: Path) -> None:
 
 
 @contextmanager
-def _no_more_interrupts_on_exit() -> Iterator[None]:
+def no_more_interrupts_on_exit() -> Iterator[None]:
     """Once the way out has begun, a second Ctrl-C must not leave half of it undone."""
     try:
         yield

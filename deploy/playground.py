@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.child import ChildFailed
-from deploy.demo import MODEL, photographs, stop_on_signals
+from deploy.demo import MODEL, no_more_interrupts_on_exit, photographs, stop_on_signals
 from deploy.local import LocalStack
 
 VARIABLES: Final = Path(".local.env")
@@ -27,6 +27,7 @@ def main() -> None:
         with (
             tempfile.TemporaryDirectory(prefix="cutwork-local-") as folder,
             LocalStack(Path(folder)) as stack,
+            no_more_interrupts_on_exit(),
         ):
             _serve(stack)
     except KeyboardInterrupt:

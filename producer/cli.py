@@ -12,7 +12,7 @@ from rich.markup import escape
 from producer.client import BrokerUnavailable, Client, OutcomeTimeout
 from producer.doctor import examine
 from producer.explain import without_password
-from producer.finding import show
+from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.job import InvalidJob
 from producer.options import Options
@@ -22,8 +22,8 @@ from producer.settings import SettingsError
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-console = Console()
-errors = Console(stderr=True)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
@@ -39,7 +39,9 @@ def submit(
         str | None, typer.Option("--mask", help="s3://bucket/key for the mask.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 600,
+    timeout: Annotated[
+        float, typer.Option(min=0, max=1_000_000, help="Seconds to wait at most.")
+    ] = 600,
     as_json: AsJson = False,
     *,
     options: Options,
@@ -93,7 +95,7 @@ def status(as_json: AsJson = False) -> None:
         ("workers", ", ".join(workers) or "none answered within a second"),
     ]
     for name, value in lines:
-        console.print(f"[bold]{name:<10}[/] {escape(value)}", highlight=False)
+        console.print(f"[bold]{name:<10}[/] {escape(value)}")
 
 
 @app.command()
@@ -134,11 +136,11 @@ def _client() -> Client:
 
 def _show(outcome: Outcome) -> None:
     if not outcome.ok:
-        errors.print(f"[red]{outcome.code}[/]: {escape(outcome.message or '')}", highlight=False)
+        errors.print(f"[red]{escape(outcome.code or '')}[/]: {shown(outcome.message or '')}")
         return
     for facts in (outcome.image, outcome.mask):
         if facts is not None:
-            console.print(f"{facts.ref}  {facts.bytes:,} bytes", highlight=False, soft_wrap=True)
+            console.print(f"{shown(str(facts.ref))}  {facts.bytes:,} bytes")
     if outcome.state == "skipped":
         console.print("skipped: the outputs are already those of this source and these options")
         return
@@ -146,11 +148,11 @@ def _show(outcome: Outcome) -> None:
     run = outcome.run
     where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model"
     seconds = f"{outcome.seconds.get('total', 0):.2f} s"
-    console.print(f"{share}; {where}; {seconds}", highlight=False)
+    console.print(f"{share}; {shown(where)}; {seconds}")
     for warning in outcome.warnings:
-        console.print(f"[yellow]warning[/]: {escape(warning)}", highlight=False)
+        console.print(f"[yellow]warning[/]: {shown(warning)}")
 
 
 def _refuse(sentence: str) -> NoReturn:
-    errors.print(f"[red]error[/]: {escape(sentence)}", highlight=False, soft_wrap=True)
+    errors.print(f"[red]error[/]: {shown(sentence)}")
     sys.exit(1)

@@ -39,5 +39,6 @@ def _shorten(value: object, limit: int = 120) -> str:
 
 
 def without_password(text: str) -> str:
-    """A text as it may be shown: in a URL, what stands before the last `@` is left out."""
-    return re.sub(r"//\S*@", "//***@", text)
+    """A text as it may be shown: in a URL, what may be a password is left out."""
+    text = re.sub(r"//\S*@", "//***@", text)
+    return re.sub(r"(password=)[^&\s'\"]+", r"\1***", text)

@@ -24,5 +24,9 @@ def show(findings: Iterable[Finding], console: Console) -> None:
     """Print a line a finding."""
     for finding in findings:
         sign = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-        text = f"{sign} [bold]{escape(finding.what)}[/]: {escape(finding.text)}"
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(f"{sign} [bold]{shown(finding.what)}[/]: {shown(finding.text)}")
+
+
+def shown(text: str) -> str:
+    """A stranger's text for a terminal: no markup, no control characters."""
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))

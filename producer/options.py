@@ -1,10 +1,12 @@
 """How one image is to be cut out."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from producer.reference import Value
+
+SMALLEST_STD: Final = 1e-6
 
 
 def _one_or_three(value: object) -> object:
@@ -13,12 +15,13 @@ def _one_or_three(value: object) -> object:
 
 
 def _above_zero(value: float | tuple[float, float, float]) -> float | tuple[float, float, float]:
-    if min(value if isinstance(value, tuple) else (value,)) <= 0:
-        raise ValueError("every number must be greater than 0")
+    if min(value if isinstance(value, tuple) else (value,)) < SMALLEST_STD:
+        raise ValueError(f"every number must be greater than 0, at least {SMALLEST_STD:g}")
     return value
 
 
-Channels = Annotated[float | tuple[float, float, float], BeforeValidator(_one_or_three)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+Channels = Annotated[Number | tuple[Number, Number, Number], BeforeValidator(_one_or_three)]
 Side = Annotated[int, Field(ge=32, le=4096)]
 Size = Annotated[Side | tuple[Side, Side], BeforeValidator(_one_or_three)]
 ImageFormat = Literal["png", "webp", "tiff"]

@@ -1,10 +1,13 @@
 """The producer's settings, read from `CUTWORK_*` variables once, at the edge."""
 
+import re
 import runpy
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.explain import explain
@@ -41,6 +44,27 @@ class ProducerSettings(EnvironmentSettings):
         description="Redis or Valkey with a database of its own; broker and ledger in one.",
     )
 
+    @field_validator("broker_url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        # Only what is known to be wrong: neither parser's own error names the variable.
+        try:
+            parts = urlsplit(url)
+            sound = bool(parts.hostname) and (parts.port or 6379) > 0
+        except ValueError:
+            sound = False
+        if not sound or not re.fullmatch(r"(/\d*)?", parts.path):
+            raise ValueError("expected redis://[user:password@]host[:port][/database number]")
+        known = set(parse_qs(parts.query)) <= {
+            "ssl_cert_reqs",
+            "ssl_ca_certs",
+            "ssl_certfile",
+            "ssl_keyfile",
+        }
+        if not known:
+            raise ValueError("expected no other query than ssl_…; the password goes before the @")
+        return url
+
 
 def celery_settings() -> dict[str, Any]:
     """The settings of `celeryconfig.py` beside the packages; `SettingsError` on a wrong variable.
@@ -55,5 +79,5 @@ def celery_settings() -> dict[str, Any]:
     return {
         name: value
         for name, value in found.items()
-        if name.islower() and name[0] != "_" and name != "os"
+        if not name.startswith("_") and not isinstance(value, ModuleType)
     }

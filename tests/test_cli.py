@@ -46,6 +46,17 @@ def test_submit_without_waiting_prints_the_id(stack: LocalStack) -> None:
 
 
 @pytest.mark.usefixtures("worker")
+def test_keys_are_shown_as_they_are(stack: LocalStack) -> None:
+    stack.s3().copy_object(
+        Bucket="photos", Key="[/red] x.jpg", CopySource={"Bucket": "photos", "Key": "rocket.jpg"}
+    )
+    places = ("s3://photos/[/red] x.jpg", "s3://cutouts/IMG [final].png")
+    done = cutwork(stack, "submit", *places, "--no-enabled", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "s3://cutouts/IMG [final].png" in done.stdout
+
+
+@pytest.mark.usefixtures("worker")
 def test_a_failure_is_said_and_is_the_exit_status(stack: LocalStack) -> None:
     done = cutwork(stack, "submit", "s3://photos/none.jpg", "s3://cutouts/x.png", "--wait")
     assert done.returncode == 1

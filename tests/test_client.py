@@ -161,9 +161,9 @@ def test_submit_many_keeps_the_order_and_as_completed_the_time(
     ledger = Ledger(quiet.broker_url)
     for handle in handles[::2]:
         ledger.settle(done(handle.id))
-    early = alone.as_completed(handles, timeout=1)
+    early = alone.as_completed(handles, timeout=5)
     assert {next(early)[0].id for _ in range(150)} == {handle.id for handle in handles[::2]}
-    with pytest.raises(OutcomeTimeout, match="150 of 300 jobs have no outcome after 1 s"):
+    with pytest.raises(OutcomeTimeout, match="150 of 300 jobs have no outcome after 5 s"):
         next(early)
 
 
@@ -207,6 +207,36 @@ def test_a_caller_s_own_celeryconfig_is_left_alone(
     monkeypatch.chdir(tmp_path)
     with quiet.client() as client:
         assert client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png").id
+
+
+def test_an_outcome_nobody_can_read_ends_the_wait_with_the_reason(
+    quiet: LocalStack, alone: Client
+) -> None:
+    handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    with redis.Redis.from_url(quiet.broker_url) as server:
+        server.xadd(f"cutwork:outcome:{handle.id}", {"json": "{}"})
+    with pytest.raises(ValueError, match="job_id"):
+        handle.wait(10)
+    after = alone.submit("s3://photos/b.jpg", image="s3://cutouts/b.png")
+    Ledger(quiet.broker_url).settle(done(after.id))
+    assert after.wait(10).state == "done"
+
+
+def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> None:
+    handles = alone.submit_many(place(number) for number in range(3000))
+    ledger = Ledger(quiet.broker_url)
+    waiting = alone.as_completed(handles, timeout=60)
+    for handle in reversed(handles):
+        ledger.settle(done(handle.id))
+    assert {handle.id for handle, _ in waiting} == {handle.id for handle in handles}
+
+
+def test_a_redelivery_does_not_replace_what_was_done(alone: Client, quiet: LocalStack) -> None:
+    handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    ledger = Ledger(quiet.broker_url)
+    ledger.settle(done(handle.id))
+    ledger.settle(Outcome(job_id=handle.id, state="skipped"))
+    assert handle.wait(5).state == "done"
 
 
 def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:

@@ -108,6 +108,25 @@ def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
         loaded(path)
 
 
+def test_a_constant_in_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"\0" * 4)
+    constant = TensorProto(data_type=TensorProto.FLOAT, dims=[1], name="c")
+    constant.data_location = TensorProto.EXTERNAL
+    item = constant.external_data.add()
+    item.key, item.value = "location", "other"
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=constant),
+        helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    shape = (1, 3, 32, 32)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "own.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelInvalid, match="keeps weights in other files"):
+        loaded(tmp_path / "own.onnx")
+
+
 def test_an_own_model_runs_at_the_size_its_file_fixes(tmp_path: Path) -> None:
     path = small_model(tmp_path / "own.onnx")
     engine = loaded(path)

@@ -100,6 +100,13 @@ def test_sixteen_bit_grey_keeps_its_high_byte() -> None:
         assert np.array_equal(picture.rgb[:, :, 0], (deep >> 8).astype(np.uint8)), name
 
 
+def test_sixteen_bit_grey_with_a_transparent_value() -> None:
+    deep = np.array([[1000, 2000], [2000, 65535]], np.uint16)
+    picture = decode(saved(Image.fromarray(deep), "PNG", transparency=2000), max_pixels=LIMIT)
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[255, 0], [0, 255]]
+
+
 def test_sixteen_bit_colour_png() -> None:
     deep = np.dstack([np.arange(256, dtype=np.uint16).reshape(16, 16) * 257] * 3)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)

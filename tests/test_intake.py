@@ -14,6 +14,7 @@ from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Options
 from producer.job import QUEUE, TASK_NAME
+from producer.ledger import Ledger
 
 CONCURRENCY = 2
 
@@ -70,6 +71,11 @@ TOPS: list[dict[str, Any]] = [
     *({"headers": None}, {"headers": []}, {"properties": None}, {"body": 5}),
     *({"content-encoding": "nonsense"}, {"content-type": 5}),
 ]
+FOREIGN: list[dict[str, Any]] = [
+    {"task": task} | headers
+    for task in ("celery.accumulate", "celery.map", "celery.chord_unlock")
+    for headers in ({}, {"id": {}}, {"eta": {}}, {"timelimit": 5})
+] + [{"task": "no.such.task", "id": wrong} for wrong in (None, "", 5, [])]
 GOOD: list[Any] = [[{}], {}, {}]
 ENTRIES = {
     "no JSON": "not json at all",
@@ -89,6 +95,8 @@ ENTRIES = {
     ),
     **{f"body {body!r}": message(body) for body in BODIES},
     **{f"headers {item!r:.60}": message(GOOD, headers=item) for item in HEADERS},
+    **{f"foreign {item!r}": message(GOOD, headers=item) for item in FOREIGN},
+    "foreign body": message(42, headers={"task": "celery.accumulate"}),
     **{f"properties {item!r}": message(GOOD, properties=item) for item in PROPERTIES},
     **{f"top {item!r}": message(GOOD, top=item) for item in TOPS},
 }
@@ -123,6 +131,14 @@ def test_a_hostile_entry_is_refused(entry: str, lonely: LocalStack, victim: Chil
         while server.zcard("unacked_index"):
             assert time.monotonic() < deadline, "held for ever"
             time.sleep(0.01)
+    assert victim.running
+
+
+def test_no_count_of_retries_is_the_first_attempt(lonely: LocalStack, victim: Child) -> None:
+    with redis.Redis.from_url(lonely.broker_url) as server:
+        server.lpush(QUEUE, message(GOOD, headers={"id": "null-retries", "retries": None}))
+    found = Ledger(lonely.broker_url).outcomes(["null-retries"], wait=20)
+    assert found["null-retries"].code == "malformed_message"
     assert victim.running
 
 

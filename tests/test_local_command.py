@@ -113,6 +113,11 @@ def test_a_blank_picture_has_no_foreground(tmp_path: Path) -> None:
         (("{in}", "{out}", "--model", "s3://models/a.onnx"), "unknown_model"),
         (("{in}", "{out}", "--model-sha256", "0" * 64), "model_hash_mismatch"),
         (("{in}",), "expected OUT, --mask, or both"),
+        (("{in}", "{in}"), "must be three different files"),
+        (("{in}", "{out}", "--mask", "{out}"), "must be three different files"),
+        (("{in}", "/no/folder/out.png"), "/no/folder is no folder"),
+        (("[/red].png", "{out}"), "No such file or directory: '[/red].png'"),
+        (("{in}", "{out}", "--mean", "1e300"), "--mean"),
         (("/nowhere.jpg", "{out}"), "No such file"),
     ],
 )

@@ -34,7 +34,7 @@ def test_an_object_store_that_comes_back(tmp_path: Path, photographs: Path) -> N
         client.create_bucket(Bucket="photos")
         client.create_bucket(Bucket="cutouts")
         client.upload_file(str(photographs / "rocket.jpg"), "photos", "a.jpg")
-        worker = stack.start_worker(CUTWORK_S3_ATTEMPTS="1", CUTWORK_S3_READ_TIMEOUT="1")
+        worker = stack.start_worker(CUTWORK_S3_ATTEMPTS="1", CUTWORK_S3_READ_TIMEOUT="3")
         stack.wait_for_worker(worker)
         s3.signal(signal.SIGSTOP)
         with stack.client() as producer:

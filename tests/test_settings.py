@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,11 @@ def test_lists_are_separated_by_commas() -> None:
         ("CUTWORK_MAX_PIXELS", "many", "valid integer"),
         ("CUTWORK_MAX_PIXELS", "0", "greater than or equal to 1"),
         ("CUTWORK_BROKER_URL", "amqp://rabbit", "match pattern"),
+        ("CUTWORK_BROKER_URL", "redis://localhost/abc", "[/database number]"),
+        ("CUTWORK_BROKER_URL", "redis://localhost:port/0", "host[:port]"),
+        ("CUTWORK_BROKER_URL", "redis://localhost:6379/0?foo=bar", "no other query"),
+        ("CUTWORK_OUTCOME_TTL", "99999999999999999999", "less than or equal to"),
+        ("CUTWORK_READ_FROM", "s3://*/private", "expected s3://bucket, s3://bucket/folder or *"),
         ("CUTWORK_READ_FROM", "https://photos", "expected s3://bucket, s3://bucket/folder or *"),
         ("CUTWORK_WRITE_TO", ",", "at least 1 item"),
         ("CUTWORK_THREADS", "-1", "greater than or equal to 0"),
@@ -49,6 +55,50 @@ def test_a_wrong_value_is_named(
     assert text.startswith(f"{name}: ")
     assert expected in text
     assert value in text or value == ","
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://user:s3cret@rabbit",
+        "redis://:s3cret@x/y@localhost/abc",
+        "redis://localhost/0?password=s3cret",
+        "http://:s3cret" + "x" * 200 + "@localhost",
+    ],
+)
+def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CUTWORK_BROKER_URL", url)
+    with pytest.raises(SettingsError, match="CUTWORK_BROKER_URL") as caught:
+        ProducerSettings.read()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_folder_s_own_celeryconfig_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "celeryconfig.py").write_text("accept_content = ['pickle']\ntask_acks_late = False")
+    done = subprocess.run(
+        [sys.executable, "-c", "from worker import app; print(app.conf.accept_content)"],
+        env={**os.environ, **PLACES, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['json']"
+
+
+def test_a_cache_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker", "worker"],
+        env={**os.environ, **PLACES, "CUTWORK_MODEL_CACHE": str(tmp_path / "file" / "models")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "set CUTWORK_MODEL_CACHE to a folder that is" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_missing_is_named() -> None:
@@ -72,7 +122,7 @@ def test_an_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> No
         ({**PLACES, "CUTWORK_MAX_PIXELS": "1e9"}, "cutwork: CUTWORK_MAX_PIXELS: input should be"),
         (
             {**PLACES, "CUTWORK_CONCURRENCY": "lots"},
-            "cutwork: CUTWORK_CONCURRENCY='lots': expected a whole number of at least 1",
+            "cutwork: CUTWORK_CONCURRENCY='lots': expected a whole number from 1 to 1000",
         ),
         ({**PLACES, "CUTWORK_PRELOAD": "u3net"}, "cutwork: model: expected one of isnet-general"),
     ],

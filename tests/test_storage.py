@@ -17,7 +17,7 @@ from worker.errors import (
     StorageUnavailable,
 )
 from worker.settings import WorkerSettings
-from worker.storage import S3Storage, open_storage
+from worker.storage import S3Storage, Stored, open_storage
 
 DATA = bytes(range(256)) * 40
 
@@ -39,7 +39,7 @@ def storage_with(stack: LocalStack, **keys: str) -> S3Storage:
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=keys.get("secret", env["AWS_SECRET_ACCESS_KEY"]),
         region_name="us-east-1",
-        config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1}),
+        config=Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1}),
     )
     everything = [Prefix.parse("*")]
     return S3Storage(
@@ -53,9 +53,9 @@ def storage_with(stack: LocalStack, **keys: str) -> S3Storage:
 
 def test_what_is_put_is_read_back(storage: S3Storage) -> None:
     place = ref("s3://cutouts/storage/ü ?#%2F&<.png")
-    etag = storage.put(place, DATA, content_type="image/png", fingerprint="f1")
+    etag = storage.put(place, DATA, content_type="image/png", fingerprint="f1", output="mask")
     stored = storage.head(place)
-    assert stored == (etag, len(DATA), "f1")
+    assert stored == Stored(etag, len(DATA), "f1", "mask")
     with storage.open(place) as source:
         assert (source.etag, source.length) == (etag, len(DATA))
         assert source.read() == DATA
@@ -63,7 +63,7 @@ def test_what_is_put_is_read_back(storage: S3Storage) -> None:
 
 def test_a_source_can_be_closed_unread(storage: S3Storage) -> None:
     place = ref("s3://cutouts/storage/unread")
-    storage.put(place, DATA, content_type="image/png", fingerprint="f1")
+    storage.put(place, DATA, content_type="image/png", fingerprint="f1", output="mask")
     for _ in range(30):  # More than the pool has connections: each one is given back.
         with storage.open(place):
             pass
@@ -75,14 +75,16 @@ def test_nothing_is_there(storage: S3Storage) -> None:
     with pytest.raises(BucketNotFound, match="no-such-bucket"):
         storage.open(ref("s3://no-such-bucket/a"))
     with pytest.raises(BucketNotFound):
-        storage.put(ref("s3://no-such-bucket/a"), b"", content_type="x/y", fingerprint="")
+        storage.put(
+            ref("s3://no-such-bucket/a"), b"", content_type="x/y", fingerprint="", output="mask"
+        )
     assert storage.head(ref("s3://photos/none")) is None
     assert storage.model_etag(ref("s3://models/none.onnx")) is None
 
 
 def test_a_large_object_is_refused_before_it_is_read(storage: S3Storage) -> None:
     place = ref("s3://cutouts/storage/large")
-    storage.put(place, DATA + b"x", content_type="image/png", fingerprint="")
+    storage.put(place, DATA + b"x", content_type="image/png", fingerprint="", output="mask")
     with pytest.raises(SourceTooLarge, match=r"at most 10,240 bytes.*found 10,241"):
         storage.open(place)
 
@@ -103,7 +105,7 @@ def test_a_server_that_is_gone_may_come_back(stack: LocalStack) -> None:
     with pytest.raises(StorageUnavailable, match="did not answer"):
         gone.open(ref("s3://photos/rocket.jpg"))
     with pytest.raises(StorageUnavailable):
-        gone.put(ref("s3://cutouts/a"), b"", content_type="x/y", fingerprint="")
+        gone.put(ref("s3://cutouts/a"), b"", content_type="x/y", fingerprint="", output="mask")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -82,7 +83,10 @@ def test_outputs_carry_the_fingerprint_and_their_type(client: Client, stack: Loc
     options = Options(enabled=False, image_format="webp")
     outcome = run(client, "s3://photos/rocket.jpg", image="s3://cutouts/f.webp", options=options)
     head = stack.s3().head_object(Bucket="cutouts", Key="f.webp")
-    assert head["Metadata"] == {"cutwork-fingerprint": outcome.fingerprint}
+    assert head["Metadata"] == {
+        "cutwork-fingerprint": outcome.fingerprint,
+        "cutwork-output": "image",
+    }
     assert head["ContentType"] == "image/webp"
     assert outcome.image is not None
     assert head["ETag"].strip('"') == outcome.image.etag
@@ -117,6 +121,39 @@ def test_the_same_again_is_skipped_and_anything_else_is_not(
     assert go(threshold=0.5) == "skipped"
     stack.s3().delete_object(Bucket="cutouts", Key="again-mask.png")
     assert go(threshold=0.5) == "done"
+
+
+def test_a_cut_out_is_not_taken_for_the_mask(client: Client) -> None:
+    options = Options(enabled=False)
+    place = "s3://cutouts/role.png"
+    assert run(client, "s3://photos/rocket.jpg", image=place, options=options).state == "done"
+    assert run(client, "s3://photos/rocket.jpg", mask=place, options=options).state == "done"
+    assert run(client, "s3://photos/rocket.jpg", mask=place, options=options).state == "skipped"
+
+
+def test_a_failed_job_leaves_no_half(client: Client, stack: LocalStack) -> None:
+    outcome = run(
+        client,
+        "s3://photos/rocket.jpg",
+        mask="s3://cutouts/half-mask.png",
+        image="s3://nowhere-bucket/half.png",
+        options=Options(enabled=False),
+    )
+    assert outcome.code == "bucket_not_found"
+    assert stored(stack, "half-mask.png") is None
+
+
+def test_a_format_without_room_is_refused_before_the_model_runs(
+    client: Client, stack: LocalStack
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (16_384, 2)).save(buffer, "PNG")
+    stack.s3().put_object(Bucket="photos", Key="wide.png", Body=buffer.getvalue())
+    options = Options(image_format="webp")
+    outcome = run(client, "s3://photos/wide.png", image="s3://cutouts/wide.webp", options=options)
+    assert outcome.code == "option_conflict"
+    assert "webp has at most 16,383 pixels a side" in (outcome.message or "")
+    assert "model" not in outcome.seconds
 
 
 def test_a_model_of_one_s_own_from_the_object_store(
@@ -356,7 +393,7 @@ def test_the_task_composes_in_a_canvas_of_the_user_s(stack: LocalStack, tmp_path
             *("--queues", "service", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
         ],
         log=tmp_path / "service.log",
-        env={"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     try:
         child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=60)

@@ -13,4 +13,9 @@ def __getattr__(name: str) -> Any:
         from worker.tasks import app
     except SettingsError as error:
         raise SystemExit(f"cutwork: {error}") from error
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"cutwork: a worker needs {error.name}; install cutwork[worker-cpu] or "
+            "cutwork[worker-gpu]"
+        ) from error
     return app

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from producer.finding import show
+from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.options import Options
 from producer.settings import SettingsError
@@ -24,7 +24,7 @@ from worker.settings import ModelSettings
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-console = Console(stderr=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -44,6 +44,12 @@ def segment(
     """Cut out one local file. The model may also be the path of a file."""
     if image is None and mask is None:
         raise typer.BadParameter("expected OUT, --mask, or both")
+    places = [path.resolve() for path in (source, image, mask) if path is not None]
+    if len(set(places)) < len(places):
+        raise typer.BadParameter("IN, OUT and --mask must be three different files")
+    for path in places[1:]:
+        if not path.parent.is_dir():
+            raise typer.BadParameter(f"{path.parent} is no folder")
     watch = Stopwatch()
     try:
         settings = ModelSettings.read()
@@ -100,10 +106,10 @@ def segment(
         typer.echo(json.dumps(facts))
         return
     for warning in cut.warnings:
-        console.print(f"[yellow]warning[/]: {warning}", highlight=False)
+        console.print(f"[yellow]warning[/]: {shown(warning)}")
     where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
     stages = ", ".join(f"{name} {value:.2f} s" for name, value in watch.seconds().items())
-    console.print(f"foreground {found.share:.1%}; {where}; {stages}", highlight=False)
+    console.print(f"foreground {found.share:.1%}; {shown(where)}; {stages}")
 
 
 @app.command()
@@ -123,7 +129,7 @@ def fetch(
     except SettingsError as error:
         _refuse(str(error))
     for file in files:
-        console.print(f"{file.name}: {file.path}", highlight=False, soft_wrap=True)
+        console.print(f"{file.name}: {shown(str(file.path))}")
 
 
 @app.command()
@@ -140,7 +146,7 @@ def doctor(
 
 
 def _refuse(sentence: str) -> NoReturn:
-    console.print(f"[red]error[/]: {sentence}", highlight=False, soft_wrap=True)
+    console.print(f"[red]error[/]: {shown(sentence)}")
     raise typer.Exit(1)
 
 

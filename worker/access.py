@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from producer.reference import ImageRef
+from producer.reference import BUCKET, ImageRef
 from worker.errors import Forbidden
 
 
@@ -21,8 +21,8 @@ class Prefix:
             return cls("*")
         scheme, separator, rest = text.partition("://")
         bucket, _, folder = rest.partition("/")
-        if scheme != "s3" or not separator or not bucket:
-            raise ValueError("expected s3://bucket, s3://bucket/folder or *")
+        if scheme != "s3" or not separator or not BUCKET.fullmatch(bucket) or "*" in folder:
+            raise ValueError(f"expected s3://bucket, s3://bucket/folder or *, found {text!r}")
         return cls(bucket, folder.strip("/"))
 
     def covers(self, ref: ImageRef) -> bool:
@@ -40,6 +40,6 @@ def require(ref: ImageRef, allowed: Sequence[Prefix], *, action: str, variable: 
     """Raise `Forbidden` unless one of the prefixes covers the object."""
     if not any(prefix.covers(ref) for prefix in allowed):
         raise Forbidden(
-            f"{ref}: this worker may {action} only "
-            f"{', '.join(map(str, allowed)) or 'nothing'} ({variable})"
+            f"{ref}: this worker may {action} "
+            f"{'only ' + ', '.join(map(str, allowed)) if allowed else 'nothing'} ({variable})"
         )

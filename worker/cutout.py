@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from producer.options import Options
 from producer.outcome import RunFacts
 from worker import image, mask
+from worker.errors import ModelInvalid
 from worker.image import Picture
 from worker.models.cache import ModelCache
 from worker.models.load import check_device, choose_device
@@ -82,6 +83,10 @@ def cut_out(
     """
     with watch.stage("decode"):
         picture = image.decode(data, max_pixels=max_pixels)
+    if want_image:
+        image.check_encodable(picture.size, image_format=options.image_format)
+    if want_mask:
+        image.check_encodable(picture.size, image_format=options.mask_format)
     if file is None:
         found = np.zeros(picture.rgb.shape[:2], np.uint8)
         alpha = np.full_like(found, 255) if picture.alpha is None else picture.alpha
@@ -115,8 +120,9 @@ def _segment(
 ) -> tuple[NDArray[np.uint8], RunFacts, tuple[str, ...]]:
     """The mask of a picture, where the model ran, and warnings."""
     with watch.stage("load"):
-        engine = models.cache.get(file, choose_device(file, options.device_mode))
-        warnings = check_device(engine, device_mode=options.device_mode)
+        wanted = choose_device(file, options.device_mode)
+        engine = models.cache.get(file, wanted)
+        warnings = check_device(engine, wanted=wanted, device_mode=options.device_mode)
         profile = adapt(file.profile, options, fixed_size=engine.input_size, model=file.name)
     with watch.stage("model"):
         seen = picture.rgb if picture.alpha is None else mask.over_white(picture.rgb, picture.alpha)
@@ -128,6 +134,8 @@ def _segment(
             saliency = engine.infer(batch)[0]
     finally:
         engine.turn.release()
+    if not np.isfinite(saliency).all():
+        raise ModelInvalid(f"{file.name}: expected a map of numbers, found NaN or infinity in it")
     with watch.stage("mask"):
         whole = mask.to_size(mask.stretch(saliency), picture.size)
         found = mask.combine(mask.to_mask(whole, threshold=options.threshold), picture.alpha)

@@ -17,6 +17,7 @@ from worker.errors import (
     EmptySource,
     ImageTooLarge,
     NotAnImage,
+    OptionConflict,
     UnsupportedImage,
 )
 
@@ -40,13 +41,14 @@ class Encoder(NamedTuple):
     name: str
     content_type: str
     parameters: Mapping[str, Any]
+    longest_side: int = 2**31 - 1
 
 
 ENCODERS: Final[Mapping[str, Encoder]] = {
     # Level 3 writes a 6 MP cut-out in 0.4 of level 6's time, for 10 % more bytes.
     "png": Encoder("PNG", "image/png", {"compress_level": 3}),
     # `exact` keeps the colour under transparent pixels, as the other formats do.
-    "webp": Encoder("WEBP", "image/webp", {"lossless": True, "exact": True, "method": 2}),
+    "webp": Encoder("WEBP", "image/webp", {"lossless": True, "exact": True, "method": 2}, 16_383),
     "tiff": Encoder("TIFF", "image/tiff", {"compression": "tiff_adobe_deflate"}),
 }
 
@@ -111,6 +113,16 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
         return _picture(image)
 
 
+def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
+    """Raise `OptionConflict` where a format has no room for a width and height."""
+    longest = ENCODERS[image_format].longest_side
+    if max(size) > longest:
+        raise OptionConflict(
+            f"{image_format} has at most {longest:,} pixels a side, found {size[0]}×{size[1]}; "
+            "ask for png or tiff"
+        )
+
+
 def encode(
     pixels: NDArray[np.uint8],
     *,
@@ -158,18 +170,15 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """16-bit grey to 8 bits by its high byte; Pillow's own conversion clips at 255 instead."""
     if image.mode.startswith("I;16"):
         wide = np.asarray(image)
-        return Image.fromarray((wide >> 8).astype(np.uint8))
-    if image.mode == "I":
-        # How Pillow holds some 16-bit files; a true 32-bit one has no range to scale by.
-        deep = np.asarray(image)
-        if deep.min() < 0 or deep.max() > 0xFFFF:
-            raise UnsupportedImage(
-                f"expected 1, 8 or 16 bits a channel, found 32-bit integers from {deep.min()} "
-                f"to {deep.max()}"
-            )
-        return Image.fromarray((deep >> 8).astype(np.uint8))
-    if image.mode == "F":
-        raise UnsupportedImage("expected 1, 8 or 16 bits a channel, found floating point")
+        grey = Image.fromarray((wide >> 8).astype(np.uint8))
+        if "transparency" in image.info:
+            alpha = np.where(wide == image.info["transparency"], 0, 255).astype(np.uint8)
+            return Image.merge("LA", (grey, Image.fromarray(alpha)))
+        return grey
+    if image.mode in ("I", "F"):
+        # Neither says which of its values is white.
+        kind = "32-bit integers" if image.mode == "I" else "floating point"
+        raise UnsupportedImage(f"expected 1, 8 or 16 bits a channel, found {kind}")
     return image
 
 

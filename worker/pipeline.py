@@ -10,8 +10,8 @@ from producer.options import Options
 from producer.outcome import Outcome, OutputFacts, SourceFacts
 from producer.reference import ImageRef
 from worker import mask
-from worker.cutout import Models, Stopwatch, cut_out
-from worker.errors import CutworkError, PermanentError
+from worker.cutout import CutOut, Models, Stopwatch, cut_out
+from worker.errors import AccessDenied, CutworkError, PermanentError
 from worker.image import ENCODERS
 from worker.storage import S3Storage
 
@@ -19,7 +19,8 @@ PIPELINE_VERSION: Final = 1
 """Part of every fingerprint; raised when the same input would give other bytes."""
 
 _NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}
-"""The model counts by its hash; the others do not change what is written."""
+"""The model counts by its hash; the others do not change what is written. Nor do defaults count:
+an option that a later version adds must not make everything that is stored look old."""
 
 
 def fingerprint(*, etag: str, options: Options, model_sha256: str | None) -> str:
@@ -27,7 +28,9 @@ def fingerprint(*, etag: str, options: Options, model_sha256: str | None) -> str
     facts = {
         "source": etag,
         "model": model_sha256,
-        "options": options.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT),
+        "options": options.model_dump(
+            mode="json", exclude=_NOT_IN_FINGERPRINT, exclude_defaults=True
+        ),
         "pipeline": PIPELINE_VERSION,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -101,13 +104,8 @@ class _Passage:
         self.source = self.source.model_copy(
             update={"format": picture.format, "mode": picture.mode, "size": picture.size}
         )
-        outputs = {}
         with self.watch.stage("store"):
-            # The cut-out last: whoever sees it may count on the mask.
-            if job.mask and cut.mask_bytes:
-                outputs["mask"] = self._put(job.mask, cut.mask_bytes, options.mask_format)
-            if job.image and cut.image_bytes:
-                outputs["image"] = self._put(job.image, cut.image_bytes, options.image_format)
+            outputs = self._store(cut)
         extent = mask.extent(cut.mask)
         return self._outcome(
             "done",
@@ -144,17 +142,42 @@ class _Passage:
         for name, ref in (("image", self.job.image), ("mask", self.job.mask)):
             if ref is None:
                 continue
-            stored = self.pipeline.storage.head(ref)
-            if stored is None or stored.fingerprint != self.fingerprint:
+            try:
+                stored = self.pipeline.storage.head(ref)
+            except AccessDenied:
+                # What S3 answers for a missing key where the bucket may not be listed.
+                return {}
+            if stored is None or (stored.fingerprint, stored.output) != (self.fingerprint, name):
                 return {}
             found[name] = OutputFacts(ref=ref, etag=stored.etag, bytes=stored.length)
         return found
 
-    def _put(self, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
+    def _store(self, cut: CutOut) -> dict[str, OutputFacts]:
+        """Write the outputs, the cut-out last: whoever sees it may count on the mask."""
+        options = self.job.options
+        written: dict[str, OutputFacts] = {}
+        try:
+            if self.job.mask and cut.mask_bytes:
+                written["mask"] = self._put(
+                    "mask", self.job.mask, cut.mask_bytes, options.mask_format
+                )
+            if self.job.image and cut.image_bytes:
+                written["image"] = self._put(
+                    "image", self.job.image, cut.image_bytes, options.image_format
+                )
+        except PermanentError:
+            # A failed job leaves nothing; one to be tried again overwrites what it wrote.
+            for facts in written.values():
+                self.pipeline.storage.remove(facts.ref)
+            raise
+        return written
+
+    def _put(self, name: str, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
         etag = self.pipeline.storage.put(
             ref,
             data,
             content_type=ENCODERS[image_format].content_type,
             fingerprint=self.fingerprint or "",
+            output=name,
         )
         return OutputFacts(ref=ref, etag=etag, bytes=len(data))

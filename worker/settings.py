@@ -67,7 +67,13 @@ class WorkerSettings(ModelSettings, ProducerSettings):
     max_attempts: int = Field(
         default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
     )
-    outcome_ttl: int = Field(default=86_400, ge=60, description="Seconds an outcome is kept.")
-    s3_connect_timeout: float = Field(default=5, gt=0, description="Seconds to connect to S3.")
-    s3_read_timeout: float = Field(default=30, gt=0, description="Seconds S3 may stay silent.")
-    s3_attempts: int = Field(default=4, ge=1, description="Times one S3 call is tried.")
+    outcome_ttl: int = Field(
+        default=86_400, ge=60, le=31_536_000, description="Seconds an outcome is kept."
+    )
+    s3_connect_timeout: float = Field(
+        default=5, gt=0, le=3600, description="Seconds to connect to S3."
+    )
+    s3_read_timeout: float = Field(
+        default=30, gt=0, le=3600, description="Seconds S3 may stay silent."
+    )
+    s3_attempts: int = Field(default=4, ge=1, le=20, description="Times one S3 call is tried.")

@@ -1,7 +1,8 @@
 """S3 get, head and put, within what the deployment allows, with errors mapped to ours."""
 
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,11 +35,19 @@ if TYPE_CHECKING:
 
 FINGERPRINT: Final = "cutwork-fingerprint"
 """Name of the metadata that every output carries."""
+OUTPUT: Final = "cutwork-output"
+"""Name of the metadata that says which of a job's outputs an object is: image or mask."""
 
 _PASSING: Final = {
-    *("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"),
+    *(
+        "PreconditionFailed",
+        "SlowDown",
+        "RequestTimeout",
+        "InternalError",
+        "ServiceUnavailable",
+        "Throttling",
+    ),
     *("ThrottlingException", "RequestLimitExceeded", "ExpiredToken", "RequestTimeTooSkewed"),
-    *("500", "502", "503", "504"),
 }
 _ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
 
@@ -49,6 +58,7 @@ class Stored(NamedTuple):
     etag: str
     length: int
     fingerprint: str | None
+    output: str | None
 
 
 @dataclass(frozen=True)
@@ -122,11 +132,17 @@ class S3Storage:
                 found = self._client.head_object(Bucket=ref.bucket, Key=ref.key)
         except (SourceNotFound, BucketNotFound):
             return None
+        metadata = found["Metadata"]
         return Stored(
-            found["ETag"].strip('"'), found["ContentLength"], found["Metadata"].get(FINGERPRINT)
+            found["ETag"].strip('"'),
+            found["ContentLength"],
+            metadata.get(FINGERPRINT),
+            metadata.get(OUTPUT),
         )
 
-    def put(self, ref: ImageRef, data: bytes, *, content_type: str, fingerprint: str) -> str:
+    def put(
+        self, ref: ImageRef, data: bytes, *, content_type: str, fingerprint: str, output: str
+    ) -> str:
         """Store an output in one request, all or nothing; returns its ETag."""
         with _mapped(ref):
             response = self._client.put_object(
@@ -134,9 +150,14 @@ class S3Storage:
                 Key=ref.key,
                 Body=data,
                 ContentType=content_type,
-                Metadata={FINGERPRINT: fingerprint},
+                Metadata={FINGERPRINT: fingerprint, OUTPUT: output},
             )
         return response["ETag"].strip('"')
+
+    def remove(self, ref: ImageRef) -> None:
+        """Delete an output that is not to stay."""
+        with _mapped(ref):
+            self._client.delete_object(Bucket=ref.bucket, Key=ref.key)
 
     def model_etag(self, ref: ImageRef) -> str | None:
         """The ETag of a model under an allowed prefix, None when there is no such object."""
@@ -144,10 +165,12 @@ class S3Storage:
         stored = self.head(ref)
         return stored.etag if stored else None
 
-    def download_model(self, ref: ImageRef, path: Path) -> None:
-        """Write a model whose ETag was asked for to `path`."""
-        with _mapped(ref):
-            self._client.download_file(ref.bucket, ref.key, str(path))
+    def download_model(self, ref: ImageRef, etag: str, path: Path) -> None:
+        """Write a model to `path`, if it is still the one that had this ETag."""
+        with _mapped(ref), path.open("wb") as file:
+            response = self._client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
+            with closing(response["Body"]) as body:
+                shutil.copyfileobj(body, file, 2**20)
 
 
 def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
@@ -188,9 +211,10 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
         if code in _ACCESS:
             raise AccessDenied(
                 f"{ref}: the object store refuses this worker's credentials ({code}); "
-                "give them s3:GetObject on sources and s3:PutObject, s3:GetObject on outputs"
+                "give them s3:GetObject and s3:ListBucket on what they read, and s3:PutObject, "
+                "s3:GetObject and s3:ListBucket on what they write"
             ) from error
-        if code in _PASSING or status in _PASSING:
+        if code in _PASSING or status in ("408", "429") or status.startswith("5"):
             raise StorageUnavailable(
                 f"{ref}: the object store answered {code or status}"
             ) from error

@@ -70,6 +70,7 @@ def _start(**_: object) -> None:
     try:
         held = runtime()
         models = held.pipeline.models
+        models.store.check_writable()
         for name in held.settings.preload:
             file = models.store.find(name)
             facts = models.cache.get(file, choose_device(file, "auto")).facts

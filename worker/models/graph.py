@@ -6,6 +6,7 @@ arithmetic casts half weights at every step.
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,15 @@ from typing import Final
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+)
 
 from worker.errors import ModelInvalid
 
@@ -33,7 +42,7 @@ def prepare(source: Path, target: Path, *, full_precision: bool) -> None:
         raise ModelInvalid(f"{source.name} is no ONNX model: {error}") from error
     if not model.graph.output:
         raise ModelInvalid(f"{source.name} is no ONNX model with an output")
-    if any(tensor.external_data for tensor in model.graph.initializer):
+    if any(tensor.external_data for tensor in _tensors(model.graph)):
         raise ModelInvalid(f"{source.name} keeps weights in other files; export it as one file")
     keep_first_output(model)
     if full_precision:
@@ -101,6 +110,18 @@ def _widen(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.FLOAT16:
         array = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Every tensor stored in a graph: weights, constants, and those of its subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def _reads(node: NodeProto) -> list[str]:

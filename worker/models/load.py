@@ -49,14 +49,20 @@ def choose_device(file: ModelFile, device_mode: str) -> str:
     return "cuda" if available else "cpu"
 
 
-def check_device(engine: Engine, *, device_mode: str) -> tuple[str, ...]:
-    """Compare where the model is with what was asked; warnings, or `GpuUnavailable`."""
+def check_device(engine: Engine, *, wanted: str, device_mode: str) -> tuple[str, ...]:
+    """Compare where the model is with what was asked; warnings, or `GpuUnavailable`.
+
+    `wanted` is what `choose_device` chose. `auto` is content with a CPU where there is no GPU, but
+    not with a GPU that does not start.
+    """
     facts = engine.facts
-    if facts.device != "cpu" or device_mode in ("cpu", "auto"):
+    if facts.device != "cpu" or (wanted == "cpu" and device_mode in ("cpu", "auto")):
         return ()
     sentence = f"device_mode={device_mode}: the model is on the CPU ({facts.provider})"
+    if wanted != "cpu":
+        sentence += "; CUDA did not start, the worker's log says why"
     if device_mode == "require_gpu":
-        raise GpuUnavailable(f"{sentence}; the worker's log says why CUDA did not start")
+        raise GpuUnavailable(sentence)
     return (sentence,)
 
 

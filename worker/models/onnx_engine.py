@@ -18,6 +18,8 @@ from worker.models.graph import WEIGHTS, prepare
 _PREPARED_VERSION: Final = 1
 """Part of a prepared file's name; raised when `graph.prepare` changes what it writes."""
 
+_ort = onnxruntime.capi.onnxruntime_pybind11_state
+
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -25,7 +27,7 @@ class OnnxEngine:
     """One session of ONNX Runtime."""
 
     def __init__(self, session: onnxruntime.InferenceSession, *, name: str) -> None:
-        self._session = session
+        self._session: onnxruntime.InferenceSession | None = session
         self.turn = threading.Lock()
         inputs = session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
@@ -55,10 +57,12 @@ class OnnxEngine:
 
         Raises `ModelInvalid` when the first output is no such map.
         """
+        if self._session is None:
+            raise RuntimeError("this engine is closed; load the model again")
         feed = {self._input.name: batch.astype(_TYPES[self._input.type], copy=False)}
         try:
             output = self._session.run([self._session.get_outputs()[0].name], feed)[0]
-        except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
+        except (_ort.InvalidArgument, _ort.Fail) as error:
             raise ModelInvalid(f"the model refuses an input of {batch.shape}: {error}") from error
         maps = np.asarray(output, dtype=np.float32)
         if maps.ndim == 3:
@@ -71,8 +75,9 @@ class OnnxEngine:
         return maps[:, 0]
 
     def close(self) -> None:
-        """Give the memory back."""
-        del self._session
+        """Give the memory back, once a running inference is done."""
+        with self.turn:
+            self._session = None
 
 
 def load(path: Path, *, sha256: str, device: str, threads: int, folder: Path) -> OnnxEngine:
@@ -90,6 +95,10 @@ def load(path: Path, *, sha256: str, device: str, threads: int, folder: Path) ->
     ready = _prepared(path, sha256, folder, full_precision=device == "cpu")
     try:
         session = onnxruntime.InferenceSession(str(ready), options, providers=providers)
+        if device != "cpu" and session.get_providers()[0] == "CPUExecutionProvider":
+            # CUDA did not start, of which ONNX Runtime says no more than a line in the log.
+            ready = _prepared(path, sha256, folder, full_precision=True)
+            session = onnxruntime.InferenceSession(str(ready), options, providers=providers[1:])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
         raise ModelInvalid(f"{path.name} cannot be loaded: {error}") from error
     return OnnxEngine(session, name=path.name)

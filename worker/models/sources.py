@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import requests
 
+from producer.explain import without_password
 from worker.models.catalogue import ChunksSource, HttpsSource, NpmSource
 
 _TIMEOUT: Final = (5, 30)
@@ -48,12 +49,14 @@ def fetch(source: HttpsSource | ChunksSource | NpmSource, target: Path, progress
             case NpmSource():
                 _from_npm(source, target, progress)
     except (requests.RequestException, OSError, ValueError, KeyError, tarfile.TarError) as error:
-        raise SourceFailed(f"{describe(source)}: {error}") from error
+        raise SourceFailed(without_password(f"{describe(source)}: {error}")) from error
 
 
 def describe(source: HttpsSource | ChunksSource | NpmSource) -> str:
     """The source's name for a person."""
-    return f"npm {source.package}" if isinstance(source, NpmSource) else source.url
+    if isinstance(source, NpmSource):
+        return f"npm {source.package}"
+    return without_password(source.url)
 
 
 def _download(url: str, target: Path, progress: Progress) -> None:
@@ -67,7 +70,7 @@ def _download(url: str, target: Path, progress: Progress) -> None:
         done = 0
         for piece in response.iter_content(_PIECE):
             done += file.write(piece)
-            progress(url, done, total)
+            progress(without_password(url), done, total)
 
 
 def _assemble(
@@ -113,7 +116,9 @@ def _from_npm(source: NpmSource, target: Path, progress: Progress) -> None:
                 raise SourceFailed("npm pack took longer than 15 minutes") from error
         if done.returncode != 0:
             raise SourceFailed(f"npm pack ended with {done.returncode}: {done.stderr[-500:]}")
-        archive = next(Path(folder).glob("*.tgz"))
+        archive = next(Path(folder).glob("*.tgz"), None)
+        if archive is None:
+            raise SourceFailed("npm pack wrote no archive")
         with tarfile.open(archive) as tar, target.open("wb") as file:
 
             def read(name: str) -> bytes:
@@ -131,12 +136,10 @@ def _watch(folder: Path, label: str, total: int, progress: Progress) -> Iterator
 
     def watch() -> None:
         while not finished.wait(0.2):
-            size = 0
-            for path in folder.rglob("*"):
-                try:
-                    size += path.stat().st_size if path.is_file() else 0
-                except FileNotFoundError:
-                    continue  # npm renames its temporary files while we look.
+            try:
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            except FileNotFoundError:
+                continue  # npm renames its temporary files while we look.
             progress(label, min(size, total), total)
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -40,7 +40,8 @@ class RemoteModels:
 
     etag: Callable[[ImageRef], str | None]
     """The ETag of a model object that may be loaded, None when there is none."""
-    download: Callable[[ImageRef, Path], None]
+    download: Callable[[ImageRef, str, Path], None]
+    """Writes the object with that ETag to a path."""
 
 
 class ModelStore:
@@ -97,6 +98,11 @@ class ModelStore:
         _check_suffix(file.path, name)
         return file
 
+    def check_writable(self) -> None:
+        """Raise `ModelUnavailable` unless files can be kept in the folder."""
+        with self._locked(self._folder / "writable"):
+            pass
+
     def cached(self, name: str) -> bool:
         """Whether a catalogue model's file is already in the folder."""
         entry = self._entries.get(name)
@@ -104,6 +110,8 @@ class ModelStore:
 
     def _fetched(self, entry: Entry) -> Path:
         path = self._folder / entry.file
+        if path.is_file() and self._hash(path) == entry.sha256:
+            return path  # Without the lock, which every job would otherwise take.
         with self._locked(path):
             if path.is_file():
                 if self._hash(path) == entry.sha256:
@@ -159,7 +167,7 @@ class ModelStore:
         with self._locked(path):
             if not path.is_file():
                 with _temporary(path) as target:
-                    self._remote.download(ref, target)
+                    self._remote.download(ref, etag, target)
                     target.replace(path)
         return ModelFile(name=name, path=path, sha256=self._hash(path), profile=UNKNOWN)
 
@@ -174,9 +182,19 @@ class ModelStore:
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
         """One process at a time fetches a file; the others wait and find it there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock")):
+        lock = FileLock(path.with_name(path.name + ".lock"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise ModelUnavailable(
+                f"the model cache {self._folder} cannot be written ({error}); make it writable, or "
+                "set CUTWORK_MODEL_CACHE to a folder that is"
+            ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
 
 @contextmanager
