@@ -43,7 +43,7 @@ def _serve(stack: LocalStack) -> None:
     with console.status("starting a broker, an S3 server and a worker …"):
         stack.start_broker()
         stack.start_s3()
-        worker = stack.start_worker(CUTWORK_PRELOAD=MODEL)
+        worker = stack.start_worker(CUTWORK_PRELOAD=MODEL, CUTWORK_MODELS_FROM="s3://models")
         s3 = stack.s3()
         for bucket in ("photos", "cutouts", "models"):
             s3.create_bucket(Bucket=bucket)

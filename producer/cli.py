@@ -136,7 +136,8 @@ def _client() -> Client:
 
 def _show(outcome: Outcome) -> None:
     if not outcome.ok:
-        errors.print(f"[red]{escape(outcome.code or '')}[/]: {shown(outcome.message or '')}")
+        code, message = outcome.code or "", outcome.message or ""
+        errors.print(f"[red]{shown(code)}[/]: {shown(message)}")
         return
     for facts in (outcome.image, outcome.mask):
         if facts is not None:

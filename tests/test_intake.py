@@ -71,11 +71,13 @@ TOPS: list[dict[str, Any]] = [
     *({"headers": None}, {"headers": []}, {"properties": None}, {"body": 5}),
     *({"content-encoding": "nonsense"}, {"content-type": 5}),
 ]
+BESIDE: list[dict[str, Any]] = [{}, {"id": {}}, {"eta": {}}, {"timelimit": 5}]
+NO_IDS: list[Any] = [None, "", 5, []]
 FOREIGN: list[dict[str, Any]] = [
-    {"task": task} | headers
-    for task in ("celery.accumulate", "celery.map", "celery.chord_unlock")
-    for headers in ({}, {"id": {}}, {"eta": {}}, {"timelimit": 5})
-] + [{"task": "no.such.task", "id": wrong} for wrong in (None, "", 5, [])]
+    *({"task": "celery.accumulate"} | item for item in BESIDE),
+    *({"task": "celery.map"} | item for item in BESIDE),
+    *({"task": "no.such.task", "id": item} for item in NO_IDS),
+]
 GOOD: list[Any] = [[{}], {}, {}]
 ENTRIES = {
     "no JSON": "not json at all",
