@@ -115,14 +115,21 @@ class LocalStack:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        # Interrupted or failed, nobody waits for what the workers still do.
+        self.stop(grace=10 if error is None else 0)
 
-    def stop(self) -> None:
-        """Stop workers first, then the servers they use."""
+    def check(self) -> None:
+        """Raise `ChildFailed` if anything it started has ended by itself."""
+        for child in self._children:
+            if not child.running:
+                raise ChildFailed(f"{child.name} has ended: {child.tail()}")
+
+    def stop(self, *, grace: float = 10) -> None:
+        """Stop workers first, within `grace` seconds, then the servers they use."""
         while self._children:
             child = self._children.pop()
-            # A worker may finish its jobs; the servers' data is going anyway.
-            child.stop(grace=10 if child.name.startswith("worker") else 0)
+            # The servers' data is going anyway.
+            child.stop(grace=grace if child.name.startswith("worker") else 0)
         for path in self._sockets:
             path.unlink(missing_ok=True)
 

@@ -1,9 +1,9 @@
 """`make local`: a broker, an S3 and a worker on this machine, to try the commands by hand."""
 
 import shlex
-import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +35,6 @@ def main() -> None:
     except ChildFailed as error:
         console.print(f"[red]error[/]: {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
-    finally:
-        VARIABLES.unlink(missing_ok=True)
 
 
 def _serve(stack: LocalStack) -> None:
@@ -50,14 +48,21 @@ def _serve(stack: LocalStack) -> None:
         for name, data in photographs().items():
             s3.put_object(Bucket="photos", Key=name, Body=data)
         stack.wait_for_worker(worker, timeout=600)
-    VARIABLES.touch(mode=0o600)
     lines = (f"export {key}={shlex.quote(value)}" for key, value in stack.environment().items())
-    VARIABLES.write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    VARIABLES.touch(mode=0o600)
+    VARIABLES.write_text(text)
     console.print(f"broker {stack.broker_url}, S3 {stack.s3_url}", highlight=False)
     console.print(f"s3://photos holds {', '.join(photographs())}", highlight=False)
     console.print(f"in another terminal: [bold]. .venv/bin/activate && . ./{VARIABLES}[/]")
     console.print("Ctrl-C stops everything")
-    signal.pause()
+    try:
+        while True:
+            stack.check()
+            time.sleep(1)
+    finally:
+        if VARIABLES.is_file() and VARIABLES.read_text() == text:  # and not a later run's
+            VARIABLES.unlink()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Submit jobs by task name, and wait for their outcomes."""
 
 import asyncio
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
 from types import TracebackType
@@ -55,7 +56,7 @@ class Handle:
         """Block until the outcome is there; `OutcomeTimeout` after `timeout` seconds."""
         future = self._waiter.future(self.id)
         try:
-            return future.result(timeout)
+            return future.result(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         except futures.TimeoutError as error:
             raise self._timeout(timeout) from error
         finally:
@@ -192,9 +193,9 @@ class Client:
         """Where the broker is; may hold a password, see `without_password`."""
         return self._url
 
-    def ping(self) -> str:
-        """The broker's version; `redis.RedisError` when it does not answer."""
-        return self._ledger.server_version()
+    def server(self) -> tuple[str, str]:
+        """The broker's version and eviction policy; `redis.RedisError` when it does not answer."""
+        return self._ledger.server()
 
     def workers(self, timeout: float = 1.0) -> list[str]:
         """Names of the workers that answer within `timeout` seconds."""

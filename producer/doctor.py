@@ -42,10 +42,13 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
 def _broker(client: Client) -> Finding:
     url = without_password(client.broker_url)
     try:
-        version = client.ping()
+        version, eviction = client.server()
     except redis.RedisError as error:
         advice = "is Redis running there, and is CUTWORK_BROKER_URL right?"
         return Finding("broker", False, f"{url} does not answer ({error}); {advice}")
+    if eviction != "noeviction":
+        advice = "set maxmemory-policy noeviction, or a full server drops jobs"
+        return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {advice}")
     return Finding("broker", True, f"{url} answers, version {version}")
 
 

@@ -85,10 +85,11 @@ class Ledger:
         """How many jobs have been submitted and have no outcome yet."""
         return int(self._redis.zcard(_PENDING))
 
-    def server_version(self) -> str:
-        """The server's version, as it tells it."""
-        facts: Any = self._redis.info("server")
-        return str(facts.get("valkey_version") or facts["redis_version"])
+    def server(self) -> tuple[str, str]:
+        """The server's version, and what it does when its memory is full."""
+        facts: Any = self._redis.info("server") | self._redis.info("memory")
+        version = facts.get("valkey_version") or facts["redis_version"]
+        return str(version), str(facts.get("maxmemory_policy", "unknown"))
 
     def close(self) -> None:
         """Close the connections."""

@@ -56,10 +56,10 @@ class OutcomeWaiter:
             thread.join()
 
     def _run(self) -> None:
-        offset = 0
+        offset = _WINDOW
         while job_ids := self._still_awaited():
             # Jobs end roughly in their order: the oldest are watched, the rest looked at in turn.
-            offset = offset + _WINDOW if _WINDOW <= offset + _WINDOW < len(job_ids) else _WINDOW
+            offset = offset + _WINDOW if offset + _WINDOW < len(job_ids) else _WINDOW
             try:
                 outcomes = self._ledger.outcomes(job_ids[:_WINDOW], wait=_ROUND)
                 outcomes |= self._ledger.outcomes(job_ids[offset : offset + _WINDOW])

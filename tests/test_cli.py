@@ -130,6 +130,14 @@ def test_doctor_says_what_to_do(stack: LocalStack, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_doctor_finds_a_broker_that_would_drop_jobs(tmp_path: Path, stack: LocalStack) -> None:
+    with LocalStack(tmp_path) as alone:
+        alone.start_broker("--maxmemory-policy", "allkeys-lru")
+        done = cutwork(stack, "doctor", CUTWORK_BROKER_URL=alone.broker_url)
+    assert done.returncode == 1
+    assert "has maxmemory-policy allkeys-lru; set maxmemory-policy noeviction" in done.stdout
+
+
 def test_doctor_finds_no_worker(tmp_path: Path, stack: LocalStack) -> None:
     with LocalStack(tmp_path) as alone:
         alone.start_broker()

@@ -67,6 +67,21 @@ def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_
     assert "worker here: not installed, this machine only enqueues" in found
 
 
+@pytest.mark.parametrize("command", ["-m worker doctor", "-m celery -A worker worker"])
+def test_a_worker_says_what_it_needs(python: Path, tmp_path: Path, command: str) -> None:
+    done = subprocess.run(
+        [str(python), *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "install cutwork[worker-cpu]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None:
     code = "import producer, worker, celeryconfig; print(producer.__file__)"
     done = subprocess.run(

@@ -3,6 +3,7 @@
 import logging
 import random
 import socket
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -128,6 +129,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     except redis.RedisError as error:
         # Unsettled is undone: the message comes back, and finds the outputs already there.
         log.exception("job %s: the outcome could not be stored", job_id)
+        time.sleep(_pause(1))  # A refusal that lasts must not spin.
         raise Reject(error, requeue=True) from error
     _log(outcome)
     return outcome.to_message()

@@ -1,0 +1,162 @@
+"""`python -m worker`: one local file through the same pipeline, without broker or S3."""
+
+import json
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from producer.finding import show, shown
+from producer.flags import takes_options
+from producer.options import Options
+from producer.settings import SettingsError
+from worker.cutout import Models, Stopwatch, cut_out
+from worker.doctor import examine
+from worker.download_bar import download_bar
+from worker.errors import CutworkError
+from worker.mask import extent
+from worker.models.cache import ModelCache
+from worker.models.load import loader
+from worker.models.store import ModelStore
+from worker.settings import ModelSettings
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@takes_options
+def segment(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The image to read.")],
+    image: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Where the RGBA cut-out goes.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Where the mask goes.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what happened as JSON on standard output.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Cut out one local file. The model may also be the path of a file."""
+    if image is None and mask is None:
+        raise typer.BadParameter("expected OUT, --mask, or both")
+    places = [path.resolve() for path in (source, image, mask) if path is not None]
+    if len(set(places)) < len(places):
+        raise typer.BadParameter("IN, OUT and --mask must be three different files")
+    for path, image_format in ((image, options.image_format), (mask, options.mask_format)):
+        if path is not None:
+            _check_output(path, image_format)
+    watch = Stopwatch()
+    try:
+        settings = ModelSettings.read()
+        with download_bar(console) as progress:
+            store = ModelStore(
+                settings.model_cache,
+                mirror=settings.model_mirror,
+                local_paths=True,
+                progress=progress,
+            )
+            with watch.stage("load"):
+                file = (
+                    store.find(options.model, sha256=options.model_sha256)
+                    if options.enabled
+                    else None
+                )
+        load = loader(threads=settings.threads, folder=settings.model_cache / "prepared")
+        with watch.stage("fetch"):
+            data = source.read_bytes()
+        cut = cut_out(
+            data,
+            options,
+            file=file,
+            models=Models(store=store, cache=ModelCache(load)),
+            max_pixels=settings.max_pixels,
+            watch=watch,
+            want_image=image is not None,
+            want_mask=mask is not None,
+        )
+        with watch.stage("store"):
+            if mask is not None and cut.mask_bytes is not None:
+                mask.write_bytes(cut.mask_bytes)
+            if image is not None and cut.image_bytes is not None:
+                image.write_bytes(cut.image_bytes)
+    except CutworkError as error:
+        _refuse(f"{error.code}: {error}")
+    except (SettingsError, OSError) as error:
+        _refuse(str(error))
+    found = extent(cut.mask)
+    if as_json:
+        facts = {
+            "source": {
+                "format": cut.picture.format,
+                "mode": cut.picture.mode,
+                "size": cut.picture.size,
+            },
+            "run": cut.run.model_dump() if cut.run else None,
+            "foreground_share": round(found.share, 6),
+            "bounding_box": found.box,
+            "no_foreground": found.box is None if cut.run else None,
+            "warnings": cut.warnings,
+            "seconds": watch.seconds(),
+        }
+        typer.echo(json.dumps(facts))
+        return
+    for warning in cut.warnings:
+        console.print(f"[yellow]warning[/]: {shown(warning)}")
+    where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
+    stages = ", ".join(f"{name} {value:.2f} s" for name, value in watch.seconds().items())
+    console.print(f"foreground {found.share:.1%}; {shown(where)}; {stages}")
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Catalogue names.")],
+) -> None:
+    """Fetch models into the cache, verified, so that no job has to wait for a download."""
+    try:
+        settings = ModelSettings.read()
+        with download_bar(console) as progress:
+            store = ModelStore(
+                settings.model_cache, mirror=settings.model_mirror, progress=progress
+            )
+            files = [store.find(name) for name in names]
+    except CutworkError as error:
+        _refuse(f"{error.code}: {error}")
+    except SettingsError as error:
+        _refuse(str(error))
+    for file in files:
+        console.print(f"{file.name}: {shown(str(file.path))}")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check what a worker on this machine needs: its settings, model cache and device."""
+    findings = list(examine())
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in findings]))
+    else:
+        show(findings, console)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _check_output(path: Path, image_format: str) -> None:
+    """Before the model runs: a folder that is there, and a name that says what will be in it."""
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"{path.parent} is no folder")
+    suffixes = {"png": (".png",), "webp": (".webp",), "tiff": (".tif", ".tiff")}[image_format]
+    if path.suffix.lower() not in suffixes:
+        raise typer.BadParameter(
+            f"{path.name} would hold {image_format}: expected a name ending in "
+            f"{' or '.join(suffixes)}, or another --image-format or --mask-format"
+        )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    console.print(f"[red]error[/]: {shown(sentence)}")
+    raise typer.Exit(1)
