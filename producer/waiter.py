@@ -67,8 +67,12 @@ class OutcomeWaiter:
                 # The outcome is in Redis or will be; brokers restart, and who waits has a timeout.
                 time.sleep(_PAUSE)
                 continue
+            except ValueError:
+                self._fail_unreadable(job_ids)
+                continue
             except Exception as error:  # noqa: BLE001 - who waits must hear of it
-                self._fail(error)
+                for job_id in job_ids:
+                    self._fail(job_id, error)
                 continue
             for job_id, outcome in outcomes.items():
                 for future in self._taken(job_id):
@@ -81,14 +85,19 @@ class OutcomeWaiter:
         with self._lock:
             return self._waiting.pop(job_id, [])
 
-    def _fail(self, error: Exception) -> None:
-        """End every wait with an error that waiting longer does not mend."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        for futures in waiting.values():
-            for future in futures:
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(error)
+    def _fail(self, job_id: str, error: Exception) -> None:
+        """End the waits for a job with an error that waiting longer does not mend."""
+        for future in self._taken(job_id):
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+    def _fail_unreadable(self, job_ids: list[str]) -> None:
+        """Among many outcomes one is none: only who waits for that one is to hear of it."""
+        for job_id in job_ids:
+            try:
+                self._ledger.outcomes([job_id])
+            except (ValueError, redis.RedisError) as error:
+                self._fail(job_id, error)
 
     def _still_awaited(self) -> list[str]:
         """The jobs somebody waits for; with none, the thread signs off under the same lock."""

@@ -212,14 +212,17 @@ def test_a_caller_s_own_celeryconfig_is_left_alone(
 def test_an_outcome_nobody_can_read_ends_the_wait_with_the_reason(
     quiet: LocalStack, alone: Client
 ) -> None:
-    handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    handle, other = alone.submit_many([place(1), place(2)])
+    found: list[Outcome] = []
+    thread = threading.Thread(target=lambda: found.append(other.wait(20)))
+    thread.start()
     with redis.Redis.from_url(quiet.broker_url) as server:
         server.xadd(f"cutwork:outcome:{handle.id}", {"json": "{}"})
     with pytest.raises(ValueError, match="job_id"):
         handle.wait(10)
-    after = alone.submit("s3://photos/b.jpg", image="s3://cutouts/b.png")
-    Ledger(quiet.broker_url).settle(done(after.id))
-    assert after.wait(10).state == "done"
+    Ledger(quiet.broker_url).settle(done(other.id))
+    thread.join(20)
+    assert [outcome.state for outcome in found] == ["done"]
 
 
 def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> None:
