@@ -61,14 +61,6 @@ def test_what_is_put_is_read_back(storage: S3Storage) -> None:
         assert source.read() == DATA
 
 
-def test_a_source_can_be_closed_unread(storage: S3Storage) -> None:
-    place = ref("s3://cutouts/storage/unread")
-    storage.put(place, DATA, content_type="image/png", fingerprint="f1", output="mask")
-    for _ in range(30):  # More than the pool has connections: each one is given back.
-        with storage.open(place):
-            pass
-
-
 def test_nothing_is_there(storage: S3Storage) -> None:
     with pytest.raises(SourceNotFound, match="s3://photos/none: expected an object, found none"):
         storage.open(ref("s3://photos/none"))
