@@ -55,13 +55,7 @@ class ProducerSettings(EnvironmentSettings):
             sound = False
         if not sound or not re.fullmatch(r"(/\d*)?", parts.path):
             raise ValueError("expected redis://[user:password@]host[:port][/database number]")
-        known = set(parse_qs(parts.query)) <= {
-            "ssl_cert_reqs",
-            "ssl_ca_certs",
-            "ssl_certfile",
-            "ssl_keyfile",
-        }
-        if not known:
+        if not all(name.startswith("ssl_") for name in parse_qs(parts.query)):
             raise ValueError("expected no other query than ssl_…; the password goes before the @")
         return url
 
