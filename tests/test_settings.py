@@ -124,6 +124,10 @@ def test_an_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> No
             {**PLACES, "CUTWORK_CONCURRENCY": "lots"},
             "cutwork: CUTWORK_CONCURRENCY='lots': expected a whole number from 1 to 1000",
         ),
+        (
+            {**PLACES, "CUTWORK_BROKER_URL": "redis://localhost:x/0"},
+            "cutwork: CUTWORK_BROKER_URL: ",
+        ),
         ({**PLACES, "CUTWORK_PRELOAD": "u3net"}, "cutwork: model: expected one of isnet-general"),
     ],
 )

@@ -7,9 +7,10 @@ def __getattr__(name: str) -> Any:
     """Let `celery -A worker` find the app, while `import worker.mask` stays free of Celery."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from producer.settings import SettingsError
+    from producer.settings import ProducerSettings, SettingsError
 
     try:
+        ProducerSettings.read()  # Before kombu reads the broker's URL, and fails without its name.
         from worker.tasks import app
     except SettingsError as error:
         raise SystemExit(f"cutwork: {error}") from error
