@@ -36,7 +36,7 @@ PHOTOGRAPHS: Final = (
 )
 """In scikit-image's wheel."""
 _PUBLIC_DOMAIN: Final = ("astronaut", "chelsea", "coffee", "rocket")
-"""Those whose before/after picture may be committed: NASA's, and three under CC0."""
+"""Those whose before/after picture may be committed: public domain or CC0, see the README."""
 _SECONDS_AN_IMAGE: Final = 60
 
 console = Console()

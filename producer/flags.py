@@ -34,6 +34,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
     signature = inspect.signature(command)
     own = [item for item in signature.parameters.values() if item.name != "options"]
+    # What `inspect.signature`, and so Typer, reads; the type of a function does not declare it.
     wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=own + [_parameter(name) for name in Options.model_fields]
     )

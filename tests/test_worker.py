@@ -1,41 +1,23 @@
-"""The whole path on a real worker: what succeeds, what is refused, and that it stays up."""
+"""The whole path on a real worker: what a job gives, and what it says of itself."""
 
 import io
 import json
 import os
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from celery import Celery
 from PIL import Image
 
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options, Outcome
-from producer.job import QUEUE, TASK_NAME
-from producer.ledger import Ledger
+from tests.jobs import run, stored
 
 pytestmark = pytest.mark.usefixtures("worker")
-
-WAIT = 90
-
-
-def run(client: Client, source: str, **places: Any) -> Outcome:
-    return client.submit(source, **places).wait(WAIT)
-
-
-def stored(stack: LocalStack, key: str) -> bytes | None:
-    client = stack.s3()
-    found = client.list_objects_v2(Bucket="cutouts", Prefix=key)
-    if not any(item["Key"] == key for item in found.get("Contents", [])):
-        return None
-    return client.get_object(Bucket="cutouts", Key=key)["Body"].read()
 
 
 def test_a_photograph_becomes_a_cut_out_and_a_mask(client: Client, stack: LocalStack) -> None:
@@ -173,179 +155,6 @@ def test_a_model_of_one_s_own_from_the_object_store(
         assert data is not None
         masks.append(np.asarray(Image.open(io.BytesIO(data))).astype(int))
     assert np.abs(masks[0] - masks[1]).max() <= 1
-
-
-def png_of(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
-
-
-@pytest.fixture(scope="module")
-def bad_objects(stack: LocalStack, photographs: Path) -> None:
-    photograph = (photographs / "rocket.jpg").read_bytes()
-    objects = {
-        "bad/empty.jpg": b"",
-        "bad/truncated.jpg": photograph[: len(photograph) // 2],
-        "bad/page.jpg": b"<html>no image</html>",
-        "bad/huge.png": png_of(60_000, 60_000),
-        "bad/heavy.png": b"\0" * 20_000_001,
-    }
-    for key, data in objects.items():
-        stack.s3().put_object(Bucket="photos", Key=key, Body=data)
-    stack.s3().put_object(Bucket="models", Key="broken.onnx", Body=b"no model")
-    stack.s3().put_object(Bucket="models", Key="code.pth", Body=b"cos\nsystem\n(S'true'\ntR.")
-
-
-REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
-    ("s3://photos/missing.jpg", {}, "source_not_found", ["expected an object, found none"]),
-    ("s3://no-such-bucket/a.jpg", {}, "forbidden", ["s3://photos", "CUTWORK_READ_FROM"]),
-    ("s3://private/a.jpg", {}, "forbidden", ["s3://private/a.jpg"]),
-    ("s3://photos/rocket.jpg", {"image": "s3://private/a.png"}, "forbidden", ["CUTWORK_WRITE_TO"]),
-    (
-        "s3://photos/rocket.jpg",
-        {"image": "s3://nowhere-bucket/a.png", "mask": None, "options": Options(enabled=False)},
-        "bucket_not_found",
-        ["nowhere-bucket"],
-    ),
-    ("s3://photos/bad/empty.jpg", {}, "empty_source", ["0 bytes"]),
-    ("s3://photos/bad/truncated.jpg", {}, "corrupt_image", ["JPEG of 640×427", "cut short"]),
-    ("s3://photos/bad/page.jpg", {}, "not_an_image", ["expected one of JPEG", "<html>no"]),
-    ("s3://photos/bad/huge.png", {}, "image_too_large", ["CUTWORK_MAX_PIXELS", "3,600,000,000"]),
-    ("s3://photos/bad/heavy.png", {}, "source_too_large", ["20,000,000 bytes", "20,000,001"]),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="u3net")},
-        "unknown_model",
-        ["expected one of isnet-general-use", "'u3net'"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="/etc/passwd")},
-        "unknown_model",
-        ["'/etc/passwd'"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="s3://models/missing.onnx")},
-        "unknown_model",
-        ["expected an object, found none"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="s3://private/own.onnx")},
-        "forbidden",
-        ["CUTWORK_MODELS_FROM"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="s3://models/broken.onnx")},
-        "model_invalid",
-        ["is no ONNX model"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="s3://models/code.pth")},
-        "model_invalid",
-        [".pth"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model_sha256="0" * 64)},
-        "model_hash_mismatch",
-        ["expected SHA-256 000", "found b6e8497"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(size=640)},
-        "option_conflict",
-        ["takes 1024×1024 and no other, found 640×640"],
-    ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(device_mode="require_gpu")},
-        "gpu_unavailable",
-        ["no CUDAExecutionProvider", "cutwork[worker-gpu]"],
-    ),
-]
-
-
-@pytest.mark.usefixtures("bad_objects")
-@pytest.mark.parametrize(
-    ("source", "arguments", "code", "parts"), REFUSALS, ids=[f"{r[2]}-{r[0]}" for r in REFUSALS]
-)
-def test_bad_input_ends_in_a_code_and_a_sentence_and_writes_nothing(
-    client: Client,
-    stack: LocalStack,
-    worker: Child,
-    source: str,
-    arguments: dict[str, Any],
-    code: str,
-    parts: list[str],
-) -> None:
-    places = {"image": "s3://cutouts/refused.png", "mask": "s3://cutouts/refused-mask.png"}
-    outcome = run(client, source, **places | arguments)
-    assert (outcome.state, outcome.code) == ("failed", code), outcome.message
-    assert outcome.message is not None
-    for part in parts:
-        assert part in outcome.message
-    assert outcome.image is None
-    assert outcome.mask is None
-    assert stored(stack, "refused.png") is None
-    assert stored(stack, "refused-mask.png") is None
-    assert worker.running
-
-
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        ([None], "found None"),
-        ([{}], "source: field required"),
-        (["s3://photos/a.jpg"], "found 's3://photos/a.jpg'"),
-        ([], "expected one argument, the job; found 0"),
-        ([{}, {}], "expected one argument, the job; found 2"),
-        ([{"source": "s3://photos/a", "image": "s3://cutouts/a", "version": 9}], "found 9"),
-        (
-            [{"source": "s3://photos/a", "image": "s3://cutouts/a", "options": {"threshold": 7}}],
-            "options.threshold: input should be less than or equal to 1, found 7",
-        ),
-    ],
-)
-def test_a_malformed_message_is_refused_and_recorded(
-    own_app: Celery, stack: LocalStack, worker: Child, args: list[Any], sentence: str
-) -> None:
-    sent = own_app.send_task(TASK_NAME, args=args, queue=QUEUE)
-    outcome = wait_for(stack, str(sent.id))
-    assert (outcome.state, outcome.code) == ("failed", "malformed_message")
-    assert outcome.message is not None
-    assert sentence in outcome.message
-    assert worker.running
-
-
-def test_a_malformed_job_is_recorded_under_the_job_s_own_id(
-    own_app: Celery, stack: LocalStack
-) -> None:
-    job = {"id": "my-own-id", "source": "nonsense", "image": "s3://cutouts/a"}
-    own_app.send_task(TASK_NAME, args=[job], queue=QUEUE)
-    assert wait_for(stack, "my-own-id").code == "malformed_message"
-
-
-@pytest.fixture
-def own_app(stack: LocalStack) -> Celery:
-    """A service's own Celery app, which knows nothing of ours but the task's name."""
-    return Celery("service", broker=stack.broker_url, set_as_current=False)
-
-
-def wait_for(stack: LocalStack, job_id: str) -> Outcome:
-    return Ledger(stack.broker_url).outcomes([job_id], wait=WAIT)[job_id]
 
 
 def message_of(number: int) -> dict[str, Any]:

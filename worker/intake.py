@@ -72,6 +72,7 @@ class Channel(redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in the stubs
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # A traceback through kombu would say nothing more of a stranger's bytes.
             log.error("refused an entry of the queue that is no message: %r", error)  # noqa: TRY400
             return True
         finally:

@@ -1,0 +1,20 @@
+"""One job through the session's worker, and what it left."""
+
+from typing import Any
+
+from deploy.local import LocalStack
+from producer import Client, Outcome
+
+WAIT = 90
+
+
+def run(client: Client, source: str, **places: Any) -> Outcome:
+    return client.submit(source, **places).wait(WAIT)
+
+
+def stored(stack: LocalStack, key: str) -> bytes | None:
+    client = stack.s3()
+    found = client.list_objects_v2(Bucket="cutouts", Prefix=key)
+    if not any(item["Key"] == key for item in found.get("Contents", [])):
+        return None
+    return client.get_object(Bucket="cutouts", Key=key)["Body"].read()
