@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -44,7 +44,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(name: str) -> inspect.Parameter:
     field = Options.model_fields[name]
     flag = option_name(name)
-    if field.annotation is bool:
+    if bool in (field.annotation, *get_args(field.annotation)):
         flag = f"{flag}/--no-{flag[2:]}"
     return inspect.Parameter(
         name,
@@ -60,11 +60,15 @@ def _parameter(name: str) -> inspect.Parameter:
 def _command_line_type(name: str, annotation: Any) -> Any:
     if name in _NUMBERS:
         return str | None
-    if get_origin(annotation) is Literal or annotation in (bool, str):
+    kinds = {type(item) for item in get_args(annotation)}
+    if get_origin(annotation) is Literal and kinds == {int}:
+        return int  # Typer's choices are texts; the contract refuses other numbers.
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        members = [item for item in get_args(annotation) if item is not type(None)]
+        kind = get_args(members[0])[0] if get_origin(members[0]) is Annotated else members[0]
+        return kind | None if len(members) == 1 and kind in (bool, int, float) else str | None
+    if get_origin(annotation) is Literal or annotation in (bool, int, str):
         return annotation
-    members = [item for item in get_args(annotation) if item is not type(None)]
-    if isinstance(annotation, UnionType) and members == [float]:
-        return float | None
     return str | None
 
 

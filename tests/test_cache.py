@@ -13,7 +13,7 @@ from worker.errors import ModelInvalid
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine, EngineFacts
 from worker.models.load import loader
-from worker.models.profile import UNKNOWN
+from worker.models.profile import Profile
 from worker.models.store import ModelFile, ModelStore
 
 
@@ -33,7 +33,7 @@ class Idle:
 
 
 def file(sha256: str) -> ModelFile:
-    return ModelFile(name=sha256, path=Path(sha256), sha256=sha256, profile=UNKNOWN)
+    return ModelFile(name=sha256, path=Path(sha256), sha256=sha256, profile=Profile())
 
 
 def test_many_threads_share_one_load() -> None:

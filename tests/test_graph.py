@@ -13,7 +13,7 @@ from producer.options import Options
 from worker.errors import ModelInvalid, OptionConflict
 from worker.models import onnx_engine
 from worker.models.graph import prepare
-from worker.models.profile import UNKNOWN, adapt
+from worker.models.profile import Profile, adapt, input_size
 
 
 def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT16) -> Path:
@@ -132,11 +132,11 @@ def test_an_own_model_runs_at_the_size_its_file_fixes(tmp_path: Path) -> None:
     engine = loaded(path)
     assert engine.input_size == (32, 32)
     assert engine.facts.dtype == "float32"
-    profile = adapt(UNKNOWN, Options(), fixed_size=engine.input_size, model="own")
-    assert profile.size == (32, 32)
+    assert input_size(Profile(), fixed_size=engine.input_size, model="own") == (32, 32)
     assert engine.infer(np.zeros((1, 3, 32, 32), np.float32)).shape == (1, 32, 32)
-    with pytest.raises(OptionConflict, match="own takes 32×32 and no other, found 64×64"):
-        adapt(UNKNOWN, Options(size=64), fixed_size=engine.input_size, model="own")
+    profile = adapt(Profile(), Options(size=64))
+    with pytest.raises(OptionConflict, match=r"own takes 32×32 and no other, .*64×64"):
+        input_size(profile, fixed_size=engine.input_size, model="own")
 
 
 def test_a_model_whose_output_is_no_map_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from worker.errors import ModelInvalid
 from worker.image import Picture
 from worker.models.cache import ModelCache
 from worker.models.load import check_device, choose_device
-from worker.models.profile import adapt
+from worker.models.profile import adapt, input_size
 from worker.models.store import ModelFile, ModelStore
 
 
@@ -123,10 +123,11 @@ def _segment(
         wanted = choose_device(file, options.device_mode)
         engine = models.cache.get(file, wanted)
         warnings = check_device(engine, wanted=wanted, device_mode=options.device_mode)
-        profile = adapt(file.profile, options, fixed_size=engine.input_size, model=file.name)
+        profile = adapt(file.profile, options)
+        size = input_size(profile, fixed_size=engine.input_size, model=file.name)
     with watch.stage("model"):
         seen = picture.rgb if picture.alpha is None else mask.over_white(picture.rgb, picture.alpha)
-        batch = mask.to_input(seen, size=profile.size, mean=profile.mean, std=profile.std)
+        batch = mask.to_input(seen, size=size, mean=profile.mean, std=profile.std)
     with watch.stage("wait"):
         engine.turn.acquire()
     try:

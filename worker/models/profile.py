@@ -1,43 +1,91 @@
-"""What a model expects of its input."""
+"""What a model expects of its input, and how its output is read."""
 
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Any, Final, Literal
 
-from producer.options import Options
-from worker.errors import OptionConflict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from producer.explain import explain
+from producer.options import Channels, Options, PositiveChannels, Size
+from worker.errors import ModelInvalid, OptionConflict
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """Input of a model: size as (width, height), then `(x / 255 - mean) / std`."""
-
-    size: tuple[int, int]
-    mean: float | tuple[float, float, float] = 0.5
-    std: float | tuple[float, float, float] = 1.0
+DEFAULT_SIZE: Final = (1024, 1024)
+"""ISNet's, for a model whose size neither its profile nor its graph says."""
 
 
-UNKNOWN: Final = Profile(size=(1024, 1024))
-"""For a model file of which nothing is known: ISNet's own figures."""
+def _both_sides(value: object) -> object:
+    """One side stands for a square."""
+    return (value, value) if isinstance(value, int) else value
 
 
-def adapt(
-    profile: Profile, options: Options, *, fixed_size: tuple[int, int] | None, model: str
-) -> Profile:
-    """The profile with a job's options in it.
+class Profile(BaseModel):
+    """The input is `(pixels / divisor - mean) / std`, squashed to `size`.
 
-    The size is the one asked for, else the one the model file fixes, else the profile's. Raises
-    `OptionConflict`, naming both sides, when the model takes another size than was asked for.
+    Also the schema of the `x.json` beside an `x.onnx` of one's own; what it leaves out is as here.
     """
-    size = (options.size, options.size) if isinstance(options.size, int) else options.size
-    wanted = size or fixed_size or profile.size
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    size: Annotated[Size | None, BeforeValidator(_both_sides)] = Field(
+        default=None, description="Input size in pixels: one side, or [width, height]."
+    )
+    mean: Channels = Field(default=0.5, description="Subtracted from the 0…1 input.")
+    std: PositiveChannels = Field(default=1.0, description="Divides the input after the mean.")
+    divisor: Literal["255", "max"] = Field(
+        default="255", description="What brings pixels to 0…1: 255, or the picture's own maximum."
+    )
+    resampling: Literal["lanczos", "bilinear"] = Field(
+        default="lanczos", description="Filter to the input size; bilinear is torch's, unsmoothed."
+    )
+    layout: Literal["nchw", "nhwc"] = Field(
+        default="nchw", description="Order of the input's axes: batch, channels, height, width."
+    )
+    channels: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colours.")
+    output: str | int | None = Field(
+        default=None, description="Name or index of the output that is the map; none: found."
+    )
+    sigmoid: bool = Field(default=False, description="The output is logits.")
+    stretch: bool = Field(
+        default=True, description="Stretch each map to 0…1 by its minimum and maximum."
+    )
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Width and height of the input; None where the profile leaves them open."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @classmethod
+    def parse(cls, data: bytes, *, name: str) -> "Profile":
+        """Read the JSON of a profile; `ModelInvalid` says what is wrong with it."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise ModelInvalid(f"profile {name}: {explain(error)}") from error
+
+    def facts(self) -> dict[str, Any]:
+        """What differs from the default, as JSON values: part of an output's fingerprint."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def adapt(profile: Profile, options: Options) -> Profile:
+    """The profile with a job's own size, mean and std in it."""
+    given = {"size": options.size, "mean": options.mean, "std": options.std}
+    return profile.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+
+
+def input_size(
+    profile: Profile, *, fixed_size: tuple[int, int] | None, model: str
+) -> tuple[int, int]:
+    """Width and height to feed a model.
+
+    What the profile (with the job's options) asks for, else what the graph fixes, else 1024. Raises
+    `OptionConflict`, naming both sides, when the graph takes another size than is asked for.
+    """
+    wanted = profile.sides or fixed_size or DEFAULT_SIZE
     if fixed_size is not None and wanted != fixed_size:
         raise OptionConflict(
             f"size: {model} takes {fixed_size[0]}×{fixed_size[1]} and no other, "
-            f"found {wanted[0]}×{wanted[1]}"
+            f"its profile or the options ask for {wanted[0]}×{wanted[1]}"
         )
-    return replace(
-        profile,
-        size=wanted,
-        mean=profile.mean if options.mean is None else options.mean,
-        std=profile.std if options.std is None else options.std,
-    )
+    return wanted

@@ -15,7 +15,7 @@ from filelock import FileLock
 from producer.reference import ImageRef
 from worker.errors import ModelHashMismatch, ModelInvalid, ModelUnavailable, UnknownModel
 from worker.models.catalogue import Entry, HttpsSource, catalogue
-from worker.models.profile import UNKNOWN, Profile
+from worker.models.profile import Profile
 from worker.models.sources import Progress, SourceFailed, describe, fetch, no_progress
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class ModelStore:
             file = self._from_s3(name)
         elif self._local_paths and Path(name).is_file():
             path = Path(name).resolve()
-            file = ModelFile(name=name, path=path, sha256=self._hash(path), profile=UNKNOWN)
+            file = ModelFile(name=name, path=path, sha256=self._hash(path), profile=Profile())
         else:
             raise UnknownModel(
                 f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"
@@ -169,7 +169,7 @@ class ModelStore:
                 with _temporary(path) as target:
                     self._remote.download(ref, etag, target)
                     target.replace(path)
-        return ModelFile(name=name, path=path, sha256=self._hash(path), profile=UNKNOWN)
+        return ModelFile(name=name, path=path, sha256=self._hash(path), profile=Profile())
 
     def _hash(self, path: Path) -> str:
         """The file's SHA-256, remembered while its size and time of change stay."""
