@@ -68,11 +68,13 @@ class Outcome(Facts):
     """Mean of the mask, 0…1."""
     bounding_box: tuple[int, int, int, int] | None = None
     """Left, upper, right, lower of the non-zero mask, in pixels; right and lower exclusive."""
+    crop: tuple[int, int, int, int] | None = None
+    """Where the outputs lie in the upright source, as `bounding_box`; None: they are all of it."""
     no_foreground: bool | None = None
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall time of each stage: load, fetch, decode, wait (for the device), model, mask, encode,
-    store; and in total."""
+    """Wall time of each stage: load, fetch, decode, wait (for the device), model, mask, edges,
+    encode, store; and in total."""
     worker: str | None = None
     attempt: int = 1
     finished_at: float = Field(default_factory=time.time)

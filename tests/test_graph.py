@@ -76,11 +76,11 @@ def test_the_real_weights_say_the_same_prepared(
     isnet_onnx: Path, tmp_path: Path, photographs: Path
 ) -> None:
     from worker.image import decode
-    from worker.mask import to_input
+    from worker.mask import eight_bits, to_input
 
     prepare(isnet_onnx, tmp_path / "full.onnx", full_precision=True)
     picture = decode((photographs / "chelsea.png").read_bytes(), max_pixels=10**6)
-    batch = to_input(picture.rgb, size=(1024, 1024), mean=0.5, std=1.0)
+    batch = to_input(eight_bits(picture.rgb), size=(1024, 1024), mean=0.5, std=1.0)
     maps = []
     for path in (isnet_onnx, tmp_path / "full.onnx"):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

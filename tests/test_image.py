@@ -19,7 +19,8 @@ from worker.errors import (
     NotAnImage,
     UnsupportedImage,
 )
-from worker.image import ENCODERS, decode, encode
+from worker.image import decode
+from worker.libvips import write_png, write_tiff
 
 LIMIT = 1_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -48,6 +49,7 @@ def saved(image: Image.Image, name: str, **parameters: Any) -> bytes:
         ("JPEG", 24, {"quality": 95}),
         ("JPEG", 24, {"quality": 95, "progressive": True}),
         ("AVIF", 24, {"quality": 95}),
+        ("HEIF", 24, {"quality": 95}),
     ],
 )
 def test_formats(name: str, tolerance: int, parameters: dict[str, Any]) -> None:
@@ -114,6 +116,51 @@ def test_sixteen_bit_colour_png() -> None:
     assert np.array_equal(decode(data, max_pixels=LIMIT).rgb, (deep >> 8).astype(np.uint8))
 
 
+@pytest.mark.parametrize("write", [write_png, write_tiff])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_are_kept_where_asked(write: Any, channels: int) -> None:
+    deep = np.random.default_rng(6).integers(0, 65536, (20, 30, channels), np.uint16)
+    data = write(deep[:, :, 0] if channels == 1 else deep, icc_profile=None, dpi=None)
+    picture = decode(data, max_pixels=LIMIT, depth=np.uint16)
+    assert np.array_equal(picture.rgb, np.broadcast_to(deep[:, :, :3], (20, 30, 3)))
+    assert (picture.alpha is not None) == (channels == 4)
+    if picture.alpha is not None:
+        assert np.array_equal(picture.alpha, deep[:, :, 3])
+    shallow = decode(data, max_pixels=LIMIT)
+    assert shallow.rgb.dtype == np.uint8
+    assert np.abs(shallow.rgb - picture.rgb / 257).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+def test_sixteen_bits_come_out_upright(orientation: int) -> None:
+    deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 3), np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = write_png(deep, icc_profile=None, dpi=None)
+    # libvips keeps no EXIF here; a chunk of it goes in front of the pixels, as cameras write it.
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    body = b"eXIf" + block
+    chunk = struct.pack(">I", len(block)) + body + struct.pack(">I", zlib.crc32(body))
+    place = data.index(b"IDAT") - 4
+    data = data[:place] + chunk + data[place:]
+    wide = decode(data, max_pixels=LIMIT, depth=np.uint16)
+    plain = decode(data, max_pixels=LIMIT)
+    assert wide.size == plain.size
+    assert np.abs(plain.rgb - wide.rgb / 257).max() <= 1
+
+
+def test_eight_bits_are_widened_where_sixteen_are_asked() -> None:
+    picture = decode(saved(Image.fromarray(gradient()), "PNG"), max_pixels=LIMIT, depth=np.uint16)
+    assert np.array_equal(picture.rgb, gradient().astype(np.uint16) * 257)
+
+
+def test_a_sixteen_bit_file_cut_short() -> None:
+    deep = np.random.default_rng(6).integers(0, 65536, (200, 300, 3), np.uint16)
+    data = write_png(deep, icc_profile=None, dpi=None)
+    with pytest.raises(CorruptImage, match="cut short"):
+        decode(data[: len(data) // 2], max_pixels=LIMIT, depth=np.uint16)
+
+
 def test_floating_point_is_refused() -> None:
     data = saved(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF")
     with pytest.raises(UnsupportedImage, match="found floating point"):
@@ -153,20 +200,11 @@ def test_a_broken_exif_block_does_not_cost_the_picture() -> None:
     assert decode(data, max_pixels=LIMIT).size == (48, 32)
 
 
-def test_a_colour_profile_is_kept_and_written() -> None:
-    picture = decode(
-        saved(Image.fromarray(gradient()), "JPEG", icc_profile=SRGB, dpi=(300, 300)),
-        max_pixels=LIMIT,
-    )
+def test_a_colour_profile_and_a_resolution_are_kept() -> None:
+    data = saved(Image.fromarray(gradient()), "JPEG", icc_profile=SRGB, dpi=(300, 300))
+    picture = decode(data, max_pixels=LIMIT)
     assert picture.icc_profile == SRGB
-    rgba = np.dstack((picture.rgb, np.full((32, 48), 200, np.uint8)))
-    for name in ENCODERS:
-        data = encode(rgba, image_format=name, icc_profile=picture.icc_profile, dpi=picture.dpi)
-        written = Image.open(io.BytesIO(data))
-        assert written.info["icc_profile"] == SRGB, name
-        assert np.array_equal(np.asarray(written), rgba), name
-        if name != "webp":  # WebP has no place for a resolution.
-            assert round(written.info["dpi"][0]) == 300, name
+    assert picture.dpi == (300, 300)
 
 
 def test_a_profile_of_another_colour_space_is_not_written_into_rgb() -> None:
@@ -219,7 +257,7 @@ def test_a_format_outside_the_list_is_refused() -> None:
             decode(saved(Image.fromarray(gradient()), name), max_pixels=LIMIT)
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF"])
 def test_every_truncation_is_refused_by_its_code(name: str) -> None:
     data = saved(Image.fromarray(gradient()), name)
     for length in {1, 10, 30, len(data) // 4, len(data) // 2, len(data) * 3 // 4}:
@@ -252,7 +290,7 @@ def test_the_limit_itself_is_allowed() -> None:
 
 def test_random_bit_flips_end_in_a_picture_or_a_code() -> None:
     random = np.random.default_rng(7)
-    for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
+    for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF"):
         data = np.frombuffer(saved(Image.fromarray(gradient()), name), np.uint8)
         for _ in range(150):
             broken = data.copy()

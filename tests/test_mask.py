@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from worker import mask
+from worker.presets import ReadMap
 
 
 def test_input_is_scaled_then_normalised_by_channel() -> None:
@@ -28,47 +30,94 @@ def test_stretch_reaches_both_ends() -> None:
     assert stretched.flatten() == pytest.approx([0, 0.5, 2 / 3, 1])
 
 
-@pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 1.0, float("nan"), float("inf")])
-def test_a_flat_or_broken_map_is_no_foreground(level: float) -> None:
+@pytest.mark.parametrize("read", [mask.soft_mask, mask.isnet_mask, mask.rembg_mask])
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 1.0])
+def test_a_flat_map_is_no_foreground(read: ReadMap, level: float) -> None:
     flat = np.full((4, 4), level, np.float32)
-    assert not mask.stretch(flat).any()
+    assert not read(flat, (9, 5), stretched=True, depth=np.uint8).any()
 
 
-def test_faint_noise_is_not_stretched_into_a_subject() -> None:
-    noise = np.random.default_rng(1).random((16, 16)).astype(np.float32) * 0.2
-    assert not mask.stretch(noise).any()
+def test_faint_noise_is_stretched_into_a_subject_by_the_originals_alone() -> None:
+    noise = np.random.default_rng(1).random((16, 16)).astype(np.float32) * np.float32(0.2)
+    size = (16, 16)
+    assert not mask.soft_mask(noise, size, depth=np.uint8).any()
+    assert mask.isnet_mask(noise, size, depth=np.uint8).max() == 255
+    assert mask.rembg_mask(noise, size, depth=np.uint8).max() == 255
 
 
-def test_resizing_stays_between_0_and_1() -> None:
+@pytest.mark.parametrize("read", [mask.soft_mask, mask.isnet_mask, mask.rembg_mask])
+@pytest.mark.parametrize("size", [(100, 60), (1, 300), (300, 1), (1, 1)])
+def test_a_mask_has_the_picture_s_size(read: ReadMap, size: tuple[int, int]) -> None:
     step = np.zeros((16, 16), np.float32)
     step[:, 8:] = 1
-    resized = mask.to_size(step, (100, 60))
-    assert resized.shape == (60, 100)
-    assert resized.dtype == np.float32
-    assert (resized.min(), resized.max()) == (0, 1)
+    found = read(step, size, stretched=True, depth=np.uint8)
+    assert found.shape == size[::-1]
+    assert found.dtype == np.uint8
+    if size == (100, 60):
+        assert (found.min(), found.max()) == (0, 255)
 
 
-def test_one_pixel_wide() -> None:
-    step = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    assert mask.to_size(step, (1, 300)).shape == (300, 1)
-    assert mask.to_input(np.zeros((300, 1, 3), np.uint8), size=(32, 32), mean=0, std=1).shape == (
-        *(1, 3, 32, 32),
-    )
+@pytest.mark.parametrize("size", [(40, 30), (1024, 1024), (7, 3), (300, 1), (1, 1), (451, 300)])
+@pytest.mark.parametrize("shape", [(30, 40), (300, 451), (1, 1), (1, 9)])
+def test_bilinear_is_torch_s(size: tuple[int, int], shape: tuple[int, int]) -> None:
+    source = np.random.default_rng(4).random((*shape, 3), np.float32)
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(source).permute(2, 0, 1)[None],
+        size=size[::-1],
+        mode="bilinear",
+        align_corners=False,
+    )[0].permute(1, 2, 0)
+    assert mask.bilinear(source, size) == pytest.approx(theirs.numpy(), abs=1e-4)
+
+
+def test_a_black_picture_divides_by_one() -> None:
+    black = np.zeros((8, 8, 3), np.uint8)
+    batch = mask.to_input(black, size=(8, 8), mean=0.485, std=1.0, divisor="max")
+    assert np.allclose(batch, -0.485)
+    dim = mask.to_input(black + np.uint8(51), size=(8, 8), mean=0, std=1, divisor="max")
+    assert np.allclose(dim, 1)
+
+
+def test_layout_and_order_of_colours() -> None:
+    rgb = np.random.default_rng(5).integers(0, 256, (6, 4, 3), np.uint8)
+    plain = mask.to_input(rgb, size=(4, 6), mean=0, std=1)
+    last = mask.to_input(rgb, size=(4, 6), mean=0, std=1, layout="nhwc", channels="bgr")
+    assert np.array_equal(plain[0, ::-1].transpose(1, 2, 0), last[0])
+
+
+def test_a_sigmoid_of_any_logits() -> None:
+    logits = np.array([[-1e30, -2, 0, 2, 1e30]], np.float32)
+    assert mask.sigmoid(logits)[0] == pytest.approx([0, 0.1192, 0.5, 0.8808, 1], abs=1e-4)
 
 
 def test_soft_levels_are_floored() -> None:
-    levels = mask.to_mask(np.array([[0, 0.5, 0.999, 1]], np.float32), threshold=None)
-    assert levels.tolist() == [[0, 127, 254, 255]]
+    shares = np.array([[0, 0.5, 0.999, 1]], np.float32)
+    assert mask.isnet_mask(shares, (4, 1), depth=np.uint8).tolist() == [[0, 127, 254, 255]]
+    wide = mask.isnet_mask(shares, (4, 1), depth=np.uint16)
+    assert wide.dtype == np.uint16
+    assert wide.tolist() == [[0, 32767, 65469, 65535]]
 
 
 def test_the_threshold_is_strict() -> None:
-    levels = np.arange(256, dtype=np.float32).reshape(1, 256) / np.float32(255)
-    binary = mask.to_mask(levels, threshold=128 / 255)
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    binary = mask.binary(levels, 128 / 255)
     assert binary[0, 128] == 0
     assert binary[0, 129] == 255
     assert set(np.unique(binary)) == {0, 255}
-    assert not mask.to_mask(levels, threshold=1.0).any()
-    assert mask.to_mask(levels, threshold=0.0).sum() == 255 * 255
+    assert not mask.binary(levels, 1.0).any()
+    assert mask.binary(levels, 0.0).sum() == 255 * 255
+    assert mask.binary(mask.at_depth(levels, np.uint16), 0.0).max() == 65535
+
+
+def test_post_processing_drops_specks_and_is_binary() -> None:
+    found = np.zeros((40, 40), np.uint8)
+    found[5, 5] = 255
+    found[15:35, 15:35] = 255
+    smooth = mask.post_process(found)
+    assert set(np.unique(smooth)) == {0, 255}
+    assert smooth[5, 5] == 0
+    assert smooth[25, 25] == 255
+    assert np.array_equal(mask.post_process(mask.at_depth(found, np.uint16)) > 0, smooth > 0)
 
 
 def test_what_was_transparent_stays_transparent() -> None:
@@ -84,15 +133,6 @@ def test_transparent_pixels_look_white_to_the_model() -> None:
     assert mask.over_white(rgb, alpha).tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
 
 
-def test_a_cut_out_keeps_its_colours_straight() -> None:
-    rgb = np.random.default_rng(2).integers(0, 256, (5, 6, 3), np.uint8)
-    alpha = np.random.default_rng(3).integers(0, 256, (5, 6), np.uint8)
-    rgba = mask.cut_out(rgb, alpha)
-    assert rgba.shape == (5, 6, 4)
-    assert np.array_equal(rgba[:, :, :3], rgb)
-    assert np.array_equal(rgba[:, :, 3], alpha)
-
-
 def test_extent() -> None:
     found = np.zeros((10, 20), np.uint8)
     assert mask.extent(found) == (0.0, None)
@@ -102,3 +142,5 @@ def test_extent() -> None:
     assert box == (5, 2, 15, 4)
     found[9, 19] = 1
     assert mask.extent(found).box == (5, 2, 20, 10)
+    assert mask.extent(found, above=1).box == (5, 2, 15, 4)
+    assert mask.extent(mask.at_depth(found, np.uint16)) == mask.extent(found)

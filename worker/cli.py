@@ -14,6 +14,7 @@ from producer.settings import SettingsError
 from worker.cutout import Models, Stopwatch, cut_out
 from worker.doctor import examine
 from worker.download_bar import download_bar
+from worker.encoder import FORMATS
 from worker.errors import CutworkError
 from worker.mask import extent
 from worker.models.cache import ModelCache
@@ -99,6 +100,7 @@ def segment(
             "run": cut.run.model_dump() if cut.run else None,
             "foreground_share": round(found.share, 6),
             "bounding_box": found.box,
+            "crop": cut.crop,
             "no_foreground": found.box is None if cut.run else None,
             "warnings": cut.warnings,
             "seconds": watch.seconds(),
@@ -149,7 +151,7 @@ def _check_output(path: Path, image_format: str) -> None:
     """Before the model runs: a folder that is there, and a name that says what will be in it."""
     if not path.parent.is_dir():
         raise typer.BadParameter(f"{path.parent} is no folder")
-    suffixes = {"png": (".png",), "webp": (".webp",), "tiff": (".tif", ".tiff")}[image_format]
+    suffixes = FORMATS[image_format].suffixes
     if path.suffix.lower() not in suffixes:
         raise typer.BadParameter(
             f"{path.name} would hold {image_format}: expected a name ending in "

@@ -1,22 +1,25 @@
-"""An image's bytes to those of its cut-out and mask: decode → model → mask → encode."""
+"""An image's bytes to those of its cut-out and mask: decode → model → mask → edges → encode."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from producer.options import Options
 from producer.outcome import RunFacts
-from worker import image, mask
+from worker import compose, image, mask
+from worker.encoder import Look, check_encodable, encode
 from worker.errors import ModelInvalid
 from worker.image import Picture
+from worker.mask import Box, Pixels
 from worker.models.cache import ModelCache
 from worker.models.load import check_device, choose_device
 from worker.models.profile import adapt, input_size
 from worker.models.store import ModelFile, ModelStore
+from worker.presets import PRESETS
+from worker.refine import refine
 
 
 class Stopwatch:
@@ -55,13 +58,23 @@ class CutOut:
     """What one image became."""
 
     picture: Picture
-    mask: NDArray[np.uint8]
-    """(H, W), upright like the picture."""
+    mask: Pixels
+    """(H, W), upright and of the whole picture, also where the results are cropped."""
+    crop: Box | None
+    """Left, upper, right, lower of the results within the picture; None: all of it."""
     run: RunFacts | None
     """None when the model was not asked."""
     warnings: tuple[str, ...]
     image_bytes: bytes | None
     mask_bytes: bytes | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the results, in pixels."""
+        if self.crop is None:
+            return self.picture.size
+        left, upper, right, lower = self.crop
+        return right - left, lower - upper
 
 
 def cut_out(
@@ -77,57 +90,80 @@ def cut_out(
 ) -> CutOut:
     """Cut the foreground out of an encoded image; raises what the stages raise.
 
-    Only what is wanted is encoded: for large images that is most of the time outside the model.
-    `file` is the model's, None when `options.enabled` is off: then the picture passes through
-    unchanged and the mask is all zero.
+    Only what is wanted is made: for large images colours and encoding are most of the time outside
+    the model. `file` is the model's, None when `options.enabled` is off: then the picture passes
+    through unchanged and the mask is all zero.
     """
     with watch.stage("decode"):
-        picture = image.decode(data, max_pixels=max_pixels)
-    if want_image:
-        image.check_encodable(picture.size, image_format=options.image_format)
-    if want_mask:
-        image.check_encodable(picture.size, image_format=options.mask_format)
+        depth = np.uint16 if options.bit_depth == 16 else np.uint8
+        picture = image.decode(data, max_pixels=max_pixels, depth=depth)
+    warnings = picture.warnings
     if file is None:
-        found = np.zeros(picture.rgb.shape[:2], np.uint8)
-        alpha = np.full_like(found, 255) if picture.alpha is None else picture.alpha
-        run, warnings = None, picture.warnings
+        found = np.zeros(picture.rgb.shape[:2], depth)
+        pixels, run, crop = compose.unchanged(picture.rgb, picture.alpha), None, None
     else:
-        found, run, warnings = _segment(picture, options, file=file, models=models, watch=watch)
-        alpha, warnings = found, picture.warnings + warnings
-    with watch.stage("encode"):
-        image_bytes = mask_bytes = None
-        if want_image:
-            image_bytes = image.encode(
-                mask.cut_out(picture.rgb, alpha),
-                image_format=options.image_format,
-                icc_profile=picture.icc_profile,
-                dpi=picture.dpi,
-            )
-        if want_mask:
-            mask_bytes = image.encode(found, image_format=options.mask_format, dpi=picture.dpi)
-    return CutOut(
+        found, run, told = segment(picture, options, file=file, models=models, watch=watch)
+        with watch.stage("edges"):
+            refined = refine(picture, found, options, want_image=want_image)
+            pixels, found = refined.pixels, refined.mask
+        warnings += told + refined.warnings
+        crop = compose.crop_box(found, options.margin) if options.crop else None
+    result = CutOut(
         picture=picture,
         mask=found,
+        crop=crop,
         run=run,
         warnings=warnings,
-        image_bytes=image_bytes,
-        mask_bytes=mask_bytes,
+        image_bytes=None,
+        mask_bytes=None,
     )
+    wanted = ((want_image, options.image_format), (want_mask, options.mask_format))
+    for _, image_format in (item for item in wanted if item[0]):
+        check_encodable(result.size, image_format=image_format)
+    with watch.stage("encode"):
+        look = Look(icc_profile=picture.icc_profile, dpi=picture.dpi, quality=options.quality)
+        return replace(
+            result,
+            image_bytes=encode(
+                compose.cropped(pixels, crop), image_format=options.image_format, look=look
+            )
+            if want_image
+            else None,
+            mask_bytes=encode(
+                compose.cropped(found, crop),
+                image_format=options.mask_format,
+                look=replace(look, icc_profile=None),
+            )
+            if want_mask
+            else None,
+        )
 
 
-def _segment(
+def segment(
     picture: Picture, options: Options, *, file: ModelFile, models: Models, watch: Stopwatch
-) -> tuple[NDArray[np.uint8], RunFacts, tuple[str, ...]]:
-    """The mask of a picture, where the model ran, and warnings."""
+) -> tuple[Pixels, RunFacts, tuple[str, ...]]:
+    """The mask the model sees in a picture, where the model ran, and warnings."""
+    preset = PRESETS[options.preset]
     with watch.stage("load"):
         wanted = choose_device(file, options.device_mode)
+        profile = adapt(preset.feed(file.profile), options)
         engine = models.cache.get(file, wanted)
         warnings = check_device(engine, wanted=wanted, device_mode=options.device_mode)
-        profile = adapt(file.profile, options)
         size = input_size(profile, fixed_size=engine.input_size, model=file.name)
     with watch.stage("model"):
-        seen = picture.rgb if picture.alpha is None else mask.over_white(picture.rgb, picture.alpha)
-        batch = mask.to_input(seen, size=size, mean=profile.mean, std=profile.std)
+        seen = mask.eight_bits(picture.rgb)
+        if preset.keeps_transparency and picture.alpha is not None:
+            seen = mask.over_white(seen, mask.eight_bits(picture.alpha))
+        batch = mask.to_input(
+            seen,
+            size=size,
+            mean=profile.mean,
+            std=profile.std,
+            divisor=profile.divisor,
+            resampling=profile.resampling,
+            channels=profile.channels,
+            layout=profile.layout,
+        )
     with watch.stage("wait"):
         engine.turn.acquire()
     try:
@@ -138,8 +174,13 @@ def _segment(
     if not np.isfinite(saliency).all():
         raise ModelInvalid(f"{file.name}: expected a map of numbers, found NaN or infinity in it")
     with watch.stage("mask"):
-        whole = mask.to_size(mask.stretch(saliency), picture.size)
-        found = mask.combine(mask.to_mask(whole, threshold=options.threshold), picture.alpha)
+        depth = np.uint16 if options.bit_depth == 16 else np.uint8
+        found = preset.read_map(
+            mask.sigmoid(saliency) if profile.sigmoid else saliency,
+            picture.size,
+            stretched=profile.stretch,
+            depth=depth,
+        )
     facts = engine.facts
     run = RunFacts(
         model=file.name,

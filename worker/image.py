@@ -1,15 +1,15 @@
-"""Bytes to arrays and back: formats, limits, orientation, colour.
+"""Bytes to pixels: formats, limits, orientation, colour.
 
-Pixels are uint8, straight (not premultiplied) and upright; RGB arrays are (H, W, 3), masks (H, W).
+Pixels are uint8 or uint16, straight (not premultiplied) and upright: RGB arrays (H, W, 3), alpha
+(H, W).
 """
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from worker.errors import (
@@ -17,16 +17,18 @@ from worker.errors import (
     EmptySource,
     ImageTooLarge,
     NotAnImage,
-    OptionConflict,
     UnsupportedImage,
 )
+from worker.libvips import read_sixteen_bits
+from worker.mask import Depth, Pixels, at_depth
 
 # Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
 Image.MAX_IMAGE_PIXELS = None
 # Plugins register here, once, and not in the first threads that meet their formats.
 Image.init()
+pillow_heif.register_heif_opener()
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Every other plugin of Pillow stays out of reach of what a stranger uploads."""
 
 _LONGEST_ICC_PROFILE: Final = 4 * 2**20
@@ -35,31 +37,13 @@ _LONGEST_ICC_PROFILE: Final = 4 * 2**20
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
-class Encoder(NamedTuple):
-    """How one output format is written: Pillow's name, MIME type and save parameters."""
-
-    name: str
-    content_type: str
-    parameters: Mapping[str, Any]
-    longest_side: int = 2**31 - 1
-
-
-ENCODERS: Final[Mapping[str, Encoder]] = {
-    # Level 3 writes a 6 MP cut-out in 0.4 of level 6's time, for 10 % more bytes.
-    "png": Encoder("PNG", "image/png", {"compress_level": 3}),
-    # `exact` keeps the colour under transparent pixels, as the other formats do.
-    "webp": Encoder("WEBP", "image/webp", {"lossless": True, "exact": True, "method": 2}, 16_383),
-    "tiff": Encoder("TIFF", "image/tiff", {"compression": "tiff_adobe_deflate"}),
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A decoded image."""
 
-    rgb: NDArray[np.uint8]
+    rgb: Pixels
     """(H, W, 3), straight."""
-    alpha: NDArray[np.uint8] | None
+    alpha: Pixels | None
     """(H, W) when the source had transparency."""
     icc_profile: bytes | None
     """RGB profile to keep in the outputs."""
@@ -75,10 +59,11 @@ class Picture:
         return self.rgb.shape[1], self.rgb.shape[0]
 
 
-def decode(data: bytes, *, max_pixels: int) -> Picture:
-    """Decode the first frame of an image, upright, as straight 8-bit RGB and alpha.
+def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
+    """Decode the first frame of an image, upright, as straight RGB and alpha of a depth.
 
-    The size is checked before a pixel is decoded. Raises `EmptySource`, `NotAnImage`,
+    16-bit input is read in 16 bits where that is asked for, and by its high byte else; 8-bit input
+    is widened. The size is checked before a pixel is decoded. Raises `EmptySource`, `NotAnImage`,
     `ImageTooLarge`, `CorruptImage` or `UnsupportedImage`.
     """
     if not data:
@@ -102,6 +87,7 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
         if width == 0 or height == 0:
             raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
         try:
+            wide = read_sixteen_bits(data, image) if depth is np.uint16 else None
             image.load()
         except MemoryError:
             raise
@@ -110,36 +96,17 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
                 f"{image.format} of {width}×{height} whose pixels cannot be decoded to the end: "
                 f"{error}; the upload may have been cut short"
             ) from error
-        return _picture(image)
+        picture = _picture(image)
+    return picture if depth is np.uint8 else _widened(picture, wide)
 
 
-def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
-    """Raise `OptionConflict` where a format has no room for a width and height."""
-    longest = ENCODERS[image_format].longest_side
-    if max(size) > longest:
-        raise OptionConflict(
-            f"{image_format} has at most {longest:,} pixels a side, found {size[0]}×{size[1]}; "
-            "ask for png or tiff"
-        )
-
-
-def encode(
-    pixels: NDArray[np.uint8],
-    *,
-    image_format: str,
-    icc_profile: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
-) -> bytes:
-    """Encode (H, W, 4) straight RGBA or an (H, W) mask, in a format of `ENCODERS`."""
-    encoder = ENCODERS[image_format]
-    parameters = dict(encoder.parameters)
-    if icc_profile is not None:
-        parameters["icc_profile"] = icc_profile
-    if dpi is not None:
-        parameters["dpi"] = dpi
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format=encoder.name, **parameters)
-    return buffer.getvalue()
+def _widened(picture: Picture, wide: Pixels | None) -> Picture:
+    """The picture in 16 bits: as stored, or from 8 bits where no more is stored."""
+    if wide is not None and wide.shape[:2] == picture.rgb.shape[:2]:
+        alpha = np.ascontiguousarray(wide[:, :, 3]) if wide.shape[2] == 4 else None
+        return replace(picture, rgb=np.ascontiguousarray(wide[:, :, :3]), alpha=alpha)
+    alpha = None if picture.alpha is None else at_depth(picture.alpha, np.uint16)
+    return replace(picture, rgb=at_depth(picture.rgb, np.uint16), alpha=alpha)
 
 
 def _picture(image: Image.Image) -> Picture:

@@ -11,11 +11,11 @@ from producer.outcome import Outcome, OutputFacts, SourceFacts
 from producer.reference import ImageRef
 from worker import mask
 from worker.cutout import CutOut, Models, Stopwatch, cut_out
+from worker.encoder import FORMATS
 from worker.errors import AccessDenied, CutworkError, PermanentError
-from worker.image import ENCODERS
 from worker.storage import S3Storage
 
-PIPELINE_VERSION: Final = 1
+PIPELINE_VERSION: Final = 2
 """Part of every fingerprint; raised when the same input would give other bytes."""
 
 _NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}
@@ -110,12 +110,12 @@ class _Passage:
         return self._outcome(
             "done",
             **{
-                name: facts.model_copy(update={"size": picture.size})
-                for name, facts in outputs.items()
+                name: facts.model_copy(update={"size": cut.size}) for name, facts in outputs.items()
             },
             run=cut.run,
             foreground_share=round(extent.share, 6),
             bounding_box=extent.box,
+            crop=cut.crop,
             no_foreground=extent.box is None if cut.run else None,
             warnings=cut.warnings,
         )
@@ -176,7 +176,7 @@ class _Passage:
         etag = self.pipeline.storage.put(
             ref,
             data,
-            content_type=ENCODERS[image_format].content_type,
+            content_type=FORMATS[image_format].content_type,
             fingerprint=self.fingerprint or "",
             output=name,
         )

@@ -1,0 +1,85 @@
+"""The two systems Cutwork replaces, written plainly: what the presets are held to.
+
+ISNetSegment is its formulae in torch on the network of `worker.models.isnet`; what
+ImageSegmentationCustom does is rembg itself (a test-only dependency), fed the same weights.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import rembg
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name all of PyTorch's own pages use
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from rembg.sessions.dis_general_use import DisSession
+
+from worker.models.isnet import ISNetBase
+
+Bytes = NDArray[np.uint8]
+
+
+class ISNetSegment:
+    """The torch node: soft byte map and binary mask of an (H, W, 3) picture."""
+
+    def __init__(self, network: ISNetBase) -> None:
+        self._network = network.eval()
+
+    def soft(self, rgb: Bytes) -> Bytes:
+        """(H, W) levels before the threshold."""
+        image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        squashed = F.interpolate(image, size=(1024, 1024), mode="bilinear", align_corners=False)
+        with torch.inference_mode():
+            output = self._network((squashed - 0.5) / 1.0)
+        d1 = output[0][0] if isinstance(output, tuple) else output
+        p = F.interpolate(d1, size=rgb.shape[:2], mode="bilinear", align_corners=False)[0, 0]
+        p = (p - p.min()) / (p.max() - p.min())
+        return (p * 255).to(torch.uint8).numpy()
+
+    @staticmethod
+    def mask(soft: Bytes, threshold: float) -> Bytes:
+        """(H, W), 0 and 255."""
+        return np.where(soft / 255 > threshold, 255, 0).astype(np.uint8)
+
+
+class SegmentationCustom(DisSession):  # type: ignore[misc]  # rembg is untyped
+    """rembg's session with a model, mean, std and size of one's own, loaded once."""
+
+    def __init__(self, model: Path, *, mean: Any = 0.485, std: Any = 1.0, size: Any = 1024) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.inner_session = onnxruntime.InferenceSession(
+            str(model), options, providers=["CPUExecutionProvider"]
+        )
+        self._seen: tuple[Image.Image, Any] | None = None
+        self.figures = (
+            mean if isinstance(mean, tuple) else (mean,) * 3,
+            std if isinstance(std, tuple) else (std,) * 3,
+            size if isinstance(size, tuple) else (size, size),
+        )
+
+    def predict(self, img: Image.Image, *_: Any, **__: Any) -> Any:
+        """rembg's own, once for a picture that is asked for again."""
+        if self._seen is None or self._seen[0] is not img:
+            self._seen = (img, super().predict(img))
+        return self._seen[1]
+
+    def normalize(self, img: Image.Image, *_: Any, **__: Any) -> Any:
+        """rembg's own, with this session's figures instead of the model's."""
+        return super().normalize(img, *self.figures)
+
+    def remove(self, picture: Image.Image, **options: Any) -> Bytes:
+        """rembg's `remove`: (H, W) with `only_mask`, else (H, W, 4)."""
+        options = {"alpha_matting_background_threshold": 20} | options
+        return np.asarray(rembg.remove(picture, session=self, **options))
+
+
+def opened(data: bytes) -> Image.Image:
+    """A file as the originals get it: upright, and in a mode that none of them stumbles over."""
+    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    if picture.mode in ("RGB", "RGBA"):
+        return picture
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")

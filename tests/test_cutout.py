@@ -1,0 +1,179 @@
+"""The default preset on real weights: every size and depth, clean edges, crop, background."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from producer.options import Options
+from tests.photographs import photograph
+from worker.cutout import CutOut, Models, Stopwatch, cut_out
+from worker.errors import OptionConflict
+from worker.libvips import read_sixteen_bits, write_png
+from worker.mask import extent
+from worker.models.cache import ModelCache
+from worker.models.load import loader
+from worker.models.store import ModelStore
+
+
+@pytest.fixture(scope="module")
+def models(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    folder = tmp_path_factory.mktemp("prepared")
+    return Models(store=store, cache=ModelCache(loader(threads=0, folder=folder)))
+
+
+def cut(models: Models, data: bytes, **options: Any) -> CutOut:
+    chosen = Options.model_validate(options)
+    return cut_out(
+        data,
+        chosen,
+        file=models.store.find(chosen.model),
+        models=models,
+        max_pixels=10**8,
+        watch=Stopwatch(),
+    )
+
+
+def image_of(made: CutOut) -> Image.Image:
+    return Image.open(io.BytesIO(made.image_bytes or b""))
+
+
+def mask_of(made: CutOut) -> Image.Image:
+    return Image.open(io.BytesIO(made.mask_bytes or b""))
+
+
+def png(pixels: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (16, 12), (2500, 900)])
+def test_any_size_gives_a_mask_of_that_size(size: tuple[int, int], models: Models) -> None:
+    photo = Image.open(io.BytesIO(photograph("chelsea.png"))).resize(size)
+    made = cut(models, png(np.asarray(photo)))
+    assert image_of(made).size == mask_of(made).size == size
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_nothing_to_see_is_an_empty_mask(level: int, models: Models) -> None:
+    made = cut(models, png(np.full((60, 80, 3), level, np.uint8)), crop=True, alpha_matting=True)
+    assert extent(made.mask).box is None
+    assert made.crop is None
+    assert not np.asarray(image_of(made))[:, :, 3].any()
+    assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
+
+
+BEHIND = {"white": (255, 255, 255), "blue": (25, 50, 230), "green": (0, 200, 25)}
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "coffee.png"])
+@pytest.mark.parametrize("behind", BEHIND)
+def test_soft_edges_show_less_than_half_of_their_old_background(
+    name: str, behind: str, models: Models
+) -> None:
+    """A known subject over a known colour, cut out, and put on a third one.
+
+    The colour error is against the same alpha, the model's own, which both cut-outs keep. The whole
+    error has that of the model's alpha in it, too: it is halved where the model finds the edge well.
+    """
+    photo = np.asarray(Image.open(io.BytesIO(photograph(name)))) / 255
+    whole = cut(models, photograph(name)).mask > 127
+    labels, _ = ndimage.label(whole)
+    subject = labels == np.bincount(labels[whole]).argmax()
+    subject = ndimage.binary_erosion(subject, iterations=5)  # Its own colours alone.
+    alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
+    seen = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
+    third = np.array((1.0, 0.1, 0.7))
+    colour_errors, whole_errors = [], []
+    for estimate in (False, True):
+        data = png(np.rint(seen * 255).astype(np.uint8))
+        rgba = np.asarray(image_of(cut(models, data, estimate_foreground=estimate))) / 255
+        rgb, found = rgba[:, :, :3], rgba[:, :, 3:]
+        edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
+        pasted = rgb * found + third * (1 - found)
+        colour_errors.append(np.abs(pasted - photo * found - third * (1 - found))[edge].mean())
+        whole_errors.append(np.abs(pasted - photo * alpha - third * (1 - alpha))[edge].mean())
+    assert whole_errors[1] < whole_errors[0]
+    assert colour_errors[1] < colour_errors[0] / 2
+    if behind == "white":
+        assert whole_errors[1] < whole_errors[0] / 2
+
+
+def test_the_model_s_own_alpha_is_kept(models: Models) -> None:
+    plain = cut(models, photograph("chelsea.png"), estimate_foreground=False)
+    clean = cut(models, photograph("chelsea.png"))
+    alphas = [np.asarray(image_of(made))[:, :, 3] for made in (plain, clean)]
+    assert np.array_equal(alphas[0], alphas[1])
+    assert np.array_equal(plain.mask, clean.mask)
+
+
+def test_the_mask_is_the_cut_out_s_alpha(models: Models) -> None:
+    for options in ({}, {"alpha_matting": True}, {"post_process_mask": True}, {"threshold": 0.5}):
+        made = cut(models, photograph("chelsea, half transparent"), **options)
+        assert np.array_equal(np.asarray(image_of(made))[:, :, 3], np.asarray(mask_of(made)))
+
+
+def test_sixteen_bits_go_through(models: Models) -> None:
+    wide = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).astype(np.uint16) * 257
+    wide[::2] -= wide[::2] > 300  # Levels that 8 bits do not have.
+    data = write_png(wide, icc_profile=None, dpi=(200, 200))
+    for image_format in ("png", "tiff"):
+        made = cut(models, data, bit_depth=16, image_format=image_format, mask_format=image_format)
+        back = read_sixteen_bits(made.image_bytes or b"", image_of(made))
+        mask = read_sixteen_bits(made.mask_bytes or b"", mask_of(made))
+        assert back is not None
+        assert mask is not None
+        sure = back[:, :, 3] > 0.99 * 65535
+        assert sure.any()
+        assert np.array_equal(back[sure][:, :3], wide[sure])
+        assert np.array_equal(mask[:, :, 0], back[:, :, 3])
+        assert len(np.unique(mask)) > 256
+        assert np.abs(cut(models, data).mask - back[:, :, 3] / 257).max() <= 1
+
+
+def test_an_opaque_background_needs_no_alpha(models: Models) -> None:
+    made = cut(models, photograph("chelsea.png"), background="#10ff20", image_format="jpeg")
+    written = image_of(made)
+    assert (written.format, written.mode) == ("JPEG", "RGB")
+    empty = made.mask == 0
+    assert np.abs(np.asarray(written)[empty].astype(int) - (16, 255, 32)).mean() < 4
+    half = image_of(cut(models, photograph("chelsea.png"), background="#10ff2080"))
+    assert half.mode == "RGBA"
+    assert np.asarray(half)[:, :, 3].min() == 128
+
+
+def test_image_and_mask_are_cropped_alike(models: Models) -> None:
+    made = cut(models, photograph("coffee.png"), crop=True, margin="2%")
+    assert made.crop is not None
+    left, upper, right, lower = made.crop
+    assert (left, upper, right, lower) != (0, 0, *made.picture.size)
+    assert image_of(made).size == mask_of(made).size == made.size == (right - left, lower - upper)
+    assert np.array_equal(np.asarray(mask_of(made)), made.mask[upper:lower, left:right])
+
+
+def test_a_size_the_graph_does_not_take_is_refused(models: Models) -> None:
+    with pytest.raises(OptionConflict, match="takes 1024×1024 and no other"):
+        cut(models, photograph("chelsea.png"), size=320)
+
+
+def test_profile_and_resolution_survive_and_orientation_does_not(models: Models) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    photo = Image.open(io.BytesIO(photograph("rocket.jpg")))
+    profile = Image.open(io.BytesIO(photograph("rocket.jpg"))).info.get("icc_profile")
+    photo.save(buffer, "JPEG", exif=exif, dpi=(240, 240), icc_profile=profile, comment=b"stale")
+    for image_format in ("png", "webp", "avif", "tiff"):
+        made = cut(models, buffer.getvalue(), image_format=image_format)
+        written = image_of(made)
+        assert written.size == (427, 640)
+        assert written.info.get("icc_profile") == profile
+        tags = written.getexif()
+        assert tags.get(0x0112, 1) == 1
+        assert not tags.get_ifd(0x8769)
+        dpi = written.info.get("dpi") or (tags[282], tags[283])
+        assert round(float(dpi[0])) == 240

@@ -1,0 +1,110 @@
+"""Every output format: its pixels, its profile and resolution, and nothing stale."""
+
+import io
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from worker.encoder import FORMATS, Look, check_encodable, encode
+from worker.errors import OptionConflict
+from worker.libvips import read_sixteen_bits
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LOSSLESS = ("png", "webp", "tiff")
+
+
+def cut_out(kind: type[np.uint8] | type[np.uint16] = np.uint8) -> np.ndarray[Any, np.dtype[Any]]:
+    """A smooth RGBA, so that lossy formats stay near it."""
+    y, x = np.mgrid[0:64, 0:96]
+    top = np.iinfo(kind).max
+    layers = (x / 95, y / 63, (x + y) / 158, x / 95)
+    return np.dstack([(layer * top).astype(kind) for layer in layers])
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "zip"])
+def test_pixels_profile_and_resolution(name: str) -> None:
+    rgba = cut_out()
+    pixels = rgba[:, :, :3] if name == "jpeg" else rgba
+    data = encode(pixels, image_format=name, look=Look(icc_profile=SRGB, dpi=(300, 150)))
+    written = opened(data)
+    assert written.mode == ("RGB" if name == "jpeg" else "RGBA")
+    assert written.info["icc_profile"] == SRGB
+    seen = np.asarray(written).astype(int)
+    if name in LOSSLESS:
+        assert np.array_equal(seen, pixels)
+    else:
+        assert np.abs(seen - pixels).mean() < 3
+    exif = written.getexif()
+    dpi = written.info.get("dpi") or (exif[282], exif[283])
+    assert [round(float(value)) for value in dpi] == [300, 150]
+    assert 0x0112 not in exif or exif[0x0112] == 1
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "avif", "tiff"])
+def test_a_mask_is_one_channel(name: str) -> None:
+    grey = np.ascontiguousarray(cut_out()[:, :, 0])
+    written = opened(encode(grey, image_format=name, look=Look()))
+    seen = np.asarray(written.convert("L")).astype(int)
+    assert np.abs(seen - grey).max() <= (0 if name in LOSSLESS else 6)
+    if name in ("png", "tiff"):
+        assert written.mode == "L"
+
+
+def test_no_resolution_is_made_up() -> None:
+    for name in ("png", "webp", "avif", "jpeg"):
+        written = opened(encode(cut_out()[:, :, :3].copy(), image_format=name, look=Look()))
+        assert "dpi" not in written.info or written.info["dpi"] == (72, 72), name
+        assert 282 not in written.getexif(), name
+
+
+@pytest.mark.parametrize("name", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits(name: str, channels: int) -> None:
+    deep = np.ascontiguousarray(cut_out(np.uint16)[:, :, :channels])
+    look = Look(icc_profile=SRGB if channels > 1 else None, dpi=(300, 300))
+    data = encode(deep[:, :, 0] if channels == 1 else deep, image_format=name, look=look)
+    written = opened(data)
+    back = read_sixteen_bits(data, written)
+    assert back is not None
+    assert np.array_equal(back[:, :, :channels], deep)
+    assert round(float(written.info["dpi"][0])) == 300
+    assert written.info.get("icc_profile") == look.icc_profile
+
+
+def test_a_zip_holds_colour_and_alpha() -> None:
+    rgba = cut_out()
+    data = encode(rgba, image_format="zip", look=Look(icc_profile=SRGB, dpi=(300, 300)))
+    assert data == encode(rgba, image_format="zip", look=Look(icc_profile=SRGB, dpi=(300, 300)))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.namelist() == ["colour.jpg", "alpha.png"]
+        colour, alpha = (opened(archive.read(name)) for name in archive.namelist())
+    assert colour.format == "JPEG"
+    assert colour.info["icc_profile"] == SRGB
+    assert np.abs(np.asarray(colour).astype(int) - rgba[:, :, :3]).mean() < 3
+    assert np.array_equal(np.asarray(alpha), rgba[:, :, 3])
+    with zipfile.ZipFile(io.BytesIO(encode(rgba[:, :, :3], image_format="zip", look=Look()))) as z:
+        assert np.asarray(opened(z.read("alpha.png"))).min() == 255
+
+
+@pytest.mark.parametrize("name", ["webp", "avif", "zip"])
+def test_quality_trades_size(name: str) -> None:
+    noise = np.random.default_rng(8).integers(0, 256, (64, 64, 4), np.uint8)
+    sizes = [
+        len(encode(noise, image_format=name, look=Look(quality=quality))) for quality in (10, 95)
+    ]
+    assert sizes[0] < sizes[1]
+
+
+def test_a_format_without_room_is_refused() -> None:
+    check_encodable((16_383, 1), image_format="webp")
+    with pytest.raises(OptionConflict, match="at most 16,383 pixels a side, found 16384×1"):
+        check_encodable((16_384, 1), image_format="webp")

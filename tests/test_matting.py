@@ -1,0 +1,104 @@
+"""Trimap, alpha and colour of edges, against known answers."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from worker import matting
+from worker.mask import at_depth
+
+
+def disc(blur: float) -> NDArray[np.float64]:
+    y, x = np.mgrid[0:120, 0:160]
+    shape = ((x - 80) ** 2 + (y - 60) ** 2 < 40**2).astype(float)
+    smooth: NDArray[np.float64] = ndimage.gaussian_filter(shape, blur)
+    return smooth
+
+
+def blended(alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """An orange disc before blue."""
+    share = alpha[:, :, np.newaxis]
+    colour = share * np.array((230, 140, 30)) + (1 - share) * np.array((20, 60, 220))
+    return np.asarray(np.rint(colour), np.uint8)
+
+
+def levels(alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.rint(alpha * 255).astype(np.uint8)
+
+
+def test_a_trimap_is_sure_inside_and_outside() -> None:
+    sure = matting.trimap(
+        levels(disc(2)), foreground_threshold=240, background_threshold=20, erode_size=10
+    )
+    assert set(np.unique(sure)) == {0, 128, 255}
+    assert (sure[60, 80], sure[0, 0], sure[60, 40]) == (255, 0, 128)
+    narrow = matting.trimap(
+        levels(disc(2)), foreground_threshold=240, background_threshold=20, erode_size=0
+    )
+    assert (narrow == 128).sum() < (sure == 128).sum()
+
+
+def test_the_alpha_of_a_blurred_disc_is_found() -> None:
+    alpha = disc(4)
+    sure = np.full(alpha.shape, 128, np.uint8)
+    sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
+    for rgb in (blended(alpha), at_depth(blended(alpha), np.uint16)):
+        assert np.abs(matting.closed_form_alpha(rgb, sure) - alpha).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("level", "sentence"),
+    [(0, "expected some sure foreground, found none"), (255, "some sure background, found none")],
+)
+def test_nothing_to_solve_from(level: int, sentence: str) -> None:
+    sure = np.full((20, 20), level, np.uint8)
+    with pytest.raises(matting.MattingImpossible, match=sentence):
+        matting.closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
+
+
+def test_a_strip_is_too_narrow_to_solve() -> None:
+    with pytest.raises(matting.MattingImpossible, match="at least 3×3 pixels, found 1×50"):
+        matting.closed_form_alpha(np.zeros((50, 1, 3), np.uint8), np.zeros((50, 1), np.uint8))
+
+
+def test_a_trimap_without_doubt_is_its_own_alpha() -> None:
+    sure = np.zeros((20, 20), np.uint8)
+    sure[5:15, 5:15] = 255
+    assert np.array_equal(
+        matting.closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure), sure / 255
+    )
+
+
+def test_soft_edges_get_the_subject_s_own_colour() -> None:
+    alpha = disc(4)
+    rgb, found = blended(alpha), levels(alpha)
+    clean = matting.clean_edges(rgb, found)
+    edge = (found > 25) & (found < 230)
+    wanted = np.array((230, 140, 30))
+    before, after = (np.abs(item[edge] - wanted).mean() for item in (rgb, clean))
+    assert after < before / 5
+    assert np.array_equal(clean[found == 255], rgb[found == 255])
+    assert not clean[0, 0].any()
+    wide = matting.clean_edges(at_depth(rgb, np.uint16), at_depth(found, np.uint16))
+    assert np.abs(wide / 257 - clean).max() < 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2)])
+def test_the_smallest_pictures(shape: tuple[int, int]) -> None:
+    rgb = np.full((*shape, 3), 90, np.uint8)
+    assert matting.clean_edges(rgb, np.full(shape, 128, np.uint8)).shape == rgb.shape
+    assert np.array_equal(matting.clean_edges(rgb, np.zeros(shape, np.uint8)), rgb)
+
+
+def test_several_threads_at_once() -> None:
+    alpha = disc(4)
+    sure = np.full(alpha.shape, 128, np.uint8)
+    sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
+    rgb = blended(alpha)
+    once = matting.closed_form_alpha(rgb, sure)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: matting.closed_form_alpha(rgb, sure), range(12)):
+            assert found == pytest.approx(once, abs=1e-3)

@@ -1,0 +1,172 @@
+"""The two presets against the systems they replace, on the same weights."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from producer.options import Options
+from tests.fidelity import BOUNDS, Systems, figures, levels_off
+from tests.originals import SegmentationCustom
+from tests.photographs import Photograph, photograph, photographs
+from worker.cutout import CutOut, Stopwatch, cut_out
+from worker.models.profile import Profile
+from worker.presets import PRESETS
+
+
+@pytest.fixture(scope="module")
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
+    return Systems(tmp_path_factory.mktemp("systems"))
+
+
+def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any]:
+    """The cut-out with its picture and mask as they were written."""
+    chosen = Options.model_validate(options)
+    made = cut_out(
+        data,
+        chosen,
+        file=systems.store.find(chosen.model) if chosen.enabled else None,
+        models=systems.models,
+        max_pixels=10**8,
+        watch=Stopwatch(),
+    )
+    assert made.image_bytes is not None
+    assert made.mask_bytes is not None
+    pixels, mask = (
+        np.asarray(Image.open(io.BytesIO(item))) for item in (made.image_bytes, made.mask_bytes)
+    )
+    return made, pixels, mask
+
+
+@pytest.mark.parametrize(
+    "name", ["chelsea.png", "rocket, EXIF sideways", "chelsea, half transparent", "coffee, 48×32"]
+)
+def test_the_figures_of_the_presets(name: str, systems: Systems) -> None:
+    for figure, value in figures(Photograph(name, photograph(name)), systems):
+        assert BOUNDS[figure].holds(value), f"{figure}: {value}"
+
+
+def test_there_are_at_least_ten_photographs_of_every_kind() -> None:
+    opened = [Image.open(io.BytesIO(item.data)) for item in photographs()]
+    assert len(opened) >= 10
+    assert {image.mode for image in opened} >= {"RGB", "RGBA", "L", "P", "CMYK"}
+    assert {image.getexif().get(0x0112, 1) for image in opened} >= {1, 5, 6}
+    assert len({image.size for image in opened}) >= 8
+
+
+def test_isnet_segment_gives_a_binary_mask_and_straight_rgba(systems: Systems) -> None:
+    data = photograph("chelsea.png")
+    _, pixels, mask = cut(systems, data, preset="isnet-segment", model=str(systems.pth))
+    assert set(np.unique(mask)) == {0, 255}
+    original = np.asarray(Image.open(io.BytesIO(data)))
+    assert np.array_equal(pixels, np.dstack((original, mask)))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.9, 1.0])
+def test_isnet_segment_s_threshold(threshold: float, systems: Systems) -> None:
+    given = {"preset": "isnet-segment", "model": str(systems.pth), "threshold": threshold}
+    _, _, mask = cut(systems, photograph("coffee, 48×32"), **given)
+    soft = systems.isnet_segment.soft(
+        np.asarray(Image.open(io.BytesIO(photograph("coffee, 48×32"))))
+    )
+    assert (mask == systems.isnet_segment.mask(soft, threshold)).mean() >= 0.9998
+
+
+def test_isnet_segment_switched_off(systems: Systems) -> None:
+    data = photograph("chelsea.png")
+    made, pixels, mask = cut(systems, data, preset="isnet-segment", enabled=False)
+    assert made.run is None
+    assert not mask.any()
+    assert np.array_equal(pixels[:, :, :3], np.asarray(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("mode", ["auto", "prefer_gpu", "cpu"])
+def test_isnet_segment_s_device_modes(mode: str, systems: Systems) -> None:
+    given = {"preset": "isnet-segment", "model": str(systems.pth), "device_mode": mode}
+    made, _, _ = cut(systems, photograph("coffee, 48×32"), **given)
+    assert made.run is not None
+    assert made.run.engine.startswith("torch")
+
+
+def test_isnet_base_is_isnet_segment_s_other_kind_of_checkpoint(
+    systems: Systems, tmp_path: Path
+) -> None:
+    import torch
+
+    state = torch.load(systems.pth, weights_only=True)
+    others = ("side2.", "side3.", "side4.", "side5.", "side6.")
+    base = {name: value for name, value in state.items() if not name.startswith(others)}
+    torch.save(base, tmp_path / "base.pth")
+    data = photograph("coffee, 48×32")
+    masks = [
+        cut(systems, data, preset="isnet-segment", model=str(path))[2]
+        for path in (systems.pth, tmp_path / "base.pth")
+    ]
+    assert np.array_equal(*masks)
+
+
+def test_segmentation_custom_with_figures_of_one_s_own(systems: Systems) -> None:
+    """mean, std and size as in the Advanced form: per channel."""
+    data = photograph("chelsea.png")
+    mean, std = (0.485, 0.456, 0.406), (0.9, 1.0, 1.1)
+    _, pixels, mask = cut(
+        systems,
+        data,
+        preset="segmentation-custom",
+        model=str(systems.onnx),
+        mean=list(mean),
+        std=list(std),
+        size=[1024, 1024],
+        post_process_mask=True,
+        background="#10804099",
+    )
+    theirs = SegmentationCustom(systems.onnx, mean=mean, std=std, size=(1024, 1024))
+    upright = Image.open(io.BytesIO(data))
+    only = theirs.remove(upright, only_mask=True, post_process_mask=True)
+    assert levels_off(mask, only) <= 1
+    whole = theirs.remove(upright, post_process_mask=True, bgcolor=(0x10, 0x80, 0x40, 0x99))
+    assert levels_off(pixels, whole) <= 1
+
+
+@pytest.mark.parametrize(("foreground", "background", "erode"), [(240, 20, 0), (200, 60, 4)])
+def test_segmentation_custom_s_matting_figures(
+    foreground: int, background: int, erode: int, systems: Systems
+) -> None:
+    given = {
+        "alpha_matting": True,
+        "alpha_matting_foreground_threshold": foreground,
+        "alpha_matting_background_threshold": background,
+        "alpha_matting_erode_size": erode,
+    }
+    data = photograph("chelsea.png")
+    options = {"preset": "segmentation-custom", "model": str(systems.onnx), **given}
+    _, pixels, mask = cut(systems, data, **options)
+    upright = Image.open(io.BytesIO(data))
+    theirs = systems.segmentation_custom.remove(upright, **given)
+    assert (np.abs(pixels.astype(int) - theirs) <= 2).mean() >= 0.995
+    # The node's mask is the model's, not the matted one.
+    assert levels_off(mask, systems.segmentation_custom.remove(upright, only_mask=True)) <= 1
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_flat_picture_is_sane_in_every_preset(preset: str, level: int, systems: Systems) -> None:
+    """The originals divide by zero on it: the black one's own maximum, or a map without range."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), (level,) * 3).save(buffer, "PNG")
+    made, pixels, mask = cut(systems, buffer.getvalue(), preset=preset, alpha_matting=True)
+    assert mask.shape == (30, 40)
+    assert pixels.shape == (30, 40, 4)
+    assert made.run is not None
+
+
+def test_a_preset_keeps_how_a_model_s_output_is_read() -> None:
+    own = Profile(layout="nhwc", channels="bgr", sigmoid=True, output="mask", mean=0.1, size=320)
+    fed = PRESETS["segmentation-custom"].feed(own)
+    assert (fed.layout, fed.channels, fed.sigmoid, fed.output) == ("nhwc", "bgr", True, "mask")
+    assert (fed.mean, fed.std, fed.divisor, fed.sides) == (0.485, 1.0, "max", None)
+    assert PRESETS["segmentation-custom"].feed(Profile()).output == 0
+    assert PRESETS["default"].feed(own) == own

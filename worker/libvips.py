@@ -1,0 +1,89 @@
+"""What libvips does better than Pillow: 16-bit colour at all, and PNGs in a third of the time."""
+
+from typing import Final
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+from PIL import Image
+
+from worker.mask import Pixels
+
+Resolution = tuple[float, float]
+"""Pixels per inch, horizontally and vertically."""
+
+_MM_PER_INCH: Final = 25.4
+_IHDR_DEPTH: Final = 24
+"""Where a PNG says its bits a channel."""
+_BITS_PER_SAMPLE: Final = 258
+_LOADERS: Final = {
+    "PNG": pyvips.Image.pngload_buffer,
+    "TIFF": pyvips.Image.tiffload_buffer,
+}
+
+
+def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:
+    """Upright RGB or RGBA pixels (H, W, 3 or 4); None where the image has not 16 bits a channel.
+
+    `image` is the same file as Pillow opened it. Grey with a profile of its own is brought to sRGB.
+    Raises `pyvips.Error` for a broken file.
+    """
+    if not _has_sixteen_bits(data, image):
+        return None
+    found = _LOADERS[str(image.format)](data, fail_on="error")
+    if found.format != "ushort" or found.bands > 4 or found.interpretation == "cmyk":
+        return None
+    found = found.autorot()
+    if found.bands < 3 and found.get_typeof("icc-profile-data"):
+        found = found.icc_transform("srgb", depth=16)
+    pixels: NDArray[np.uint16] = found.numpy()
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, np.newaxis]
+    if pixels.shape[2] < 3:
+        pixels = np.concatenate([pixels[:, :, :1]] * 3 + [pixels[:, :, 1:]], axis=2)
+    return pixels
+
+
+def write_png(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | None) -> bytes:
+    """Encode (H, W), (H, W, 3) or (H, W, 4) pixels of either depth."""
+    # For photographs one filter is as small as trying all five, in a third of the time.
+    data: bytes = _image(pixels, icc_profile, dpi).pngsave_buffer(
+        compression=3, filter="sub", keep="icc"
+    )
+    return data if dpi is not None else _without_resolution(data)
+
+
+def write_tiff(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | None) -> bytes:
+    """Encode pixels like `write_png`. A TIFF must say a resolution: 72 where it is not known."""
+    data: bytes = _image(pixels, icc_profile, dpi or (72, 72)).tiffsave_buffer(
+        compression="deflate", predictor="horizontal", resunit="inch", keep="icc"
+    )
+    return data
+
+
+def _image(pixels: Pixels, icc_profile: bytes | None, dpi: Resolution | None) -> pyvips.Image:
+    names = ("grey16", "rgb16") if pixels.dtype == np.uint16 else ("b-w", "srgb")
+    image = pyvips.Image.new_from_array(pixels, interpretation=names[pixels.ndim == 3])
+    x, y = dpi or (72, 72)
+    image = image.copy(xres=x / _MM_PER_INCH, yres=y / _MM_PER_INCH)
+    if icc_profile is not None:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc_profile)
+    return image
+
+
+def _without_resolution(png: bytes) -> bytes:
+    """Libvips writes a resolution even where there is none to write."""
+    place = 8  # behind the signature
+    while (kind := png[place + 4 : place + 8]) != b"IDAT":
+        length = 12 + int.from_bytes(png[place : place + 4], "big")
+        if kind == b"pHYs":
+            return png[:place] + png[place + length :]
+        place += length
+    return png
+
+
+def _has_sixteen_bits(data: bytes, image: Image.Image) -> bool:
+    if image.format == "PNG":
+        return data[_IHDR_DEPTH] == 16
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
+    return image.format == "TIFF" and set(bits) == {16}

@@ -1,0 +1,116 @@
+"""Alpha and foreground colour of uncertain edges, solved by pymatting. Pure: arrays in, arrays out.
+
+Sources: A. Levin et al., "A Closed-Form Solution to Natural Image Matting", 2008 (alpha);
+T. Germer et al., "Fast Multi-Level Foreground Estimation", 2020 (colour).
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from worker.mask import Box, Pixels, eight_bits, extent, peak
+
+Float = NDArray[np.float64] | NDArray[np.float32]
+
+_MARGIN: Final = 16
+"""Pixels around the subject that also get its colour, for whoever resizes the cut-out."""
+_FULL: Final = 0.99
+"""Alpha from which a pixel keeps its colour: hardly anything shines through."""
+_FAINT: Final = 2 / 255
+"""Alpha up to this is a model's noise; where the subject ends is above it."""
+
+
+@cache
+def kernels() -> SimpleNamespace:
+    """Pymatting's functions; the first use ever on a machine compiles them, for half a minute.
+
+    Imported here and not above, so that only who cuts out waits for it: a worker calls this before
+    it takes a job.
+    """
+    import numba
+
+    # The layer numba falls back to without OpenMP kills the process when two threads call a kernel
+    # at once; this setting is an error there instead. It counts only before the first kernel.
+    numba.config.THREADING_LAYER = "threadsafe"
+    from pymatting.alpha.estimate_alpha_cf import estimate_alpha_cf
+    from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
+
+    return SimpleNamespace(alpha=estimate_alpha_cf, foreground=estimate_foreground_ml)
+
+
+class MattingImpossible(ValueError):
+    """There is nothing to solve from; the text says what is missing."""
+
+
+def trimap(
+    mask: Pixels, *, foreground_threshold: int, background_threshold: int, erode_size: int
+) -> NDArray[np.uint8]:
+    """What a mask is sure of, as rembg decides it: 255 foreground, 0 background, 128 unknown.
+
+    Thresholds are levels of 0…255. Both areas are eroded by a square of `erode_size` pixels, or
+    with 0 by a 3×3 cross.
+    """
+    levels = eight_bits(mask)
+    structure = np.ones((erode_size, erode_size)) if erode_size else None
+    # Outside the picture is background for the foreground, and for the background too.
+    foreground = ndimage.binary_erosion(levels > foreground_threshold, structure)
+    background = ndimage.binary_erosion(levels < background_threshold, structure, border_value=1)
+    sure = np.full(levels.shape, 128, np.uint8)
+    sure[foreground] = 255
+    sure[background] = 0
+    return sure
+
+
+def closed_form_alpha(rgb: Pixels, trimap: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Alpha (H, W) in 0…1 of (H, W, 3) pixels; raises `MattingImpossible`."""
+    if min(trimap.shape) < 3:
+        height, width = trimap.shape
+        raise MattingImpossible(f"expected at least 3×3 pixels, found {width}×{height}")
+    for level, name in ((255, "foreground"), (0, "background")):
+        if not (trimap == level).any():
+            raise MattingImpossible(f"expected some sure {name}, found none")
+    if not (trimap == 128).any():
+        return trimap / 255.0
+    alpha: NDArray[np.float64] = kernels().alpha(rgb / float(peak(rgb)), trimap / 255.0)
+    return alpha
+
+
+def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
+    """The subject's own colour (H, W, 3) in 0…1, without what shines through where alpha < 1."""
+    colour = rgb / np.float32(peak(rgb))
+    if max(alpha.shape) < 2:
+        return colour
+    estimated: NDArray[np.float32] = kernels().foreground(colour, alpha)
+    return estimated
+
+
+def clean_edges(rgb: Pixels, mask: Pixels) -> Pixels:
+    """The picture with the subject's own colour wherever something else shines through its mask.
+
+    Where the mask is full the picture stays as it is. Far from the subject it becomes black, so
+    that a cut-out neither carries its background along nor pays for it in bytes.
+    """
+    found = extent(mask, above=int(_FAINT * peak(mask))).box
+    if found is None or mask.min() >= _FULL * peak(mask):
+        return rgb
+    left, upper, right, lower = _wider(found, (mask.shape[1], mask.shape[0]))
+    part = np.s_[upper:lower, left:right]
+    alpha = mask[part] / np.float32(peak(mask))
+    estimated = np.rint(foreground_colour(rgb[part], alpha) * peak(rgb)).astype(rgb.dtype)
+    clean = np.zeros_like(rgb)
+    clean[part] = np.where(alpha[:, :, np.newaxis] < _FULL, estimated, rgb[part])
+    return clean
+
+
+def _wider(box: Box, size: tuple[int, int]) -> Box:
+    left, upper, right, lower = box
+    return (
+        max(left - _MARGIN, 0),
+        max(upper - _MARGIN, 0),
+        min(right + _MARGIN, size[0]),
+        min(lower + _MARGIN, size[1]),
+    )

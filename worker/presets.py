@@ -1,0 +1,67 @@
+"""What each preset does, as data: `default`, and the two systems Cutwork replaces.
+
+A preset is a starting point. Every option still applies on top of it.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from producer.options import Preset as Name
+from worker.mask import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
+from worker.models.profile import Profile
+
+
+class ReadMap(Protocol):
+    """How a saliency map becomes a mask of the picture's size."""
+
+    def __call__(self, saliency: Map, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
+        """See `worker.mask`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One way from a picture to a cut-out."""
+
+    read_map: ReadMap
+    profile: Profile | None = None
+    """What is fed to any model; None: what the model itself expects."""
+    threshold: float | None = None
+    """When the job names none; None keeps the soft mask."""
+    keeps_transparency: bool = False
+    """Whether the source's own alpha stays in the cut-out and the mask."""
+    estimates_foreground: bool = False
+    """Whether soft edges get the subject's own colour when the job does not say."""
+    darkens: bool = False
+    """Whether a plain cut-out is a composite with transparent black."""
+    mattes_mask: bool = False
+    """Whether matting changes the mask too, and not only the cut-out's alpha."""
+
+    def feed(self, profile: Profile) -> Profile:
+        """What a model of this profile is fed: how its output is read stays the model's."""
+        if self.profile is None:
+            return profile
+        return self.profile.model_copy(
+            update={
+                "layout": profile.layout,
+                "channels": profile.channels,
+                "output": self.profile.output if profile.output is None else profile.output,
+                "sigmoid": profile.sigmoid,
+            }
+        )
+
+
+PRESETS: Final[dict[Name, Preset]] = {
+    "default": Preset(
+        read_map=soft_mask, keeps_transparency=True, estimates_foreground=True, mattes_mask=True
+    ),
+    "isnet-segment": Preset(
+        read_map=isnet_mask,
+        profile=Profile(mean=0.5, std=1.0, resampling="bilinear"),
+        threshold=0.5,
+    ),
+    "segmentation-custom": Preset(
+        read_map=rembg_mask,
+        profile=Profile(mean=0.485, std=1.0, divisor="max", output=0),
+        darkens=True,
+    ),
+}

@@ -1,0 +1,100 @@
+"""What becomes of a mask: threshold, post-processing, matting, colour; one cut-out of it all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.options import Options
+from worker import compose, mask, matting
+from worker.image import Picture
+from worker.mask import Pixels
+from worker.matting import MattingImpossible
+from worker.presets import PRESETS, Preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refined:
+    """A finished cut-out, not yet cropped or encoded."""
+
+    pixels: Pixels
+    """(H, W, 4) straight RGBA, or (H, W, 3) before an opaque background. Made from the source's
+    colours alone where no image is wanted."""
+    mask: Pixels
+    """(H, W)."""
+    warnings: tuple[str, ...] = ()
+
+
+def refine(picture: Picture, found: Pixels, options: Options, *, want_image: bool) -> Refined:
+    """Make a cut-out from a picture and the mask that a model found in it.
+
+    In the order of the originals: threshold, post-processing, matting or plain cut-out, background.
+    """
+    preset = PRESETS[options.preset]
+    threshold = preset.threshold if options.threshold is None else options.threshold
+    if threshold is not None:
+        found = mask.binary(found, threshold)
+    if options.post_process_mask:
+        found = mask.post_process(found)
+    alpha: NDArray[np.float64] | None = None
+    warnings: tuple[str, ...] = ()
+    if options.alpha_matting and (want_image or preset.mattes_mask):
+        try:
+            alpha = _solve(picture, found, options)
+        except MattingImpossible as error:
+            warnings = (f"alpha_matting: not done, {error}; the mask is used as it is",)
+    pixels = picture.rgb
+    if want_image:
+        pixels = _cut(picture, found, alpha, options, preset)
+        if options.background is not None:
+            pixels = compose.over(pixels, compose.parse_colour(options.background))
+            if options.opaque and not preset.darkens:
+                pixels = pixels[:, :, :3]
+    if alpha is not None and preset.mattes_mask:
+        found = mask.to_levels(alpha, found.dtype)
+    if preset.keeps_transparency:
+        found = mask.combine(found, picture.alpha)
+    return Refined(pixels=pixels, mask=found, warnings=warnings)
+
+
+def _solve(picture: Picture, found: Pixels, options: Options) -> NDArray[np.float64]:
+    """Alpha (H, W) in 0…1; raises `MattingImpossible`."""
+    sure = matting.trimap(
+        found,
+        foreground_threshold=options.alpha_matting_foreground_threshold,
+        background_threshold=options.alpha_matting_background_threshold,
+        erode_size=options.alpha_matting_erode_size,
+    )
+    return matting.closed_form_alpha(picture.rgb, sure)
+
+
+def _cut(
+    picture: Picture,
+    found: Pixels,
+    alpha: NDArray[np.float64] | None,
+    options: Options,
+    preset: Preset,
+) -> Pixels:
+    """RGBA before a background: matted, plain, or with the edges freed of their background."""
+    if alpha is not None:
+        colour = matting.foreground_colour(picture.rgb, alpha)
+        rgb, levels = (mask.to_levels(layer, found.dtype) for layer in (colour, alpha))
+        if preset.keeps_transparency:
+            levels = mask.combine(levels, picture.alpha)
+        return compose.straight(rgb, levels)
+    clean = options.estimate_foreground
+    if clean is None:
+        # rembg, too, keeps the edges of what it cannot matte free of their background.
+        clean = preset.estimates_foreground or options.alpha_matting
+    if clean and preset.darkens:
+        colour = matting.foreground_colour(picture.rgb, found / np.float64(mask.peak(found)))
+        rgb = mask.to_levels(colour, found.dtype)
+    elif clean:
+        rgb = matting.clean_edges(picture.rgb, found)
+    elif preset.darkens:
+        return compose.darkened(picture.rgb, found, picture.alpha)
+    else:
+        rgb = picture.rgb
+    return compose.straight(
+        rgb, mask.combine(found, picture.alpha) if preset.keeps_transparency else found
+    )
