@@ -7,8 +7,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
+# pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
+KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
 
-.PHONY: help demo local test check format constraints clean
+.PHONY: help demo local test fidelity check format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +23,9 @@ local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try t
 
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
 	$(BIN)/pytest $(ARGS)
+
+fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
+	@exec $(BIN)/python -m tests.fidelity
 
 check: $(VENV)/.dev ## lint, format, types, direction of imports
 	$(BIN)/ruff check .
@@ -48,9 +53,11 @@ $(VENV)/bin/pip:
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "installing the demo's packages into $(VENV) …"
 	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@$(KERNELS)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "installing the development packages into $(VENV) …"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(KERNELS)
 	@touch $@ $(VENV)/.demo

@@ -49,9 +49,16 @@ class Bound(NamedTuple):
 
     def holds(self, value: float) -> bool:
         """Whether a value is within it."""
-        return (self.at_least is None or value >= self.at_least) and (
-            self.at_most is None or value <= self.at_most
-        )
+        if self.at_most is not None:
+            return value <= self.at_most
+        return self.at_least is None or value >= self.at_least
+
+    def worse(self, one: float, other: float) -> float:
+        """The one of two values that is nearer to the bound, or further beyond it."""
+        return min(one, other) if self.at_most is None else max(one, other)
+
+    def __str__(self) -> str:
+        return f"≥ {self.at_least:g}" if self.at_most is None else f"≤ {self.at_most:g}"
 
 
 BOUNDS: Final = {
@@ -169,6 +176,7 @@ def main(names: list[str]) -> int:
     """Print the table; 1 when a figure is beyond its bound."""
     chosen = [item for item in photographs() if not names or item.name in names]
     table = Table("photograph", "pixels", *BOUNDS, title="Presets against the originals")
+    worst: dict[str, float] = {}
     short = 0
     with tempfile.TemporaryDirectory() as folder:
         systems = Systems(Path(folder))
@@ -177,15 +185,13 @@ def main(names: list[str]) -> int:
             cells = []
             for name, value in figures(item, systems):
                 good = BOUNDS[name].holds(value)
+                worst[name] = BOUNDS[name].worse(value, worst.get(name, value))
                 short += not good
                 cells.append(f"{value:g}" if good else f"[bold red]{value:g} ✗[/]")
             table.add_row(item.name, f"{width}×{height}", *cells)
-    bounds = [
-        f"≥ {bound.at_least:g}" if bound.at_least is not None else f"≤ {bound.at_most:g}"
-        for bound in BOUNDS.values()
-    ]
     table.add_section()
-    table.add_row("bound", "", *bounds)
+    table.add_row("worst", "", *(f"{value:g}" for value in worst.values()))
+    table.add_row("bound", "", *map(str, BOUNDS.values()))
     console = Console(width=150)
     console.print(table)
     console.print(f"{len(chosen)} photographs, {short} figures beyond their bound")

@@ -78,7 +78,7 @@ def test_soft_edges_show_less_than_half_of_their_old_background(
     """A known subject over a known colour, cut out, and put on a third one.
 
     The colour error is against the same alpha, the model's own, which both cut-outs keep. The whole
-    error has that of the model's alpha in it, too: it is halved where the model finds the edge well.
+    error has that of the model's alpha in it, too: it is halved where the edge is well found.
     """
     photo = np.asarray(Image.open(io.BytesIO(photograph(name)))) / 255
     whole = cut(models, photograph(name)).mask > 127

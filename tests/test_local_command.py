@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,33 @@ def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:
     rgba = pixels(out)
     assert np.array_equal(rgba[:, :, 3], pixels(mask))
     assert set(np.unique(rgba[:, :, 3])) == {0, 255}
-    assert np.array_equal(rgba[:, :, :3], pixels(photographs / "chelsea.png"))
+    there = rgba[:, :, 3] == 255
+    assert np.array_equal(rgba[there][:, :3], pixels(photographs / "chelsea.png")[there])
     assert "foreground" in done.stderr
+
+
+def test_a_mask_alone(tmp_path: Path, photographs: Path) -> None:
+    mask = tmp_path / "mask.webp"
+    done = facts(
+        segment(photographs / "rocket.jpg", "--mask", mask, "--mask-format", "webp", "--json")
+    )
+    assert pixels(mask).shape[:2] == (427, 640)
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.webp"]
+    assert "encode" in done["seconds"]
+
+
+def test_every_kind_of_option_at_once(tmp_path: Path, photographs: Path) -> None:
+    out, mask = tmp_path / "out.zip", tmp_path / "mask.avif"
+    options = (
+        *("--preset", "segmentation-custom", "--mean", "0.485,0.456,0.406", "--size", "1024x1024"),
+        *("--alpha-matting", "--alpha-matting-erode-size", "4", "--post-process-mask"),
+        *("--background", "#10204080", "--crop", "--margin", "5%", "--quality", "85"),
+        *("--image-format", "zip", "--mask-format", "avif"),
+    )
+    done = facts(segment(photographs / "coffee.png", out, "--mask", mask, *options, "--json"))
+    left, upper, right, lower = done["crop"]
+    assert pixels(mask).shape[:2] == (lower - upper, right - left)
+    assert zipfile.ZipFile(out).namelist() == ["colour.jpg", "alpha.png"]
 
 
 def test_what_was_transparent_stays_so(tmp_path: Path, photographs: Path) -> None:

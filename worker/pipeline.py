@@ -13,6 +13,7 @@ from worker import mask
 from worker.cutout import CutOut, Models, Stopwatch, cut_out
 from worker.encoder import FORMATS
 from worker.errors import AccessDenied, CutworkError, PermanentError
+from worker.models.store import ModelFile
 from worker.storage import S3Storage
 
 PIPELINE_VERSION: Final = 2
@@ -23,11 +24,14 @@ _NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists
 an option that a later version adds must not make everything that is stored look old."""
 
 
-def fingerprint(*, etag: str, options: Options, model_sha256: str | None) -> str:
-    """SHA-256 over everything that decides the bytes of the outputs."""
+def fingerprint(*, etag: str, options: Options, file: ModelFile | None) -> str:
+    """SHA-256 over everything that decides the bytes of the outputs.
+
+    `file` is the model's, with what is known of its input; None where no model is asked.
+    """
     facts = {
         "source": etag,
-        "model": model_sha256,
+        "model": file and {"sha256": file.sha256, "profile": file.profile.facts()},
         "options": options.model_dump(
             mode="json", exclude=_NOT_IN_FINGERPRINT, exclude_defaults=True
         ),
@@ -85,7 +89,7 @@ class _Passage:
             self.fingerprint = fingerprint(
                 etag=source.etag,
                 options=options,
-                model_sha256=file.sha256 if file else None,
+                file=file,
             )
             if options.if_exists == "skip" and (there := self._already_there()):
                 return self._outcome("skipped", **there)

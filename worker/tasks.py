@@ -18,6 +18,7 @@ from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
+from worker import matting
 from worker.cutout import Models
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
 from worker.models.cache import ModelCache
@@ -72,6 +73,7 @@ def _start(**_: object) -> None:
         held = runtime()
         models = held.pipeline.models
         models.store.check_writable()
+        matting.kernels()
         for name in held.settings.preload:
             file = models.store.find(name)
             facts = models.cache.get(file, choose_device(file, "auto")).facts
