@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from worker import image, mask
 from worker.errors import ModelInvalid
 from worker.image import Picture
 from worker.models.cache import ModelCache
-from worker.models.load import check_device, choose_device
+from worker.models.engine import Engine
+from worker.models.load import check_device, choose_device, device_warnings
 from worker.models.profile import adapt, input_size
 from worker.models.store import ModelFile, ModelStore
 
@@ -81,19 +82,22 @@ def cut_out(
     `file` is the model's, None when `options.enabled` is off: then the picture passes through
     unchanged and the mask is all zero.
     """
-    with watch.stage("decode"):
-        picture = image.decode(data, max_pixels=max_pixels)
-    if want_image:
-        image.check_encodable(picture.size, image_format=options.image_format)
-    if want_mask:
-        image.check_encodable(picture.size, image_format=options.mask_format)
-    if file is None:
-        found = np.zeros(picture.rgb.shape[:2], np.uint8)
-        alpha = np.full_like(found, 255) if picture.alpha is None else picture.alpha
-        run, warnings = None, picture.warnings
-    else:
-        found, run, warnings = _segment(picture, options, file=file, models=models, watch=watch)
-        alpha, warnings = found, picture.warnings + warnings
+    with ExitStack() as held:
+        # Before the image: what model, profile and options contradict in is refused first.
+        model = held.enter_context(_loaded(file, options, models, watch)) if file else None
+        with watch.stage("decode"):
+            picture = image.decode(data, max_pixels=max_pixels)
+        if want_image:
+            image.check_encodable(picture.size, image_format=options.image_format)
+        if want_mask:
+            image.check_encodable(picture.size, image_format=options.mask_format)
+        if model is None:
+            found = np.zeros(picture.rgb.shape[:2], np.uint8)
+            alpha = np.full_like(found, 255) if picture.alpha is None else picture.alpha
+            run, warnings = None, picture.warnings
+        else:
+            found, run = _segment(picture, options, model=model, watch=watch)
+            alpha, warnings = found, picture.warnings + model.warnings
     with watch.stage("encode"):
         image_bytes = mask_bytes = None
         if want_image:
@@ -115,19 +119,47 @@ def cut_out(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """A model that is loaded and fits its profile and the options."""
+
+    file: ModelFile
+    engine: Engine
+    size: tuple[int, int]
+    """Width and height of its input."""
+    fallback: str | None
+    warnings: tuple[str, ...]
+
+
+@contextmanager
+def _loaded(
+    file: ModelFile, options: Options, models: Models, watch: Stopwatch
+) -> Iterator[_Model]:
+    """The model with the options in its profile, loaded until the end of the block."""
+    with ExitStack() as held:
+        with watch.stage("load"):
+            file = replace(file, profile=adapt(file.profile, options))
+            place = choose_device(file, options.device_mode)
+            engine = held.enter_context(models.cache.use(file, place.device, keep=place.keep))
+            reason = check_device(engine, place)
+            size = input_size(file.profile, fixed_size=engine.input_size, model=file.name)
+        yield _Model(
+            file=file,
+            engine=engine,
+            size=size,
+            fallback=reason.code if reason else None,
+            warnings=device_warnings(engine, place, reason),
+        )
+
+
 def _segment(
-    picture: Picture, options: Options, *, file: ModelFile, models: Models, watch: Stopwatch
-) -> tuple[NDArray[np.uint8], RunFacts, tuple[str, ...]]:
-    """The mask of a picture, where the model ran, and warnings."""
-    with watch.stage("load"):
-        wanted = choose_device(file, options.device_mode)
-        engine = models.cache.get(file, wanted)
-        warnings = check_device(engine, wanted=wanted, device_mode=options.device_mode)
-        profile = adapt(file.profile, options)
-        size = input_size(profile, fixed_size=engine.input_size, model=file.name)
+    picture: Picture, options: Options, *, model: _Model, watch: Stopwatch
+) -> tuple[NDArray[np.uint8], RunFacts]:
+    """The mask of a picture, and where the model ran."""
+    file, engine, profile = model.file, model.engine, model.file.profile
     with watch.stage("model"):
         seen = picture.rgb if picture.alpha is None else mask.over_white(picture.rgb, picture.alpha)
-        batch = mask.to_input(seen, size=size, mean=profile.mean, std=profile.std)
+        batch = mask.to_input(seen, size=model.size, mean=profile.mean, std=profile.std)
     with watch.stage("wait"):
         engine.turn.acquire()
     try:
@@ -148,5 +180,6 @@ def _segment(
         provider=facts.provider,
         device=facts.device,
         dtype=facts.dtype,
+        fallback=model.fallback,
     )
-    return found, run, warnings
+    return found, run
