@@ -23,7 +23,7 @@ from producer.outcome import Outcome
 from producer.report import Shown, write_before_after, write_contact_sheet, write_page
 from worker.download_bar import download_bar
 from worker.errors import CutworkError
-from worker.models.store import ModelStore
+from worker.open_models import open_store
 from worker.settings import ModelSettings
 
 MODEL: Final = "isnet-general-use"
@@ -81,7 +81,7 @@ def _fetch_model() -> None:
     """Fetch the weights once; later runs find them in the cache."""
     settings = ModelSettings.read()
     with download_bar(console) as progress:
-        store = ModelStore(settings.model_cache, mirror=settings.model_mirror, progress=progress)
+        store = open_store(settings, progress=progress)
         file = store.find(MODEL)
     console.print(f"weights  {file.path}", highlight=False, soft_wrap=True)
 

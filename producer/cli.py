@@ -1,6 +1,7 @@
 """The `cutwork` command: submit images, look at the queue, find out what is wrong."""
 
 import json
+import subprocess
 import sys
 from typing import Annotated, NoReturn
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from producer.client import BrokerUnavailable, Client, OutcomeTimeout
-from producer.doctor import examine
+from producer.doctor import examine, local_worker
 from producer.explain import without_password
 from producer.finding import show, shown
 from producer.flags import takes_options
@@ -120,6 +121,22 @@ def doctor(
     else:
         show(findings, console)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def models(context: typer.Context) -> None:
+    """List and fetch models with the worker installed here: `python -m worker models`."""
+    if not local_worker():
+        _refuse(
+            "models are a worker's, and none is installed here; install cutwork[worker-cpu] or "
+            "cutwork[worker-gpu], or run this where the worker runs"
+        )
+    # In a process of its own: a producer never imports a worker, nor what it needs.
+    command = [sys.executable, "-m", "worker", "models", *context.args]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 def main() -> None:

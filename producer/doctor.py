@@ -39,6 +39,11 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
     yield from _local_worker()
 
 
+def local_worker() -> bool:
+    """Whether a worker is installed here, by what only a worker needs."""
+    return find_spec("onnxruntime") is not None
+
+
 def _broker(client: Client) -> Finding:
     url = without_password(client.broker_url)
     try:
@@ -87,7 +92,7 @@ def _s3(place: str, *, writing: bool) -> Finding:
 
 def _local_worker() -> Iterator[Finding]:
     # In a process of its own: a producer never imports a worker, nor what it needs.
-    if find_spec("onnxruntime") is None:
+    if not local_worker():
         yield Finding("worker here", True, "not installed, this machine only enqueues")
         return
     command = [sys.executable, "-m", "worker", "doctor", "--json"]

@@ -46,6 +46,8 @@ class RunFacts(Facts):
     provider: str
     device: str
     dtype: str
+    fallback: str | None = None
+    """Code of the reason why it was not a GPU, where the device mode would have had one."""
 
 
 class Outcome(Facts):

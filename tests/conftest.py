@@ -12,6 +12,7 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
 from tests.isnet_checkpoint import checkpoint_from_onnx
+from worker.models.disk import DiskCache
 from worker.models.store import ModelStore
 from worker.settings import ModelSettings
 
@@ -40,7 +41,7 @@ def model_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def store(model_cache: Path) -> ModelStore:
-    return ModelStore(model_cache, local_paths=True)
+    return ModelStore(DiskCache(model_cache), local_paths=True)
 
 
 @pytest.fixture(scope="session")

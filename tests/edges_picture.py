@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from producer.options import Options
 from tests.fidelity import Systems
 from tests.photographs import photograph
-from worker.cutout import Stopwatch, cut_out
+from worker.cutout import cut_out
+from worker.stopwatch import Stopwatch
 
 WAYS: Final[dict[str, dict[str, Any]]] = {
     "plain: the wall shines through": {"estimate_foreground": False},

@@ -26,16 +26,16 @@ from producer.options import Options
 from tests.isnet_checkpoint import checkpoint_from_onnx
 from tests.originals import ISNetSegment, SegmentationCustom, opened
 from tests.photographs import Photograph, photographs
-from worker.cutout import Models, Stopwatch, segment
 from worker.image import Picture, decode
 from worker.mask import binary
-from worker.models.cache import ModelCache
 from worker.models.graph import to_full_precision
 from worker.models.isnet import network_for
-from worker.models.load import loader
 from worker.models.store import ModelStore
+from worker.open_models import open_models, open_store
 from worker.refine import refine
+from worker.segment import Models, loaded, segment
 from worker.settings import ModelSettings
+from worker.stopwatch import Stopwatch
 
 THRESHOLDS: Final = (0.3, 0.5, 0.9)
 Levels = NDArray[np.uint8 | np.uint16]
@@ -85,14 +85,12 @@ class Systems:
     @cached_property
     def store(self) -> ModelStore:
         """Where our side finds its models."""
-        return ModelStore(self.settings.model_cache, local_paths=True)
+        return open_store(self.settings, local_paths=True)
 
     @cached_property
     def models(self) -> Models:
         """Our side."""
-        return Models(
-            store=self.store, cache=ModelCache(loader(threads=0, folder=self.folder / "prepared"))
-        )
+        return open_models(self.settings, self.store)
 
     @cached_property
     def onnx(self) -> Path:
@@ -122,9 +120,9 @@ class Systems:
 
     def found(self, picture: Picture, options: Options) -> Levels:
         """The soft mask our model finds in a picture."""
-        file = self.store.find(options.model)
-        mask, _, _ = segment(picture, options, file=file, models=self.models, watch=Stopwatch())
-        return np.asarray(mask, np.uint8)
+        file, watch = self.store.find(options.model), Stopwatch()
+        with loaded(file, options, models=self.models, watch=watch) as model:
+            return segment(picture, options, model=model, watch=watch)[0]
 
 
 def figures(item: Photograph, systems: Systems) -> Iterator[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """The default preset on real weights: every size and depth, clean edges, crop, background."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,22 @@ from scipy import ndimage
 
 from producer.options import Options
 from tests.photographs import photograph
-from worker.cutout import CutOut, Models, Stopwatch, cut_out
+from worker.cutout import CutOut, cut_out
 from worker.errors import OptionConflict
 from worker.libvips import read_sixteen_bits, write_png
 from worker.mask import extent
-from worker.models.cache import ModelCache
-from worker.models.load import loader
 from worker.models.store import ModelStore
+from worker.open_models import open_models
+from worker.segment import Models
+from worker.settings import ModelSettings
+from worker.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module")
-def models(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    folder = tmp_path_factory.mktemp("prepared")
-    return Models(store=store, cache=ModelCache(loader(threads=0, folder=folder)))
+def models(store: ModelStore) -> Iterator[Models]:
+    models = open_models(ModelSettings.read(), store)
+    yield models
+    models.cache.close()
 
 
 def cut(models: Models, data: bytes, **options: Any) -> CutOut:

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from producer.options import Options
+from tests.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid, OptionConflict
-from worker.models import onnx_engine
+from worker.image import decode
+from worker.mask import eight_bits, to_input
 from worker.models.graph import prepare
 from worker.models.profile import Profile, adapt, input_size
+from worker.models.store import ModelStore
 
 
 def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT16) -> Path:
@@ -33,12 +36,6 @@ def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT1
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(path))
     return path
-
-
-def loaded(path: Path) -> onnx_engine.OnnxEngine:
-    return onnx_engine.load(
-        path, sha256="own", device="cpu", threads=1, folder=path.parent / "prepared"
-    )
 
 
 def run(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,20 +69,46 @@ def test_half_weights_can_stay(tmp_path: Path) -> None:
     assert {tensor.data_type for tensor in weights} == {TensorProto.FLOAT16}
 
 
-def test_the_real_weights_say_the_same_prepared(
-    isnet_onnx: Path, tmp_path: Path, photographs: Path
-) -> None:
-    from worker.image import decode
-    from worker.mask import eight_bits, to_input
+@pytest.fixture(params=["isnet-general-use", "u2netp"])
+def real(request: pytest.FixtureRequest, store: ModelStore) -> tuple[Path, Profile]:
+    """Real weights, and their profile: ISNet with 12 outputs, U²-Net with 7."""
+    file = store.find(request.param)
+    return file.path, file.profile
 
-    prepare(isnet_onnx, tmp_path / "full.onnx", full_precision=True)
-    picture = decode((photographs / "chelsea.png").read_bytes(), max_pixels=10**6)
-    batch = to_input(eight_bits(picture.rgb), size=(1024, 1024), mean=0.5, std=1.0)
-    maps = []
-    for path in (isnet_onnx, tmp_path / "full.onnx"):
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        maps.append(session.run(["output"], {"input": batch})[0])
-    assert np.abs(maps[0] - maps[1]).max() < 1 / 255
+
+def pictures(photographs: Path, profile: Profile, *names: str) -> NDArray[np.float32]:
+    assert profile.sides
+    return np.concatenate(
+        [
+            to_input(
+                eight_bits(decode((photographs / name).read_bytes(), max_pixels=10**6).rgb),
+                size=profile.sides,
+                mean=profile.mean,
+                std=profile.std,
+            )
+            for name in names
+        ]
+    )
+
+
+def test_the_real_weights_say_the_same_prepared_and_in_a_batch(
+    real: tuple[Path, Profile], tmp_path: Path, photographs: Path
+) -> None:
+    path, profile = real
+    prepare(path, tmp_path / "ready.onnx", full_precision=True)
+    before = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    after = onnxruntime.InferenceSession(
+        str(tmp_path / "ready.onnx"), providers=["CPUExecutionProvider"]
+    )
+    (name,) = (item.name for item in before.get_inputs())
+    batch = pictures(photographs, profile, "chelsea.png", "coffee.png")
+    first = before.run(None, {name: batch[:1]})[0]
+    alone = [after.run(None, {name: batch[n : n + 1]})[0] for n in range(2)]
+    together = after.run(None, {name: batch})[0]
+    assert np.abs(first - alone[0]).max() < 1 / 255
+    assert alone[0].max() > 0.9
+    assert np.abs(together - np.concatenate(alone)).max() < 1e-5
+    assert [item.name for item in after.get_outputs()] == [before.get_outputs()[0].name]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 40])
@@ -139,23 +162,44 @@ def test_an_own_model_runs_at_the_size_its_file_fixes(tmp_path: Path) -> None:
         input_size(profile, fixed_size=engine.input_size, model="own")
 
 
-def test_a_model_whose_output_is_no_map_is_refused(tmp_path: Path) -> None:
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 32, 32))]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 3072))]
-    nodes = [helper.make_node("Flatten", ["x"], ["y"])]
-    graph = helper.make_graph(nodes, "flat", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(tmp_path / "flat.onnx"))
-    engine = loaded(tmp_path / "flat.onnx")
-    with pytest.raises(ModelInvalid, match=r"found \(1, 3072\)"):
-        engine.infer(np.zeros((1, 3, 32, 32), np.float32))
-
-
 def test_a_model_of_four_channels_is_refused(tmp_path: Path) -> None:
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 4, 32, 32))]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 4, 32, 32))]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(tmp_path / "four.onnx"))
+    shape = (1, 4, 32, 32)
+    nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1])]
+    path = saved(tmp_path / "four.onnx", nodes, [value("x", shape)], [value("y", (1, 1, 32, 32))])
     with pytest.raises(ModelInvalid, match="expected an input of 3 channels, found 4"):
-        loaded(tmp_path / "four.onnx")
+        loaded(path)
+
+
+def own_operator(domain: str, kind: str) -> list[onnx.NodeProto]:
+    """The operator, inside a branch of a condition."""
+    inner = helper.make_node(kind, ["x"], ["z"], domain=domain)
+    branch = helper.make_graph([inner], "branch", [], [value("z", (1, 1, 32, 32))])
+    condition = numpy_helper.from_array(np.asarray(True), "c")
+    return [
+        helper.make_node("Constant", [], ["c"], value=condition),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+
+
+def test_an_operator_of_a_library_of_its_own_is_refused(tmp_path: Path) -> None:
+    values = [value("x", (1, 3, 32, 32))], [value("y", (1, 1, 32, 32))]
+    path = saved(tmp_path / "own.onnx", own_operator("com.stranger", "Evil"), *values)
+    with pytest.raises(ModelInvalid, match=r"library of its own \(com\.stranger\)"):
+        loaded(path)
+
+
+def test_a_function_that_the_file_brings_itself_is_no_library(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "function.onnx",
+        [helper.make_node("Mean", ["x"], ["y"], domain="own")],
+        [value("x", (1, 3, 32, 32))],
+        [value("y", (1, 1, 32, 32))],
+    )
+    model = onnx.load(str(path))
+    body = helper.make_node("ReduceMean", ["a"], ["b"], axes=[1])
+    opset = helper.make_opsetid("", 17)
+    model.functions.append(helper.make_function("own", "Mean", ["a"], ["b"], [body], [opset]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, str(path))
+    batch = np.random.default_rng(2).random((1, 3, 32, 32), dtype=np.float32)
+    np.testing.assert_allclose(loaded(path).infer(batch), batch.mean(axis=1), atol=1e-6)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 from PIL import Image
 
-from worker.errors import GpuUnavailable
-from worker.models.load import choose_device
-from worker.models.store import ModelStore
+from tests.tiny_models import saved, value
 
 
 def segment(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -160,21 +159,44 @@ def test_a_refusal_is_one_sentence(
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_gpu_that_must_be_there_and_is_not(store: ModelStore) -> None:
-    file = store.find("isnet-general-use")
-    if choose_device(file, "auto") == "cuda":
-        assert choose_device(file, "require_gpu") == "cuda"
-        return
-    with pytest.raises(GpuUnavailable, match="no CUDAExecutionProvider; install"):
-        choose_device(file, "require_gpu")
-    assert choose_device(file, "prefer_gpu") == "cpu"
-    assert choose_device(file, "cpu") == "cpu"
-
-
 def test_preferring_a_gpu_that_is_not_there_is_said(tmp_path: Path, photographs: Path) -> None:
     arguments = ("--mask", tmp_path / "mask.png", "--device-mode", "prefer_gpu", "--json")
     done = facts(segment(photographs / "chelsea.png", *arguments))
     if done["run"]["device"] == "cpu":
-        assert done["warnings"] == [
-            "device_mode=prefer_gpu: the model is on the CPU (CPUExecutionProvider)"
-        ]
+        (warning,) = done["warnings"]
+        assert "the model is on the CPU (CPUExecutionProvider); " in warning
+        assert done["run"]["fallback"].startswith("gpu_")
+
+
+def test_a_gpu_that_must_be_there_and_is_not(tmp_path: Path, photographs: Path) -> None:
+    mask = tmp_path / "mask.png"
+    done = segment(photographs / "chelsea.png", "--mask", mask, "--device-mode", "require_gpu")
+    if done.returncode:
+        assert "error: gpu_" in done.stderr
+        assert "install" in done.stderr
+    assert mask.exists() == (done.returncode == 0)
+
+
+def test_a_profile_beside_a_model_of_one_s_own(tmp_path: Path, photographs: Path) -> None:
+    path = saved(
+        tmp_path / "own.onnx",
+        [helper.make_node("Relu", ["x"], ["y"])],
+        [value("x", (1, 3, 64, 64))],
+        [value("y", (1, 3, 64, 64))],
+    )
+    mask = tmp_path / "mask.png"
+    arguments = (photographs / "coffee.png", "--mask", mask, "--model", path, "--json")
+    assert "model_invalid: own.onnx: expected an output that is a map" in segment(*arguments).stderr
+    for profile, sentence in (
+        ({"output": "z"}, "asks for the output 'z', its graph has y (1, 3, 64, 64)"),
+        ({"output": 0, "size": 128}, "own.onnx takes 64×64 and no other, its profile"),
+        ({"output": 0, "layout": "nhwc"}, "says layout nhwc, its graph takes [1, 3, 64, 64]"),
+        ({"outputs": 0}, "own.json: outputs: extra inputs are not permitted"),
+        ({"output": " " * 70_000}, "own.json: expected at most 65,536 bytes"),
+    ):
+        path.with_suffix(".json").write_text(json.dumps(profile))
+        done = segment(*arguments)
+        assert sentence in " ".join(done.stderr.split())
+        assert not mask.exists()
+    path.with_suffix(".json").write_text(json.dumps({"output": 0, "mean": 0}))
+    assert facts(segment(*arguments))["run"]["dtype"] == "none"

@@ -12,9 +12,10 @@ from producer.options import Options
 from tests.fidelity import BOUNDS, Systems, figures, levels_off
 from tests.originals import SegmentationCustom
 from tests.photographs import Photograph, photograph, photographs
-from worker.cutout import CutOut, Stopwatch, cut_out
+from worker.cutout import CutOut, cut_out
 from worker.models.profile import Profile
 from worker.presets import PRESETS
+from worker.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module")

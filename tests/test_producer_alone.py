@@ -90,3 +90,10 @@ def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None
     assert done.returncode == 0, done.stderr
     assert str(python.parents[1]) in done.stdout
     assert sys.executable != str(python)
+
+
+def test_models_are_a_worker_s(python: Path, tmp_path: Path) -> None:
+    command = [str(python.with_name("cutwork")), "models", "fetch", "u2netp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "none is installed here; install cutwork[worker-cpu] or cutwork[" in done.stderr

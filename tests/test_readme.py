@@ -1,6 +1,7 @@
 """The README says what is so: its tables are the code's own, and its commands work as written."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,8 @@ from deploy.local import LocalStack
 from producer.flags import option_name
 from producer.options import Options
 from worker import errors
+from worker.models.catalogue import catalogue
+from worker.models.profile import Profile
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[1]
@@ -65,12 +68,31 @@ def test_every_error_code_is_described() -> None:
     codes = {item.code: (item.__doc__ or "").splitlines()[0] for item in tree().values()}
     found = {name: row[0] for name, row in rows("").items() if name in codes}
     assert found == codes
-    assert len(codes) == 20
+    assert len(codes) == 24
 
 
 def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
     drawn = dict(re.findall(r"── (\w+) +([a-z_]+)$", errors.__doc__ or "", flags=re.MULTILINE))
     assert drawn == {name: item.code for name, item in tree().items()}
+
+
+def test_the_table_of_models_is_the_catalogue() -> None:
+    table = rows("")
+    for name, entry in catalogue().items():
+        assert entry.profile.sides is not None
+        assert table[name] == [
+            entry.licence + (", to be accepted" if entry.restricted else ""),
+            "" if entry.bytes is None else f"{entry.bytes / 1e6:.0f}",
+            "{}×{}".format(*entry.profile.sides),
+            entry.about,
+        ]
+
+
+def test_every_field_of_a_profile_is_described() -> None:
+    table = rows("")
+    for name, field in Profile.model_fields.items():
+        default = "none" if field.default is None else f"`{json.dumps(field.default)}`"
+        assert table[name] == [default, field.description]
 
 
 def test_the_backend_example_is_at_most_ten_lines() -> None:

@@ -1,76 +1,51 @@
 """Model files: sources in turn, verified, written whole, safe for many processes."""
 
 import hashlib
-import http.server
 import json
 import multiprocessing
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.errors import ModelHashMismatch, ModelInvalid, ModelUnavailable, UnknownModel
+from producer.reference import ImageRef
+from tests.site import Site, running_site
+from worker.errors import (
+    LicenceNotAccepted,
+    ModelHashMismatch,
+    ModelInvalid,
+    ModelUnavailable,
+    UnknownModel,
+)
 from worker.models.catalogue import ChunksSource, Entry, HttpsSource, ModelSource, catalogue
-from worker.models.store import ModelStore
+from worker.models.disk import DiskCache
+from worker.models.profile import Profile
+from worker.models.store import ModelStore, RemoteModels
 
 CONTENT = bytes(range(256)) * 4096
+PIECE = 2**16
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
-    """A web server of model files: its URL, its folder, and what it was asked for."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(CONTENT)
-    (folder / "wrong.onnx").write_bytes(CONTENT[:-1])
-    asked: list[str] = []
-    handler = partial(type("Recorder", (Handler,), {"asked": asked}), directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", folder, asked
-        server.shutdown()
+def site() -> Iterator[Site]:
+    with running_site() as site:
+        site.files = {"/model.onnx": CONTENT, "/wrong.onnx": CONTENT[:-1]}
+        yield site
 
 
-def entry(*sources: ModelSource) -> dict[str, Entry]:
-    return {
-        "own": Entry(
-            file="own.onnx",
-            sha256=SHA256,
-            licence="MIT",
-            about="",
-            size=(32, 32),
-            mean=0.5,
-            std=1.0,
-            sources=sources,
-        )
-    }
+def entry(*sources: ModelSource, **facts: Any) -> dict[str, Entry]:
+    facts = {"file": "own.onnx", "sha256": SHA256, "licence": "MIT", "about": "", **facts}
+    return {"own": Entry(**facts, profile=Profile(size=(32, 32)), sources=sources)}
+
+
+def store_in(folder: Path, *sources: ModelSource, **arguments: Any) -> ModelStore:
+    return ModelStore(DiskCache(folder), entries=entry(*sources), **arguments)
 
 
 def https(url: str) -> HttpsSource:
     return HttpsSource(kind="https", url=url)
-
-
-def test_every_entry_has_a_hash_a_licence_and_a_source() -> None:
-    for name, model in catalogue().items():
-        assert len(model.sha256) == 64, name
-        assert model.licence, name
-        assert model.sources, name
-    assert any(source.kind == "npm" for source in catalogue()["isnet-general-use"].sources)
 
 
 def test_the_real_weights_have_their_hash(isnet_onnx: Path) -> None:
@@ -78,128 +53,253 @@ def test_the_real_weights_have_their_hash(isnet_onnx: Path) -> None:
     assert digest == catalogue()["isnet-general-use"].sha256
 
 
-def test_sources_are_tried_in_turn(tmp_path: Path, site: tuple[str, Path, list[str]]) -> None:
-    url, _, asked = site
-    entries = entry(
-        https(f"{url}/gone.onnx"), https(f"{url}/wrong.onnx"), https(f"{url}/model.onnx")
-    )
+def test_sources_are_tried_in_turn(tmp_path: Path, site: Site) -> None:
+    sources = [https(f"{site.url}/{name}.onnx") for name in ("gone", "wrong", "model")]
     seen: list[tuple[int, int | None]] = []
-    store = ModelStore(
-        tmp_path / "cache", entries=entries, progress=lambda _, *numbers: seen.append(numbers)
-    )
+    folder = tmp_path / "cache"
+    store = store_in(folder, *sources, progress=lambda _, *numbers: seen.append(numbers))
     file = store.find("own")
     assert file.path.read_bytes() == CONTENT
     assert file.sha256 == SHA256
-    assert asked == ["/gone.onnx", "/wrong.onnx", "/model.onnx"]
+    assert file.profile.sides == (32, 32)
+    assert site.paths == ["/gone.onnx", "/wrong.onnx", "/model.onnx"]
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
-        "own.onnx",
-        "own.onnx.lock",
-    ]
+    assert sorted(path.name for path in folder.iterdir()) == ["own.onnx", "own.onnx.lock"]
 
 
-def test_a_mirror_comes_first(tmp_path: Path, site: tuple[str, Path, list[str]]) -> None:
-    url, _, asked = site
+def test_a_mirror_comes_first(tmp_path: Path, site: Site) -> None:
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     (mirror / "own.onnx").write_bytes(CONTENT)
-    entries = entry(https(f"{url}/model.onnx"))
     for place in (str(mirror), f"file://{mirror}"):
-        store = ModelStore(tmp_path / place.replace("/", "_"), entries=entries, mirror=place)
+        folder = tmp_path / place.replace("/", "_")
+        store = store_in(folder, https(f"{site.url}/model.onnx"), mirror=place)
         assert store.find("own").path.read_bytes() == CONTENT
-    assert asked == []
+    assert site.asked == []
 
 
-def test_a_file_in_pieces(tmp_path: Path, site: tuple[str, Path, list[str]]) -> None:
-    url, folder, _ = site
-    half = len(CONTENT) // 2
-    (folder / "aa").write_bytes(CONTENT[:half])
-    (folder / "bb").write_bytes(CONTENT[half:])
-    listing = {"/m": {"size": len(CONTENT), "chunks": [{"hash": "aa"}, {"hash": "bb"}]}}
-    (folder / "resources.json").write_text(json.dumps(listing))
-    source = ChunksSource(kind="chunks", url=f"{url}/", resource="/m")
-    assert ModelStore(tmp_path / "cache", entries=entry(source)).find("own").sha256 == SHA256
+def pieces(site: Site) -> ChunksSource:
+    middle = len(CONTENT) // 2
+    chunks = [
+        {"hash": "aa", "offsets": [0, middle]},
+        {"hash": "bb", "offsets": [middle, 2 * middle]},
+    ]
+    listing = {"/m": {"size": len(CONTENT), "chunks": chunks}}
+    site.files |= {"/aa": CONTENT[:middle], "/bb": CONTENT[middle:]}
+    site.files["/resources.json"] = json.dumps(listing).encode()
+    return ChunksSource(kind="chunks", url=f"{site.url}/", resource="/m")
 
 
-def test_a_file_that_is_there_is_not_fetched(
-    tmp_path: Path, site: tuple[str, Path, list[str]]
-) -> None:
-    url, _, asked = site
-    entries = entry(https(f"{url}/model.onnx"))
+def test_a_file_in_pieces(tmp_path: Path, site: Site) -> None:
+    assert store_in(tmp_path, pieces(site)).find("own").sha256 == SHA256
+
+
+def test_pieces_that_have_come_are_not_fetched_again(tmp_path: Path, site: Site) -> None:
+    source = pieces(site)
+    last = site.files.pop("/bb")
+    with pytest.raises(ModelUnavailable):
+        store_in(tmp_path, source).find("own")
+    site.files["/bb"] = last
+    site.asked.clear()
+    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert site.paths == ["/resources.json", "/bb"]
+
+
+def test_a_file_that_is_there_is_not_fetched(tmp_path: Path, site: Site) -> None:
     for _ in range(2):
-        ModelStore(tmp_path / "cache", entries=entries).find("own")
-    assert asked == ["/model.onnx"]
+        store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+    assert site.paths == ["/model.onnx"]
 
 
-def test_a_corrupted_file_is_noticed_and_fetched_again(
-    tmp_path: Path, site: tuple[str, Path, list[str]]
-) -> None:
-    url, _, asked = site
-    entries = entry(https(f"{url}/model.onnx"))
-    path = ModelStore(tmp_path / "cache", entries=entries).find("own").path
+def test_a_corrupted_file_is_noticed_and_fetched_again(tmp_path: Path, site: Site) -> None:
+    source = https(f"{site.url}/model.onnx")
+    path = store_in(tmp_path, source).find("own").path
     path.write_bytes(b"\0" * len(CONTENT))
-    assert ModelStore(tmp_path / "cache", entries=entries).find("own").path.read_bytes() == CONTENT
-    assert len(asked) == 2
+    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert len(site.asked) == 2
 
 
-def test_bytes_that_are_not_the_model_are_never_kept(
-    tmp_path: Path, site: tuple[str, Path, list[str]]
+def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, site: Site) -> None:
+    site.breaks = [3 * PIECE, 4 * PIECE]
+    file = store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+    assert file.path.read_bytes() == CONTENT
+    ranges = [(asked.range, asked.status) for asked in site.asked]
+    assert ranges == [(None, 200), (f"bytes={3 * PIECE}-", 206), (f"bytes={7 * PIECE}-", 206)]
+
+
+def test_the_next_process_goes_on_where_the_last_one_ended(tmp_path: Path, site: Site) -> None:
+    source = https(f"{site.url}/model.onnx")
+    site.breaks = [PIECE] * 5
+    with pytest.raises(ModelUnavailable):
+        store_in(tmp_path, source).find("own")
+    site.asked.clear()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(fetch_in_a_process, (tmp_path, site.url)) == SHA256
+    assert [asked.range for asked in site.asked] == [f"bytes={5 * PIECE}-"]
+    assert not list(tmp_path.glob(".own*"))
+
+
+def test_another_file_at_the_same_place_is_fetched_from_its_start(
+    tmp_path: Path, site: Site
 ) -> None:
-    url, _, _ = site
-    store = ModelStore(tmp_path / "cache", entries=entry(https(f"{url}/wrong.onnx")))
+    source = https(f"{site.url}/model.onnx")
+    site.files["/model.onnx"] = b"x" * len(CONTENT)
+    site.breaks = [PIECE] * 5
+    with pytest.raises(ModelUnavailable):
+        store_in(tmp_path, source).find("own")
+    site.files["/model.onnx"] = CONTENT
+    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert site.asked[-1] == ("/model.onnx", f"bytes={5 * PIECE}-", 200)
+
+
+def test_what_was_put_together_wrongly_is_fetched_once_from_its_start(
+    tmp_path: Path, site: Site
+) -> None:
+    """A server without ETags cannot say that its file is another one now."""
+    source = https(f"{site.url}/model.onnx")
+    site.etags = False
+    site.files["/model.onnx"] = b"x" * len(CONTENT)
+    site.breaks = [PIECE] * 5
+    with pytest.raises(ModelUnavailable):
+        store_in(tmp_path, source).find("own")
+    site.files["/model.onnx"] = CONTENT
+    site.asked.clear()
+    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert [asked.range for asked in site.asked] == [f"bytes={5 * PIECE}-", None]
+
+
+def test_a_server_without_ranges_starts_again(tmp_path: Path, site: Site) -> None:
+    site.ranges = False
+    site.breaks = [3 * PIECE]
+    file = store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+    assert file.path.read_bytes() == CONTENT
+    assert [asked.status for asked in site.asked] == [200, 200]
+
+
+def test_a_server_that_is_busy_is_asked_again(tmp_path: Path, site: Site) -> None:
+    site.refusals = [503, 429]
+    assert store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own").sha256 == SHA256
+    assert [asked.status for asked in site.asked] == [503, 429, 200]
+
+
+def test_a_connection_that_keeps_breaking_is_given_up(tmp_path: Path, site: Site) -> None:
+    site.breaks = [0] * 99
+    with pytest.raises(ModelUnavailable, match="could not be fetched"):
+        store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+    assert len(site.asked) == 5
+
+
+def test_bytes_that_are_not_the_model_are_never_kept(tmp_path: Path, site: Site) -> None:
+    store = store_in(tmp_path, https(f"{site.url}/wrong.onnx"))
     with pytest.raises(ModelHashMismatch, match=f"expected SHA-256 {SHA256}, found "):
         store.find("own")
-    assert not list((tmp_path / "cache").glob("*.onnx"))
+    assert [path.name for path in tmp_path.iterdir() if path.stat().st_size > 99] == []
 
 
-def test_no_source_at_all_says_what_was_tried_and_what_to_do(
-    tmp_path: Path, site: tuple[str, Path, list[str]]
-) -> None:
-    url, _, _ = site
-    store = ModelStore(tmp_path / "cache", entries=entry(https(f"{url}/gone.onnx")))
+def test_no_source_at_all_says_what_was_tried_and_what_to_do(tmp_path: Path, site: Site) -> None:
+    store = store_in(tmp_path, https(f"{site.url}/gone.onnx"))
     with pytest.raises(ModelUnavailable) as caught:
         store.find("own")
-    for part in ("404", "CUTWORK_MODEL_MIRROR", str(tmp_path / "cache")):
+    for part in ("404", "CUTWORK_MODEL_MIRROR", str(tmp_path)):
         assert part in str(caught.value)
 
 
 def fetch_in_a_process(folder: Path, url: str) -> str:
-    return ModelStore(folder, entries=entry(https(f"{url}/model.onnx"))).find("own").sha256
+    return store_in(folder, https(f"{url}/model.onnx")).find("own").sha256
 
 
-def test_eight_processes_fetch_once(tmp_path: Path, site: tuple[str, Path, list[str]]) -> None:
-    url, _, asked = site
+def test_eight_processes_fetch_once(tmp_path: Path, site: Site) -> None:
     with multiprocessing.get_context("spawn").Pool(8) as pool:
-        hashes = pool.starmap(fetch_in_a_process, [(tmp_path / "cache", url)] * 8)
+        hashes = pool.starmap(fetch_in_a_process, [(tmp_path / "cache", site.url)] * 8)
     assert hashes == [SHA256] * 8
-    assert asked == ["/model.onnx"]
+    assert site.asked == [("/model.onnx", None, 200)]
+
+
+def test_a_restricted_licence_must_be_accepted(tmp_path: Path) -> None:
+    (tmp_path / "own.onnx").write_bytes(CONTENT)
+    entries = entry(
+        https("https://nowhere.invalid/own.onnx"), licence="CC-BY-NC-4.0", restricted=True
+    )
+    store = ModelStore(DiskCache(tmp_path), entries=entries, accepted=["MIT", "CC-BY-4.0"])
+    with pytest.raises(LicenceNotAccepted, match=r"set CUTWORK_ACCEPT_LICENSES=CC-BY-NC-4\.0"):
+        store.find("own")
+    store = ModelStore(DiskCache(tmp_path), entries=entries, accepted=["cc-by-nc-4.0"])
+    assert store.find("own").sha256 == SHA256
+
+
+class Objects:
+    """An object store of two dictionaries."""
+
+    def __init__(self, **objects: bytes) -> None:
+        self.objects = {name.replace("_", "."): data for name, data in objects.items()}
+        self.downloads = 0
+
+    def remote(self) -> RemoteModels:
+        return RemoteModels(etag=self._etag, download=self._download, read=self._read)
+
+    def _etag(self, ref: ImageRef) -> str | None:
+        data = self.objects.get(ref.key)
+        return None if data is None else hashlib.sha256(data).hexdigest()
+
+    def _download(self, ref: ImageRef, etag: str, path: Path) -> None:
+        assert etag == self._etag(ref)
+        self.downloads += 1
+        path.write_bytes(self.objects[ref.key])
+
+    def _read(self, ref: ImageRef, longest: int) -> bytes | None:
+        data = self.objects.get(ref.key)
+        return None if data is None else data[:longest]
+
+
+def test_a_model_of_one_s_own_has_its_profile_beside_it(tmp_path: Path) -> None:
+    objects = Objects(x_onnx=CONTENT, x_json=b'{"size": 320, "output": "map"}', y_onnx=CONTENT)
+    store = ModelStore(DiskCache(tmp_path), remote=objects.remote())
+    file = store.find("s3://models/x.onnx")
+    assert file.path.read_bytes() == CONTENT
+    assert (file.profile.sides, file.profile.output) == ((320, 320), "map")
+    assert store.find("s3://models/y.onnx").profile == Profile()
+    objects.objects["x.json"] = b'{"size": 512}'
+    assert store.find("s3://models/x.onnx").profile.sides == (512, 512)
+    assert objects.downloads == 2
+    objects.objects["x.json"] = b" " * 70_000
+    with pytest.raises(ModelInvalid, match=r"s3://models/x\.json: expected at most 65,536 bytes"):
+        store.find("s3://models/x.onnx")
+
+
+def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path) -> None:
+    objects = Objects(x_onnx=CONTENT)
+    path = ModelStore(DiskCache(tmp_path), remote=objects.remote()).find("s3://models/x.onnx").path
+    path.write_bytes(b"\0" * len(CONTENT))
+    store = ModelStore(DiskCache(tmp_path), remote=objects.remote())
+    assert store.find("s3://models/x.onnx").path.read_bytes() == CONTENT
+    assert objects.downloads == 2
 
 
 @pytest.mark.parametrize("name", ["u3net", "", "/etc/passwd", "../x.onnx", "http://a/b.onnx"])
 def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnknownModel, match="expected one of isnet-general-use, "):
-        ModelStore(tmp_path).find(name)
+        ModelStore(DiskCache(tmp_path)).find(name)
 
 
 def test_a_path_is_a_model_only_where_paths_are_allowed(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
-    assert ModelStore(tmp_path, local_paths=True).find(str(path)).sha256 == SHA256
+    assert ModelStore(DiskCache(tmp_path), local_paths=True).find(str(path)).sha256 == SHA256
     with pytest.raises(UnknownModel):
-        ModelStore(tmp_path).find(str(path))
+        ModelStore(DiskCache(tmp_path)).find(str(path))
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.pkl"
     path.write_bytes(CONTENT)
     with pytest.raises(ModelInvalid, match=r"ending in \.onnx, \.pth"):
-        ModelStore(tmp_path, local_paths=True).find(str(path))
+        ModelStore(DiskCache(tmp_path), local_paths=True).find(str(path))
 
 
 def test_a_job_s_own_hash_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
-    store = ModelStore(tmp_path, local_paths=True)
+    store = ModelStore(DiskCache(tmp_path), local_paths=True)
     assert store.find(str(path), sha256=SHA256)
     with pytest.raises(ModelHashMismatch, match=f"expected SHA-256 {'0' * 64}, found {SHA256}"):
         store.find(str(path), sha256="0" * 64)

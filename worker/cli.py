@@ -11,20 +11,21 @@ from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.options import Options
 from producer.settings import SettingsError
-from worker.cutout import Models, Stopwatch, cut_out
+from worker import cli_models
+from worker.cutout import cut_out
 from worker.doctor import examine
 from worker.download_bar import download_bar
 from worker.encoder import FORMATS
 from worker.errors import CutworkError
 from worker.mask import extent
-from worker.models.cache import ModelCache
-from worker.models.load import loader
-from worker.models.store import ModelStore
+from worker.open_models import open_models, open_store
 from worker.settings import ModelSettings
+from worker.stopwatch import Stopwatch
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
+app.add_typer(cli_models.app, name="models")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -55,26 +56,20 @@ def segment(
     try:
         settings = ModelSettings.read()
         with download_bar(console) as progress:
-            store = ModelStore(
-                settings.model_cache,
-                mirror=settings.model_mirror,
-                local_paths=True,
-                progress=progress,
-            )
+            store = open_store(settings, local_paths=True, progress=progress)
             with watch.stage("load"):
                 file = (
                     store.find(options.model, sha256=options.model_sha256)
                     if options.enabled
                     else None
                 )
-        load = loader(threads=settings.threads, folder=settings.model_cache / "prepared")
         with watch.stage("fetch"):
             data = source.read_bytes()
         cut = cut_out(
             data,
             options,
             file=file,
-            models=Models(store=store, cache=ModelCache(load)),
+            models=open_models(settings, store),
             max_pixels=settings.max_pixels,
             watch=watch,
             want_image=image is not None,
@@ -112,26 +107,6 @@ def segment(
     where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
     stages = ", ".join(f"{name} {value:.2f} s" for name, value in watch.seconds().items())
     console.print(f"foreground {found.share:.1%}; {shown(where)}; {stages}")
-
-
-@app.command()
-def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Catalogue names.")],
-) -> None:
-    """Fetch models into the cache, verified, so that no job has to wait for a download."""
-    try:
-        settings = ModelSettings.read()
-        with download_bar(console) as progress:
-            store = ModelStore(
-                settings.model_cache, mirror=settings.model_mirror, progress=progress
-            )
-            files = [store.find(name) for name in names]
-    except CutworkError as error:
-        _refuse(f"{error.code}: {error}")
-    except SettingsError as error:
-        _refuse(str(error))
-    for file in files:
-        console.print(f"{file.name}: {shown(str(file.path))}")
 
 
 @app.command()

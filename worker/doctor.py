@@ -9,9 +9,9 @@ from typing import Final
 
 from producer.finding import Finding
 from producer.settings import SettingsError
-from worker.models import onnx_engine
+from worker.models import gpu, onnx_engine
 from worker.models.catalogue import catalogue
-from worker.models.store import ModelStore
+from worker.open_models import open_store
 from worker.settings import ModelSettings, WorkerSettings
 
 _ROOM: Final = 2**30
@@ -45,20 +45,23 @@ def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
         yield Finding("model cache", False, f"{folder} cannot be written ({error}); {advice}")
         return
     free = shutil.disk_usage(folder).free
-    store = ModelStore(folder)
-    cached = [name for name in catalogue() if store.cached(name)]
+    store = open_store(settings)
+    cached = [name for name, entry in catalogue().items() if store.cached(entry)]
     text = f"{folder}, {free / 2**30:.1f} GiB free, holds {', '.join(cached) or 'no model yet'}"
     if free < _ROOM:
         yield Finding("model cache", False, f"{text}; free at least 1 GiB")
     else:
-        advice = "" if cached else "; `python -m worker fetch isnet-general-use` fetches one"
+        advice = "" if cached else "; `python -m worker models fetch isnet-general-use` fetches one"
         yield Finding("model cache", True, text + advice)
 
 
 def _onnx_device() -> Finding:
     what = "onnxruntime"
-    if not onnx_engine.has_gpu():
-        return Finding(what, True, "CPU only; for a GPU install cutwork[worker-gpu] instead")
+    facts = gpu.onnxruntime_facts()
+    reason = gpu.why_not(facts)
+    if reason is not None:
+        # A build for CUDA was installed to use a GPU; one for the CPU is content without.
+        return Finding(what, not facts.provider, f"CPU only ({reason.code}): {reason}")
     with tempfile.TemporaryDirectory() as folder:
         provider = onnx_engine.probe_gpu(Path(folder))
     if provider == "CUDAExecutionProvider":
@@ -66,15 +69,16 @@ def _onnx_device() -> Finding:
     return Finding(
         what,
         False,
-        f"has the CUDA provider, but it does not start (a model ran on {provider}); "
-        "check `nvidia-smi`, and that CUDA and cuDNN are of the versions onnxruntime-gpu names",
+        f"CPU only (gpu_unavailable): CUDA is there but does not start, a model ran on {provider}; "
+        "see what `nvidia-smi` says",
     )
 
 
 def _torch_device() -> Finding:
     if find_spec("torch") is None:
         return Finding("torch", True, "not installed; needed only for .pth and .safetensors models")
-    from worker.models import torch_engine
-
-    where = "runs on the GPU" if torch_engine.has_gpu() else "CPU only, no CUDA device found"
-    return Finding("torch", True, where)
+    facts = gpu.torch_facts()
+    reason = gpu.why_not(facts)
+    if reason is None:
+        return Finding("torch", True, "runs on the GPU")
+    return Finding("torch", not facts.provider, f"CPU only ({reason.code}): {reason}")

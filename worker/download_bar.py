@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedCo
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from worker.models.sources import Progress
+from worker.models.download import Progress
 
 
 @contextmanager

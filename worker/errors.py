@@ -18,7 +18,11 @@
     │   ├── ModelHashMismatch   model_hash_mismatch
     │   ├── ModelInvalid        model_invalid
     │   ├── OptionConflict      option_conflict
+    │   ├── LicenceNotAccepted  licence_not_accepted
     │   ├── GpuUnavailable      gpu_unavailable
+    │   │   ├── GpuNoDriver     gpu_no_driver
+    │   │   ├── GpuNoProvider   gpu_no_provider
+    │   │   └── GpuWrongCuda    gpu_wrong_cuda
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried again a bounded number of times
         ├── StorageUnavailable  storage_unavailable
@@ -140,10 +144,34 @@ class OptionConflict(PermanentError):
     code = "option_conflict"
 
 
+class LicenceNotAccepted(PermanentError):
+    """The model's licence restricts its use and is not in `CUTWORK_ACCEPT_LICENSES`."""
+
+    code = "licence_not_accepted"
+
+
 class GpuUnavailable(PermanentError):
-    """`require_gpu` was asked for and the model cannot run on a GPU here."""
+    """`require_gpu` was asked for and the model cannot run on a GPU here: it did not start."""
 
     code = "gpu_unavailable"
+
+
+class GpuNoDriver(GpuUnavailable):
+    """The same, as there is no NVIDIA driver, or it has no device."""
+
+    code = "gpu_no_driver"
+
+
+class GpuNoProvider(GpuUnavailable):
+    """The same, as ONNX Runtime or torch is a build without CUDA."""
+
+    code = "gpu_no_provider"
+
+
+class GpuWrongCuda(GpuUnavailable):
+    """The same, as the driver, or CUDA or cuDNN, is of another version than needed."""
+
+    code = "gpu_wrong_cuda"
 
 
 class InternalError(PermanentError):

@@ -10,10 +10,12 @@ from producer.options import Options
 from producer.outcome import Outcome, OutputFacts, SourceFacts
 from producer.reference import ImageRef
 from worker import mask
-from worker.cutout import CutOut, Models, Stopwatch, cut_out
+from worker.cutout import CutOut, cut_out
 from worker.encoder import FORMATS
 from worker.errors import AccessDenied, CutworkError, PermanentError
 from worker.models.store import ModelFile
+from worker.segment import Models
+from worker.stopwatch import Stopwatch
 from worker.storage import S3Storage
 
 PIPELINE_VERSION: Final = 2

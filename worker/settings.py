@@ -40,6 +40,30 @@ class ModelSettings(EnvironmentSettings):
         pattern=r"^(https?://|file://|/)",
         description="Folder or URL tried before a catalogue model's own sources.",
     )
+    model_cache_bytes: int = Field(
+        default=20 * 2**30,
+        ge=1,
+        description="Bytes model files may fill; above, the least recently used go.",
+    )
+    accept_licenses: Names = Field(
+        default=(), description="Licences with restrictions that you accept, by their ids."
+    )
+    model_memory: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes of RAM that loaded models may fill; 0 = half of it.",
+    )
+    gpu_model_memory: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes of GPU memory that loaded models may fill; 0 = half of it.",
+    )
+    gpu_idle_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="Seconds an idle model stays on the GPU under `auto`.",
+    )
     max_pixels: int = Field(
         default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
     )

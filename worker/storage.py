@@ -165,6 +165,17 @@ class S3Storage:
         stored = self.head(ref)
         return stored.etag if stored else None
 
+    def read_profile(self, ref: ImageRef, longest: int) -> bytes | None:
+        """The first bytes of the object beside a model, None when there is none."""
+        require(ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM")
+        try:
+            with _mapped(ref):
+                response = self._client.get_object(Bucket=ref.bucket, Key=ref.key)
+                with closing(response["Body"]) as body:
+                    return body.read(longest)
+        except SourceNotFound:
+            return None
+
     def download_model(self, ref: ImageRef, etag: str, path: Path) -> None:
         """Write a model to `path`, if it is still the one that had this ETag."""
         with _mapped(ref), path.open("wb") as file:

@@ -19,11 +19,10 @@ from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
 from worker import matting
-from worker.cutout import Models
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
-from worker.models.cache import ModelCache
-from worker.models.load import choose_device, loader
-from worker.models.store import ModelStore, RemoteModels
+from worker.models.load import choose_device
+from worker.models.store import RemoteModels
+from worker.open_models import open_disk, open_models, open_store
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 from worker.storage import S3Storage, open_storage
@@ -52,15 +51,12 @@ def runtime() -> Runtime:
     """Built once, from the environment; `worker_init` does so before any thread takes a job."""
     settings = WorkerSettings.read()
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
-    store = ModelStore(
-        settings.model_cache, mirror=settings.model_mirror, remote=_remote_models(storage)
-    )
-    load = loader(threads=settings.threads, folder=settings.model_cache / "prepared")
+    store = open_store(settings, remote=_remote_models(storage))
     return Runtime(
         settings=settings,
         pipeline=Pipeline(
             storage=storage,
-            models=Models(store=store, cache=ModelCache(load)),
+            models=open_models(settings, store),
             max_pixels=settings.max_pixels,
         ),
         ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
@@ -72,12 +68,12 @@ def _start(**_: object) -> None:
     try:
         held = runtime()
         models = held.pipeline.models
-        models.store.check_writable()
+        open_disk(held.settings).check()
         matting.kernels()
         for name in held.settings.preload:
             file = models.store.find(name)
-            facts = models.cache.get(file, choose_device(file, "auto")).facts
-            log.info("loaded %s on %s (%s)", name, facts.device, facts.provider)
+            with models.cache.use(file, choose_device(file, "auto").device) as engine:
+                log.info("loaded %s on %s (%s)", name, engine.facts.device, engine.facts.provider)
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
         raise SystemExit(f"cutwork: {error}") from error
@@ -160,7 +156,9 @@ def _claimed_id(args: tuple[object, ...]) -> str | None:
 
 
 def _remote_models(storage: S3Storage) -> RemoteModels:
-    return RemoteModels(etag=storage.model_etag, download=storage.download_model)
+    return RemoteModels(
+        etag=storage.model_etag, download=storage.download_model, read=storage.read_profile
+    )
 
 
 def _log(outcome: Outcome) -> None:

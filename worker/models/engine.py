@@ -44,6 +44,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def bytes(self) -> int:
+        """Bytes of the weights, on whichever device they lie: what the cache's budget counts."""
+        ...
+
+    @property
     def turn(self) -> Lock:
         """Hold it while calling ``infer``: a second inference would only share the same cores.
 
@@ -58,7 +63,8 @@ class Engine(Protocol):
             batch: float32 of shape (N, 3, H, W), normalised as the model's profile says.
 
         Returns:
-            Saliency maps, float32 of shape (N, H, W), each value in 0…1.
+            The output that is the map, float32 of shape (N, h, w): saliency in 0…1, or logits,
+            as the model's profile says.
 
         Raises:
             ValueError: the batch has another shape than the model takes.

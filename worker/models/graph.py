@@ -1,7 +1,7 @@
-"""Prepare an ONNX graph: keep the one output in use, and full precision for a CPU.
+"""Prepare an ONNX graph: keep the one output in use, full precision for a CPU, any batch.
 
-Both changes are exact. ISNet's exports carry twelve outputs nobody reads, and a CPU without half
-arithmetic casts half weights at every step.
+Every change is exact. ISNet's exports carry eleven outputs nobody reads and a batch of 1, and a CPU
+without half arithmetic casts half weights at every step.
 """
 
 import math
@@ -21,19 +21,30 @@ from onnx import (
     NodeProto,
     TensorProto,
     helper,
+    inliner,
     numpy_helper,
 )
 
 from worker.errors import ModelInvalid
+from worker.models.batch_axis import free_batch_axis
+from worker.models.output import choose
 
 WEIGHTS: Final = "cutwork-weights"
 """Metadata of a prepared file: the type most of its weights have, for the session to read back."""
 
+_DOMAINS: Final = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+"""Whose operators ONNX Runtime brings itself."""
 
-def prepare(source: Path, target: Path, *, full_precision: bool) -> None:
-    """Write `source` to `target` with only its first output, in float32 if `full_precision`.
 
-    Raises `ModelInvalid` when the file is no ONNX model with an output.
+def prepare(
+    source: Path, target: Path, *, output: str | int | None = None, full_precision: bool
+) -> None:
+    """Write `source` to `target` with only the output that is the map.
+
+    `output`: its name or index; None finds it. In float32 if `full_precision`; the batch axis is a
+    symbol afterwards where the graph allows it.
+
+    Raises `ModelInvalid` when the file is no ONNX model, is not safe to load, or has no such map.
     """
     try:
         # External data is not followed: a model is one file, and a path in it could be any file.
@@ -42,18 +53,29 @@ def prepare(source: Path, target: Path, *, full_precision: bool) -> None:
         raise ModelInvalid(f"{source.name} is no ONNX model: {error}") from error
     if not model.graph.output:
         raise ModelInvalid(f"{source.name} is no ONNX model with an output")
+    if model.functions:
+        model = inliner.inline_local_functions(model)
     if any(tensor.external_data for tensor in _tensors(model.graph)):
         raise ModelInvalid(f"{source.name} keeps weights in other files; export it as one file")
-    keep_first_output(model)
+    custom = sorted({domain for domain in _domains(model.graph) if domain not in _DOMAINS})
+    if custom:
+        raise ModelInvalid(
+            f"{source.name} needs operators from a library of its own ({', '.join(custom)}), and "
+            "such libraries are never loaded; export it with standard ONNX operators alone"
+        )
+    keep_output(model, choose(model, output, name=source.name))
     if full_precision:
         to_full_precision(model)
+    free_batch_axis(model)
     helper.set_model_props(model, {WEIGHTS: _weights_type(model)})
     onnx.save(model, str(target))
 
 
-def keep_first_output(model: ModelProto) -> None:
-    """Cut every node, weight and output away that the first output does not need."""
+def keep_output(model: ModelProto, output: str) -> None:
+    """Cut every node, weight and output away that this output does not need."""
     graph = model.graph
+    kept = next(value for value in graph.output if value.name == output)
+    graph.output[0].CopyFrom(kept)
     del graph.output[1:]
     made_by = {name: index for index, node in enumerate(graph.node) for name in node.output}
     reads = [_reads(node) for node in graph.node]
@@ -122,6 +144,15 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner)
+
+
+def _domains(graph: GraphProto) -> Iterator[str]:
+    """The domain of every operator, those of subgraphs included."""
+    for node in graph.node:
+        yield node.domain
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _domains(inner)
 
 
 def _reads(node: NodeProto) -> list[str]:

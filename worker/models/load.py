@@ -1,69 +1,142 @@
 """Choose the engine by the file and the device by the job, and say what came of it."""
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
-from worker.errors import GpuUnavailable, ModelInvalid
-from worker.models import onnx_engine
+from worker.errors import GpuUnavailable, ModelInvalid, ModelUnavailable
+from worker.models import gpu, onnx_engine
+from worker.models.disk import DiskCache
 from worker.models.engine import Engine
+from worker.models.prepared import prepared
 from worker.models.store import ModelFile
 
 _CHECKPOINTS: Final = (".pth", ".pt", ".safetensors")
 
 
-def loader(*, threads: int, folder: Path) -> Callable[[ModelFile, str], Engine]:
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a job's model is to run."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    device_mode: str
+    reason: GpuUnavailable | None = None
+    """Why it is not to be a GPU, when the mode would have one."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether the model stays on the device when idle."""
+        return self.device_mode in ("prefer_gpu", "require_gpu")
+
+
+def loader(*, threads: int, disk: DiskCache) -> Callable[[ModelFile, str], Engine]:
     """A function that loads a model file on a device, for the cache.
 
-    `folder` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core.
+    `disk` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
-        if file.path.suffix.lower() in _CHECKPOINTS:
-            engine: Engine = _torch().load(file.path, device=device, threads=threads)
-            return engine
-        return onnx_engine.load(
-            file.path, sha256=file.sha256, device=device, threads=threads, folder=folder
-        )
+        try:
+            if is_checkpoint(file.path.suffix):
+                _check_profile(file)
+                engine: Engine = _torch().load(file.path, device=device, threads=threads)
+                return engine
+            return onnx_engine.load(
+                file.path,
+                sha256=file.sha256,
+                profile=file.profile,
+                device=device,
+                threads=threads,
+                disk=disk,
+            )
+        except FileNotFoundError as error:
+            # Evicted by another process after it was found: the next attempt fetches it again.
+            raise ModelUnavailable(
+                f"{file.name}: the file was there and is gone ({error}); the model cache may be "
+                "too small, see CUTWORK_MODEL_CACHE_BYTES"
+            ) from error
 
     return load
 
 
-def choose_device(file: ModelFile, device_mode: str) -> str:
-    """`cpu` or `cuda` for a job's device mode; `GpuUnavailable` when it must be a GPU.
+def prepare_here(file: ModelFile, disk: DiskCache) -> None:
+    """Prepare a model for every device it may run on here, so that loading it writes nothing."""
+    if is_checkpoint(file.path.suffix):
+        return
+    # A GPU that does not start leaves the CPU, which needs a graph of its own; and an image is
+    # built where there is no GPU, of a build of ONNX Runtime that will see one.
+    for full_precision in (True, False) if gpu.onnxruntime_facts().provider else (True,):
+        prepared(
+            file.path,
+            sha256=file.sha256,
+            output=file.profile.output,
+            full_precision=full_precision,
+            disk=disk,
+        )
+
+
+def is_checkpoint(suffix: str) -> bool:
+    """Whether a file of this suffix is run by torch."""
+    return suffix.lower() in _CHECKPOINTS
+
+
+def choose_device(file: ModelFile, device_mode: str) -> Placement:
+    """Where to run a model for a job's device mode; `GpuUnavailable` when it must be a GPU.
 
     A GPU that is chosen may still fail to start: `check_device` reads back where the model is.
     """
     if device_mode == "cpu":
-        return "cpu"
-    if file.path.suffix.lower() in _CHECKPOINTS:
-        available, missing = _torch().has_gpu(), "torch finds no CUDA device"
-    else:
-        available, missing = onnx_engine.has_gpu(), "onnxruntime has no CUDAExecutionProvider"
-    if not available and device_mode == "require_gpu":
-        raise GpuUnavailable(
-            f"device_mode=require_gpu: {missing}; install cutwork[worker-gpu] and a current NVIDIA "
-            "driver, or ask for auto"
-        )
-    return "cuda" if available else "cpu"
+        return Placement(device="cpu", device_mode=device_mode)
+    reason = why_no_gpu(file.path.suffix)
+    if reason is not None and device_mode == "require_gpu":
+        raise type(reason)(f"device_mode=require_gpu: {reason}")
+    return Placement(device="cpu" if reason else "cuda", device_mode=device_mode, reason=reason)
 
 
-def check_device(engine: Engine, *, wanted: str, device_mode: str) -> tuple[str, ...]:
-    """Compare where the model is with what was asked; warnings, or `GpuUnavailable`.
+def why_no_gpu(suffix: str) -> GpuUnavailable | None:
+    """Why models of this suffix do not run on a GPU here; None: they do."""
+    if is_checkpoint(suffix):
+        _torch()
+        return gpu.why_not(gpu.torch_facts())
+    return gpu.why_not(gpu.onnxruntime_facts())
 
-    `wanted` is what `choose_device` chose. `auto` is content with a CPU where there is no GPU, but
-    not with a GPU that does not start.
+
+def check_device(engine: Engine, placement: Placement) -> GpuUnavailable | None:
+    """Compare where the model is with what was asked: why it is not on a GPU that was wanted.
+
+    Raises `GpuUnavailable` when it had to be one.
     """
-    facts = engine.facts
-    if facts.device != "cpu" or (wanted == "cpu" and device_mode in ("cpu", "auto")):
+    if engine.facts.device != "cpu" or placement.device_mode == "cpu":
+        return None
+    reason = placement.reason or GpuUnavailable(
+        f"the model was loaded for {placement.device} and runs on {engine.facts.provider}; CUDA "
+        "did not start, the worker's log says why"
+    )
+    if placement.device_mode == "require_gpu":
+        raise reason
+    return reason
+
+
+def device_warnings(
+    engine: Engine, placement: Placement, reason: GpuUnavailable | None
+) -> tuple[str, ...]:
+    """What to say of a GPU that is not used: `auto` is content where there is none at all."""
+    if reason is None or (placement.device_mode == "auto" and placement.device == "cpu"):
         return ()
-    sentence = f"device_mode={device_mode}: the model is on the CPU ({facts.provider})"
-    if wanted != "cpu":
-        sentence += "; CUDA did not start, the worker's log says why"
-    if device_mode == "require_gpu":
-        raise GpuUnavailable(sentence)
-    return (sentence,)
+    return (
+        f"device_mode={placement.device_mode}: the model is on the CPU "
+        f"({engine.facts.provider}); {reason}",
+    )
+
+
+def _check_profile(file: ModelFile) -> None:
+    if file.profile.layout != "nchw" or file.profile.output not in (None, 0):
+        raise ModelInvalid(
+            f"{file.name}: its profile says layout {file.profile.layout} and output "
+            f"{file.profile.output!r}, a checkpoint of ISNet takes nchw and has output 0"
+        )
 
 
 def _torch() -> ModuleType:

@@ -8,6 +8,8 @@ from producer.explain import explain
 from producer.options import Channels, Options, PositiveChannels, Size
 from worker.errors import ModelInvalid, OptionConflict
 
+Layout = Literal["nchw", "nhwc"]
+
 DEFAULT_SIZE: Final = (1024, 1024)
 """ISNet's, for a model whose size neither its profile nor its graph says."""
 
@@ -36,7 +38,7 @@ class Profile(BaseModel):
     resampling: Literal["lanczos", "bilinear"] = Field(
         default="lanczos", description="Filter to the input size; bilinear is torch's, unsmoothed."
     )
-    layout: Literal["nchw", "nhwc"] = Field(
+    layout: Layout = Field(
         default="nchw", description="Order of the input's axes: batch, channels, height, width."
     )
     channels: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colours.")

@@ -1,26 +1,31 @@
-"""Model files on disk: found by name, path or S3 reference, fetched once, verified, shared."""
+"""Model files: found by name, path or S3 reference, fetched once, verified, with their profile."""
 
 import hashlib
 import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from filelock import FileLock
-
 from producer.reference import ImageRef
-from worker.errors import ModelHashMismatch, ModelInvalid, ModelUnavailable, UnknownModel
-from worker.models.catalogue import Entry, HttpsSource, catalogue
+from worker.errors import (
+    LicenceNotAccepted,
+    ModelHashMismatch,
+    ModelInvalid,
+    ModelUnavailable,
+    UnknownModel,
+)
+from worker.models.catalogue import Entry, HttpsSource, ModelSource, catalogue
+from worker.models.disk import DiskCache
+from worker.models.download import Progress, no_progress
 from worker.models.profile import Profile
-from worker.models.sources import Progress, SourceFailed, describe, fetch, no_progress
+from worker.models.sources import SourceFailed, describe, fetch, tag
 
 log = logging.getLogger(__name__)
 
 SUFFIXES: Final = (".onnx", ".pth", ".pt", ".safetensors")
+LONGEST_PROFILE: Final = 64 * 2**10
+"""Bytes. A real one has a few hundred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,8 @@ class RemoteModels:
     """The ETag of a model object that may be loaded, None when there is none."""
     download: Callable[[ImageRef, str, Path], None]
     """Writes the object with that ETag to a path."""
+    read: Callable[[ImageRef, int], bytes | None]
+    """A small object beside a model, of at most so many bytes; None when there is none."""
 
 
 class ModelStore:
@@ -49,42 +56,43 @@ class ModelStore:
 
     def __init__(
         self,
-        folder: Path,
+        disk: DiskCache,
         *,
         entries: Mapping[str, Entry] | None = None,
+        accepted: Collection[str] = (),
         mirror: str | None = None,
         remote: RemoteModels | None = None,
         local_paths: bool = False,
         progress: Progress = no_progress,
     ) -> None:
-        """`entries` stands in for the catalogue.
+        """`entries` stands in for the catalogue; `accepted` are the licences agreed to.
 
         `local_paths` lets a model be named by its path, as the local command line does.
         """
-        self._folder = folder
+        self._disk = disk
         self._entries = catalogue() if entries is None else entries
+        self._accepted = {licence.casefold() for licence in accepted}
         self._mirror = mirror
         self._remote = remote
         self._local_paths = local_paths
         self._progress = progress
-        self._verified: dict[tuple[Path, int, int], str] = {}
 
     def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
         """The file of a model, fetched if need be.
 
-        Raises `UnknownModel`, `ModelHashMismatch`, `ModelUnavailable`, `ModelInvalid`, or what the
-        object store raises.
+        Raises `UnknownModel`, `LicenceNotAccepted`, `ModelHashMismatch`, `ModelUnavailable`,
+        `ModelInvalid`, or what the object store raises.
         """
         entry = self._entries.get(name)
         if entry is not None:
+            self._check_licence(name, entry)
             file = ModelFile(
                 name=name, path=self._fetched(entry), sha256=entry.sha256, profile=entry.profile
             )
         elif name.startswith("s3://"):
             file = self._from_s3(name)
         elif self._local_paths and Path(name).is_file():
-            path = Path(name).resolve()
-            file = ModelFile(name=name, path=path, sha256=self._hash(path), profile=Profile())
+            file = self._from_path(name)
         else:
             raise UnknownModel(
                 f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"
@@ -95,126 +103,122 @@ class ModelStore:
                 f"model {name}: expected SHA-256 {sha256}, found {file.sha256}; "
                 "the file was changed, or the hash is another file's"
             )
-        _check_suffix(file.path, name)
         return file
 
-    def check_writable(self) -> None:
-        """Raise `ModelUnavailable` unless files can be kept in the folder."""
-        with self._locked(self._folder / "writable"):
-            pass
+    def accepts(self, entry: Entry) -> bool:
+        """Whether a catalogue model's licence lets it be used here."""
+        return not entry.restricted or entry.licence.casefold() in self._accepted
 
-    def cached(self, name: str) -> bool:
+    def cached(self, entry: Entry) -> bool:
         """Whether a catalogue model's file is already in the folder."""
-        entry = self._entries.get(name)
-        return entry is not None and (self._folder / entry.file).is_file()
+        return (self._disk.folder / entry.file).is_file()
+
+    def _check_licence(self, name: str, entry: Entry) -> None:
+        if not self.accepts(entry):
+            raise LicenceNotAccepted(
+                f"model {name} is under {entry.licence}, which restricts its use ({entry.about}); "
+                f"if you may use it, set CUTWORK_ACCEPT_LICENSES={entry.licence}"
+            )
 
     def _fetched(self, entry: Entry) -> Path:
-        path = self._folder / entry.file
-        if path.is_file() and self._hash(path) == entry.sha256:
-            return path  # Without the lock, which every job would otherwise take.
-        with self._locked(path):
-            if path.is_file():
-                if self._hash(path) == entry.sha256:
-                    return path
-                log.warning("%s does not have its SHA-256; fetching it again", path)
-            self._fetch(entry, path)
+        path = self._disk.folder / entry.file
+        # Without the lock at first: every job would take it, and a read-only folder has none.
+        if not self._disk.intact(path, sha256=entry.sha256):
+            with self._disk.locked(path):
+                if not self._disk.intact(path, sha256=entry.sha256):
+                    if path.exists():
+                        log.warning("%s does not have its SHA-256; fetching it again", path)
+                    self._fetch(entry, path)
+        self._disk.used(path)
         return path
 
     def _fetch(self, entry: Entry, path: Path) -> None:
-        mirror = (
-            [HttpsSource(kind="https", url=f"{self._mirror.rstrip('/')}/{entry.file}")]
-            if self._mirror
-            else []
-        )
+        sources: list[ModelSource] = [*entry.sources]
+        if self._mirror:
+            url = f"{self._mirror.rstrip('/')}/{entry.file}"
+            sources.insert(0, HttpsSource(kind="https", url=url))
         failures, mismatches = [], 0
-        for source in [*mirror, *entry.sources]:
-            with _temporary(path) as target:
-                try:
-                    fetch(source, target, self._progress)
-                except SourceFailed as error:
-                    log.info("%s is not to be had from %s", entry.file, error)
-                    failures.append(str(error))
-                    continue
-                found = _sha256(target)
-                if found == entry.sha256:
-                    target.replace(path)
-                    return
-                mismatches += 1
-                failures.append(
-                    f"{describe(source)}: expected SHA-256 {entry.sha256}, found {found}"
-                )
-                log.error("%s", failures[-1])
+        for source in sources:
+            try:
+                wrong = self._fetch_from(source, entry, path)
+            except SourceFailed as error:
+                log.info("%s is not to be had from %s", entry.file, error)
+                failures.append(str(error))
+                continue
+            if wrong is None:
+                return
+            mismatches += 1
+            failures.append(f"{describe(source)}: expected SHA-256 {entry.sha256}, found {wrong}")
+            log.error("%s", failures[-1])
         kind = ModelHashMismatch if mismatches == len(failures) else ModelUnavailable
         raise kind(
-            f"{entry.file} could not be fetched; put it into {self._folder} by hand, or set "
+            f"{entry.file} could not be fetched; put it into {self._disk.folder} by hand, or set "
             f"CUTWORK_MODEL_MIRROR. Tried: {'; '.join(failures)}"
         )
+
+    def _fetch_from(self, source: ModelSource, entry: Entry, path: Path) -> str | None:
+        """Fetch a file from one source; its SHA-256 if it is another than the entry's."""
+        partial = self._disk.partial(path, tag=tag(source))
+        resumed = partial.exists()
+        fetch(source, partial, self._progress)
+        found = self._disk.sha256(partial)
+        if found == entry.sha256:
+            self._disk.keep(partial, path)
+            return None
+        partial.unlink()
+        if resumed:
+            log.warning("what was kept of %s does not fit; fetching all of it", entry.file)
+            return self._fetch_from(source, entry, path)
+        return found
+
+    def _from_path(self, name: str) -> ModelFile:
+        path = Path(name).resolve()
+        _check_suffix(path.name, name)
+        beside = path.with_suffix(".json")
+        profile = Profile()
+        if beside.is_file():
+            with beside.open("rb") as file:
+                data = file.read(LONGEST_PROFILE + 1)
+            profile = _profile(data, str(beside))
+        return ModelFile(name=name, path=path, sha256=self._disk.sha256(path), profile=profile)
 
     def _from_s3(self, name: str) -> ModelFile:
         if self._remote is None:
             raise UnknownModel(f"model {name}: no object store is at hand here")
+        suffix = PurePosixPath(name).suffix
         try:
             ref = ImageRef.parse(name)
+            beside = ImageRef.parse(name.removesuffix(suffix) + ".json")
         except ValueError as error:
             raise UnknownModel(f"model: {error}, found {name!r}") from error
-        _check_suffix(Path(ref.key), name)
+        _check_suffix(ref.key, name)
         etag = self._remote.etag(ref)
         if etag is None:
             raise UnknownModel(f"model {name}: expected an object, found none")
         # The key is a stranger's and never becomes a path; its digest does.
         digest = hashlib.sha256(f"{ref}\n{etag}".encode()).hexdigest()
-        path = self._folder / "s3" / (digest + Path(ref.key).suffix.lower())
-        with self._locked(path):
-            if not path.is_file():
-                with _temporary(path) as target:
-                    self._remote.download(ref, etag, target)
-                    target.replace(path)
-        return ModelFile(name=name, path=path, sha256=self._hash(path), profile=Profile())
-
-    def _hash(self, path: Path) -> str:
-        """The file's SHA-256, remembered while its size and time of change stay."""
-        status = path.stat()
-        key = (path, status.st_size, status.st_mtime_ns)
-        if key not in self._verified:
-            self._verified[key] = _sha256(path)
-        return self._verified[key]
-
-    @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        """One process at a time fetches a file; the others wait and find it there."""
-        lock = FileLock(path.with_name(path.name + ".lock"))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise ModelUnavailable(
-                f"the model cache {self._folder} cannot be written ({error}); make it writable, or "
-                "set CUTWORK_MODEL_CACHE to a folder that is"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        path = self._disk.folder / "s3" / (digest + suffix.lower())
+        if not self._disk.intact(path):
+            with self._disk.locked(path):
+                if not self._disk.intact(path):
+                    partial = self._disk.partial(path)
+                    self._remote.download(ref, etag, partial)
+                    self._disk.keep(partial, path, sealed=True)
+        self._disk.used(path)
+        data = self._remote.read(beside, LONGEST_PROFILE + 1)
+        profile = Profile() if data is None else _profile(data, str(beside))
+        return ModelFile(name=name, path=path, sha256=self._disk.sha256(path), profile=profile)
 
 
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, so that the rename is atomic; removed if left behind."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+def _profile(data: bytes, name: str) -> Profile:
+    if len(data) > LONGEST_PROFILE:
+        raise ModelInvalid(f"profile {name}: expected at most {LONGEST_PROFILE:,} bytes")
+    return Profile.parse(data, name=name)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_suffix(path: Path, name: str) -> None:
-    if path.suffix.lower() not in SUFFIXES:
+def _check_suffix(file: str, name: str) -> None:
+    suffix = PurePosixPath(file).suffix
+    if suffix.lower() not in SUFFIXES:
         raise ModelInvalid(
-            f"model {name}: expected a file ending in {', '.join(SUFFIXES)}, found {path.suffix!r}"
+            f"model {name}: expected a file ending in {', '.join(SUFFIXES)}, found {suffix!r}"
         )

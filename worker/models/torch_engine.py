@@ -32,6 +32,7 @@ class TorchEngine:
 
     facts: EngineFacts
     input_size: tuple[int, int] | None
+    bytes: int
 
     def __init__(self, network: ISNetBase) -> None:
         weight = network.conv_in.weight
@@ -41,6 +42,9 @@ class TorchEngine:
             provider=f"torch-{weight.device.type}",
             device=str(weight.device),
             dtype=str(weight.dtype).removeprefix("torch."),
+        )
+        self.bytes = sum(
+            tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()
         )
         self._network: ISNetBase | None = network
         self.turn = Lock()
@@ -111,11 +115,6 @@ def load(path: Path, *, device: str, threads: int) -> TorchEngine:
     # torch's stubs leave this documented form of `to` out.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TorchEngine(network)
-
-
-def has_gpu() -> bool:
-    """Whether torch sees a CUDA device."""
-    return torch.cuda.is_available()
 
 
 def halve_precision(network: nn.Module) -> None:

@@ -1,0 +1,85 @@
+"""A real web server of model files, which can break off, forget ranges, and change its content."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Asked(NamedTuple):
+    """One request."""
+
+    path: str
+    range: str | None
+    status: int
+
+
+@dataclass
+class Site:
+    """What the server has, how it behaves, and what it was asked."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    breaks: list[int] = field(default_factory=list)
+    """Bytes after which each of the next bodies breaks off."""
+    refusals: list[int] = field(default_factory=list)
+    """Statuses with which the next requests are refused."""
+    etags: bool = True
+    asked: list[Asked] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        return [asked.path for asked in self.asked]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    site: Site
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        site = self.site
+        data = site.files.get(self.path)
+        status = site.refusals.pop(0) if site.refusals else 200 if data is not None else 404
+        if status != 200 or data is None:
+            self._head(status, 0)
+            return
+        etag = f'"{hash(data):x}"' if site.etags else None
+        start = 0
+        wanted = self.headers["Range"]
+        if wanted and site.ranges and self.headers["If-Range"] in (None, etag):
+            start, status = int(wanted.removeprefix("bytes=").rstrip("-")), 206
+        if start >= len(data):
+            self._head(416, 0, {"Content-Range": f"bytes */{len(data)}"})
+            return
+        headers = {"ETag": etag} if etag else {}
+        if status == 206:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self._head(status, len(data) - start, headers)
+        end = start + site.breaks.pop(0) if site.breaks else len(data)
+        self.wfile.write(data[start:end])
+        if end < len(data):
+            self.close_connection = True
+
+    def _head(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
+        self.site.asked.append(Asked(self.path, self.headers["Range"], status))
+        self.send_response(status)
+        for name, value in {"Content-Length": str(length), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@contextmanager
+def running_site() -> Iterator[Site]:
+    site = Site()
+    handler = type("Handler", (_Handler,), {"site": site})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        site.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield site
+        server.shutdown()

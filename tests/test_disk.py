@@ -1,0 +1,98 @@
+"""The folder of model files: bounded, least recently used first, and useful when read-only."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from worker.errors import ModelUnavailable
+from worker.models.disk import DiskCache
+
+
+def keep(disk: DiskCache, name: str, size: int = 100, *, used: int = 0) -> Path:
+    """A file of this cache, used last at this second."""
+    path = disk.folder / name
+    with disk.locked(path):
+        partial = disk.partial(path)
+        partial.write_bytes(os.urandom(size))
+        disk.keep(partial, path, sealed=True)
+    if used:
+        os.utime(path, (used, used))
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".lock", ".sha256")
+    )
+
+
+def test_the_least_recently_used_goes_over_all_folders(tmp_path: Path) -> None:
+    disk = DiskCache(tmp_path, limit=300)
+    keep(disk, "a.onnx", used=10)
+    keep(disk, "s3/b.onnx", used=30)
+    keep(disk, "prepared/c.onnx", used=20)
+    assert len(names(tmp_path)) == 3
+    keep(disk, "d.onnx")
+    assert names(tmp_path) == ["d.onnx", "prepared/c.onnx", "s3/b.onnx"]
+    disk.used(tmp_path / "prepared/c.onnx")
+    keep(disk, "e.onnx")
+    assert names(tmp_path) == ["d.onnx", "e.onnx", "prepared/c.onnx"]
+    assert not (tmp_path / "s3/b.onnx.sha256").exists()
+
+
+def test_use_does_not_look_like_a_change(tmp_path: Path) -> None:
+    disk = DiskCache(tmp_path)
+    path = keep(disk, "a.onnx", used=10)
+    disk.used(path)
+    assert path.stat().st_mtime == 10
+    assert path.stat().st_atime > 10
+
+
+def test_the_file_just_fetched_stays_whatever_its_size(tmp_path: Path) -> None:
+    disk = DiskCache(tmp_path, limit=50)
+    keep(disk, "a.onnx")
+    assert names(tmp_path) == ["a.onnx"]
+    keep(disk, "b.onnx")
+    assert names(tmp_path) == ["b.onnx"]
+
+
+def test_partial_files_go_first_unless_they_are_being_written(tmp_path: Path) -> None:
+    disk = DiskCache(tmp_path, limit=300)
+    keep(disk, "a.onnx", used=10)
+    for name in ("left.onnx", "busy.onnx"):
+        with disk.locked(tmp_path / name):
+            disk.partial(tmp_path / name, tag="t").write_bytes(b"x" * 100)
+    with DiskCache(tmp_path).locked(tmp_path / "busy.onnx"):
+        keep(disk, "b.onnx")
+    assert names(tmp_path) == [".busy.onnx.t.part", "a.onnx", "b.onnx"]
+
+
+def test_what_else_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(b"x" * 1000)
+    disk = DiskCache(tmp_path, limit=50)
+    keep(disk, "a.onnx")
+    keep(disk, "b.onnx")
+    assert names(tmp_path) == ["b.onnx", "mine.onnx"]
+
+
+def test_a_damaged_file_is_not_intact(tmp_path: Path) -> None:
+    path = keep(DiskCache(tmp_path), "a.onnx")
+    disk = DiskCache(tmp_path)
+    assert disk.intact(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not disk.intact(path)
+    assert not disk.intact(tmp_path / "none.onnx")
+    (tmp_path / "a.onnx.sha256").unlink()
+    assert not disk.intact(path)
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    disk = DiskCache(tmp_path / "file" / "models")
+    with pytest.raises(ModelUnavailable, match="set CUTWORK_MODEL_CACHE to a folder that is"):
+        disk.check()
+    with pytest.raises(ModelUnavailable, match="cannot be written"), disk.locked(disk.folder / "a"):
+        pass

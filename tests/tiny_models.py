@@ -1,0 +1,53 @@
+"""Smallest real ONNX models, and how to load them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+
+from worker.models import onnx_engine
+from worker.models.disk import DiskCache
+from worker.models.profile import Profile
+
+Axes = Sequence[int | str | None] | None
+
+
+def value(name: str, axes: Axes, dtype: int = TensorProto.FLOAT) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, axes)
+
+
+def saved(
+    path: Path,
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+    weights: Sequence[TensorProto] = (),
+    *,
+    opset: int = 17,
+) -> Path:
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
+    return path
+
+
+def channel_mean(
+    path: Path, *, axes: Axes = (1, 3, 32, 32), dtype: int = TensorProto.FLOAT
+) -> Path:
+    """A model whose map is the mean of the three channels: (N, 1, H, W)."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)
+    out = None if axes is None else [axes[0], 1, *axes[2:]]
+    return saved(path, [node], [value("x", axes, dtype)], [value("y", out, dtype)])
+
+
+def loaded(path: Path, *, profile: Profile | None = None) -> onnx_engine.OnnxEngine:
+    """The model on the CPU; what is prepared lies beside it."""
+    return onnx_engine.load(
+        path,
+        sha256=path.stem,
+        profile=profile or Profile(),
+        device="cpu",
+        threads=1,
+        disk=DiskCache(path.parent),
+    )

@@ -1,0 +1,44 @@
+"""The models of a process, opened as its settings say."""
+
+from worker.models.budget import Budget
+from worker.models.cache import ModelCache
+from worker.models.disk import DiskCache
+from worker.models.download import Progress, no_progress
+from worker.models.load import loader
+from worker.models.store import ModelStore, RemoteModels
+from worker.segment import Models
+from worker.settings import ModelSettings
+
+
+def open_disk(settings: ModelSettings) -> DiskCache:
+    """The folder of model files."""
+    return DiskCache(settings.model_cache, limit=settings.model_cache_bytes)
+
+
+def open_store(
+    settings: ModelSettings,
+    *,
+    remote: RemoteModels | None = None,
+    local_paths: bool = False,
+    progress: Progress = no_progress,
+) -> ModelStore:
+    """The store of model files; the arguments are `ModelStore`'s."""
+    return ModelStore(
+        open_disk(settings),
+        accepted=settings.accept_licenses,
+        mirror=settings.model_mirror,
+        remote=remote,
+        local_paths=local_paths,
+        progress=progress,
+    )
+
+
+def open_models(settings: ModelSettings, store: ModelStore) -> Models:
+    """A store with an empty cache of loaded models."""
+    load = loader(threads=settings.threads, disk=open_disk(settings))
+    budget = Budget.of(
+        memory=settings.model_memory,
+        gpu_memory=settings.gpu_model_memory,
+        gpu_idle=settings.gpu_idle_seconds,
+    )
+    return Models(store=store, cache=ModelCache(load, budget=budget))

@@ -1,0 +1,117 @@
+"""A picture and a model to the mask the model sees: load → prepare → model → mask."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from producer.options import Options
+from producer.outcome import RunFacts
+from worker import mask
+from worker.errors import ModelInvalid
+from worker.image import Picture
+from worker.mask import Pixels
+from worker.models.cache import ModelCache
+from worker.models.engine import Engine
+from worker.models.load import check_device, choose_device, device_warnings
+from worker.models.profile import adapt, input_size
+from worker.models.store import ModelFile, ModelStore
+from worker.presets import PRESETS
+from worker.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The models of this process: their files, and those that are loaded."""
+
+    store: ModelStore
+    cache: ModelCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model that is loaded and fits its profile and the options."""
+
+    file: ModelFile
+    """With the preset and the options in its profile."""
+    engine: Engine
+    size: tuple[int, int]
+    """Width and height of its input."""
+    fallback: str | None
+    warnings: tuple[str, ...]
+
+
+@contextmanager
+def loaded(
+    file: ModelFile, options: Options, *, models: Models, watch: Stopwatch
+) -> Iterator[LoadedModel]:
+    """The model as the job wants it fed, loaded until the end of the block.
+
+    What model, profile and options contradict each other in is refused here, before any image is
+    touched.
+    """
+    with ExitStack() as held:
+        with watch.stage("load"):
+            profile = adapt(PRESETS[options.preset].feed(file.profile), options)
+            file = replace(file, profile=profile)
+            place = choose_device(file, options.device_mode)
+            engine = held.enter_context(models.cache.use(file, place.device, keep=place.keep))
+            reason = check_device(engine, place)
+            size = input_size(profile, fixed_size=engine.input_size, model=file.name)
+        yield LoadedModel(
+            file=file,
+            engine=engine,
+            size=size,
+            fallback=reason.code if reason else None,
+            warnings=device_warnings(engine, place, reason),
+        )
+
+
+def segment(
+    picture: Picture, options: Options, *, model: LoadedModel, watch: Stopwatch
+) -> tuple[Pixels, RunFacts]:
+    """The soft mask (H, W) a model finds in a picture, at the picture's depth; where it ran."""
+    preset = PRESETS[options.preset]
+    file, engine, profile = model.file, model.engine, model.file.profile
+    with watch.stage("model"):
+        seen = mask.eight_bits(picture.rgb)
+        if preset.keeps_transparency and picture.alpha is not None:
+            seen = mask.over_white(seen, mask.eight_bits(picture.alpha))
+        batch = mask.to_input(
+            seen,
+            size=model.size,
+            mean=profile.mean,
+            std=profile.std,
+            divisor=profile.divisor,
+            resampling=profile.resampling,
+            channels=profile.channels,
+            layout=profile.layout,
+        )
+    with watch.stage("wait"):
+        engine.turn.acquire()
+    try:
+        with watch.stage("model"):
+            saliency = engine.infer(batch)[0]
+    finally:
+        engine.turn.release()
+    if not np.isfinite(saliency).all():
+        raise ModelInvalid(f"{file.name}: expected a map of numbers, found NaN or infinity in it")
+    with watch.stage("mask"):
+        found = preset.read_map(
+            mask.sigmoid(saliency) if profile.sigmoid else saliency,
+            picture.size,
+            stretched=profile.stretch,
+            depth=picture.rgb.dtype.type,
+        )
+    facts = engine.facts
+    run = RunFacts(
+        model=file.name,
+        sha256=file.sha256,
+        engine=facts.engine,
+        provider=facts.provider,
+        device=facts.device,
+        dtype=facts.dtype,
+        fallback=model.fallback,
+    )
+    return found, run
