@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from producer.options import Options
 from tests.fidelity import Systems
 from tests.photographs import photograph
-from worker.cutout import cut_out
+from worker.cutout import Limits, cut_out
 from worker.stopwatch import Stopwatch
 
 WAYS: Final[dict[str, dict[str, Any]]] = {
@@ -43,7 +43,7 @@ def main(out: Path) -> None:
                 options,
                 file=systems.store.find(options.model),
                 models=systems.models,
-                max_pixels=10**8,
+                limits=Limits(decoded=10**8, matted=10**7),
                 watch=Stopwatch(),
             )
             part = Image.open(io.BytesIO(made.image_bytes or b"")).crop(PART)

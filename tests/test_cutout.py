@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from producer.options import Options
 from tests.photographs import photograph
-from worker.cutout import CutOut, cut_out
-from worker.errors import OptionConflict
+from worker.cutout import CutOut, Limits, cut_out
+from worker.errors import ImageTooLarge, OptionConflict
 from worker.libvips import read_sixteen_bits, write_png
 from worker.mask import extent
 from worker.models.store import ModelStore
@@ -36,7 +36,7 @@ def cut(models: Models, data: bytes, **options: Any) -> CutOut:
         chosen,
         file=models.store.find(chosen.model),
         models=models,
-        max_pixels=10**8,
+        limits=Limits(decoded=10**8, matted=10**7),
         watch=Stopwatch(),
     )
 
@@ -157,6 +157,12 @@ def test_image_and_mask_are_cropped_alike(models: Models) -> None:
     assert (left, upper, right, lower) != (0, 0, *made.picture.size)
     assert image_of(made).size == mask_of(made).size == made.size == (right - left, lower - upper)
     assert np.array_equal(np.asarray(mask_of(made)), made.mask[upper:lower, left:right])
+
+
+def test_a_picture_too_large_to_matte_is_refused_and_not_cut_out_otherwise(models: Models) -> None:
+    large = png(np.zeros((4000, 4000, 3), np.uint8))
+    with pytest.raises(ImageTooLarge, match=r"at most 10,000,000 .*CUTWORK_MAX_MATTED_PIXELS"):
+        cut(models, large, alpha_matting=True)
 
 
 def test_a_size_the_graph_does_not_take_is_refused(models: Models) -> None:

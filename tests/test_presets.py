@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -12,7 +13,8 @@ from producer.options import Options
 from tests.fidelity import BOUNDS, Systems, figures, levels_off
 from tests.originals import SegmentationCustom
 from tests.photographs import Photograph, photograph, photographs
-from worker.cutout import CutOut, cut_out
+from tests.tiny_models import channel_mean
+from worker.cutout import CutOut, Limits, cut_out
 from worker.models.profile import Profile
 from worker.presets import PRESETS
 from worker.stopwatch import Stopwatch
@@ -31,7 +33,7 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
         chosen,
         file=systems.store.find(chosen.model) if chosen.enabled else None,
         models=systems.models,
-        max_pixels=10**8,
+        limits=Limits(decoded=10**8, matted=10**7),
         watch=Stopwatch(),
     )
     assert made.image_bytes is not None
@@ -130,6 +132,24 @@ def test_segmentation_custom_with_figures_of_one_s_own(systems: Systems) -> None
     assert levels_off(mask, only) <= 1
     whole = theirs.remove(upright, post_process_mask=True, bgcolor=(0x10, 0x80, 0x40, 0x99))
     assert levels_off(pixels, whole) <= 1
+
+
+def test_segmentation_custom_with_another_width_than_height(
+    systems: Systems, tmp_path: Path
+) -> None:
+    """Of a model that takes any size; and its half-precision twin, which the node cannot run."""
+    model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
+    data = photograph("chelsea.png")
+    given: dict[str, Any] = {"preset": "segmentation-custom", "size": [96, 64]}
+    _, _, mask = cut(systems, data, model=str(model), **given)
+    theirs = SegmentationCustom(model, size=(96, 64)).remove(
+        Image.open(io.BytesIO(data)), only_mask=True
+    )
+    assert levels_off(mask, theirs) <= 1
+    half = channel_mean(
+        tmp_path / "half.onnx", axes=("n", 3, "h", "w"), dtype=onnx.TensorProto.FLOAT16
+    )
+    assert levels_off(cut(systems, data, model=str(half), **given)[2], theirs) <= 1
 
 
 @pytest.mark.parametrize(("foreground", "background", "erode"), [(240, 20, 0), (200, 60, 4)])

@@ -55,6 +55,17 @@ def test_every_variable_is_described_with_its_default() -> None:
     assert set(table) == in_celery - {"CUTWORK_BROKER_URL"}
 
 
+def test_every_row_of_the_fidelity_tables_names_options_and_a_test_that_are_there() -> None:
+    tables = (ROOT / "docs" / "fidelity.md").read_text()
+    found = re.findall(r"`(tests/test_\w+\.py)::(test_\w+)`", tables)
+    rows = [line for line in tables.splitlines() if "| `tests/" in line]
+    assert len(found) == len(rows) > 25
+    for path, name in found:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+    named = {option for option in re.findall(r"`(--[a-z-]+)", tables) if option != "--preset"}
+    assert named <= {option_name(name) for name in Options.model_fields}
+
+
 def tree() -> dict[str, type[errors.CutworkError]]:
     """Every error with a code of its own, by name."""
     return {
@@ -124,7 +135,7 @@ def test_the_make_verbs_exist() -> None:
     listed = subprocess.run(
         ["make", "-C", str(ROOT)], capture_output=True, text=True, check=True
     ).stdout
-    for verb in re.findall(r"`?make (\w+)", README):
+    for verb in re.findall(r"(?:^|`)make (\w+)", README, flags=re.MULTILINE):
         assert re.search(rf"^{verb}\s", listed, flags=re.MULTILINE), verb
 
 

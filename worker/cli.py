@@ -12,7 +12,7 @@ from producer.flags import takes_options
 from producer.options import Options
 from producer.settings import SettingsError
 from worker import cli_models
-from worker.cutout import cut_out
+from worker.cutout import Limits, cut_out
 from worker.doctor import examine
 from worker.download_bar import download_bar
 from worker.encoder import FORMATS
@@ -70,7 +70,7 @@ def segment(
             options,
             file=file,
             models=open_models(settings, store),
-            max_pixels=settings.max_pixels,
+            limits=Limits(decoded=settings.max_pixels, matted=settings.max_matted_pixels),
             watch=watch,
             want_image=image is not None,
             want_mask=mask is not None,

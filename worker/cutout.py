@@ -9,12 +9,31 @@ from producer.options import Options
 from producer.outcome import RunFacts
 from worker import compose, image
 from worker.encoder import Look, check_encodable, encode
+from worker.errors import ImageTooLarge
 from worker.image import Picture
 from worker.mask import Box, Pixels
 from worker.models.store import ModelFile
 from worker.refine import refine
 from worker.segment import Models, loaded, segment
 from worker.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest images, in pixels."""
+
+    decoded: int
+    matted: int
+    """Of these with alpha matting, which takes 0.7 GB of memory a megapixel."""
+
+    def check_matted(self, size: tuple[int, int]) -> None:
+        """Raise `ImageTooLarge` where matting would take more memory than allowed."""
+        width, height = size
+        if width * height > self.matted:
+            raise ImageTooLarge(
+                f"alpha_matting: expected at most {self.matted:,} pixels "
+                f"(CUTWORK_MAX_MATTED_PIXELS), found {width}×{height} = {width * height:,}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +66,7 @@ def cut_out(
     *,
     file: ModelFile | None,
     models: Models,
-    max_pixels: int,
+    limits: Limits,
     watch: Stopwatch,
     want_image: bool = True,
     want_mask: bool = True,
@@ -65,7 +84,9 @@ def cut_out(
         if file is not None:
             model = held.enter_context(loaded(file, options, models=models, watch=watch))
         with watch.stage("decode"):
-            picture = image.decode(data, max_pixels=max_pixels, depth=depth)
+            picture = image.decode(data, max_pixels=limits.decoded, depth=depth)
+        if options.alpha_matting:
+            limits.check_matted(picture.size)
         found, run = np.zeros(picture.rgb.shape[:2], depth), None
         if model is not None:
             found, run = segment(picture, options, model=model, watch=watch)

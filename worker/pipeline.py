@@ -10,7 +10,7 @@ from producer.options import Options
 from producer.outcome import Outcome, OutputFacts, SourceFacts
 from producer.reference import ImageRef
 from worker import mask
-from worker.cutout import CutOut, cut_out
+from worker.cutout import CutOut, Limits, cut_out
 from worker.encoder import FORMATS
 from worker.errors import AccessDenied, CutworkError, PermanentError
 from worker.models.store import ModelFile
@@ -48,7 +48,7 @@ class Pipeline:
 
     storage: S3Storage
     models: Models
-    max_pixels: int
+    limits: Limits
 
     def run(self, job: Job, *, final: bool = True) -> Outcome:
         """Take one job from its source to its outputs.
@@ -101,7 +101,7 @@ class _Passage:
             options,
             file=file,
             models=models,
-            max_pixels=self.pipeline.max_pixels,
+            limits=self.pipeline.limits,
             watch=self.watch,
             want_image=job.image is not None,
             want_mask=job.mask is not None,

@@ -19,6 +19,7 @@ from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
 from worker import matting
+from worker.cutout import Limits
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
@@ -57,7 +58,7 @@ def runtime() -> Runtime:
         pipeline=Pipeline(
             storage=storage,
             models=open_models(settings, store),
-            max_pixels=settings.max_pixels,
+            limits=Limits(decoded=settings.max_pixels, matted=settings.max_matted_pixels),
         ),
         ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
     )
