@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -173,7 +174,10 @@ def levels_off(ours: Levels, theirs: Levels) -> int:
 def main(names: list[str]) -> int:
     """Print the table; 1 when a figure is beyond its bound."""
     chosen = [item for item in photographs() if not names or item.name in names]
-    table = Table("photograph", "pixels", *BOUNDS, title="Presets against the originals")
+    headings = [name.replace(": ", ":\n").replace(", ", ",\n") for name in BOUNDS]
+    table = Table(
+        "photograph", "pixels", *headings, title="Presets against the originals", box=box.SIMPLE
+    )
     worst: dict[str, float] = {}
     short = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +194,7 @@ def main(names: list[str]) -> int:
     table.add_section()
     table.add_row("worst", "", *(f"{value:g}" for value in worst.values()))
     table.add_row("bound", "", *map(str, BOUNDS.values()))
-    console = Console(width=150)
+    console = Console(width=170)
     console.print(table)
     console.print(f"{len(chosen)} photographs, {short} figures beyond their bound")
     return 1 if short else 0

@@ -119,6 +119,28 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
         loaded(path)
 
 
+def test_a_damaged_model_is_refused_whatever_is_damaged(tmp_path: Path) -> None:
+    """Most single bytes that are wrong make it no model; none is a fault of ours."""
+    whole = small_model(tmp_path / "own.onnx").read_bytes()
+    random = np.random.default_rng(2)
+    refused = 0
+    for number in range(80):
+        damaged = bytearray(whole)
+        damaged[random.integers(len(whole))] = random.integers(256)
+        path = tmp_path / f"damaged{number}.onnx"
+        path.write_bytes(damaged)
+        try:
+            loaded(path)
+        except ModelInvalid:
+            refused += 1
+    assert 20 < refused < 80
+    strange = onnx.load(str(tmp_path / "own.onnx"))
+    strange.graph.initializer[0].data_type = 99
+    (tmp_path / "strange.onnx").write_bytes(strange.SerializeToString())
+    with pytest.raises(ModelInvalid, match=r"strange\.onnx is no ONNX model"):
+        loaded(tmp_path / "strange.onnx")
+
+
 def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
     path = small_model(tmp_path / "own.onnx", dtype=TensorProto.FLOAT)
     model = onnx.load(str(path))

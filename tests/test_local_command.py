@@ -177,6 +177,14 @@ def test_a_gpu_that_must_be_there_and_is_not(tmp_path: Path, photographs: Path) 
     assert mask.exists() == (done.returncode == 0)
 
 
+def test_a_contradiction_is_refused_before_the_image_is_touched(tmp_path: Path) -> None:
+    source = tmp_path / "no-image.png"
+    source.write_bytes(b"not an image")
+    arguments = (source, "--mask", tmp_path / "mask.png")
+    assert "option_conflict: size" in segment(*arguments, "--size", "100").stderr
+    assert "not_an_image" in segment(*arguments).stderr
+
+
 def test_a_profile_beside_a_model_of_one_s_own(tmp_path: Path, photographs: Path) -> None:
     path = saved(
         tmp_path / "own.onnx",

@@ -46,7 +46,7 @@ def storage_with(stack: LocalStack, **keys: str) -> S3Storage:
         client,
         read_from=[Prefix.parse("s3://photos")],
         write_to=everything,
-        models_from=everything,
+        models_from=[Prefix.parse(keys.get("models", "*"))],
         max_bytes=len(DATA),
     )
 
@@ -79,6 +79,18 @@ def test_a_large_object_is_refused_before_it_is_read(storage: S3Storage) -> None
     storage.put(place, DATA + b"x", content_type="image/png", fingerprint="", output="mask")
     with pytest.raises(SourceTooLarge, match=r"at most 10,240 bytes.*found 10,241"):
         storage.open(place)
+
+
+def test_what_lies_beside_a_model_is_read_up_to_a_limit(
+    storage: S3Storage, stack: LocalStack
+) -> None:
+    stack.s3().put_object(Bucket="models", Key="beside.json", Body=b"{}  ")
+    assert storage.read_profile(ref("s3://models/beside.json"), 100) == b"{}  "
+    assert storage.read_profile(ref("s3://models/beside.json"), 2) == b"{}"
+    assert storage.read_profile(ref("s3://models/none.json"), 100) is None
+    elsewhere = storage_with(stack, models="s3://models/own")
+    with pytest.raises(Forbidden, match="CUTWORK_MODELS_FROM"):
+        elsewhere.read_profile(ref("s3://models/beside.json"), 100)
 
 
 def test_places_are_checked(storage: S3Storage) -> None:

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import (
     AttributeProto,
     GraphProto,
@@ -49,26 +48,35 @@ def prepare(
     try:
         # External data is not followed: a model is one file, and a path in it could be any file.
         model = onnx.load(str(source), load_external_data=False)
-    except (DecodeError, ValueError) as error:
+        model = _prepared(model, output, name=source.name, full_precision=full_precision)
+    except (ModelInvalid, OSError, MemoryError):
+        raise
+    except Exception as error:  # Damaged bytes end in nearly any error: Decode, Value, Key, …
         raise ModelInvalid(f"{source.name} is no ONNX model: {error}") from error
+    onnx.save(model, str(target))
+
+
+def _prepared(
+    model: ModelProto, output: str | int | None, *, name: str, full_precision: bool
+) -> ModelProto:
     if not model.graph.output:
-        raise ModelInvalid(f"{source.name} is no ONNX model with an output")
+        raise ModelInvalid(f"{name} is no ONNX model with an output")
     if model.functions:
         model = inliner.inline_local_functions(model)
     if any(tensor.external_data for tensor in _tensors(model.graph)):
-        raise ModelInvalid(f"{source.name} keeps weights in other files; export it as one file")
+        raise ModelInvalid(f"{name} keeps weights in other files; export it as one file")
     custom = sorted({domain for domain in _domains(model.graph) if domain not in _DOMAINS})
     if custom:
         raise ModelInvalid(
-            f"{source.name} needs operators from a library of its own ({', '.join(custom)}), and "
+            f"{name} needs operators from a library of its own ({', '.join(custom)}), and "
             "such libraries are never loaded; export it with standard ONNX operators alone"
         )
-    keep_output(model, choose(model, output, name=source.name))
+    keep_output(model, choose(model, output, name=name))
     if full_precision:
         to_full_precision(model)
     free_batch_axis(model)
     helper.set_model_props(model, {WEIGHTS: _weights_type(model)})
-    onnx.save(model, str(target))
+    return model
 
 
 def keep_output(model: ModelProto, output: str) -> None:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from worker.errors import ModelUnavailable
 from worker.models.disk import DiskCache
 from worker.models.graph import prepare
 
@@ -33,8 +34,16 @@ def prepared(
                 if target.exists():
                     log.warning("%s is damaged; preparing it again", target)
                 partial = disk.partial(target)
-                prepare(path, partial, output=output, full_precision=full_precision)
-                disk.keep(partial, target, sealed=True)
+                try:
+                    prepare(path, partial, output=output, full_precision=full_precision)
+                    disk.keep(partial, target, sealed=True)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    raise ModelUnavailable(
+                        f"the prepared graph of {path.name} cannot be written ({error}); "
+                        "is the disk of CUTWORK_MODEL_CACHE full?"
+                    ) from error
     disk.used(target)
     return target
 
