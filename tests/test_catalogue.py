@@ -34,6 +34,7 @@ def test_an_entry_is_complete(name: str, entry: Entry) -> None:
     assert entry.licence
     assert entry.about
     assert entry.profile.sides
+    assert entry.profile.output == 0, "as both original systems read it: one graph for all presets"
     for source in entry.sources:
         match source:
             case HttpsSource() | ChunksSource():

