@@ -1,5 +1,7 @@
 """Trimap, alpha and colour of edges, against known answers."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -91,6 +93,25 @@ def test_the_smallest_pictures(shape: tuple[int, int]) -> None:
     rgb = np.full((*shape, 3), 90, np.uint8)
     assert matting.clean_edges(rgb, np.full(shape, 128, np.uint8)).shape == rgb.shape
     assert np.array_equal(matting.clean_edges(rgb, np.zeros(shape, np.uint8)), rgb)
+
+
+def test_without_openmp_one_thread_at_a_time() -> None:
+    """In a process of its own: numba's layer is chosen once."""
+    program = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+sys.modules["numba.np.ufunc.omppool"] = sys.modules["numba.np.ufunc.tbbpool"] = None
+import numba, numpy as np
+from worker.matting import foreground_colour
+rgb, alpha = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 0.5)
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(lambda _: foreground_colour(rgb, alpha), range(50)))
+print(numba.threading_layer())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=150
+    )
+    assert done.stdout == "workqueue\n", done.stderr
 
 
 def test_several_threads_at_once() -> None:

@@ -4,9 +4,12 @@ Sources: A. Levin et al., "A Closed-Form Solution to Natural Image Matting", 200
 T. Germer et al., "Fast Multi-Level Foreground Estimation", 2020 (colour).
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from types import SimpleNamespace
-from typing import Final
+from importlib import import_module
+from threading import Lock
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +27,44 @@ _FAINT: Final = 2 / 255
 """Alpha up to this is a model's noise; where the subject ends is above it."""
 
 
-@cache
-def kernels() -> SimpleNamespace:
-    """Pymatting's functions; the first use ever on a machine compiles them, for half a minute.
+_TURN: Final = Lock()
 
-    Imported here and not above, so that only who cuts out waits for it: a worker calls this before
-    it takes a job.
+
+class Kernels(NamedTuple):
+    """pymatting's functions; hold the turn while calling one."""
+
+    alpha: Callable[..., NDArray[np.float64]]
+    foreground: Callable[..., NDArray[np.float32]]
+    turn: AbstractContextManager[object]
+
+
+@cache
+def kernels() -> Kernels:
+    """Import pymatting; the first time ever on a machine that compiles it, for half a minute.
+
+    Not done above, so that only who cuts out waits for it: a worker does before it takes a job.
     """
     import numba
 
-    # The layer numba falls back to without OpenMP kills the process when two threads call a kernel
-    # at once; this setting is an error there instead. It counts only before the first kernel.
-    numba.config.THREADING_LAYER = "threadsafe"
+    # It counts only before the first kernel, so before the import below.
+    numba.config.THREADING_LAYER = layer = _threading_layer()
     from pymatting.alpha.estimate_alpha_cf import estimate_alpha_cf
     from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
 
-    return SimpleNamespace(alpha=estimate_alpha_cf, foreground=estimate_foreground_ml)
+    # Two threads in a kernel at once kill the process under this layer, and no other.
+    turn = _TURN if layer == "workqueue" else nullcontext()
+    return Kernels(estimate_alpha_cf, estimate_foreground_ml, turn)
+
+
+def _threading_layer() -> str:
+    """The layer for numba: OpenMP, TBB, or where neither is installed its own, one at a time."""
+    for layer in ("omp", "tbb"):
+        try:
+            import_module(f"numba.np.ufunc.{layer}pool")
+        except ImportError:
+            continue
+        return layer
+    return "workqueue"
 
 
 class MattingImpossible(ValueError):
@@ -75,8 +100,8 @@ def closed_form_alpha(rgb: Pixels, trimap: NDArray[np.uint8]) -> NDArray[np.floa
             raise MattingImpossible(f"expected some sure {name}, found none")
     if not (trimap == 128).any():
         return trimap / 255.0
-    alpha: NDArray[np.float64] = kernels().alpha(rgb / float(peak(rgb)), trimap / 255.0)
-    return alpha
+    with kernels().turn:
+        return kernels().alpha(rgb / float(peak(rgb)), trimap / 255.0)
 
 
 def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
@@ -84,8 +109,8 @@ def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
     colour = rgb / np.float32(peak(rgb))
     if max(alpha.shape) < 2:
         return colour
-    estimated: NDArray[np.float32] = kernels().foreground(colour, alpha)
-    return estimated
+    with kernels().turn:
+        return kernels().foreground(colour, alpha)
 
 
 def clean_edges(rgb: Pixels, mask: Pixels) -> Pixels:
