@@ -67,7 +67,7 @@ def test_bilinear_is_torch_s(size: tuple[int, int], shape: tuple[int, int]) -> N
         mode="bilinear",
         align_corners=False,
     )[0].permute(1, 2, 0)
-    assert mask.bilinear(source, size) == pytest.approx(theirs.numpy(), abs=1e-4)
+    assert np.abs(mask.bilinear(source, size) - theirs.numpy()).max() < 1e-4
 
 
 def test_a_black_picture_divides_by_one() -> None:

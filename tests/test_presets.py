@@ -1,6 +1,7 @@
 """The two presets against the systems they replace, on the same weights."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from worker.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    return Systems(tmp_path_factory.mktemp("systems"))
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
+    systems = Systems(tmp_path_factory.mktemp("systems"))
+    yield systems
+    systems.models.cache.close()
 
 
 def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any]:
@@ -45,7 +48,7 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
 
 
 @pytest.mark.parametrize(
-    "name", ["chelsea.png", "rocket, EXIF sideways", "chelsea, half transparent", "coffee, 48×32"]
+    "name", ["rocket, EXIF sideways", "chelsea, half transparent", "coffee, 48×32"]
 )
 def test_the_figures_of_the_presets(name: str, systems: Systems) -> None:
     for figure, value in figures(Photograph(name, photograph(name)), systems):

@@ -9,6 +9,9 @@ from PIL import Image
 
 from worker.mask import Pixels
 
+# Its cache of operations would keep the last hundred pictures in memory.
+pyvips.cache_set_max(0)
+
 Resolution = tuple[float, float]
 """Pixels per inch, horizontally and vertically."""
 

@@ -31,8 +31,9 @@ class Preset:
     """Whether the source's own alpha stays in the cut-out and the mask."""
     estimates_foreground: bool = False
     """Whether soft edges get the subject's own colour when the job does not say."""
-    darkens: bool = False
-    """Whether a plain cut-out is a composite with transparent black."""
+    as_rembg: bool = False
+    """Whether colours are rembg's to the last bit: a plain cut-out is a composite with transparent
+    black, which darkens its edges, and estimated ones are cut off, inside the subject too."""
     mattes_mask: bool = False
     """Whether matting changes the mask too, and not only the cut-out's alpha."""
 
@@ -62,6 +63,6 @@ PRESETS: Final[dict[Name, Preset]] = {
     "segmentation-custom": Preset(
         read_map=rembg_mask,
         profile=Profile(mean=0.485, std=1.0, divisor="max", output=0),
-        darkens=True,
+        as_rembg=True,
     ),
 }

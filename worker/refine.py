@@ -48,7 +48,7 @@ def refine(picture: Picture, found: Pixels, options: Options, *, want_image: boo
         pixels = _cut(picture, found, alpha, options, preset)
         if options.background is not None:
             pixels = compose.over(pixels, compose.parse_colour(options.background))
-            if options.opaque and not preset.darkens:
+            if options.opaque and not preset.as_rembg:
                 pixels = pixels[:, :, :3]
     if alpha is not None and preset.mattes_mask:
         found = mask.to_levels(alpha, found.dtype)
@@ -75,26 +75,20 @@ def _cut(
     options: Options,
     preset: Preset,
 ) -> Pixels:
-    """RGBA before a background: matted, plain, or with the edges freed of their background."""
-    if alpha is not None:
-        colour = matting.foreground_colour(picture.rgb, alpha)
-        rgb, levels = (mask.to_levels(layer, found.dtype) for layer in (colour, alpha))
-        if preset.keeps_transparency:
-            levels = mask.combine(levels, picture.alpha)
-        return compose.straight(rgb, levels)
+    """RGBA before a background: plain, or with the subject's own colour at its soft edges."""
     clean = options.estimate_foreground
-    if clean is None:
-        # rembg, too, keeps the edges of what it cannot matte free of their background.
+    if clean is None or alpha is not None:
+        # rembg, too, estimates it for what it could not matte.
         clean = preset.estimates_foreground or options.alpha_matting
-    if clean and preset.darkens:
-        colour = matting.foreground_colour(picture.rgb, found / np.float64(mask.peak(found)))
-        rgb = mask.to_levels(colour, found.dtype)
-    elif clean:
-        rgb = matting.clean_edges(picture.rgb, found)
-    elif preset.darkens:
+    if preset.as_rembg and not clean:
         return compose.darkened(picture.rgb, found, picture.alpha)
-    else:
-        rgb = picture.rgb
-    return compose.straight(
-        rgb, mask.combine(found, picture.alpha) if preset.keeps_transparency else found
-    )
+    levels = found if alpha is None else mask.to_levels(alpha, found.dtype)
+    rgb = picture.rgb
+    if preset.as_rembg:
+        share = found / np.float64(mask.peak(found)) if alpha is None else alpha
+        rgb = mask.to_levels(matting.foreground_colour(rgb, share), found.dtype)
+    elif clean:
+        rgb = matting.clean_edges(rgb, levels)
+    if preset.keeps_transparency:
+        levels = mask.combine(levels, picture.alpha)
+    return compose.straight(rgb, levels)
