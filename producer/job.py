@@ -37,7 +37,7 @@ class Job(Value):
     image: Ref | None = None
     """Where the RGBA cut-out goes."""
     mask: Ref | None = None
-    """Where the mask goes: 8-bit grey, 0 is background."""
+    """Where the mask goes: grey, 0 is background."""
     options: Options = Options()
     submitted_at: float = Field(default_factory=time.time, ge=0)
     """Unix time in seconds, for the age of what waits."""

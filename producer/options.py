@@ -1,5 +1,6 @@
 """How one image is to be cut out."""
 
+import re
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -13,8 +14,8 @@ from pydantic import (
 from producer.reference import Value
 
 SMALLEST_STD: Final = 1e-6
-_COLOUR: Final = r"^#([0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})$"
-_MARGIN: Final = r"^([0-9]{1,5}|[0-9]{1,3}(\.[0-9]{1,3})?%)$"
+_COLOUR: Final = re.compile(r"#([0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")
+_MARGIN: Final = re.compile(r"[0-9]{1,5}|[0-9]{1,3}(\.[0-9]{1,3})?%")
 
 
 def _one_or_three(value: object) -> object:
@@ -26,6 +27,18 @@ def _above_zero(value: float | tuple[float, float, float]) -> float | tuple[floa
     if min(value if isinstance(value, tuple) else (value,)) < SMALLEST_STD:
         raise ValueError(f"every number must be greater than 0, at least {SMALLEST_STD:g}")
     return value
+
+
+def _colour(text: str) -> str:
+    if not _COLOUR.fullmatch(text):
+        raise ValueError("expected #rrggbb or #rrggbbaa in hexadecimal digits")
+    return text
+
+
+def _margin(text: str) -> str:
+    if not _MARGIN.fullmatch(text):
+        raise ValueError("expected pixels, such as 20 and at most 99999, or per cent, such as 2.5%")
+    return text
 
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -99,11 +112,11 @@ class Options(Value):
         default=None,
         description="Free soft edges of the background's colour. None: on in the default preset.",
     )
-    background: Annotated[str, StringConstraints(pattern=_COLOUR)] | None = Field(
+    background: Annotated[str, AfterValidator(_colour)] | None = Field(
         default=None, description="Colour behind the subject, #rrggbb or #rrggbbaa. None: none."
     )
     crop: bool = Field(default=False, description="Crop image and mask to the subject.")
-    margin: Annotated[str, StringConstraints(pattern=_MARGIN)] = Field(
+    margin: Annotated[str, AfterValidator(_margin)] = Field(
         default="0",
         description="Room left around a crop: pixels, or per cent of the subject's longer side.",
     )
@@ -130,6 +143,17 @@ class Options(Value):
         """Whether a background without transparency lies behind the subject."""
         colour = (self.background or "").lower()
         return len(colour) == len("#rrggbb") or (len(colour) > 0 and colour.endswith("ff"))
+
+    @model_validator(mode="after")
+    def _thresholds_leave_something_between(self) -> Self:
+        foreground = self.alpha_matting_foreground_threshold
+        background = self.alpha_matting_background_threshold
+        if foreground < background:
+            raise ValueError(
+                "alpha_matting_foreground_threshold: expected at least the background's, found "
+                f"{foreground} and {background}: what lies between would be both"
+            )
+        return self
 
     @model_validator(mode="after")
     def _formats_fit(self) -> Self:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from producer.options import Options
 from tests.fidelity import Systems
 from tests.photographs import photograph
+from worker.allowance import Allowance
 from worker.cutout import Limits, cut_out
 from worker.stopwatch import Stopwatch
 
@@ -39,11 +40,11 @@ def main(out: Path) -> None:
         for column, (caption, given) in enumerate(WAYS.items()):
             options = Options(background="#ff1fb4", **given)
             made = cut_out(
-                photograph(PHOTOGRAPH),
+                lambda: photograph(PHOTOGRAPH),
                 options,
                 file=systems.store.find(options.model),
                 models=systems.models,
-                limits=Limits(decoded=10**8, matted=10**7),
+                limits=Limits(decoded=10**8, matted=Allowance(10**7)),
                 watch=Stopwatch(),
             )
             part = Image.open(io.BytesIO(made.image_bytes or b"")).crop(PART)

@@ -161,7 +161,7 @@ def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
     _, plain, theirs = both()
     yield levels_off(plain, theirs)
     _, matted, theirs = both(alpha_matting=True)
-    yield 100 * float((np.abs(matted.astype(int) - theirs) <= 2).mean())
+    yield 100 * float((np.abs(matted.astype(int) - theirs) <= 2).all(axis=2).mean())
 
 
 def levels_off(ours: Levels, theirs: Levels) -> int:

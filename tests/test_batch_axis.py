@@ -52,6 +52,27 @@ QUANTIZED = [
     node("DynamicQuantizeLinear", ["m"], ["q", "scale", "zero_point"]),
     node("DequantizeLinear", ["q", "scale", "zero_point"], ["y"]),
 ]
+ONE_FROM_ANOTHER = [
+    MAP,
+    node("Gather", ["m", "first"], ["one"], axis=0),
+    node("Sub", ["m", "one"], ["y"]),
+]
+COUNTED = [  # The number of images as one of the numbers.
+    MAP,
+    node("Shape", ["x"], ["shape"]),
+    node("Gather", ["shape", "first"], ["count"]),
+    node("Cast", ["count"], ["number"], to=TensorProto.FLOAT),
+    node("Mul", ["m", "number"], ["y"]),
+]
+LEARNING = [
+    MAP,
+    node(
+        "BatchNormalization",
+        ["m", "a", "b", "mean", "var"],
+        ["y", "new_mean", "new_var"],
+        training_mode=1,
+    ),
+]
 RESHAPED = [MAP, node("Reshape", ["m", "sides"], ["y"])]
 
 
@@ -103,6 +124,8 @@ def test_two_images_give_what_each_gives_alone(
         (MIXING, []),
         (QUANTIZED, []),
         (RESHAPED, [array("sides", 1, 1, 16, 24)]),
+        (ONE_FROM_ANOTHER, [array("first", 0)]),
+        (COUNTED, [array("first", 0)]),
     ],
 )
 def test_a_batch_of_one_stays_where_images_could_mix(
@@ -115,3 +138,9 @@ def test_a_batch_of_one_stays_where_images_could_mix(
     batch[1] *= 3
     alone = [engine.infer(batch[n : n + 1]) for n in range(2)]
     np.testing.assert_array_equal(engine.infer(batch), np.concatenate(alone))
+
+
+def test_a_batch_of_one_stays_where_a_norm_is_that_of_the_batch(tmp_path: Path) -> None:
+    weights = [array(name, 1, dtype=np.float32) for name in ("a", "b", "mean", "var")]
+    ready = prepared(tmp_path, LEARNING, weights)
+    assert (shape(onnx.load(str(ready)).graph.input[0]) or ())[0] == 1

@@ -1,7 +1,9 @@
 """The default preset on real weights: every size and depth, clean edges, crop, background."""
 
 import io
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from scipy import ndimage
 
 from producer.options import Options
 from tests.photographs import photograph
+from tests.tiny_models import channel_mean
+from worker.allowance import Allowance
 from worker.cutout import CutOut, Limits, cut_out
 from worker.errors import ImageTooLarge, OptionConflict
 from worker.libvips import read_sixteen_bits, write_png
@@ -32,11 +36,11 @@ def models(store: ModelStore) -> Iterator[Models]:
 def cut(models: Models, data: bytes, **options: Any) -> CutOut:
     chosen = Options.model_validate(options)
     return cut_out(
-        data,
+        lambda: data,
         chosen,
-        file=models.store.find(chosen.model),
+        file=models.store.find(chosen.model) if chosen.enabled else None,
         models=models,
-        limits=Limits(decoded=10**8, matted=10**7),
+        limits=Limits(decoded=10**8, matted=Allowance(10**7)),
         watch=Stopwatch(),
     )
 
@@ -60,6 +64,48 @@ def test_any_size_gives_a_mask_of_that_size(size: tuple[int, int], models: Model
     photo = Image.open(io.BytesIO(photograph("chelsea.png"))).resize(size)
     made = cut(models, png(np.asarray(photo)))
     assert image_of(made).size == mask_of(made).size == size
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_an_own_model_of_either_layout(
+    layout: str, fixed: bool, models: Models, tmp_path: Path
+) -> None:
+    sides = (64, 64) if fixed else ("h", "w")
+    axes = ("n", 3, *sides) if layout == "nchw" else ("n", *sides, 3)
+    model = channel_mean(tmp_path / "own.onnx", axes=axes, axis=1 if layout == "nchw" else 3)
+    profile = {"size": 64, "mean": 0, "layout": layout, "stretch": False}
+    (tmp_path / "own.json").write_text(json.dumps(profile))
+    made = cut(models, photograph("chelsea.png"), model=str(model))
+    grey = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).mean(axis=2)
+    assert np.corrcoef(made.mask.ravel(), grey.ravel())[0, 1] > 0.95
+    assert made.warnings == ()
+
+
+def test_logits_are_told_from_a_map(models: Models, tmp_path: Path) -> None:
+    model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
+    made = cut(models, photograph("chelsea.png"), model=str(model), size=64, mean=3)
+    assert made.warnings[0].endswith("a model of logits needs `sigmoid` in its profile")
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ({"quality": 50}, "quality: png has none"),
+        ({"margin": "5%"}, "margin: has no effect without crop"),
+        ({"enabled": False, "alpha_matting": True}, "alpha_matting: has no effect with enabled"),
+    ],
+)
+def test_what_has_no_effect_is_said(options: dict[str, Any], warning: str, models: Models) -> None:
+    made = cut(models, photograph("coffee, 48×32"), **options)
+    assert made.warnings[0].startswith(warning)
+
+
+def test_what_is_not_cut_out_still_gets_its_background(models: Models) -> None:
+    hidden = np.zeros((20, 30, 4), np.uint8)
+    hidden[:, :, 0] = 200
+    made = cut(models, png(hidden), enabled=False, background="#0000ff", image_format="jpeg")
+    assert np.abs(np.asarray(image_of(made)).astype(int) - (0, 0, 255)).max() < 6
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -165,9 +211,11 @@ def test_a_picture_too_large_to_matte_is_refused_and_not_cut_out_otherwise(model
         cut(models, large, alpha_matting=True)
 
 
-def test_a_size_the_graph_does_not_take_is_refused(models: Models) -> None:
+@pytest.mark.parametrize("preset", ["default", "isnet-segment", "segmentation-custom"])
+def test_a_size_the_graph_does_not_take_is_refused(preset: str, models: Models) -> None:
+    """Before the image is so much as read."""
     with pytest.raises(OptionConflict, match="takes 1024×1024 and no other"):
-        cut(models, photograph("chelsea.png"), size=320)
+        cut(models, b"no image at all", preset=preset, size=320)
 
 
 def test_profile_and_resolution_survive_and_orientation_does_not(models: Models) -> None:

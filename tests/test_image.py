@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image, ImageCms, features
 
 from worker.errors import (
@@ -131,7 +132,31 @@ def test_sixteen_bits_are_kept_where_asked(write: Any, channels: int) -> None:
     assert np.abs(shallow.rgb - picture.rgb / 257).max() <= 1
 
 
-@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_of_a_tiff_come_out_upright(orientation: int) -> None:
+    deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 3), np.uint16)
+    image = pyvips.Image.new_from_array(deep, interpretation="rgb16").copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    data = image.tiffsave_buffer()
+    wide = decode(data, max_pixels=LIMIT, depth=np.uint16)
+    plain = decode(data, max_pixels=LIMIT)
+    assert wide.size == plain.size == ((20, 30) if orientation > 4 else (30, 20))
+    assert np.abs(plain.rgb - wide.rgb / 257).max() <= 1
+    assert wide.warnings == ()
+
+
+def test_sixteen_bits_of_ink_are_read_in_eight_and_that_is_said() -> None:
+    ink = np.random.default_rng(6).integers(0, 65536, (20, 30, 4), np.uint16)
+    data = pyvips.Image.new_from_array(ink, interpretation="cmyk").tiffsave_buffer()
+    try:
+        picture = decode(data, max_pixels=LIMIT, depth=np.uint16)
+    except CorruptImage:
+        pytest.skip("Pillow does not read it at all")
+    assert picture.rgb.dtype == np.uint16
+    assert "8 of the source's 16 bits" in picture.warnings[-1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_sixteen_bits_come_out_upright(orientation: int) -> None:
     deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 3), np.uint16)
     exif = Image.Exif()
@@ -205,6 +230,17 @@ def test_a_colour_profile_and_a_resolution_are_kept() -> None:
     picture = decode(data, max_pixels=LIMIT)
     assert picture.icc_profile == SRGB
     assert picture.dpi == (300, 300)
+
+
+@pytest.mark.parametrize("name", ["WEBP", "AVIF", "HEIF"])
+def test_a_resolution_in_exif_is_found(name: str) -> None:
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = 300.0, 150.0, 2
+    data = saved(Image.fromarray(gradient()), name, exif=exif)
+    assert decode(data, max_pixels=LIMIT).dpi == (300, 150)
+    exif[282], exif[283], exif[296] = 100.0, 100.0, 3
+    data = saved(Image.fromarray(gradient()), name, exif=exif)
+    assert decode(data, max_pixels=LIMIT).dpi == (254, 254)
 
 
 def test_a_profile_of_another_colour_space_is_not_written_into_rgb() -> None:

@@ -78,11 +78,18 @@ def test_a_black_picture_divides_by_one() -> None:
     assert np.allclose(dim, 1)
 
 
-def test_layout_and_order_of_colours() -> None:
+def test_the_order_of_colours() -> None:
     rgb = np.random.default_rng(5).integers(0, 256, (6, 4, 3), np.uint8)
     plain = mask.to_input(rgb, size=(4, 6), mean=0, std=1)
-    last = mask.to_input(rgb, size=(4, 6), mean=0, std=1, layout="nhwc", channels="bgr")
-    assert np.array_equal(plain[0, ::-1].transpose(1, 2, 0), last[0])
+    swapped = mask.to_input(rgb, size=(4, 6), mean=0, std=1, channels="bgr")
+    assert np.array_equal(plain[0, ::-1], swapped[0])
+
+
+def test_a_faint_map_is_no_foreground_even_unstretched() -> None:
+    faint = np.full((4, 4), 0.004, np.float32)
+    assert not mask.soft_mask(faint, (4, 4), stretched=False, depth=np.uint8).any()
+    clear = np.full((4, 4), 0.6, np.float32)
+    assert (mask.soft_mask(clear, (4, 4), stretched=False, depth=np.uint8) == 153).all()
 
 
 def test_a_sigmoid_of_any_logits() -> None:

@@ -43,6 +43,31 @@ def test_a_trimap_is_sure_inside_and_outside() -> None:
     assert (narrow == 128).sum() < (sure == 128).sum()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 11, 60])
+@pytest.mark.parametrize("outside", [False, True])
+def test_eroding_by_two_lines_is_eroding_by_their_square(size: int, outside: bool) -> None:
+    area = np.random.default_rng(9).random((70, 90)) > 0.02
+    square = ndimage.binary_erosion(area, np.ones((size, size)), border_value=outside)
+    levels = np.where(area, 255, 0).astype(np.uint8)
+    sure = matting.trimap(
+        255 - levels if outside else levels,
+        foreground_threshold=240,
+        background_threshold=20,
+        erode_size=size,
+    )
+    assert np.array_equal(sure == (0 if outside else 255), square)
+
+
+def test_what_the_solver_cannot_solve_is_no_fault_of_ours() -> None:
+    found = np.zeros((120, 160), np.uint8)
+    found[10:40, 10:40] = 255
+    found[70:100, 90:140] = 100
+    sure = matting.trimap(found, foreground_threshold=240, background_threshold=20, erode_size=1)
+    rgb = np.random.default_rng(9).integers(0, 256, (120, 160, 3), np.uint8)
+    with pytest.raises(matting.MattingImpossible, match="no solution was found"):
+        matting.closed_form_alpha(rgb, sure)
+
+
 def test_the_alpha_of_a_blurred_disc_is_found() -> None:
     alpha = disc(4)
     sure = np.full(alpha.shape, 128, np.uint8)
@@ -92,7 +117,8 @@ def test_soft_edges_get_the_subject_s_own_colour() -> None:
 def test_the_smallest_pictures(shape: tuple[int, int]) -> None:
     rgb = np.full((*shape, 3), 90, np.uint8)
     assert matting.clean_edges(rgb, np.full(shape, 128, np.uint8)).shape == rgb.shape
-    assert np.array_equal(matting.clean_edges(rgb, np.zeros(shape, np.uint8)), rgb)
+    assert not matting.clean_edges(rgb, np.zeros(shape, np.uint8)).any()
+    assert np.array_equal(matting.clean_edges(rgb, np.full(shape, 255, np.uint8)), rgb)
 
 
 def test_without_openmp_one_thread_at_a_time() -> None:

@@ -120,7 +120,7 @@ def test_channels_first_is_not_taken_for_last(tmp_path: Path) -> None:
 def test_dynamic_sizes_and_a_half_input(tmp_path: Path) -> None:
     path = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"), dtype=TensorProto.FLOAT16)
     engine = loaded(path)
-    assert engine.input_size is None
+    assert engine.input_size == (None, None)
     for shape in ((1, 3, 20, 33), (2, 3, 64, 8)):
         batch = np.random.default_rng(1).random(shape, dtype=np.float32)
         np.testing.assert_allclose(engine.infer(batch), batch.mean(axis=1), atol=1e-3)

@@ -15,6 +15,7 @@ from worker.models.prepared import prepared
 def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:
     return prepared(
         path,
+        name=path.name,
         sha256="a" * 64,
         output=output,
         full_precision=full_precision,

@@ -54,7 +54,7 @@ def test_maps_have_the_size_of_the_images(engine: Engine, batch: NDArray[np.floa
     assert maps.shape == (2, 128, 96)
     assert maps.dtype == np.float32
     assert 0 <= maps.min() < maps.max() <= 1
-    assert engine.input_size is None
+    assert engine.input_size == (None, None)
 
 
 def test_facts_are_those_of_the_weights(engine: Engine) -> None:

@@ -33,11 +33,11 @@ def saved(
 
 
 def channel_mean(
-    path: Path, *, axes: Axes = (1, 3, 32, 32), dtype: int = TensorProto.FLOAT
+    path: Path, *, axes: Axes = (1, 3, 32, 32), axis: int = 1, dtype: int = TensorProto.FLOAT
 ) -> Path:
-    """A model whose map is the mean of the three channels: (N, 1, H, W)."""
-    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)
-    out = None if axes is None else [axes[0], 1, *axes[2:]]
+    """A model whose map is the mean of the three channels, which lie on an axis."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[axis], keepdims=1)
+    out = None if axes is None else [1 if n == axis else side for n, side in enumerate(axes)]
     return saved(path, [node], [value("x", axes, dtype)], [value("y", out, dtype)])
 
 
@@ -45,6 +45,7 @@ def loaded(path: Path, *, profile: Profile | None = None) -> onnx_engine.OnnxEng
     """The model on the CPU; what is prepared lies beside it."""
     return onnx_engine.load(
         path,
+        name=path.name,
         sha256=path.stem,
         profile=profile or Profile(),
         device="cpu",

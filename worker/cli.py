@@ -12,18 +12,22 @@ from producer.flags import takes_options
 from producer.options import Options
 from producer.settings import SettingsError
 from worker import cli_models
-from worker.cutout import Limits, cut_out
+from worker.cutout import cut_out
 from worker.doctor import examine
 from worker.download_bar import download_bar
 from worker.encoder import FORMATS
 from worker.errors import CutworkError
 from worker.mask import extent
-from worker.open_models import open_models, open_store
+from worker.open_models import open_limits, open_models, open_store
 from worker.settings import ModelSettings
 from worker.stopwatch import Stopwatch
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Its tables cut the names of options short.
+    help=__doc__,
 )
 app.add_typer(cli_models.app, name="models")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -63,14 +67,17 @@ def segment(
                     if options.enabled
                     else None
                 )
-        with watch.stage("fetch"):
-            data = source.read_bytes()
+
+        def read() -> bytes:
+            with watch.stage("fetch"):
+                return source.read_bytes()
+
         cut = cut_out(
-            data,
+            read,
             options,
             file=file,
             models=open_models(settings, store),
-            limits=Limits(decoded=settings.max_pixels, matted=settings.max_matted_pixels),
+            limits=open_limits(settings),
             watch=watch,
             want_image=image is not None,
             want_mask=mask is not None,

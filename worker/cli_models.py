@@ -41,7 +41,13 @@ def models(
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "licence", "MB", "cached", "runs on"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=True)
+        right = heading == "MB"
+        table.add_column(
+            heading,
+            justify="right" if right else "left",
+            no_wrap=right or heading in ("model", "cached"),
+            overflow="fold",
+        )
     for row in rows:
         size = "?" if row["bytes"] is None else f"{row['bytes'] / 1e6:.0f}"
         mark = "" if row["accepted"] else " *"
@@ -88,7 +94,7 @@ def _where(suffix: str) -> str:
     try:
         return "cuda" if why_no_gpu(suffix) is None else "cpu"
     except ModelInvalid:
-        return "nowhere: needs cutwork[torch]"
+        return "needs cutwork[torch]"
 
 
 def _refuse(sentence: str) -> NoReturn:

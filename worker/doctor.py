@@ -36,17 +36,21 @@ def examine() -> Iterator[Finding]:
 
 def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
     folder = settings.model_cache
+    store = open_store(settings)
+    cached = [name for name, entry in catalogue().items() if store.cached(entry)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        advice = "make it writable, or set CUTWORK_MODEL_CACHE to a folder that is"
-        yield Finding("model cache", False, f"{folder} cannot be written ({error}); {advice}")
+        text = f"{folder} cannot be written ({error}); "
+        if cached:
+            yield Finding("model cache", True, f"{text}only {', '.join(cached)} can be used")
+        else:
+            advice = "make it writable, or set CUTWORK_MODEL_CACHE to a folder that is"
+            yield Finding("model cache", False, text + advice)
         return
     free = shutil.disk_usage(folder).free
-    store = open_store(settings)
-    cached = [name for name, entry in catalogue().items() if store.cached(entry)]
     text = f"{folder}, {free / 2**30:.1f} GiB free, holds {', '.join(cached) or 'no model yet'}"
     if free < _ROOM:
         yield Finding("model cache", False, f"{text}; free at least 1 GiB")

@@ -38,6 +38,7 @@ class Format:
     suffixes: tuple[str, ...]
     encode: Callable[[Pixels, Look], bytes]
     longest_side: int = 2**31 - 1
+    has_quality: bool = False
 
 
 def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
@@ -116,16 +117,32 @@ def _resolution(dpi: libvips.Resolution) -> Image.Exif:
 FORMATS: Final[Mapping[str, Format]] = {
     "png": Format(content_type="image/png", suffixes=(".png",), encode=_png),
     "webp": Format(
-        content_type="image/webp", suffixes=(".webp",), encode=_webp, longest_side=16_383
+        content_type="image/webp",
+        suffixes=(".webp",),
+        encode=_webp,
+        longest_side=16_383,
+        has_quality=True,
     ),
     "avif": Format(
-        content_type="image/avif", suffixes=(".avif",), encode=_avif, longest_side=65_536
+        content_type="image/avif",
+        suffixes=(".avif",),
+        encode=_avif,
+        longest_side=65_536,
+        has_quality=True,
     ),
     "tiff": Format(content_type="image/tiff", suffixes=(".tif", ".tiff"), encode=_tiff),
     "jpeg": Format(
-        content_type="image/jpeg", suffixes=(".jpg", ".jpeg"), encode=_jpeg, longest_side=65_500
+        content_type="image/jpeg",
+        suffixes=(".jpg", ".jpeg"),
+        encode=_jpeg,
+        longest_side=65_500,
+        has_quality=True,
     ),
     "zip": Format(
-        content_type="application/zip", suffixes=(".zip",), encode=_zip, longest_side=65_500
+        content_type="application/zip",
+        suffixes=(".zip",),
+        encode=_zip,
+        longest_side=65_500,
+        has_quality=True,
     ),
 }

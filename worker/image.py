@@ -19,7 +19,7 @@ from worker.errors import (
     NotAnImage,
     UnsupportedImage,
 )
-from worker.libvips import read_sixteen_bits
+from worker.libvips import has_sixteen_bits, read_sixteen_bits
 from worker.mask import Depth, Pixels, at_depth
 
 # Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
@@ -33,6 +33,9 @@ _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 
 _LONGEST_ICC_PROFILE: Final = 4 * 2**20
 """Bytes. Real profiles are below 2 MiB; this one is copied into every output."""
+
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
+_CM_PER_INCH: Final = 2.54
 
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
@@ -87,7 +90,8 @@ def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
         if width == 0 or height == 0:
             raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
         try:
-            wide = read_sixteen_bits(data, image) if depth is np.uint16 else None
+            sixteen = has_sixteen_bits(data, image)
+            wide = read_sixteen_bits(data, image) if sixteen and depth is np.uint16 else None
             image.load()
         except MemoryError:
             raise
@@ -97,16 +101,23 @@ def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
                 f"{error}; the upload may have been cut short"
             ) from error
         picture = _picture(image)
-    return picture if depth is np.uint8 else _widened(picture, wide)
+    if depth is np.uint8:
+        return picture
+    if wide is None and sixteen:
+        lost = "bit_depth: 8 of the source's 16 bits are kept, its kind of pixels is read so"
+        picture = replace(picture, warnings=(*picture.warnings, lost))
+    return _widened(picture, wide)
 
 
 def _widened(picture: Picture, wide: Pixels | None) -> Picture:
     """The picture in 16 bits: as stored, or from 8 bits where no more is stored."""
-    if wide is not None and wide.shape[:2] == picture.rgb.shape[:2]:
-        alpha = np.ascontiguousarray(wide[:, :, 3]) if wide.shape[2] == 4 else None
-        return replace(picture, rgb=np.ascontiguousarray(wide[:, :, :3]), alpha=alpha)
     alpha = None if picture.alpha is None else at_depth(picture.alpha, np.uint16)
-    return replace(picture, rgb=at_depth(picture.rgb, np.uint16), alpha=alpha)
+    if wide is None or wide.shape[:2] != picture.rgb.shape[:2]:
+        return replace(picture, rgb=at_depth(picture.rgb, np.uint16), alpha=alpha)
+    # Whether a fourth channel is alpha is Pillow's word, in 8 bits and in 16.
+    if alpha is not None and wide.shape[2] == 4:
+        alpha = np.ascontiguousarray(wide[:, :, 3])
+    return replace(picture, rgb=np.ascontiguousarray(wide[:, :, :3]), alpha=alpha)
 
 
 def _picture(image: Image.Image) -> Picture:
@@ -189,9 +200,14 @@ def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
 
 
 def _resolution(image: Image.Image) -> tuple[float, float] | None:
-    dpi = image.info.get("dpi")
+    """Pixels per inch, from the format's own place for it or from EXIF."""
+    found = image.info.get("dpi")
     try:
-        x, y = (float(value) for value in dpi or ())
-    except (TypeError, ValueError, ZeroDivisionError):
+        if not found:
+            exif = image.getexif()
+            scale = _CM_PER_INCH if exif.get(_RESOLUTION_UNIT) == _CENTIMETRE else 1
+            found = [exif[tag] * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
+        x, y = (float(value) for value in found)
+    except Exception:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
         return None
     return (x, y) if 0 < x < 1e5 and 0 < y < 1e5 else None

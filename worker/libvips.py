@@ -18,7 +18,7 @@ Resolution = tuple[float, float]
 _MM_PER_INCH: Final = 25.4
 _IHDR_DEPTH: Final = 24
 """Where a PNG says its bits a channel."""
-_BITS_PER_SAMPLE: Final = 258
+_BITS_PER_SAMPLE, _ORIENTATION = 258, 0x0112
 _LOADERS: Final = {
     "PNG": pyvips.Image.pngload_buffer,
     "TIFF": pyvips.Image.tiffload_buffer,
@@ -26,17 +26,16 @@ _LOADERS: Final = {
 
 
 def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:
-    """Upright RGB or RGBA pixels (H, W, 3 or 4); None where the image has not 16 bits a channel.
+    """Upright RGB or RGBA pixels (H, W, 3 or 4); None for kinds of pixels it is not for.
 
-    `image` is the same file as Pillow opened it. Grey with a profile of its own is brought to sRGB.
-    Raises `pyvips.Error` for a broken file.
+    The file has 16 bits a channel; `image` is the same file as Pillow opened it. Grey with a
+    profile of its own is brought to sRGB. Raises `pyvips.Error` for a broken file.
     """
-    if not _has_sixteen_bits(data, image):
-        return None
+    # Pillow's word, which counts XMP too; a TIFF loses it once its pixels are loaded.
+    orientation = image.getexif().get(_ORIENTATION, 1)
     found = _LOADERS[str(image.format)](data, fail_on="error")
     if found.format != "ushort" or found.bands > 4 or found.interpretation == "cmyk":
         return None
-    found = found.autorot()
     if found.bands < 3 and found.get_typeof("icc-profile-data"):
         found = found.icc_transform("srgb", depth=16)
     pixels: NDArray[np.uint16] = found.numpy()
@@ -44,7 +43,7 @@ def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | N
         pixels = pixels[:, :, np.newaxis]
     if pixels.shape[2] < 3:
         pixels = np.concatenate([pixels[:, :, :1]] * 3 + [pixels[:, :, 1:]], axis=2)
-    return pixels
+    return _upright(pixels, orientation)
 
 
 def write_png(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | None) -> bytes:
@@ -85,7 +84,19 @@ def _without_resolution(png: bytes) -> bytes:
     return png
 
 
-def _has_sixteen_bits(data: bytes, image: Image.Image) -> bool:
+def _upright(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
+    """Undo an EXIF orientation: 5 to 8 are 1 to 4 of the picture with rows and columns swapped."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def has_sixteen_bits(data: bytes, image: Image.Image) -> bool:
+    """Whether a PNG or TIFF, as Pillow opened it, has 16 bits a channel."""
     if image.format == "PNG":
         return data[_IHDR_DEPTH] == 16
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())

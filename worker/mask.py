@@ -58,9 +58,8 @@ def to_input(
     divisor: Literal["255", "max"] = "255",
     resampling: Literal["lanczos", "bilinear"] = "lanczos",
     channels: Literal["rgb", "bgr"] = "rgb",
-    layout: Literal["nchw", "nhwc"] = "nchw",
 ) -> Map:
-    """Prepare (H, W, 3) pixels for a model: one batch of `(x / divisor - mean) / std`.
+    """Prepare (H, W, 3) pixels for a model: (1, 3, height, width) of `(x / divisor - mean) / std`.
 
     The picture is squashed to `size` (width, height): LANCZOS as rembg does, or bilinear as
     ISNetSegment does. A `max` divisor is that of the squashed picture, rembg's; of a black one, 1.
@@ -73,9 +72,7 @@ def to_input(
     scaled = resized / (255.0 if divisor == "255" else float(resized.max()) or 1.0)
     normalised = (scaled - np.asarray(mean)) / np.asarray(std)
     ordered = normalised[:, :, ::-1] if channels == "bgr" else normalised
-    if layout == "nchw":
-        ordered = ordered.transpose(2, 0, 1)
-    return np.ascontiguousarray(ordered[np.newaxis], np.float32)
+    return np.ascontiguousarray(ordered.transpose(2, 0, 1)[np.newaxis], np.float32)
 
 
 def over_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -123,9 +120,10 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
 
     The original systems stretch whatever there is: a blank picture becomes a cut-out of noise.
     """
-    if stretched:
-        flat = saliency.max() <= SALIENT or np.ptp(saliency) < 1 / 255
-        saliency = np.zeros_like(saliency) if flat else stretch(saliency)
+    if saliency.max() <= SALIENT or (stretched and np.ptp(saliency) < 1 / 255):
+        saliency = np.zeros_like(saliency)
+    elif stretched:
+        saliency = stretch(saliency)
     if saliency.shape != size[::-1]:
         resized = Image.fromarray(saliency).resize(size, Image.Resampling.LANCZOS)
         saliency = np.asarray(resized, dtype=np.float32)

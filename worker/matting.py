@@ -80,14 +80,22 @@ def trimap(
     with 0 by a 3×3 cross.
     """
     levels = eight_bits(mask)
-    structure = np.ones((erode_size, erode_size)) if erode_size else None
     # Outside the picture is background for the foreground, and for the background too.
-    foreground = ndimage.binary_erosion(levels > foreground_threshold, structure)
-    background = ndimage.binary_erosion(levels < background_threshold, structure, border_value=1)
+    foreground = _eroded(levels > foreground_threshold, erode_size, outside=False)
+    background = _eroded(levels < background_threshold, erode_size, outside=True)
     sure = np.full(levels.shape, 128, np.uint8)
     sure[foreground] = 255
     sure[background] = 0
     return sure
+
+
+def _eroded(area: NDArray[np.bool_], size: int, *, outside: bool) -> NDArray[np.bool_]:
+    if not size:
+        return np.asarray(ndimage.binary_erosion(area, border_value=outside))
+    # The same as by the square, whose fourth power is what scipy's time and memory grow with.
+    for side in ((size, 1), (1, size)):
+        area = ndimage.binary_erosion(area, np.ones(side), border_value=outside)
+    return area
 
 
 def closed_form_alpha(rgb: Pixels, trimap: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -100,8 +108,12 @@ def closed_form_alpha(rgb: Pixels, trimap: NDArray[np.uint8]) -> NDArray[np.floa
             raise MattingImpossible(f"expected some sure {name}, found none")
     if not (trimap == 128).any():
         return trimap / 255.0
-    with kernels().turn:
-        return kernels().alpha(rgb / float(peak(rgb)), trimap / 255.0)
+    try:
+        # What divides by zero on its way ends in no solution, which is told below.
+        with kernels().turn, np.errstate(all="ignore"):
+            return kernels().alpha(rgb / float(peak(rgb)), trimap / 255.0)
+    except ValueError as error:
+        raise MattingImpossible(f"no solution was found: {error}") from error
 
 
 def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
@@ -120,8 +132,10 @@ def clean_edges(rgb: Pixels, mask: Pixels) -> Pixels:
     that a cut-out neither carries its background along nor pays for it in bytes.
     """
     found = extent(mask, above=int(_FAINT * peak(mask))).box
-    if found is None or mask.min() >= _FULL * peak(mask):
+    if mask.min() >= _FULL * peak(mask):
         return rgb
+    if found is None:
+        return np.zeros_like(rgb)
     left, upper, right, lower = _wider(found, (mask.shape[1], mask.shape[0]))
     part = np.s_[upper:lower, left:right]
     alpha = mask[part] / np.float32(peak(mask))

@@ -1,5 +1,7 @@
-"""The models of a process, opened as its settings say."""
+"""The models of a process and the limits of its work, as its settings say."""
 
+from worker.allowance import Allowance
+from worker.cutout import Limits
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.disk import DiskCache
@@ -42,3 +44,8 @@ def open_models(settings: ModelSettings, store: ModelStore) -> Models:
         gpu_idle=settings.gpu_idle_seconds,
     )
     return Models(store=store, cache=ModelCache(load, budget=budget))
+
+
+def open_limits(settings: ModelSettings) -> Limits:
+    """How much this process may work on."""
+    return Limits(decoded=settings.max_pixels, matted=Allowance(settings.max_matted_pixels))

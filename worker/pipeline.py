@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -16,13 +18,14 @@ from worker.errors import AccessDenied, CutworkError, PermanentError
 from worker.models.store import ModelFile
 from worker.segment import Models
 from worker.stopwatch import Stopwatch
-from worker.storage import S3Storage
+from worker.storage import S3Storage, Source
 
 PIPELINE_VERSION: Final = 2
 """Part of every fingerprint; raised when the same input would give other bytes."""
 
 _NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}
-"""The model counts by its hash; the others do not change what is written. Nor do defaults count:
+"""The model counts by its hash and profile; the others are not to change what is written (half
+precision on a GPU moves a mask by less than a level). Nor do defaults count:
 an option that a later version adds must not make everything that is stored look old."""
 
 
@@ -86,7 +89,9 @@ class _Passage:
         if options.enabled:
             with self.watch.stage("load"):
                 file = models.store.find(options.model, sha256=options.model_sha256)
-        with self.watch.stage("fetch"), storage.open(job.source) as source:
+        with ExitStack() as held:
+            with self.watch.stage("fetch"):
+                source = held.enter_context(storage.open(job.source))
             self.source = SourceFacts(ref=job.source, etag=source.etag, bytes=source.length)
             self.fingerprint = fingerprint(
                 etag=source.etag,
@@ -95,17 +100,16 @@ class _Passage:
             )
             if options.if_exists == "skip" and (there := self._already_there()):
                 return self._outcome("skipped", **there)
-            data = source.read()
-        cut = cut_out(
-            data,
-            options,
-            file=file,
-            models=models,
-            limits=self.pipeline.limits,
-            watch=self.watch,
-            want_image=job.image is not None,
-            want_mask=job.mask is not None,
-        )
+            cut = cut_out(
+                self._reader(source),
+                options,
+                file=file,
+                models=models,
+                limits=self.pipeline.limits,
+                watch=self.watch,
+                want_image=job.image is not None,
+                want_mask=job.mask is not None,
+            )
         picture = cut.picture
         self.source = self.source.model_copy(
             update={"format": picture.format, "mode": picture.mode, "size": picture.size}
@@ -141,6 +145,13 @@ class _Passage:
                 **facts,
             }
         )
+
+    def _reader(self, source: Source) -> Callable[[], bytes]:
+        def read() -> bytes:
+            with self.watch.stage("fetch"):
+                return source.read()
+
+        return read
 
     def _already_there(self) -> dict[str, OutputFacts]:
         """Every output of the job, if all of them carry this fingerprint; else nothing."""

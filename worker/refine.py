@@ -45,16 +45,26 @@ def refine(picture: Picture, found: Pixels, options: Options, *, want_image: boo
             warnings = (f"alpha_matting: not done, {error}; the mask is used as it is",)
     pixels = picture.rgb
     if want_image:
-        pixels = _cut(picture, found, alpha, options, preset)
-        if options.background is not None:
-            pixels = compose.over(pixels, compose.parse_colour(options.background))
-            if options.opaque and not preset.as_rembg:
-                pixels = pixels[:, :, :3]
+        pixels = _before_background(_cut(picture, found, alpha, options, preset), options)
     if alpha is not None and preset.mattes_mask:
         found = mask.to_levels(alpha, found.dtype)
     if preset.keeps_transparency:
         found = mask.combine(found, picture.alpha)
     return Refined(pixels=pixels, mask=found, warnings=warnings)
+
+
+def passed_through(picture: Picture, options: Options) -> Pixels:
+    """The pixels of a picture that is not cut out."""
+    return _before_background(compose.unchanged(picture.rgb, picture.alpha), options)
+
+
+def _before_background(rgba: Pixels, options: Options) -> Pixels:
+    if options.background is None:
+        return rgba
+    pixels = compose.over(rgba, compose.parse_colour(options.background))
+    if options.opaque and not PRESETS[options.preset].as_rembg:
+        return np.ascontiguousarray(pixels[:, :, :3])
+    return pixels
 
 
 def _solve(picture: Picture, found: Pixels, options: Options) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from worker.models.profile import adapt, input_size
 from worker.models.store import ModelFile, ModelStore
 from worker.presets import PRESETS
 from worker.stopwatch import Stopwatch
+
+_TOLERANCE: Final = 0.05
+"""How far a map may lie outside 0…1 and be taken for one: half precision and resizing overshoot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ def loaded(
             place = choose_device(file, options.device_mode)
             engine = held.enter_context(models.cache.use(file, place.device, keep=place.keep))
             reason = check_device(engine, place)
-            size = input_size(profile, fixed_size=engine.input_size, model=file.name)
+            size = input_size(profile, fixed=engine.input_size, model=file.name)
         yield LoadedModel(
             file=file,
             engine=engine,
@@ -70,8 +74,8 @@ def loaded(
 
 def segment(
     picture: Picture, options: Options, *, model: LoadedModel, watch: Stopwatch
-) -> tuple[Pixels, RunFacts]:
-    """The soft mask (H, W) a model finds in a picture, at the picture's depth; where it ran."""
+) -> tuple[Pixels, RunFacts, tuple[str, ...]]:
+    """The soft mask (H, W) a model finds in a picture, at its depth; where it ran; warnings."""
     preset = PRESETS[options.preset]
     file, engine, profile = model.file, model.engine, model.file.profile
     with watch.stage("model"):
@@ -86,7 +90,6 @@ def segment(
             divisor=profile.divisor,
             resampling=profile.resampling,
             channels=profile.channels,
-            layout=profile.layout,
         )
     with watch.stage("wait"):
         engine.turn.acquire()
@@ -97,9 +100,18 @@ def segment(
         engine.turn.release()
     if not np.isfinite(saliency).all():
         raise ModelInvalid(f"{file.name}: expected a map of numbers, found NaN or infinity in it")
+    warnings: tuple[str, ...] = ()
     with watch.stage("mask"):
+        if profile.sigmoid:
+            saliency = mask.sigmoid(saliency)
+        low, high = float(saliency.min()), float(saliency.max())
+        if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
+            warnings = (
+                f"{file.name}: expected a map of 0…1, found {low:.3g}…{high:.3g}; a model of "
+                "logits needs `sigmoid` in its profile",
+            )
         found = preset.read_map(
-            mask.sigmoid(saliency) if profile.sigmoid else saliency,
+            saliency,
             picture.size,
             stretched=profile.stretch,
             depth=picture.rgb.dtype.type,
@@ -114,4 +126,4 @@ def segment(
         dtype=facts.dtype,
         fallback=model.fallback,
     )
-    return found, run
+    return found, run, warnings

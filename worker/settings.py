@@ -70,7 +70,7 @@ class ModelSettings(EnvironmentSettings):
     max_matted_pixels: int = Field(
         default=12_000_000,
         ge=1,
-        description="Largest image, in pixels, for alpha matting: it takes 0.7 GB a megapixel.",
+        description="Pixels alpha matting works on at once; it takes 0.7 GB a megapixel.",
     )
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads of one inference on a CPU; 0 = every core."

@@ -19,11 +19,10 @@ from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
 from worker import matting
-from worker.cutout import Limits
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
-from worker.open_models import open_disk, open_models, open_store
+from worker.open_models import open_disk, open_limits, open_models, open_store
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 from worker.storage import S3Storage, open_storage
@@ -58,7 +57,7 @@ def runtime() -> Runtime:
         pipeline=Pipeline(
             storage=storage,
             models=open_models(settings, store),
-            limits=Limits(decoded=settings.max_pixels, matted=settings.max_matted_pixels),
+            limits=open_limits(settings),
         ),
         ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
     )

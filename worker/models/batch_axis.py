@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-from worker.models.output import Axis, shape
+from worker.models.output import FLOATS, Axis, shape
 
 BATCH: Final = "cutwork_batch"
 """The symbol of a batch axis that was freed here."""
@@ -22,10 +22,14 @@ _PER_IMAGE: Final = frozenset(
     ConvTranspose DepthToSpace Div Elu Equal Erf Exp Expand Floor Gather Gelu GlobalAveragePool
     GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LeakyRelu Log Max MaxPool
     Min Mish Mul Neg PRelu Pad Pow Reciprocal Relu Resize Round Selu Shape Sigmoid Slice Softplus
-    SpaceToDepth Split Sqrt Squeeze Sub Tanh Unsqueeze Upsample Where""".split()  # noqa: SIM905
+    SpaceToDepth Split Sqrt Squeeze Sub Tanh Unsqueeze Upsample Where""".split()  # noqa: SIM905 - a list of 60 words reads worse
 )
-"""Operators that never mix the images of a batch while its axis stays the first. Others may: a
-maximum over all axes, or `DynamicQuantizeLinear`, which takes one scale for the whole batch."""
+"""Operators that do not mix the images of a batch while its axis stays the first, but for what
+`_mixes` finds. Others may: a maximum over all axes, or `DynamicQuantizeLinear`, which takes one
+scale for the whole batch."""
+
+_PICKING: Final = ("Gather", "Slice", "Split", "Squeeze", "Unsqueeze")
+"""Operators that choose parts along an axis, which may be the batch's."""
 
 _SMALL: Final = 64
 """Elements up to which an initializer may be a shape and not a weight."""
@@ -48,6 +52,8 @@ def free_batch_axis(model: ModelProto) -> None:
         return
     skeleton = _skeleton(model)
     try:
+        if _mixes(skeleton):
+            return
         _sizes_to_scales(skeleton)
         output = _output_shape(skeleton, inputs[0].name)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
@@ -62,6 +68,28 @@ def free_batch_axis(model: ModelProto) -> None:
     graph.initializer.extend(
         tensor for tensor in skeleton.graph.initializer if tensor.name not in weights
     )
+
+
+def _mixes(model: ModelProto) -> bool:
+    """Whether one of the operators may carry something from one image into another after all.
+
+    Picking along the batch axis can, and so can the batch's own length once it is a number among
+    the pixels. What only works on shapes, integers all of them, is free to.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    pixels = {value.name for value in values if value.type.tensor_type.elem_type in FLOATS}
+    for node in model.graph.node:
+        numbers = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "BatchNormalization" and numbers.get("training_mode"):
+            return True
+        if node.op_type == "Cast" and numbers["to"] in FLOATS and node.input[0] not in pixels:
+            return True
+        if node.op_type in _PICKING and node.input[0] in pixels:
+            return True
+        if node.op_type == "Concat" and node.input[0] in pixels and numbers["axis"] == 0:
+            return True
+    return False
 
 
 def _skeleton(model: ModelProto) -> ModelProto:

@@ -39,8 +39,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def input_size(self) -> tuple[int, int] | None:
-        """The (width, height) in pixels that the model demands; None: it takes any."""
+    def input_size(self) -> tuple[int | None, int | None]:
+        """The (width, height) in pixels that the model demands; None: any."""
         ...
 
     @property

@@ -36,23 +36,29 @@ _DOMAINS: Final = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
 
 def prepare(
-    source: Path, target: Path, *, output: str | int | None = None, full_precision: bool
+    source: Path,
+    target: Path,
+    *,
+    name: str | None = None,
+    output: str | int | None = None,
+    full_precision: bool,
 ) -> None:
     """Write `source` to `target` with only the output that is the map.
 
-    `output`: its name or index; None finds it. In float32 if `full_precision`; the batch axis is a
-    symbol afterwards where the graph allows it.
+    `name` is the user's for it, for errors. `output`: its name or index; None finds it. In float32
+    if `full_precision`; the batch axis is a symbol afterwards where the graph allows it.
 
     Raises `ModelInvalid` when the file is no ONNX model, is not safe to load, or has no such map.
     """
+    name = name or source.name
     try:
         # External data is not followed: a model is one file, and a path in it could be any file.
         model = onnx.load(str(source), load_external_data=False)
-        model = _prepared(model, output, name=source.name, full_precision=full_precision)
+        model = _prepared(model, output, name=name, full_precision=full_precision)
     except (ModelInvalid, OSError, MemoryError):
         raise
     except Exception as error:  # Damaged bytes end in nearly any error: Decode, Value, Key, …
-        raise ModelInvalid(f"{source.name} is no ONNX model: {error}") from error
+        raise ModelInvalid(f"{name} is no ONNX model: {error}") from error
     onnx.save(model, str(target))
 
 
@@ -112,19 +118,23 @@ def keep_output(model: ModelProto, output: str) -> None:
 
 def to_full_precision(model: ModelProto) -> None:
     """Turn every half weight, constant, cast, input and output into float32."""
-    graph = model.graph
-    for tensor in graph.initializer:
-        _widen(tensor)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
-                _widen(attribute.t)
-            elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
-                attribute.i = TensorProto.FLOAT
-    for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-    del graph.value_info[:]
+    pending = [model.graph]
+    while pending:
+        graph = pending.pop()
+        for tensor in graph.initializer:
+            _widen(tensor)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type == AttributeProto.TENSOR:
+                    _widen(attribute.t)
+                elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
+                    attribute.i = TensorProto.FLOAT
+                elif attribute.type == AttributeProto.GRAPH:
+                    pending.append(attribute.g)
+        for value in (*graph.input, *graph.output):
+            if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+                value.type.tensor_type.elem_type = TensorProto.FLOAT
+        del graph.value_info[:]
 
 
 def _weights_type(model: ModelProto) -> str:

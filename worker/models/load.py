@@ -45,6 +45,7 @@ def loader(*, threads: int, disk: DiskCache) -> Callable[[ModelFile, str], Engin
                 return engine
             return onnx_engine.load(
                 file.path,
+                name=file.name,
                 sha256=file.sha256,
                 profile=file.profile,
                 device=device,
@@ -70,6 +71,7 @@ def prepare_here(file: ModelFile, disk: DiskCache) -> None:
     for full_precision in (True, False) if gpu.onnxruntime_facts().provider else (True,):
         prepared(
             file.path,
+            name=file.name,
             sha256=file.sha256,
             output=file.profile.output,
             full_precision=full_precision,

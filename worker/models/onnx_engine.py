@@ -39,6 +39,7 @@ class OnnxEngine:
         self.turn = threading.Lock()
         self.bytes = weight_bytes
         self._layout = layout
+        self._name = name
         inputs = session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise ModelInvalid(
@@ -57,9 +58,10 @@ class OnnxEngine:
             )
         self._one_by_one = isinstance(batch, int)
         height, width = axes[1:] if layout == "nchw" else axes[:2]
-        self.input_size: tuple[int, int] | None = None
-        if isinstance(height, int) and isinstance(width, int):
-            self.input_size = (width, height)
+        self.input_size = (
+            width if isinstance(width, int) else None,
+            height if isinstance(height, int) else None,
+        )
         provider = session.get_providers()[0]
         self.facts = EngineFacts(
             engine=f"onnxruntime {onnxruntime.__version__}",
@@ -83,14 +85,16 @@ class OnnxEngine:
         try:
             output = self._session.run([value.name], feed)[0]
         except (_ort.InvalidArgument, _ort.Fail) as error:
-            raise ModelInvalid(f"the model refuses an input of {batch.shape}: {error}") from error
+            raise ModelInvalid(
+                f"{self._name} refuses an input of {fed.shape}: {' '.join(str(error).split())}"
+            ) from error
         maps = np.asarray(output, dtype=np.float32)
         if maps.ndim == 4:
             known = value.shape if len(value.shape) == 4 else maps.shape
             maps = maps[:, 0] if channel_axis(known, self._layout) == 1 else maps[..., 0]
         if maps.ndim != 3 or len(maps) != len(batch):
             raise ModelInvalid(
-                f"expected an output of ({len(batch)}, channels, height, width), "
+                f"{self._name}: expected an output of ({len(batch)}, channels, height, width), "
                 f"found {np.shape(output)}; the output {value.name} is no saliency map"
             )
         return maps
@@ -102,17 +106,26 @@ class OnnxEngine:
 
 
 def load(
-    path: Path, *, sha256: str, profile: Profile, device: str, threads: int, disk: DiskCache
+    path: Path,
+    *,
+    name: str,
+    sha256: str,
+    profile: Profile,
+    device: str,
+    threads: int,
+    disk: DiskCache,
 ) -> OnnxEngine:
     """Load an ONNX file for `cpu` or `cuda`, as its profile says.
 
     The graph is prepared once, and kept in `disk` under the file's hash. `threads`: of one
-    inference on a CPU, 0 for every core. Raises `ModelInvalid`, `ModelUnavailable`.
+    inference on a CPU, 0 for every core; `name` is the user's for it, for errors. Raises
+    `ModelInvalid`, `ModelUnavailable`.
     """
 
     def ready(device: str) -> Path:
         return prepared(
             path,
+            name=name,
             sha256=sha256,
             output=profile.output,
             full_precision=device == "cpu",
@@ -132,8 +145,8 @@ def load(
     except FileNotFoundError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
-        raise ModelInvalid(f"{path.name} cannot be loaded: {error}") from error
-    return OnnxEngine(session, name=path.name, layout=profile.layout, weight_bytes=weight_bytes)
+        raise ModelInvalid(f"{name} cannot be loaded: {error}") from error
+    return OnnxEngine(session, name=name, layout=profile.layout, weight_bytes=weight_bytes)
 
 
 def _session(graph: Path, device: str, threads: int) -> onnxruntime.InferenceSession:
@@ -175,7 +188,9 @@ def probe_gpu(folder: Path) -> str:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
     )
     disk = DiskCache(folder)
-    engine = load(path, sha256="probe", profile=Profile(), device="cuda", threads=0, disk=disk)
+    engine = load(
+        path, name="probe", sha256="probe", profile=Profile(), device="cuda", threads=0, disk=disk
+    )
     return engine.facts.provider
 
 

@@ -13,7 +13,7 @@ from worker.models.profile import Layout
 Axis = int | str | None
 """Length of an axis: a number, a symbol's name, or unknown."""
 
-_FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
 
 
 class Output(NamedTuple):
@@ -99,7 +99,7 @@ def shape(value: ValueInfoProto) -> tuple[Axis, ...] | None:
 
 
 def _is_map(output: Output) -> bool:
-    if output.element not in _FLOATS:
+    if output.element not in FLOATS:
         return False
     axes = output.shape
     if axes is None or len(axes) == 3:

@@ -17,7 +17,13 @@ _VERSION: Final = 2
 
 
 def prepared(
-    path: Path, *, sha256: str, output: str | int | None, full_precision: bool, disk: DiskCache
+    path: Path,
+    *,
+    name: str,
+    sha256: str,
+    output: str | int | None,
+    full_precision: bool,
+    disk: DiskCache,
 ) -> Path:
     """The prepared form of the ONNX file with this hash.
 
@@ -35,13 +41,13 @@ def prepared(
                     log.warning("%s is damaged; preparing it again", target)
                 partial = disk.partial(target)
                 try:
-                    prepare(path, partial, output=output, full_precision=full_precision)
+                    prepare(path, partial, name=name, output=output, full_precision=full_precision)
                     disk.keep(partial, target, sealed=True)
                 except FileNotFoundError:
                     raise
                 except OSError as error:
                     raise ModelUnavailable(
-                        f"the prepared graph of {path.name} cannot be written ({error}); "
+                        f"the prepared graph of {name} cannot be written ({error}); "
                         "is the disk of CUTWORK_MODEL_CACHE full?"
                     ) from error
     disk.used(target)

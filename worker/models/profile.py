@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from producer.explain import explain
 from producer.options import Channels, Options, PositiveChannels, Size
@@ -10,7 +18,7 @@ from worker.errors import ModelInvalid, OptionConflict
 
 Layout = Literal["nchw", "nhwc"]
 
-DEFAULT_SIZE: Final = (1024, 1024)
+DEFAULT_SIDE: Final = 1024
 """ISNet's, for a model whose size neither its profile nor its graph says."""
 
 
@@ -42,7 +50,7 @@ class Profile(BaseModel):
         default="nchw", description="Order of the input's axes: batch, channels, height, width."
     )
     channels: Literal["rgb", "bgr"] = Field(default="rgb", description="Order of the colours.")
-    output: str | int | None = Field(
+    output: StrictStr | StrictInt | None = Field(
         default=None, description="Name or index of the output that is the map; none: found."
     )
     sigmoid: bool = Field(default=False, description="The output is logits.")
@@ -77,17 +85,22 @@ def adapt(profile: Profile, options: Options) -> Profile:
 
 
 def input_size(
-    profile: Profile, *, fixed_size: tuple[int, int] | None, model: str
+    profile: Profile, *, fixed: tuple[int | None, int | None], model: str
 ) -> tuple[int, int]:
     """Width and height to feed a model.
 
     What the profile (with the job's options) asks for, else what the graph fixes, else 1024. Raises
-    `OptionConflict`, naming both sides, when the graph takes another size than is asked for.
+    `OptionConflict`, naming both sides, when the graph fixes another width or height than is asked
+    for.
     """
-    wanted = profile.sides or fixed_size or DEFAULT_SIZE
-    if fixed_size is not None and wanted != fixed_size:
+    width, height = profile.sides or (
+        fixed[0] or fixed[1] or DEFAULT_SIDE,
+        fixed[1] or fixed[0] or DEFAULT_SIDE,
+    )
+    if (fixed[0] or width, fixed[1] or height) != (width, height):
+        takes = "×".join(str(side or "any") for side in fixed)
         raise OptionConflict(
-            f"size: {model} takes {fixed_size[0]}×{fixed_size[1]} and no other, "
-            f"its profile or the options ask for {wanted[0]}×{wanted[1]}"
+            f"size: {model} takes {takes} and no other, its profile or the options ask for "
+            f"{width}×{height}"
         )
-    return wanted
+    return width, height

@@ -204,10 +204,11 @@ class ModelStore:
                     partial = self._disk.partial(path)
                     self._remote.download(ref, etag, partial)
                     self._disk.keep(partial, path, sealed=True)
+        sha256 = self._disk.sha256(path)
         self._disk.used(path)
         data = self._remote.read(beside, LONGEST_PROFILE + 1)
         profile = Profile() if data is None else _profile(data, str(beside))
-        return ModelFile(name=name, path=path, sha256=self._disk.sha256(path), profile=profile)
+        return ModelFile(name=name, path=path, sha256=sha256, profile=profile)
 
 
 def _profile(data: bytes, name: str) -> Profile:

@@ -31,12 +31,12 @@ class TorchEngine:
     """
 
     facts: EngineFacts
-    input_size: tuple[int, int] | None
+    input_size: tuple[int | None, int | None]
     bytes: int
 
     def __init__(self, network: ISNetBase) -> None:
         weight = network.conv_in.weight
-        self.input_size = None  # fully convolutional
+        self.input_size = (None, None)  # fully convolutional
         self.facts = EngineFacts(
             engine="torch",
             provider=f"torch-{weight.device.type}",
