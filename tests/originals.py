@@ -27,9 +27,15 @@ class ISNetSegment:
 
     def __init__(self, network: ISNetBase) -> None:
         self._network = network.eval()
+        self._soft: dict[bytes, Bytes] = {}
 
     def soft(self, rgb: Bytes) -> Bytes:
-        """(H, W) levels before the threshold."""
+        """(H, W) levels before the threshold, computed once for a picture that comes again."""
+        if (key := rgb.tobytes()) not in self._soft:
+            self._soft[key] = self._run(rgb)
+        return self._soft[key]
+
+    def _run(self, rgb: Bytes) -> Bytes:
         image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)[None]
         squashed = F.interpolate(image, size=(1024, 1024), mode="bilinear", align_corners=False)
         with torch.inference_mode():
@@ -54,7 +60,7 @@ class SegmentationCustom(DisSession):  # type: ignore[misc]  # rembg is untyped
         self.inner_session = onnxruntime.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
         )
-        self._seen: tuple[Image.Image, Any] | None = None
+        self._seen: dict[tuple[str, bytes], Any] = {}
         self.figures = (
             mean if isinstance(mean, tuple) else (mean,) * 3,
             std if isinstance(std, tuple) else (std,) * 3,
@@ -62,10 +68,10 @@ class SegmentationCustom(DisSession):  # type: ignore[misc]  # rembg is untyped
         )
 
     def predict(self, img: Image.Image, *_: Any, **__: Any) -> Any:
-        """rembg's own, once for a picture that is asked for again."""
-        if self._seen is None or self._seen[0] is not img:
-            self._seen = (img, super().predict(img))
-        return self._seen[1]
+        """rembg's own, once for a picture that comes again."""
+        if (key := (img.mode, img.tobytes())) not in self._seen:
+            self._seen[key] = super().predict(img)
+        return self._seen[key]
 
     def normalize(self, img: Image.Image, *_: Any, **__: Any) -> Any:
         """rembg's own, with this session's figures instead of the model's."""

@@ -1,4 +1,7 @@
-"""The default preset on real weights: every size and depth, clean edges, crop, background."""
+"""The default preset on real weights: every size and depth, clean edges, crop, background.
+
+Where the model does not matter it is U²-Net's small one, which takes a fifth of ISNet's time.
+"""
 
 import io
 import json
@@ -17,11 +20,13 @@ from tests.tiny_models import channel_mean
 from worker.allowance import Allowance
 from worker.cutout import CutOut, Limits, cut_out
 from worker.errors import ImageTooLarge, OptionConflict
+from worker.image import decode
 from worker.libvips import read_sixteen_bits, write_png
-from worker.mask import extent
+from worker.mask import Pixels, extent
 from worker.models.store import ModelStore
 from worker.open_models import open_models
-from worker.segment import Models
+from worker.refine import refine
+from worker.segment import Models, loaded, segment
 from worker.settings import ModelSettings
 from worker.stopwatch import Stopwatch
 
@@ -34,7 +39,7 @@ def models(store: ModelStore) -> Iterator[Models]:
 
 
 def cut(models: Models, data: bytes, **options: Any) -> CutOut:
-    chosen = Options.model_validate(options)
+    chosen = Options.model_validate({"model": "u2netp"} | options)
     return cut_out(
         lambda: data,
         chosen,
@@ -117,6 +122,17 @@ def test_nothing_to_see_is_an_empty_mask(level: int, models: Models) -> None:
     assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
 
+def mask_by_isnet(models: Models, data: bytes) -> Pixels:
+    """The soft mask, run once for a picture that comes again."""
+    if data not in SEEN:
+        options, watch = Options(), Stopwatch()
+        picture, file = decode(data, max_pixels=10**8), models.store.find(options.model)
+        with loaded(file, options, models=models, watch=watch) as model:
+            SEEN[data] = segment(picture, options, model=model, watch=watch)[0]
+    return SEEN[data]
+
+
+SEEN: dict[bytes, Pixels] = {}
 BEHIND = {"white": (255, 255, 255), "blue": (25, 50, 230), "green": (0, 200, 25)}
 
 
@@ -131,18 +147,19 @@ def test_soft_edges_show_less_than_half_of_their_old_background(
     error has that of the model's alpha in it, too: it is halved where the edge is well found.
     """
     photo = np.asarray(Image.open(io.BytesIO(photograph(name)))) / 255
-    whole = cut(models, photograph(name)).mask > 127
+    whole = mask_by_isnet(models, photograph(name)) > 127
     labels, _ = ndimage.label(whole)
     subject = labels == np.bincount(labels[whole]).argmax()
     subject = ndimage.binary_erosion(subject, iterations=5)  # Its own colours alone.
     alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
     seen = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
+    data = png(np.rint(seen * 255).astype(np.uint8))
+    picture, mask = decode(data, max_pixels=10**8), mask_by_isnet(models, data)
     third = np.array((1.0, 0.1, 0.7))
     colour_errors, whole_errors = [], []
     for estimate in (False, True):
-        data = png(np.rint(seen * 255).astype(np.uint8))
-        rgba = np.asarray(image_of(cut(models, data, estimate_foreground=estimate))) / 255
-        rgb, found = rgba[:, :, :3], rgba[:, :, 3:]
+        refined = refine(picture, mask, Options(estimate_foreground=estimate), want_image=True)
+        rgb, found = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
         edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
         pasted = rgb * found + third * (1 - found)
         colour_errors.append(np.abs(pasted - photo * found - third * (1 - found))[edge].mean())
@@ -214,8 +231,8 @@ def test_a_picture_too_large_to_matte_is_refused_and_not_cut_out_otherwise(model
 @pytest.mark.parametrize("preset", ["default", "isnet-segment", "segmentation-custom"])
 def test_a_size_the_graph_does_not_take_is_refused(preset: str, models: Models) -> None:
     """Before the image is so much as read."""
-    with pytest.raises(OptionConflict, match="takes 1024×1024 and no other"):
-        cut(models, b"no image at all", preset=preset, size=320)
+    with pytest.raises(OptionConflict, match="takes 320×320 and no other"):
+        cut(models, b"no image at all", preset=preset, size=1024)
 
 
 def test_profile_and_resolution_survive_and_orientation_does_not(models: Models) -> None:

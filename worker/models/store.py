@@ -198,13 +198,16 @@ class ModelStore:
         # The key is a stranger's and never becomes a path; its digest does.
         digest = hashlib.sha256(f"{ref}\n{etag}".encode()).hexdigest()
         path = self._disk.folder / "s3" / (digest + suffix.lower())
-        if not self._disk.intact(path):
-            with self._disk.locked(path):
-                if not self._disk.intact(path):
-                    partial = self._disk.partial(path)
-                    self._remote.download(ref, etag, partial)
-                    self._disk.keep(partial, path, sealed=True)
-        sha256 = self._disk.sha256(path)
+        try:
+            if not self._disk.intact(path):
+                with self._disk.locked(path):
+                    if not self._disk.intact(path):
+                        partial = self._disk.partial(path)
+                        self._remote.download(ref, etag, partial)
+                        self._disk.keep(partial, path, sealed=True)
+            sha256 = self._disk.sha256(path)
+        except OSError as error:  # A full disk, or evicted again at once.
+            raise ModelUnavailable(f"model {name} could not be kept: {error}") from error
         self._disk.used(path)
         data = self._remote.read(beside, LONGEST_PROFILE + 1)
         profile = Profile() if data is None else _profile(data, str(beside))
