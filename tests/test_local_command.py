@@ -194,7 +194,8 @@ def test_a_profile_beside_a_model_of_one_s_own(tmp_path: Path, photographs: Path
     )
     mask = tmp_path / "mask.png"
     arguments = (photographs / "coffee.png", "--mask", mask, "--model", path, "--json")
-    assert "model_invalid: own.onnx: expected an output that is a map" in segment(*arguments).stderr
+    refused = segment(*arguments).stderr
+    assert f"model_invalid: {path}: expected an output that is a map" in refused
     for profile, sentence in (
         ({"output": "z"}, "asks for the output 'z', its graph has y (1, 3, 64, 64)"),
         ({"output": 0, "size": 128}, "own.onnx takes 64×64 and no other, its profile"),

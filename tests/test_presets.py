@@ -51,8 +51,9 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
     return made, pixels, mask
 
 
-@pytest.mark.parametrize("name", ["chelsea, half transparent", "coffee, 48×32"])
-def test_the_figures_of_the_presets(name: str, systems: Systems) -> None:
+def test_the_figures_of_the_presets(systems: Systems) -> None:
+    """Of one photograph; `make fidelity` takes all of them."""
+    name = "chelsea, half transparent"
     for figure, value in figures(Photograph(name, photograph(name)), systems):
         assert BOUNDS[figure].holds(value), f"{figure}: {value}"
 
@@ -73,7 +74,7 @@ def test_isnet_segment_gives_a_binary_mask_and_straight_rgba(systems: Systems) -
     assert np.array_equal(pixels, np.dstack((original, mask)))
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("threshold", [0.3, 1.0])
 def test_isnet_segment_s_threshold(threshold: float, systems: Systems) -> None:
     given = {"preset": "isnet-segment", "model": str(systems.pth), "threshold": threshold}
     _, _, mask = cut(systems, photograph("coffee, 48×32"), **given)
@@ -153,9 +154,7 @@ def test_segmentation_custom_with_figures_of_one_s_own(systems: Systems) -> None
     assert levels_off(pixels, whole) <= 1
 
 
-@pytest.mark.parametrize(
-    "figures", [{"mean": 0.3}, {"std": 0.5}, {"size": 96}, {"mean": 0.6, "std": 2.0, "size": 64}]
-)
+@pytest.mark.parametrize("figures", [{"mean": 0.3}, {"std": 0.5}, {"size": 96}])
 def test_segmentation_custom_with_one_number_each(
     figures: dict[str, Any], systems: Systems, tmp_path: Path
 ) -> None:
@@ -214,7 +213,7 @@ def test_segmentation_custom_with_another_width_than_height(
     assert levels_off(cut(systems, data, model=str(half), **given)[2], theirs) <= 1
 
 
-@pytest.mark.parametrize(("foreground", "background", "erode"), [(240, 20, 0), (200, 60, 4)])
+@pytest.mark.parametrize(("foreground", "background", "erode"), [(200, 60, 0)])
 def test_segmentation_custom_s_matting_figures(
     foreground: int, background: int, erode: int, systems: Systems
 ) -> None:
@@ -235,7 +234,7 @@ def test_segmentation_custom_s_matting_figures(
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("level", [0])
 def test_a_flat_picture_is_sane_in_every_preset(preset: str, level: int, systems: Systems) -> None:
     """The originals divide by the black one's own maximum, 0, and by the range of a flat map."""
     flat = np.full((30, 40, 3), level, np.uint8)

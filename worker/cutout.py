@@ -92,6 +92,10 @@ def cut_out(
         with watch.stage("decode"):
             picture = image.decode(data, max_pixels=limits.decoded, depth=depth)
             del data
+        if not options.crop:
+            _check_encodable(picture.size, options, image=want_image, mask=want_mask)
+        if model is not None and options.alpha_matting:
+            limits.check_matted(picture.size)
         found, run = np.zeros(picture.rgb.shape[:2], depth), None
         told: tuple[str, ...] = ()
         if model is not None:
@@ -103,7 +107,6 @@ def cut_out(
     else:
         with watch.stage("edges"), ExitStack() as held:
             if options.alpha_matting:
-                limits.check_matted(picture.size)
                 held.enter_context(limits.matted.take(found.size))
             refined = refine(picture, found, options, want_image=want_image)
         pixels, found = refined.pixels, refined.mask
@@ -111,10 +114,7 @@ def cut_out(
         warnings += model.warnings + refined.warnings
     result = CutOut(picture=picture, mask=found, crop=crop, run=run, warnings=warnings)
     look = Look(icc_profile=picture.icc_profile, dpi=picture.dpi, quality=options.quality)
-    if want_image:
-        check_encodable(result.size, image_format=options.image_format)
-    if want_mask:
-        check_encodable(result.size, image_format=options.mask_format)
+    _check_encodable(result.size, options, image=want_image, mask=want_mask)
     with watch.stage("encode"):
         image_bytes = mask_bytes = None
         if want_image:
@@ -125,6 +125,13 @@ def cut_out(
             plain = replace(look, icc_profile=None)
             mask_bytes = encode(part, image_format=options.mask_format, look=plain)
     return replace(result, image_bytes=image_bytes, mask_bytes=mask_bytes)
+
+
+def _check_encodable(size: tuple[int, int], options: Options, *, image: bool, mask: bool) -> None:
+    if image:
+        check_encodable(size, image_format=options.image_format)
+    if mask:
+        check_encodable(size, image_format=options.mask_format)
 
 
 def _unused(options: Options, *, image: bool, mask: bool) -> Iterator[str]:
