@@ -14,6 +14,7 @@ STAGES: Final = {
     "wait": "#c8ccd2",
     "model": "#f28e2b",
     "mask": "#e15759",
+    "edges": "#edc948",
     "encode": "#59a14f",
     "store": "#8a8178",
 }
