@@ -123,7 +123,7 @@ def test_the_python_examples_run(
     assert capsys.readouterr().out == "done\n"
     many = many.replace("s3://shop/{n}.jpg", "s3://photos/none-{n}.jpg").replace("100", "3")
     names: dict[str, Any] = {}
-    exec(many.replace("s3://shop/", "s3://cutouts/"), names)  # noqa: S102
+    exec(many.replace("s3://shop/", "s3://cutouts/"), names)  # noqa: S102 - likewise
     assert capsys.readouterr().out.count("failed source_not_found") == 3
     with stack.client() as client:
         places = ("s3://photos/rocket.jpg", "s3://cutouts/example.png")
