@@ -1,12 +1,15 @@
 """What became of a job."""
 
 import time
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
 from producer.job import SCHEMA_VERSION
 from producer.reference import Ref, Value
+
+_TINY: Final = 0.005
+_FULL: Final = 0.99
 
 
 class Facts(Value):
@@ -55,7 +58,7 @@ class Outcome(Facts):
 
     version: Literal[1] = SCHEMA_VERSION
     job_id: str
-    state: Literal["done", "skipped", "failed"]
+    state: Literal["done", "skipped", "failed", "cancelled"]
     code: str | None = None
     """Stable error code when failed; the README lists them all."""
     message: str | None = None
@@ -84,7 +87,18 @@ class Outcome(Facts):
     @property
     def ok(self) -> bool:
         """True when the outputs are there: made now, or found with the same fingerprint."""
-        return self.state != "failed"
+        return self.state in ("done", "skipped")
+
+    @property
+    def suspicion(self) -> Literal["no_foreground", "tiny_mask", "full_mask"] | None:
+        """Why somebody should look at a result that is no failure."""
+        if self.state != "done" or self.run is None or self.foreground_share is None:
+            return None
+        if self.no_foreground:
+            return "no_foreground"
+        if self.foreground_share < _TINY:
+            return "tiny_mask"
+        return "full_mask" if self.foreground_share > _FULL else None
 
     def to_message(self) -> dict[str, Any]:
         """The JSON value the ledger stores and the Celery task returns."""
