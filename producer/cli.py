@@ -3,22 +3,21 @@
 import json
 import subprocess
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import redis
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from producer.client import BrokerUnavailable, Client, OutcomeTimeout
+from producer import cli_runs, cli_sync
+from producer.client import BrokerUnavailable, OutcomeTimeout
 from producer.doctor import examine, local_worker
-from producer.explain import without_password
 from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.job import InvalidJob
 from producer.options import Options
 from producer.outcome import Outcome
-from producer.settings import SettingsError
+from producer.terminal import AsJson, console, errors, open_client, refuse, unreachable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,10 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # Its tables cut the names of options short.
     help=__doc__,
 )
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
 @app.command()
@@ -52,7 +47,7 @@ def submit(
     options: Options,
 ) -> None:
     """Enqueue one image. Exits with 1 when it was refused or, with --wait, when it failed."""
-    with _client() as client:
+    with open_client() as client:
         try:
             handle = client.submit(source, image=image, mask=mask, options=options)
             if not wait:
@@ -60,7 +55,7 @@ def submit(
                 return
             outcome = handle.wait(timeout)
         except (InvalidJob, BrokerUnavailable, OutcomeTimeout) as error:
-            _refuse(str(error))
+            refuse(str(error))
     if as_json:
         typer.echo(json.dumps(outcome.to_message()))
     else:
@@ -71,15 +66,12 @@ def submit(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show queue depth, jobs in flight, the oldest that waits, and the workers that answer."""
-    with _client() as client:
+    with open_client() as client:
         try:
             queue, pending = client.status(), client.pending()
             workers = client.workers()
         except (redis.RedisError, OSError) as error:
-            _refuse(
-                f"the broker at {without_password(client.broker_url)} does not answer ({error}); "
-                "is it running, and is CUTWORK_BROKER_URL right?"
-            )
+            unreachable(client, error)
     if as_json:
         facts = {
             "waiting": queue.waiting,
@@ -118,7 +110,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check broker, workers, S3, and a worker installed here; say what to do about each failure."""
-    with _client() as client:
+    with open_client() as client:
         findings = list(examine(client, read=read or [], write=write or []))
     if as_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings]))
@@ -134,7 +126,7 @@ def doctor(
 def models(context: typer.Context) -> None:
     """List and fetch models with the worker installed here: `python -m worker models`."""
     if not local_worker():
-        _refuse(
+        refuse(
             "models are a worker's, and none is installed here; install cutwork[worker-cpu] or "
             "cutwork[worker-gpu], or run this where the worker runs"
         )
@@ -143,16 +135,16 @@ def models(context: typer.Context) -> None:
     sys.exit(subprocess.run(command, check=False).returncode)
 
 
+app.command()(cli_sync.sync)
+app.command()(cli_runs.runs)
+app.command()(cli_runs.follow)
+app.command()(cli_runs.cancel)
+app.command()(cli_runs.report)
+
+
 def main() -> None:
     """The entry point of the console script."""
     app(prog_name="cutwork")
-
-
-def _client() -> Client:
-    try:
-        return Client()
-    except (SettingsError, ValueError) as error:
-        _refuse(str(error))
 
 
 def _show(outcome: Outcome) -> None:
@@ -173,8 +165,3 @@ def _show(outcome: Outcome) -> None:
     console.print(f"{share}; {shown(where)}; {seconds}")
     for warning in outcome.warnings:
         console.print(f"[yellow]warning[/]: {shown(warning)}")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    errors.print(f"[red]error[/]: {shown(sentence)}")
-    sys.exit(1)

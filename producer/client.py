@@ -13,13 +13,14 @@ from kombu.exceptions import KombuError
 from pydantic import ValidationError
 
 from producer.explain import explain, without_password
-from producer.job import QUEUE, TASK_NAME, InvalidJob, Job
+from producer.job import QUEUE, SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
 from producer.options import Options
 from producer.outcome import Outcome
 from producer.reference import ImageRef
+from producer.run_ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
-from producer.status import QueueStatus, queue_status
+from producer.status import QueueStatus, queue_names, queue_status
 from producer.waiter import OutcomeWaiter
 
 
@@ -93,7 +94,7 @@ class Client:
         """`broker_url` stands in for `CUTWORK_BROKER_URL`; `SettingsError` when either is wrong."""
         values = {} if broker_url is None else {"broker_url": broker_url}
         self._url = ProducerSettings.read(**values).broker_url
-        self._app = celery_app(self._url)
+        self.app = celery_app(self._url)
         self._ledger = Ledger(self._url)
         self._waiter = OutcomeWaiter(self._ledger)
 
@@ -146,14 +147,17 @@ class Client:
         sent = 0
         try:
             self._ledger.add(*jobs)
-            with self._app.producer_pool.acquire(block=True, timeout=30) as producer:
+            with self.app.producer_pool.acquire(block=True, timeout=30) as producer:
                 for job in jobs:
-                    self._app.send_task(
+                    self.app.send_task(
                         TASK_NAME,
                         args=[job.to_message()],
                         task_id=job.id,
                         queue=QUEUE,
+                        priority=SINGLE_PRIORITY,
                         producer=producer,
+                        # Outcomes have the ledger; a result would cost a subscription each.
+                        ignore_result=True,
                         retry=True,
                         retry_policy={"max_retries": 3, "interval_start": 0.1, "interval_max": 1},
                     )
@@ -189,6 +193,11 @@ class Client:
                 future.cancel()
 
     @property
+    def runs(self) -> RunLedger:
+        """The runs of `cutwork sync`."""
+        return self._ledger.runs
+
+    @property
     def broker_url(self) -> str:
         """Where the broker is; may hold a password, see `without_password`."""
         return self._url
@@ -199,16 +208,13 @@ class Client:
 
     def workers(self, timeout: float = 1.0) -> list[str]:
         """Names of the workers that answer within `timeout` seconds."""
-        replies = self._app.control.ping(timeout=timeout) or []
+        replies = self.app.control.ping(timeout=timeout) or []
         return sorted(name for reply in replies for name in reply)
 
     def status(self) -> QueueStatus:
         """How the queue stands; `redis.RedisError` when the broker does not answer."""
-        options = self._app.conf.broker_transport_options
         with redis.Redis.from_url(self._url, socket_timeout=10) as server:
-            return queue_status(
-                server, separator=options["sep"], priority_steps=options["priority_steps"]
-            )
+            return queue_status(server, names=queue_names(self.app))
 
     def pending(self) -> int:
         """How many jobs were submitted by any client and have no outcome yet."""
@@ -217,7 +223,7 @@ class Client:
     def close(self) -> None:
         """Close the connections; whoever still waits gets a `CancelledError`."""
         self._waiter.close()
-        self._app.close()
+        self.app.close()
         self._ledger.close()
 
     def __enter__(self) -> Self:

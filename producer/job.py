@@ -19,9 +19,25 @@ from producer.reference import Ref, Value
 SCHEMA_VERSION: Final = 1
 TASK_NAME: Final = "cutwork.segment"
 QUEUE: Final = "cutwork.default"
+SINGLE_PRIORITY: Final = 3
+BULK_PRIORITY: Final = 6
+"""Of a run's jobs. A lower number goes first: what somebody waits for overtakes them."""
 JOB_ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
+_RUN: Final = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
+
+RunId = Annotated[str, StringConstraints(pattern=f"^{_RUN}$")]
+"""UTC date and time of the start and six random digits, such as `20261122-081500-3fa9c1`."""
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID.pattern)]
+
+
+def run_of(job_id: str) -> str | None:
+    """The run of `cutwork sync` that a job belongs to, None for a single one.
+
+    Jobs of a run are called after it, so that even a message nobody can read is counted there.
+    """
+    found = re.match(rf"({_RUN})\.", job_id)
+    return found and found[1]
 
 
 class InvalidJob(ValueError):

@@ -12,8 +12,9 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from producer.job import Job
+from producer.job import Job, run_of
 from producer.outcome import Outcome
+from producer.run_ledger import RunLedger
 
 _PENDING: Final = "cutwork:pending"
 _OUTCOME: Final = "cutwork:outcome:"
@@ -29,36 +30,31 @@ class Ledger:
     def __init__(self, url: str, *, outcome_ttl: int = 86_400) -> None:
         """`outcome_ttl`: seconds an outcome is kept after it was written."""
         self._outcome_ttl = outcome_ttl
-        self._redis = redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_connect_timeout=5,
-            socket_timeout=30,
-            socket_keepalive=True,
-            health_check_interval=25,
-            retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=4),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-        )
+        self.redis = connect(url)
+        self.runs = RunLedger(self.redis)
 
     def add(self, *jobs: Job) -> None:
         """Write the jobs down as pending and forget outcomes of earlier runs of the same ids."""
-        with self._redis.pipeline(transaction=False) as pipe:
+        with self.redis.pipeline(transaction=False) as pipe:
             pipe.zadd(_PENDING, {job.id: job.submitted_at for job in jobs})
             pipe.delete(*(_OUTCOME + job.id for job in jobs))
             pipe.execute()
 
     def discard(self, *jobs: Job) -> None:
         """Take back jobs that were never sent."""
-        self._redis.zrem(_PENDING, *(job.id for job in jobs))
+        self.redis.zrem(_PENDING, *(job.id for job in jobs))
 
     def settle(self, outcome: Outcome) -> None:
-        """Store an outcome and end its job's pending, both or neither."""
-        key = _OUTCOME + outcome.job_id
-        if outcome.state == "skipped" and self._redis.exists(key):
-            # A redelivered job finds its own outputs: the outcome that made them says more.
-            self._redis.zrem(_PENDING, outcome.job_id)
+        """Store an outcome and end its job's pending, both or neither; a run's is counted."""
+        if run_of(outcome.job_id):
+            self.runs.settle(outcome)
             return
-        with self._redis.pipeline(transaction=True) as pipe:
+        key = _OUTCOME + outcome.job_id
+        if outcome.state == "skipped" and self.redis.exists(key):
+            # A redelivered job finds its own outputs: the outcome that made them says more.
+            self.redis.zrem(_PENDING, outcome.job_id)
+            return
+        with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             pipe.xadd(key, {_FIELD: outcome.model_dump_json(exclude_none=True)})
             pipe.expire(key, self._outcome_ttl)
@@ -71,7 +67,7 @@ class Ledger:
             return {}
         streams: dict[Any, Any] = {_OUTCOME + job_id: "0-0" for job_id in job_ids}
         block = max(1, round(wait * 1000)) if wait > 0 else None
-        found: Any = self._redis.xread(streams, count=1, block=block)
+        found: Any = self.redis.xread(streams, count=1, block=block)
         # A list of pairs in RESP2, a mapping to lists in RESP3.
         pairs = found.items() if isinstance(found, dict) else found or []
         result = {}
@@ -83,14 +79,28 @@ class Ledger:
 
     def pending(self) -> int:
         """How many jobs have been submitted and have no outcome yet."""
-        return int(self._redis.zcard(_PENDING))
+        return int(self.redis.zcard(_PENDING)) + self.runs.pending()
 
     def server(self) -> tuple[str, str]:
         """The server's version, and what it does when its memory is full."""
-        facts: Any = self._redis.info("server") | self._redis.info("memory")
+        facts: Any = self.redis.info("server") | self.redis.info("memory")
         version = facts.get("valkey_version") or facts["redis_version"]
         return str(version), str(facts.get("maxmemory_policy", "unknown"))
 
     def close(self) -> None:
         """Close the connections."""
-        self._redis.close()
+        self.redis.close()
+
+
+def connect(url: str) -> redis.Redis:
+    """A connection pool for the ledger, which tries again while a server restarts."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=5,
+        socket_timeout=30,
+        socket_keepalive=True,
+        health_check_interval=25,
+        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=4),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+    )

@@ -2,16 +2,15 @@
 
 import hashlib
 import time
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from producer.job import RunId
 from producer.options import Options
 from producer.outcome import Facts, Outcome
 from producer.reference import Ref, Value
 
-RunId = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$")]
-"""UTC date and time of the start and six random digits, such as `20261122-081500-3fa9c1`."""
 RunState = Literal["running", "finished", "cancelled"]
 
 DEFAULT_NAME: Final = "{parent}{stem}.{ext}"
@@ -34,6 +33,8 @@ class RunSpec(Value):
     exclude: tuple[str, ...] = ()
     since: float | None = None
     """Unix time in seconds; older sources are left alone."""
+    since_given: str | None = None
+    """The same as it was written, such as `7d`: what the first of several commands meant holds."""
     limit: int | None = None
     """Jobs to send at most."""
     force: bool = False
@@ -43,7 +44,9 @@ class RunSpec(Value):
 
     def digest(self) -> str:
         """SHA-256 of everything that was asked."""
-        return hashlib.sha256(self.model_dump_json(exclude={"manifest"}).encode()).hexdigest()
+        return hashlib.sha256(
+            self.model_dump_json(exclude={"manifest", "since"}).encode()
+        ).hexdigest()
 
 
 class RunCounts(Value):
@@ -107,6 +110,10 @@ class RunRecord(Facts):
     finished_at: float | None = None
     taken_at: float = Field(default_factory=time.time)
     """When this record was read."""
+    command: str | None = None
+    """What was typed to start it; typed again, it goes on."""
+    total: int | None = None
+    """Jobs that will have been sent at the end, as far as a look ahead could tell."""
     resumed: int = 0
     """How many times the run was taken up again."""
     counts: RunCounts = RunCounts()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from celery import Celery
 
 from producer.job import QUEUE
 
@@ -23,9 +24,16 @@ class QueueStatus:
     """Seconds since the oldest waiting job was submitted; None when nothing waits."""
 
 
-def queue_status(server: redis.Redis, *, separator: str, priority_steps: list[int]) -> QueueStatus:
-    """Count the queue's lists; kombu keeps one a priority, and takes from their right end."""
-    names = [f"{QUEUE}{separator}{step}" if step else QUEUE for step in priority_steps]
+def queue_names(app: Celery) -> list[str]:
+    """The queue's lists in Redis: kombu keeps one a priority."""
+    options = app.conf.broker_transport_options
+    return [
+        f"{QUEUE}{options['sep']}{step}" if step else QUEUE for step in options["priority_steps"]
+    ]
+
+
+def queue_status(server: redis.Redis, *, names: list[str]) -> QueueStatus:
+    """Count the queue's lists; workers take from their right end."""
     with server.pipeline(transaction=True) as pipe:
         for name in names:
             pipe.llen(name)

@@ -14,7 +14,7 @@ from celery.exceptions import Reject
 from celery.signals import after_setup_logger, worker_init, worker_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job
+from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
@@ -100,7 +100,11 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     job_id = _claimed_id(args) or str(self.request.id)
     try:
         job = _read_job(args, kwargs)
-        outcome = held.pipeline.run(job, final=attempt >= held.settings.max_attempts)
+        run = run_of(job.id)
+        if run and held.ledger.runs.cancelled(run):
+            outcome = Outcome(job_id=job.id, state="cancelled")
+        else:
+            outcome = held.pipeline.run(job, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
@@ -110,6 +114,10 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         except Reject as unsent:
             # Celery would drop a message whose retry it cannot send.
             raise Reject("the retry could not be sent", requeue=True) from unsent
+    except redis.RedisError as error:
+        log.exception("job %s: the ledger could not be read", job_id)
+        time.sleep(_pause(1))
+        raise Reject(error, requeue=True) from error
     except MalformedMessage as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
     except Exception:
@@ -163,7 +171,7 @@ def _remote_models(storage: S3Storage) -> RemoteModels:
 
 def _log(outcome: Outcome) -> None:
     took = outcome.seconds.get("total", 0)
-    if outcome.ok:
+    if outcome.state != "failed":
         log.info("job %s %s in %.2f s", outcome.job_id, outcome.state, took)
     else:
         # %r: a key or a message may hold line breaks.

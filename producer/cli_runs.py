@@ -1,0 +1,135 @@
+"""The commands about runs that there are: `runs`, `follow`, `cancel`, `report`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
+
+import redis
+import typer
+
+from producer.client import Client
+from producer.finding import shown
+from producer.follow import looks
+from producer.listing import listing_client
+from producer.run import RunRecord
+from producer.run_ledger import UnknownRun
+from producer.run_report import write_run_report
+from producer.run_view import View, ending, view
+from producer.terminal import AsJson, console, open_client, refuse, unreachable
+
+REPORTS: Final = "cutwork-runs"
+"""The folder of reports, where no other place is named."""
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id, see `cutwork runs`.")
+]
+
+
+def runs(as_json: AsJson = False) -> None:
+    """List the runs of the last month, the latest first."""
+    with _ledger() as client:
+        found = client.runs.runs()
+        feeders = {record.id: client.runs.feeder(record.id) for record in found}
+    if as_json:
+        typer.echo(
+            json.dumps(
+                [
+                    record.model_dump(mode="json", exclude_none=True)
+                    | {"fed_by": feeders[record.id]}
+                    for record in found
+                ]
+            )
+        )
+        return
+    if not found:
+        console.print("no runs yet; `cutwork sync s3://…/in/ s3://…/out/` begins one")
+    for record in found:
+        counts = record.counts
+        started = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
+        where = record.spec.source or f"manifest {record.spec.manifest}"
+        state = record.state
+        if state == "running":
+            state = f"fed by {feeders[record.id]}" if feeders[record.id] else "interrupted"
+        console.print(
+            f"[bold]{record.id}[/]  {started}  {shown(state)}: {counts.done:,} done, "
+            f"{counts.skipped:,} skipped, {counts.failed + counts.conflicting:,} failed, "
+            f"{counts.in_flight:,} in flight  {shown(where)}"
+        )
+
+
+def follow(run: RunArgument, as_json: AsJson = False) -> None:
+    """Show a run until it ends, from anywhere; Ctrl-C ends the showing, not the run."""
+    with _ledger() as client, view(as_json=as_json) as seen:
+        _say_if_unfed(client, run, seen)
+        try:
+            record = watch(client, run, seen)
+        except KeyboardInterrupt:
+            return
+    if not as_json:
+        show_ending(record)
+    raise typer.Exit(1 if record.counts.failed + record.counts.conflicting else 0)
+
+
+def cancel(run: RunArgument) -> None:
+    """Stop what has not started of a run; what runs at the moment is finished."""
+    with _ledger() as client:
+        record = client.runs.brief(run)
+        if record.state != "running":
+            refuse(f"run {run} is {record.state} already")
+        client.runs.end(run, "cancelled")
+        left = client.runs.in_flight(run)
+    console.print(f"run {run} cancelled; {left:,} jobs in the queue will not start")
+
+
+def report(
+    run: RunArgument,
+    place: Annotated[
+        str, typer.Argument(metavar="[PLACE]", help="Folder or s3://bucket/prefix.")
+    ] = REPORTS,
+) -> None:
+    """Write a run's report.html, report.json and failures.jsonl, at its end or before."""
+    with _ledger() as client:
+        write_report(client.runs.record(run), place)
+
+
+def watch(
+    client: Client, run: str, seen: View, *, over: Callable[[], bool] = lambda: False
+) -> RunRecord:
+    """Show a run until it ends, or `over` says so; returns it as it is then."""
+    for look in looks(client.runs, run, every=0.5, over=over):
+        seen.look(look)
+    return client.runs.brief(run)
+
+
+def _say_if_unfed(client: Client, run: str, seen: View) -> None:
+    record = client.runs.brief(run)
+    if record.state == "running" and client.runs.feeder(run) is None:
+        seen.say(f"no process feeds this run at the moment; to go on: {record.command}")
+
+
+def show_ending(record: RunRecord) -> None:
+    """Print the last words on a run."""
+    for line in ending(record):
+        console.print(shown(line))
+
+
+def write_report(record: RunRecord, place: str, *, quiet: bool = False) -> None:
+    """Write the report of a run into a folder, or under a prefix, of its own."""
+    written = write_run_report(record, f"{place.rstrip('/')}/{record.id}", s3=listing_client)
+    if not quiet:
+        for item in written:
+            console.print(f"report     {shown(item)}")
+
+
+@contextmanager
+def _ledger() -> Iterator[Client]:
+    """A client for commands that only look: what goes wrong is said in a sentence."""
+    with open_client() as client:
+        try:
+            yield client
+        except UnknownRun as error:
+            refuse(str(error))
+        except (redis.RedisError, OSError) as error:
+            unreachable(client, error)

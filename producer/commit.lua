@@ -1,0 +1,16 @@
+-- Write one batch of a run down before it is sent: counts, jobs, failures and the new cursor, or nothing.
+-- KEYS: run, jobs, failures. ARGV: cursor before, cursor after, most failures kept,
+-- JSON of {counts = {name: n}, jobs = {id: message}, failures = [message]}.
+-- Returns 1, or 0 when the run is no longer where the caller thinks it is.
+local run, jobs, failures = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HGET', run, 'state') ~= 'running' then return 0 end
+if (redis.call('HGET', run, 'cursor') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', run, 'cursor', ARGV[2])
+local batch = cjson.decode(ARGV[4])
+for name, count in pairs(batch.counts) do redis.call('HINCRBY', run, 'count:' .. name, count) end
+for id, message in pairs(batch.jobs) do redis.call('HSET', jobs, id, message) end
+for _, failure in ipairs(batch.failures) do
+  redis.call('HINCRBY', run, 'code:' .. cjson.decode(failure).code, 1)
+  if redis.call('LLEN', failures) < tonumber(ARGV[3]) then redis.call('RPUSH', failures, failure) end
+end
+return 1

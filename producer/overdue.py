@@ -1,0 +1,60 @@
+"""Find messages that were sent and are nowhere any more.
+
+A worker killed between taking a message from its list and writing it down as unacknowledged loses
+it, and no setting of kombu's mends that:
+https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html#caveats
+"""
+
+import json
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
+
+import redis
+
+_CHUNK: Final = 1000
+"""Messages read at once."""
+_MOMENT: Final = 1.0
+"""Seconds between two looks: a message on its way from a list to a worker is in neither."""
+
+
+def missing(server: redis.Redis, job_ids: Collection[str], *, queues: Sequence[str]) -> set[str]:
+    """Which of the jobs have no message, neither waiting in `queues` nor held by any worker."""
+    absent = _absent(server, set(job_ids), queues)
+    if absent:
+        time.sleep(_MOMENT)
+        absent = _absent(server, absent, queues)
+    return absent
+
+
+def _absent(server: redis.Redis, job_ids: set[str], queues: Sequence[str]) -> set[str]:
+    absent = set(job_ids)
+    for found in _waiting(server, queues):
+        absent -= found
+        if not absent:
+            return absent
+    # After the lists: a message goes from there to here, and comes back only when overdue.
+    for _, entry in server.hscan_iter("unacked", count=_CHUNK):
+        absent.discard(_job_id(entry, held=True))
+    return absent
+
+
+def _waiting(server: redis.Redis, queues: Sequence[str]) -> Iterator[set[str]]:
+    for queue in queues:
+        start = 0
+        # From the end where messages are pushed: a push moves others on to what is still unread,
+        # and what is popped at the far end is looked for among the unacknowledged.
+        while messages := server.lrange(queue, start, start + _CHUNK - 1):
+            found: Any = messages
+            yield {_job_id(message, held=False) for message in found}
+            start += _CHUNK
+
+
+def _job_id(entry: str, *, held: bool) -> str:
+    """The id in a kombu message; empty for an entry that is none."""
+    try:
+        value: Any = json.loads(entry)
+        headers: Any = (value[0] if held else value)["headers"]
+        return str(headers["id"])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return ""

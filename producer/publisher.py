@@ -1,0 +1,43 @@
+"""Jobs into the broker's queue, many to one exchange with the server."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from celery import Celery
+
+from producer.job import BULK_PRIORITY, QUEUE, TASK_NAME, Job
+
+_AT_ONCE: Final = 500
+"""Messages sent to the server together; a batch that fails is in the queue or not, as a whole."""
+
+
+def publish(app: Celery, jobs: Sequence[Job]) -> None:
+    """Send jobs of a run, in order, behind all single jobs.
+
+    Raises kombu's `OperationalError` or `BatchPublishError`, or an `OSError`, when the broker
+    fails; some of the jobs may then be in the queue.
+    """
+    with (
+        app.producer_pool.acquire(block=True, timeout=30) as producer,
+        producer.batch(max_size=_AT_ONCE),
+    ):
+        for job in jobs:
+            # What `app.send_task` does, without a subscription for a result nobody stores.
+            message = app.amqp.as_task_v2(
+                job.id,
+                TASK_NAME,
+                args=[job.to_message()],
+                kwargs={},
+                argsrepr=job.id,
+                kwargsrepr="{}",
+                ignore_result=True,
+            )
+            app.amqp.send_task_message(
+                producer,
+                TASK_NAME,
+                message,
+                queue=QUEUE,
+                priority=BULK_PRIORITY,
+                declare=[],
+                retry=False,
+            )

@@ -1,0 +1,263 @@
+"""Runs of `cutwork sync` in Redis: where each one is, what it sent, and what came of it.
+
+Everything a run knows is here, so any process can take it up, follow it or cancel it. What several
+processes write at once is written by scripts, which Redis runs one at a time and whole:
+
+- `commit.lua` moves the cursor and writes down the jobs about to be sent, together or not at all. A
+  feeder that Redis no longer agrees with (a restart lost its last second, another one took over)
+  is refused, and starts again from the cursor: every input is planned exactly once.
+- `settle.lua` counts an outcome while its job is unanswered, so a job is counted exactly once.
+
+However long a run is, its keys stay of bounded size: the jobs are those in flight, the lists have a
+greatest length.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from producer.job import Job, run_of
+from producer.outcome import Outcome
+from producer.run import Failure, RunRecord, RunSpec
+from producer.run_facts import facts_of, minutes_of, record_of
+
+_RUNS: Final = "cutwork:runs"
+_UNREADABLE: Final = "cutwork:unreadable"
+_KEPT_SECONDS: Final = 30 * 86_400
+"""How long a run is remembered after its end."""
+_UNREADABLE_SECONDS: Final = 180 * 86_400
+_MOST: Final = {
+    "failures": 50_000,
+    "slowest": 24,
+    "suspicious": 48,
+    "sample": 24,
+    "unreadable": 200_000,
+}
+_PARTS: Final = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes", "feeder")
+
+
+class UnknownRun(LookupError):
+    """There is no such run, or no longer."""
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """What a feeder commits at once."""
+
+    cursor: str
+    """Where the plan is after it: the last source's key, or the last line's number."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """By the names of `RunCounts`."""
+    jobs: list[Job] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to one of the counts."""
+        self.counts[name] = self.counts.get(name, 0) + amount
+
+
+class RunLedger:
+    """The runs in one Redis database; safe to share between threads.
+
+    Every method raises `redis.RedisError` when the server stays unreachable through the retries,
+    and those that take a run's id raise `UnknownRun`.
+    """
+
+    def __init__(self, server: redis.Redis) -> None:
+        """`server` decodes responses; it is the caller's to close."""
+        self.server = server
+        folder = Path(__file__).parent
+        self._commit = server.register_script((folder / "commit.lua").read_text())
+        self._renew = server.register_script((folder / "renew.lua").read_text())
+        self._settle = server.register_script((folder / "settle.lua").read_text())
+
+    def begin(self, spec: RunSpec, *, command: str) -> str:
+        """The id of a new run, or of one of the same specification that began a moment before."""
+        now = time.time()
+        run = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + secrets.token_hex(3)
+        facts = {
+            "state": "running",
+            "spec": spec.model_dump_json(),
+            "created_at": now,
+            "command": command,
+        }
+        key = _sync_key(spec)
+        begun = [run]
+
+        def write(pipe: Any) -> None:
+            earlier = pipe.get(key)
+            if earlier and pipe.hget(_key(earlier), "state") == "running":
+                begun[0] = earlier
+                return
+            pipe.multi()
+            pipe.hset(_key(run), mapping=facts)
+            pipe.zadd(_RUNS, {run: now})
+            pipe.set(key, run)
+
+        self.server.transaction(write, key)
+        return begun[0]
+
+    def unfinished(self, spec: RunSpec) -> str | None:
+        """The run of this very specification that has not come to its end, if there is one."""
+        run: Any = self.server.get(_sync_key(spec))
+        if run and self.server.hget(_key(run), "state") == "running":
+            return str(run)
+        return None
+
+    def resume(self, run: str) -> RunSpec:
+        """Count one more time that a run was taken up again; returns what was asked at first."""
+        spec = RunSpec.model_validate_json(self._facts(run)["spec"])
+        self.server.hincrby(_key(run), "resumed", 1)
+        return spec
+
+    def expect(self, run: str, total: int) -> None:
+        """Write down how many jobs will have been sent at the end."""
+        self.server.hset(_key(run), "total", total)
+
+    def feeder(self, run: str) -> str | None:
+        """The machine whose process feeds a run at the moment, None if none does."""
+        holder: Any = self.server.get(feeder_key(run))
+        return str(holder).partition("/")[0] if holder else None
+
+    def cursor(self, run: str) -> str:
+        """Where the plan of a run is; empty at its start."""
+        return str(self._facts(run).get("cursor", ""))
+
+    def position(self, run: str) -> tuple[str, int]:
+        """The cursor, and how many jobs were sent up to it."""
+        facts = self._facts(run)
+        return facts.get("cursor", ""), int(facts.get("count:sent", 0))
+
+    def commit(self, run: str, batch: Batch, *, before: str) -> bool:
+        """Write a batch down, if the run's cursor is still `before` and nobody cancelled it."""
+        message = {
+            "counts": batch.counts,
+            "jobs": {job.id: json.dumps(job.to_message()) for job in batch.jobs},
+            "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
+        }
+        keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
+        arguments = [before, batch.cursor, _MOST["failures"], json.dumps(message)]
+        return bool(self._commit(keys=keys, args=arguments))
+
+    def in_flight(self, run: str) -> int:
+        """Jobs that were sent and have no outcome yet."""
+        return int(self.server.hlen(_key(run, "jobs")))
+
+    def jobs(self, run: str) -> dict[str, Job]:
+        """Those jobs."""
+        messages: Any = self.server.hgetall(_key(run, "jobs"))
+        return {job: Job.from_message(json.loads(message)) for job, message in messages.items()}
+
+    def renew(self, run: str, jobs: Sequence[Job]) -> set[str]:
+        """Write jobs down anew before they are sent again; the ids of those still unanswered."""
+        pairs = [item for job in jobs for item in (job.id, json.dumps(job.to_message()))]
+        return set(self._renew(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
+
+    def settle(self, outcome: Outcome) -> bool:
+        """Count the outcome of a run's job; False when it was answered before, or is forgotten."""
+        run = run_of(outcome.job_id) or ""
+        facts = facts_of(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
+        parts = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes")
+        keys = [_key(run), *(_key(run, part) for part in parts), _UNREADABLE]
+        text = outcome.model_dump_json(exclude_none=True)
+        return bool(self._settle(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
+
+    def unreadable(self, sources: Mapping[str, str]) -> set[str]:
+        """Which of these objects (`s3://…` to ETag) were found unreadable, and are the same yet."""
+        if not sources:
+            return set()
+        found: Any = self.server.hmget(_UNREADABLE, list(sources))
+        return {
+            source
+            for (source, etag), known in zip(sources.items(), found, strict=True)
+            if known == etag
+        }
+
+    def cancelled(self, run: str) -> bool:
+        """Whether what has not started of a run is not to start."""
+        return bool(self.server.hget(_key(run), "state") == "cancelled")
+
+    def state(self, run: str) -> str | None:
+        """The state of a run, None for one that is not known."""
+        found: Any = self.server.hget(_key(run), "state")
+        return found and str(found)
+
+    def end(self, run: str, state: str) -> None:
+        """Set the final state, `finished` or `cancelled`; from then on the run is kept a month."""
+        spec = RunSpec.model_validate_json(self._facts(run)["spec"])
+        with self.server.pipeline(transaction=True) as pipe:
+            pipe.hset(_key(run), mapping={"state": state, "finished_at": time.time()})
+            pipe.delete(_sync_key(spec))
+            for key in (_key(run), *(_key(run, part) for part in _PARTS)):
+                pipe.expire(key, _KEPT_SECONDS)
+            pipe.zremrangebyscore(_RUNS, 0, time.time() - 2 * _KEPT_SECONDS)
+            pipe.execute()
+
+    def record(self, run: str) -> RunRecord:
+        """Everything a report needs."""
+        facts = self._facts(run)
+        with self.server.pipeline(transaction=True) as pipe:
+            pipe.lrange(_key(run, "failures"), 0, -1)
+            for part in ("slowest", "suspicious", "sample"):
+                pipe.zrange(_key(run, part), 0, -1, desc=True)
+            pipe.hgetall(_key(run, "minutes"))
+            failures, slowest, suspicious, sample, minutes = pipe.execute()
+        record = record_of(run, facts)
+        return record.model_copy(
+            update={
+                "failures": tuple(map(Failure.model_validate_json, failures)),
+                "failures_left_out": sum(record.codes.values()) - len(failures),
+                "slowest": tuple(map(Outcome.model_validate_json, slowest)),
+                "suspicious": tuple(map(Outcome.model_validate_json, suspicious)),
+                "sample": tuple(map(Outcome.model_validate_json, sample)),
+                "minutes": minutes_of(minutes),
+            }
+        )
+
+    def brief(self, run: str) -> RunRecord:
+        """The record without its lists: one small read."""
+        return record_of(run, self._facts(run))
+
+    def failures(self, run: str, *, start: int) -> list[Failure]:
+        """The failures from number `start` on, counted from 0."""
+        found: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
+        return [Failure.model_validate_json(item) for item in found]
+
+    def runs(self) -> list[RunRecord]:
+        """The runs that are remembered, without their lists, the latest first."""
+        ids: Any = self.server.zrange(_RUNS, 0, -1, desc=True)
+        with self.server.pipeline(transaction=False) as pipe:
+            for run in ids:
+                pipe.hgetall(_key(run))
+            found = pipe.execute()
+        return [record_of(run, facts) for run, facts in zip(ids, found, strict=True) if facts]
+
+    def pending(self) -> int:
+        """Jobs of all runs that were sent and have no outcome yet."""
+        running = [record.id for record in self.runs() if record.counts.in_flight]
+        return sum(self.in_flight(run) for run in running)
+
+    def _facts(self, run: str) -> dict[str, str]:
+        facts: Any = self.server.hgetall(_key(run))
+        if not facts:
+            raise UnknownRun(f"expected the id of a run, found {run!r}: `cutwork runs` lists them")
+        return dict(facts)
+
+
+def feeder_key(run: str) -> str:
+    """The name of the lock of the one process that feeds a run."""
+    return _key(run, "feeder")
+
+
+def _key(run: str, part: str = "") -> str:
+    return f"cutwork:run:{run}" + (f":{part}" if part else "")
+
+
+def _sync_key(spec: RunSpec) -> str:
+    return f"cutwork:sync:{spec.digest()}"

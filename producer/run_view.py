@@ -1,0 +1,214 @@
+"""A run as a terminal, a log file or a machine sees it while it goes on."""
+
+import json
+import time
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import typer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from producer.duration import duration
+from producer.finding import shown
+from producer.follow import Look, answered
+from producer.run import Failure, RunCounts, RunRecord
+from producer.terminal import console
+
+_LINE_SECONDS: Final = 10.0
+"""Time between two lines where there is no terminal."""
+
+
+class View(Protocol):
+    """What the commands that follow a run tell."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def say(self, sentence: str) -> None:
+        """Something worth a line."""
+
+    def planned(self, counts: RunCounts) -> None:
+        """How far the comparison is, while nothing has been sent."""
+
+    def look(self, look: Look) -> None:
+        """How far the run is."""
+
+
+class Lines:
+    """Plain lines: one every ten seconds, and one a failure."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+    def say(self, sentence: str) -> None:
+        """Print it."""
+        console.print(shown(sentence))
+
+    def planned(self, counts: RunCounts) -> None:
+        """Print it now and then."""
+        if self._due():
+            console.print(f"{counts.seen:,} compared, nothing to send yet")
+
+    def look(self, look: Look) -> None:
+        """Print it now and then; failures at once."""
+        for failure in look.failures:
+            console.print(failure_line(failure))
+        if self._due() and look.record.state == "running":
+            console.print(", ".join(state_of(look)))
+
+    def _due(self) -> bool:
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + _LINE_SECONDS
+        return True
+
+
+class Bar(Lines):
+    """A progress bar, with a line a failure above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._progress = Progress(
+            BarColumn(bar_width=24), TextColumn("{task.description}"), console=console
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def planned(self, counts: RunCounts) -> None:
+        """Let the bar pulse: nobody knows the end yet."""
+        self._update(f"{counts.seen:,} compared, nothing to send yet", done=0, total=None)
+
+    def look(self, look: Look) -> None:
+        """Move the bar."""
+        for failure in look.failures:
+            console.print(failure_line(failure))
+        self._update(
+            " · ".join(state_of(look)), done=answered(look.record), total=look.record.total
+        )
+
+    def _update(self, text: str, *, done: int, total: int | None) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task("", total=None)
+        self._progress.update(self._task, completed=done, total=total, description=text)
+
+
+class Json(Lines):
+    """One JSON object a line: `progress` every second, `failure`, `note`, and at last `end`."""
+
+    def say(self, sentence: str) -> None:
+        """Print it as a note."""
+        _print_json("note", text=sentence)
+
+    def planned(self, counts: RunCounts) -> None:
+        """Print the counts so far."""
+        if self._due():
+            _print_json("progress", counts=counts.model_dump())
+
+    def look(self, look: Look) -> None:
+        """Print failures and figures."""
+        record = look.record
+        for failure in look.failures:
+            _print_json("failure", **failure.model_dump(mode="json", exclude_none=True))
+        _print_json(
+            "end" if record.state != "running" else "progress",
+            run=record.id,
+            state=record.state,
+            counts=record.counts.model_dump() | {"in_flight": record.counts.in_flight},
+            codes=record.codes,
+            total=record.total,
+            images_per_second=round(look.images_per_second, 3),
+            megapixels_per_second=round(look.megapixels_per_second, 3),
+            remaining_seconds=None if look.remaining is None else round(look.remaining),
+        )
+
+
+def view(*, as_json: bool) -> View:
+    """The view that fits standard output."""
+    if as_json:
+        return Json()
+    return Bar() if console.is_terminal else Lines()
+
+
+def state_of(look: Look) -> list[str]:
+    """The figures of a look, in words."""
+    counts, total = look.record.counts, look.record.total
+    of = f" of {total:,}" if total is not None else ""
+    figures = [f"{counts.done:,}{of} done"]
+    figures += [
+        f"{number:,} {name}"
+        for name, number in (
+            ("skipped", counts.skipped),
+            ("failed", counts.failed + counts.conflicting),
+            ("cancelled", counts.cancelled),
+        )
+        if number
+    ]
+    figures.append(f"{look.images_per_second:.1f} images/s")
+    figures.append(f"{look.megapixels_per_second:.1f} MP/s")
+    if look.remaining is not None:
+        figures.append(f"{duration(look.remaining)} left")
+    return figures
+
+
+def failure_line(failure: Failure) -> str:
+    """One failure as a line for the terminal."""
+    return f"[red]{shown(failure.code)}[/] {shown(str(failure.source))}: {shown(failure.message)}"
+
+
+def ending(record: RunRecord) -> list[str]:
+    """The last words on a run."""
+    counts = record.counts
+    left_alone = [
+        f"{number:,} {text}"
+        for number, text in (
+            (counts.current, "up to date"),
+            (counts.excluded, "left out"),
+            (counts.known, "known to be unreadable (--retry-failed tries them again)"),
+        )
+        if number
+    ]
+    words = {"finished": "finished", "cancelled": "cancelled", "running": "not finished"}
+    lines = [
+        f"run {record.id} {words[record.state]}: {counts.done:,} done, {counts.skipped:,} skipped, "
+        f"{counts.failed + counts.conflicting:,} failed"
+        + (f", {counts.cancelled:,} cancelled" if counts.cancelled else "")
+        + (f", {counts.in_flight:,} in flight" if counts.in_flight else "")
+        + f"; {counts.seen:,} seen"
+        + (f", of which {', '.join(left_alone)}" if left_alone else "")
+    ]
+    if record.codes:
+        codes = sorted(record.codes.items(), key=lambda item: -item[1])
+        lines.append("failed: " + ", ".join(f"{number:,} {code}" for code, number in codes))
+    return lines
+
+
+def _print_json(event: str, **facts: Any) -> None:
+    typer.echo(json.dumps({"event": event, **facts}))

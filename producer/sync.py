@@ -1,0 +1,311 @@
+"""Feed a run: plan → bounded window → queue, until every input has an outcome.
+
+The feeder keeps nothing that Redis does not have. Whatever goes wrong, it starts again from the
+run's cursor and sends once more what is nowhere any more; so does the next process after it.
+"""
+
+import hashlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import redis
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis.exceptions import LockError, OutOfMemoryError, ReadOnlyError
+from redis.lock import Lock
+
+from producer.job import Job
+from producer.listing import ListingFailed
+from producer.overdue import missing
+from producer.publisher import publish
+from producer.run import Failure, RunCounts, RunSpec
+from producer.run_ledger import Batch, RunLedger, feeder_key
+from producer.status import queue_names
+from producer.steps import Plan, Step
+
+_BATCH: Final = 500
+"""Jobs sent together at most."""
+_STEPS: Final = 10_000
+"""Inputs after which the cursor moves, even if none of them is sent."""
+_POLL: Final = 0.1
+"""Seconds between looks at how many jobs are in flight."""
+_LOCK_SECONDS: Final = 15
+_LISTED_AGAIN: Final = 8
+"""Times a listing is tried again while it brings nothing: some five minutes."""
+_PASSING: Final = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    KombuError,
+    OSError,
+)
+"""What a broker that restarts, fails over or is full answers; it is waited out."""
+
+
+class Taken(RuntimeError):
+    """Another process feeds this run now."""
+
+    def __init__(self, run: str, sentence: str) -> None:
+        super().__init__(f"run {run} {sentence}")
+        self.run = run
+
+
+@dataclass(kw_only=True)
+class Feeder:
+    """Feeds one run from this process, and begins it when there is something to send."""
+
+    spec: RunSpec
+    plan: Plan
+    app: Celery
+    ledger: RunLedger
+    window: int
+    """Jobs in flight at most."""
+    command: str
+    """What was typed, for whoever looks at the run later."""
+    heard: Callable[[str], None]
+    """Told, in a sentence, what is waited for."""
+    run: str | None = None
+    """The run to take up again; None: a new one."""
+    planned: RunCounts = field(default_factory=RunCounts)
+    """What was compared without a run: with nothing to send there is none."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set from outside, it ends the feeding between two batches; the run stays unfinished."""
+    _lock: Lock | None = None
+    _extended: float = 0
+    _checked: float = 0
+    _failures: int = 0
+    """Of listings, since the cursor moved."""
+
+    def feed(self) -> None:
+        """Return when every input has an outcome, the run is cancelled, or `stopping` is set.
+
+        Raises `Taken` when another process feeds the run, `ListingFailed` or `ManifestError` when
+        the inputs cannot be read, and `UnknownRun` when Redis has forgotten the run.
+        """
+        try:
+            while not self.stopping.is_set():
+                try:
+                    if self._feed():
+                        return
+                except ListingFailed as error:
+                    self._failures += 1
+                    if self.run is None or self._failures > _LISTED_AGAIN:
+                        raise
+                    self.heard(f"waiting for S3: {error}")
+                    self.stopping.wait(min(2**self._failures, 60))
+                except _PASSING as error:
+                    if self.run is None:
+                        raise
+                    self.heard(f"waiting for the broker: {error}")
+                    self.stopping.wait(1)
+        finally:
+            self._release()
+
+    def _feed(self) -> bool:
+        """Plan and send from the cursor on; True at the end, False when it must be read again."""
+        batch = Batch(cursor="")
+        if self.run:
+            self._acquire(self.run)
+            batch.cursor = self.ledger.cursor(self.run)
+            self._send_again(self.run, self._missing(self.run, older_than=0))
+        before = batch.cursor
+        left = self._left_of_limit()
+        steps = self.plan(before)
+        finished = False
+        while not finished and (left is None or left > 0):
+            room = self._wait_for_room()
+            if not room:
+                return True
+            finished = self._fill(batch, steps, min(room, left or room))
+            if not self.run:
+                self.planned = RunCounts.model_validate(batch.counts)
+                if not batch.jobs and not batch.failures:
+                    continue
+                batch = self._begin(batch)
+            run = str(self.run)
+            if not self.ledger.commit(run, batch, before=before):
+                return self.ledger.state(run) != "running"
+            self._failures = 0
+            publish(self.app, batch.jobs)
+            left = left if left is None else left - len(batch.jobs)
+            before = batch.cursor
+            batch = Batch(cursor=before)
+        return self._drain()
+
+    def _begin(self, batch: Batch) -> Batch:
+        """Begin the run; its id is part of the ids of the jobs it begins with."""
+        run = self.ledger.begin(self.spec, command=self.command)
+        self._acquire(run)
+        if self.ledger.cursor(run):
+            raise Taken(run, "began a moment ago in another process")
+        self.run = run
+        batch.jobs = [job.model_copy(update={"id": f"{run}.{job.id}"}) for job in batch.jobs]
+        return batch
+
+    def _fill(self, batch: Batch, steps: Iterator[Step], room: int) -> bool:
+        """Put the next steps into a batch, as many as there is room for; True after the last."""
+        wanted: list[Step] = []
+        seen = 0
+        for step in islice(steps, _STEPS):
+            seen += 1
+            batch.cursor = step.cursor
+            if step.verdict == "send":
+                wanted.append(step)
+            else:
+                batch.count(step.verdict)
+                if step.verdict == "conflicting":
+                    batch.failures.append(_failure(step))
+            if len(wanted) >= room:
+                break
+        known = self._known(wanted)
+        for step in wanted:
+            if str(step.source) in known:
+                batch.count("known")
+            else:
+                batch.count("sent")
+                batch.jobs.append(self._job(step))
+        batch.count("seen", seen)
+        return seen < _STEPS and len(wanted) < room
+
+    def _known(self, wanted: list[Step]) -> set[str]:
+        """Which sources were found unreadable before, and have not changed since."""
+        if self.spec.retry_failed or self.spec.force:
+            return set()
+        return self.ledger.unreadable({str(step.source): step.etag for step in wanted if step.etag})
+
+    def _job(self, step: Step) -> Job:
+        places = f"{step.source} {step.image} {step.mask}"
+        name = hashlib.sha256(places.encode()).hexdigest()[:24]
+        return Job.model_validate(
+            {
+                "id": f"{self.run}.{name}" if self.run else name,
+                "source": step.source,
+                "image": step.image,
+                "mask": step.mask,
+                "options": self.spec.options,
+            }
+        )
+
+    def _left_of_limit(self) -> int | None:
+        if self.spec.limit is None or self.run is None:
+            return self.spec.limit
+        return self.spec.limit - self.ledger.brief(self.run).counts.sent
+
+    def _acquire(self, run: str) -> None:
+        """Become the run's one feeder, also in place of a dead process of this machine."""
+        if self._lock is not None and self._keep():
+            return
+        server, key = self.ledger.server, feeder_key(run)
+        host, pid = socket.gethostname(), os.getpid()
+        holder: Any = server.get(key)
+        if holder and _is_dead(str(holder), host=host, pid=pid):
+            server.delete(key)
+        lock = server.lock(key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False)
+        if not lock.acquire(token=f"{host}/{pid}/{secrets.token_hex(4)}"):
+            raise Taken(run, f"is fed by a process on {self.ledger.feeder(run)}")
+        self._lock, self._extended = lock, time.monotonic()
+
+    def _keep(self) -> bool:
+        """Go on being the feeder; False when it is time to stop."""
+        if self._lock and time.monotonic() - self._extended > _LOCK_SECONDS / 3:
+            try:
+                self._lock.reacquire()
+            except LockError as error:
+                # A restarted broker may have forgotten it. If another feeder has it, that goes on.
+                if not self._lock.acquire(token=str(self._lock.local.token)):
+                    raise Taken(str(self.run), "is now fed by another process") from error
+            self._extended = time.monotonic()
+        return not self.stopping.is_set()
+
+    def _release(self) -> None:
+        try:
+            if self._lock:
+                self._lock.release()
+        except (LockError, redis.RedisError):
+            # Already another's, or it runs out by itself.
+            pass
+
+    def _wait_for_room(self) -> int:
+        """How many jobs may be sent now, at least a good part of a batch; 0 to stop."""
+        least = max(1, min(_BATCH, self.window // 4))
+        if not self.run:
+            return 0 if self.stopping.is_set() else min(self.window, _BATCH)
+        while self._keep():
+            room = self.window - self.ledger.in_flight(self.run)
+            if room >= least:
+                return min(room, _BATCH)
+            if self.ledger.state(self.run) != "running":
+                return 0
+            self._send_overdue(self.run)
+            self.stopping.wait(_POLL)
+        return 0
+
+    def _drain(self) -> bool:
+        """Wait for the outcomes of everything that was sent."""
+        while self.run and self._keep():
+            if self.ledger.state(self.run) != "running":
+                return True
+            if not self.ledger.in_flight(self.run):
+                self.ledger.end(self.run, "finished")
+                return True
+            self._send_overdue(self.run)
+            self.stopping.wait(_POLL)
+        return True
+
+    def _send_overdue(self, run: str) -> None:
+        """Now and then, send again what no worker answered although its time is over."""
+        timeout = self.app.conf.broker_transport_options["visibility_timeout"]
+        if time.monotonic() - self._checked > max(2, timeout / 4):
+            self._send_again(run, self._missing(run, older_than=timeout))
+
+    def _missing(self, run: str, *, older_than: float) -> list[Job]:
+        """Jobs sent so many seconds ago, or more, that have neither an outcome nor a message."""
+        self._checked = time.monotonic()
+        latest = time.time() - older_than
+        jobs = {
+            name: job for name, job in self.ledger.jobs(run).items() if job.submitted_at <= latest
+        }
+        gone = missing(self.ledger.server, jobs, queues=queue_names(self.app)) if jobs else set()
+        return [job for name, job in jobs.items() if name in gone]
+
+    def _send_again(self, run: str, jobs: list[Job]) -> None:
+        again = [job.model_copy(update={"submitted_at": time.time()}) for job in jobs]
+        unanswered = self.ledger.renew(run, again)
+        if unanswered:
+            self.heard(f"sent {len(unanswered):,} lost jobs again")
+            publish(self.app, [job for job in again if job.id in unanswered])
+
+
+def _failure(step: Step) -> Failure:
+    return Failure(
+        source=step.source,
+        image=step.image,
+        mask=step.mask,
+        code=step.reason,
+        message=step.message,
+    )
+
+
+def _is_dead(holder: str, *, host: str, pid: int) -> bool:
+    """Whether the process that held a lock was of this machine, and is no more."""
+    name, _, rest = holder.partition("/")
+    number = rest.partition("/")[0]
+    if name != host or not number.isdecimal():
+        return False
+    if int(number) == pid:
+        return True  # An earlier container of the same name: this process holds none yet.
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,39 @@
+"""Where every command prints, and how it refuses."""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from producer.client import Client
+from producer.explain import without_password
+from producer.finding import shown
+from producer.settings import SettingsError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def open_client() -> Client:
+    """A client of the environment's settings; a wrong one ends the command."""
+    try:
+        return Client()
+    except (SettingsError, ValueError) as error:
+        refuse(str(error))
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the command with 1 and a sentence."""
+    errors.print(f"[red]error[/]: {shown(sentence)}")
+    sys.exit(1)
+
+
+def unreachable(client: Client, error: Exception) -> NoReturn:
+    """End the command with 1, as the broker does not answer."""
+    refuse(
+        f"the broker at {without_password(client.broker_url)} does not answer ({error}); "
+        "is it running, and is CUTWORK_BROKER_URL right?"
+    )
