@@ -1,1 +1,1 @@
-"""What is claimed of speed and memory, measured beside what it is compared to."""
+"""Figures that the README promises, measured again."""

@@ -16,7 +16,7 @@ from producer.explain import explain
 
 BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """Names of buckets."""
-_LONGEST_KEY_BYTES: Final = 1024
+LONGEST_KEY_BYTES: Final = 1024
 """The limit S3 itself sets on the UTF-8 length of a key."""
 
 
@@ -54,8 +54,8 @@ class ImageRef(Value):
             length = len(key.encode())
         except UnicodeEncodeError as error:
             raise ValueError("the key is not valid Unicode") from error
-        if not 1 <= length <= _LONGEST_KEY_BYTES:
-            raise ValueError(f"the key has {length} bytes, S3 allows 1 to {_LONGEST_KEY_BYTES}")
+        if not 1 <= length <= LONGEST_KEY_BYTES:
+            raise ValueError(f"the key has {length} bytes, S3 allows 1 to {LONGEST_KEY_BYTES}")
         return key
 
     def __str__(self) -> str:

@@ -1,0 +1,182 @@
+"""How fast a bucket is compared with its outputs, and in how much memory.
+
+Every measurement is a process of its own against the stub: keys read per second from both listings
+together, and the most memory the process ever had.
+"""
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import boto3
+
+from benchmarks.listing_stub import MISSING
+from benchmarks.table import Row, show
+from deploy.child import Child
+from deploy.local import free_ports
+from producer.compare import compare
+from producer.listing import list_objects, listing_client
+from producer.run import RunSpec
+
+_KEYS_A_SECOND: Final = 50_000
+_MEGABYTES: Final = 150
+_GROWTH: Final = 1.1
+"""More than this at double size is no flat memory."""
+
+
+class Measured(NamedTuple):
+    """What one process found."""
+
+    keys: int
+    seconds: float
+    peak_mb: float
+
+    @property
+    def rate(self) -> float:
+        """Keys a second."""
+        return self.keys / self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.rate:,.0f} keys/s, {self.peak_mb:.0f} MB"
+
+
+def rows(*, count: int = 1_000_000, shaped: int = 200_000, compared: int = 50_000) -> list[Row]:
+    """Every figure; about a minute at full size."""
+    with _stub() as url:
+        once, twice = (_measure(url, "plan", f"counter-{size}") for size in (count, 2 * count))
+        result = [
+            _planned("counters", once),
+            _planned("counters", twice),
+            Row(
+                "memory at double size",
+                f"{once.peak_mb:.0f} → {twice.peak_mb:.0f} MB",
+                f"≤ ×{_GROWTH:g}",
+                twice.peak_mb <= once.peak_mb * _GROWTH,
+            ),
+            *(
+                _planned(shape, _measure(url, "plan", f"{shape}-{shaped}"))
+                for shape in ("dates", "uuids")
+            ),
+        ]
+        for what, name, size in (
+            ("one listing, this", "list", shaped),
+            ("one listing, obstore", "obstore", compared),
+            ("one listing, boto3's paginator", "boto3", compared),
+        ):
+            measured = _measure(url, name, f"counter-{size}")
+            result.append(Row(f"{what}, {measured.keys:,}", str(measured), "", None))
+    return result
+
+
+def _planned(what: str, measured: Measured) -> Row:
+    return Row(
+        f"plan of {what}, {measured.keys:,} keys in two listings",
+        str(measured),
+        f"≥ {_KEYS_A_SECOND:,} keys/s, < {_MEGABYTES} MB",
+        measured.rate >= _KEYS_A_SECOND and measured.peak_mb < _MEGABYTES,
+    )
+
+
+@contextmanager
+def _stub() -> Iterator[str]:
+    [port] = free_ports(1)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.listing_stub", str(port)]
+        child = Child("stub", command, log=Path(folder) / "stub.log")
+        try:
+            url = f"http://127.0.0.1:{port}"
+            child.wait_until(lambda: _answers(port), timeout=20)
+            yield url
+        finally:
+            child.stop(grace=0)
+
+
+def _measure(url: str, name: str, bucket: str) -> Measured:
+    env = {
+        **os.environ,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "stub",
+        "AWS_SECRET_ACCESS_KEY": "stub",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    command = [sys.executable, "-m", "benchmarks.planning", name, bucket]
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    return Measured(*json.loads(done.stdout))
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _plan(bucket: str) -> int:
+    """Keys of both listings; raises unless every missing output was found, and nothing else."""
+    spec = RunSpec(source=f"s3://{bucket}", image=f"s3://{bucket}-out")
+    verdicts: Counter[str] = Counter()
+    for planned in compare(spec, s3=listing_client()):
+        verdicts[planned.verdict] += 1
+    count = int(bucket.rpartition("-")[2])
+    expected = {"send": count // MISSING, "current": count - count // MISSING}
+    if verdicts != expected:
+        raise RuntimeError(f"expected {expected}, found {dict(verdicts)}")
+    return count + expected["current"]
+
+
+def _list(bucket: str) -> int:
+    return sum(1 for _ in list_objects(listing_client(), bucket=bucket, prefix=""))
+
+
+def _boto3(bucket: str) -> int:
+    pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return sum(len(page["Contents"]) for page in pages)
+
+
+def _obstore(bucket: str) -> int:
+    # Not at the top: it would count in the memory of the others.
+    import obstore
+    from obstore.store import S3Store
+
+    store = S3Store(
+        bucket,
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+    return sum(len(page) for page in obstore.list(store, chunk_size=1000))
+
+
+_MEASUREMENTS: Final[dict[str, Callable[[str], int]]] = {
+    "plan": _plan,
+    "list": _list,
+    "boto3": _boto3,
+    "obstore": _obstore,
+}
+
+
+def _main(name: str, bucket: str) -> None:
+    started = time.perf_counter()
+    keys = _MEASUREMENTS[name](bucket)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([keys, seconds, peak]))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        _main(*sys.argv[1:])
+    else:
+        sys.exit(not show(rows()))
