@@ -36,12 +36,14 @@ def test_nothing_of_a_worker_is_installed(python: Path) -> None:
     )
     names = {item["name"].lower() for item in json.loads(listed.stdout)}
     assert "cutwork" in names
-    assert not names & {"numpy", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow"}
+    foreign = {"numpy", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow", "pyarrow"}
+    assert not names & foreign
 
 
 def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path: Path) -> None:
     code = (
-        "import sys, producer, producer.cli, producer.client, producer.doctor, producer.status\n"
+        "import sys, producer, producer.cli, producer.client, producer.doctor, producer.manifest, "
+        "producer.status\n"
         f"print([name for name in {FOREIGN!r} if name in sys.modules])"
     )
     done = subprocess.run(
@@ -49,6 +51,23 @@ def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_parquet_without_pyarrow_is_one_sentence(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    code = (
+        "from producer.manifest import ManifestError, open_manifest\n"
+        "try:\n"
+        "    with open_manifest('m.parquet', s3=None) as manifest:\n"
+        "        list(manifest.check())\n"
+        "except ManifestError as error:\n"
+        "    print(error)"
+    )
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "manifest m.parquet: Parquet needs pyarrow" in done.stdout, done.stderr
+    assert "pip install 'cutwork[parquet]'" in done.stdout
 
 
 def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_path: Path) -> None:
