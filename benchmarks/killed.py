@@ -84,7 +84,9 @@ class _Killed:
         report = self._report()
         counts: dict[str, int] = report["counts"]
         settled = counts["done"] + counts["skipped"]
-        adds_up = counts["seen"] == counts["sent"] == settled == self.images and not counts["failed"]
+        adds_up = (
+            counts["seen"] == counts["sent"] == settled == self.images and not counts["failed"]
+        )
         again = self._processed() - self.images
         what = f"{self.images} images, {len(self.moments)} × SIGKILL, {spent:.0f} s: "
         return [

@@ -41,7 +41,9 @@ def enqueueing(*, jobs: int = 20_000) -> list[Row]:
         client.submit_many(some)
         single = len(some) / (time.monotonic() - started)
     return [
-        Row(f"enqueue {jobs:,} jobs of a run", f"{rate:,.0f} jobs/s", "≥ 2,500 jobs/s", rate >= 2500),
+        Row(
+            f"enqueue {jobs:,} jobs of a run", f"{rate:,.0f} jobs/s", "≥ 2,500 jobs/s", rate >= 2500
+        ),
         Row("  beside it, Client.submit_many", f"{single:,.0f} jobs/s", "", None),
     ]
 

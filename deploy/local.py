@@ -50,15 +50,15 @@ class LocalStack:
 
     def restart_broker(self, *arguments: str) -> Child:
         """Start Valkey once more where it was, after its end; what it wrote to disk is there."""
-        return self._start_broker(int(self.broker_url.rpartition(":")[2].partition("/")[0]), arguments)
+        return self._start_broker(
+            int(self.broker_url.rpartition(":")[2].partition("/")[0]), arguments
+        )
 
     def start_s3(self) -> Child:
         """Start SeaweedFS with one pair of keys, and wait until it stores objects."""
         return self._with_free_ports(8, self._start_s3)
 
-    def start_worker(
-        self, *, concurrency: int = 2, app: str = "worker", **variables: str
-    ) -> Child:
+    def start_worker(self, *, concurrency: int = 2, app: str = "worker", **variables: str) -> Child:
         """Start a Celery worker that is allowed every bucket here; `variables` override."""
         self._workers += 1
         name = f"worker{self._workers}"

@@ -49,7 +49,7 @@ def runs(as_json: AsJson = False) -> None:
         counts = record.counts
         started = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
         where = record.spec.source or f"manifest {record.spec.manifest}"
-        state = record.state
+        state: str = record.state
         if state == "running":
             state = f"fed by {feeders[record.id]}" if feeders[record.id] else "interrupted"
         console.print(

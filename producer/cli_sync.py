@@ -118,7 +118,7 @@ def sync(
                 held.enter_context(open_manifest(manifest, s3=listing_client)) if manifest else None
             )
             spec = _spec(
-                lines,
+                manifest_sha256=lines and lines.sha256,
                 source=source,
                 image=image,
                 mask=mask,
@@ -158,16 +158,16 @@ def sync(
             unreachable(client, error)
 
 
-def _spec(manifest: Manifest | None, **asked: Any) -> RunSpec:
+def _spec(**asked: Any) -> RunSpec:
     """What was asked, if it is one thing; `ValueError` says what is missing or too much."""
     places = [asked[name] for name in ("source", "image", "mask")]
-    if manifest and any(places):
+    if asked["manifest"] and any(places):
         raise ValueError("--manifest names every source and output: leave IN, OUT and --mask away")
-    if not manifest and not asked["source"]:
+    if not asked["manifest"] and not asked["source"]:
         raise ValueError(
             "expected IN, s3://bucket/prefix of the photographs, and OUT or --mask; or --manifest"
         )
-    return RunSpec(manifest_sha256=manifest and manifest.sha256, **asked)
+    return RunSpec.model_validate(asked)
 
 
 def _sync(

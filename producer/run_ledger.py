@@ -142,7 +142,7 @@ class RunLedger:
             "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
-        arguments = [before, batch.cursor, _MOST["failures"], json.dumps(message)]
+        arguments: list[str | int] = [before, batch.cursor, _MOST["failures"], json.dumps(message)]
         return bool(self._commit(keys=keys, args=arguments))
 
     def in_flight(self, run: str) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from producer.compare import check_places, compare
 from producer.manifest import Manifest
+from producer.naming import Naming, too_long
 from producer.reference import ImageRef
 from producer.run import RunSpec
 
@@ -50,8 +51,8 @@ def listing_steps(spec: RunSpec, s3: "S3Client") -> Plan:
                 source=ImageRef(bucket=places.source.bucket, key=source.key),
                 etag=source.etag,
                 bytes=source.size,
-                image=places.image and _ref(places.image.target.bucket, image),
-                mask=places.mask and _ref(places.mask.target.bucket, mask),
+                image=_ref(places.image, image),
+                mask=_ref(places.mask, mask),
                 reason=reason,
                 message=message or "",
             )
@@ -76,6 +77,8 @@ def manifest_steps(manifest: Manifest) -> Plan:
     return plan
 
 
-def _ref(bucket: str, key: str | None) -> ImageRef | None:
-    # A name that is too long has no reference; what is wrong with it is in the message.
-    return ImageRef(bucket=bucket, key=key) if key and len(key.encode()) <= 1024 else None
+def _ref(naming: Naming | None, key: str | None) -> ImageRef | None:
+    # A name that is too long makes no reference; the message says what is wrong with it.
+    if naming is None or key is None or too_long(key):
+        return None
+    return ImageRef(bucket=naming.target.bucket, key=key)
