@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageOps
 
 from producer.report_png import write_before_after, write_contact_sheet
 from producer.shown import STAGES, Shown, slowest, summary
+from producer.template import environment
 
 __all__ = ["Shown", "write_before_after", "write_contact_sheet", "write_page"]
 
@@ -23,15 +23,9 @@ _FOR_BROWSERS: Final = frozenset({"AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "W
 
 def write_page(shown: Sequence[Shown], path: Path, *, title: str) -> None:
     """Write an HTML page without scripts that shows the files by links relative to its folder."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["frames"] = partial(_frames, folder=path.parent)
-    page = environment.get_template("report.html").render(
+    templates = environment()
+    templates.filters["frames"] = partial(_frames, folder=path.parent)
+    page = templates.get_template("report.html").render(
         title=title, shown=shown, stages=STAGES, slowest=slowest(shown), summary=summary(shown)
     )
     path.write_text(page, encoding="utf-8")

@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from producer.shown import STAGES, Shown, slowest, summary
+from producer.thumbnail import read_upright
 
 _WIDTH: Final = 1200
 _MARGIN: Final = 36
@@ -173,16 +174,7 @@ def _drawable(text: str) -> str:
 
 def _read(path: Path | None) -> Image.Image | None:
     """An image upright as RGBA, or None when there is none to show."""
-    if path is None:
-        return None
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion clips at 255
-                image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-            return image.convert("RGBA")
-    except Exception:  # noqa: BLE001 - Pillow's plugins raise whatever their parsers raise
-        return None
+    return read_upright(path) if path else None
 
 
 def _strip(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:

@@ -34,15 +34,13 @@ class Shown:
 
     @property
     def total(self) -> float:
-        """Seconds from start to end; the stages alone may add up to a little less."""
-        seconds = self.outcome.seconds
-        return seconds.get("total", sum(seconds.values()))
+        """Seconds from start to end."""
+        return total(self.outcome)
 
     @property
     def stages(self) -> list[tuple[str, str, float]]:
         """Name, colour and seconds of every stage that was reached, in order."""
-        spent = self.outcome.seconds
-        return [(name, colour, spent[name]) for name, colour in STAGES.items() if name in spent]
+        return stages(self.outcome)
 
     def facts(self, size: tuple[int, int] | None) -> list[str]:
         """What to say of the image and of the model that ran; `size` if the outcome has none."""
@@ -62,6 +60,17 @@ class Shown:
         elif self.outcome.ok:
             lines.append("passed through, no model asked")
         return lines
+
+
+def total(outcome: Outcome) -> float:
+    """Seconds from start to end; the stages alone may add up to a little less."""
+    return outcome.seconds.get("total", sum(outcome.seconds.values()))
+
+
+def stages(outcome: Outcome) -> list[tuple[str, str, float]]:
+    """Name, colour and seconds of every stage that was reached, in order."""
+    spent = outcome.seconds
+    return [(name, colour, spent[name]) for name, colour in STAGES.items() if name in spent]
 
 
 def summary(shown: Sequence[Shown]) -> str:

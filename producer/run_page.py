@@ -1,0 +1,197 @@
+"""The page of a run: one file that works offline, without scripts, with all pictures in it.
+
+Needs the `report` extra.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from producer import readable
+from producer.outcome import Outcome
+from producer.reference import ImageRef
+from producer.run import Failure, RunRecord
+from producer.run_asked import asked
+from producer.run_chart import Throughput, round_top, throughput
+from producer.run_figures import fates, figures, stage_means, undecided
+from producer.shown import stages, total
+from producer.template import environment
+from producer.thumbnail import Thumbnail, fetch_thumbnails
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_MOST_CARDS: Final = 24
+"""Of the suspicious and of the sample, each; a card has up to three pictures."""
+_MOST_SLOWEST: Final = 20
+_MOST_FAILURES: Final = 100
+_LONGEST_NAME: Final = 110
+"""Signs of a key on a card; tables have it whole."""
+_SUSPICIONS: Final = {
+    "no_foreground": "no foreground",
+    "tiny_mask": "tiny mask",
+    "full_mask": "full mask",
+}
+
+_WITH: Final = {
+    "no_foreground": "without a foreground",
+    "tiny_mask": "with a tiny mask",
+    "full_mask": "with a full mask",
+}
+
+
+class Card(NamedTuple):
+    """One image with its pictures."""
+
+    name: str
+    badge: str
+    facts: list[str]
+    pictures: list[tuple[str, Thumbnail]]
+    """What it is, and the thumbnail."""
+
+
+class Slow(NamedTuple):
+    """One of the slowest."""
+
+    name: str
+    total: float
+    stages: list[tuple[str, str, float]]
+    size: str
+
+
+class Code(NamedTuple):
+    """One error code."""
+
+    code: str
+    number: int
+    example: str
+
+
+class Plot(NamedTuple):
+    """One bar chart over time."""
+
+    id: str
+    title: str
+    unit: str
+    colour: str
+    top: float
+    values: list[float]
+    """One a bar of `Throughput.bars`."""
+
+
+def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
+    """The page as HTML; fetches what it shows from `s3`, a few objects at a time."""
+    suspicious, sample = record.suspicious[:_MOST_CARDS], record.sample[:_MOST_CARDS]
+    shown = fetch_thumbnails(
+        (ref for one in (*suspicious, *sample) for _, ref in _places(one) if ref), s3=s3
+    )
+    over_time = throughput(record.minutes)
+    templates = environment()
+    for name in ("amount", "count", "duration", "figure", "moment", "machine_moment", "visible"):
+        templates.filters[name] = getattr(readable, name)
+    return templates.get_template("run_report.html").render(
+        record=record,
+        counts=record.counts,
+        figures=figures(record),
+        source=record.spec.source or f"the manifest {record.spec.manifest}",
+        asked=asked(record),
+        fates=fates(record.counts),
+        undecided=undecided(record.counts),
+        over_time=over_time,
+        plots=_plots(over_time),
+        axis=_axis(over_time),
+        stage_means=stage_means(record),
+        failed=record.counts.failed + record.counts.conflicting,
+        codes=_codes(record),
+        failures=record.failures[:_MOST_FAILURES],
+        suspicions=[
+            f"{readable.count(number)} {_WITH.get(name, name)}"
+            for name, number in record.suspicions.items()
+        ],
+        suspicious=[_card(one, record, shown) for one in suspicious],
+        slowest=[_slow(one, record) for one in record.slowest[:_MOST_SLOWEST]],
+        sample=[_card(one, record, shown) for one in sample],
+        workers=sorted(record.workers.items(), key=lambda item: (-item[1], item[0])),
+        share=readable.share,
+    )
+
+
+def _places(outcome: Outcome) -> list[tuple[str, ImageRef | None]]:
+    return [
+        ("original", outcome.source.ref if outcome.source else None),
+        ("mask", outcome.mask.ref if outcome.mask else None),
+        ("cut-out", outcome.image.ref if outcome.image else None),
+    ]
+
+
+def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail]) -> Card:
+    source, share = outcome.source, outcome.foreground_share
+    facts = [_size(outcome)]
+    if share is not None:
+        facts.append(f"{readable.share(share, 1)} foreground")
+    if outcome.seconds:
+        facts.append(readable.duration(total(outcome)))
+    return Card(
+        _name(source.ref if source else None, outcome, record),
+        _SUSPICIONS.get(outcome.suspicion or "", ""),
+        [fact for fact in facts if fact],
+        [
+            (what, shown[ref] if ref else Thumbnail(problem="none"))
+            for what, ref in _places(outcome)
+        ],
+    )
+
+
+def _slow(outcome: Outcome, record: RunRecord) -> Slow:
+    ref = outcome.source.ref if outcome.source else None
+    return Slow(_name(ref, outcome, record), total(outcome), stages(outcome), _size(outcome))
+
+
+def _size(outcome: Outcome) -> str:
+    size = outcome.source.size if outcome.source else None
+    return f"{size[0]} × {size[1]} px" if size else ""
+
+
+def _name(ref: ImageRef | None, outcome: Outcome, record: RunRecord) -> str:
+    """The key below the prefix that was synced, else the whole reference, else the job's id."""
+    if ref is None:
+        return f"job {outcome.job_id}"
+    name, prefix = str(ref), record.spec.source
+    if prefix and name.startswith(prefix) and name != prefix:
+        name = name.removeprefix(prefix).removeprefix("/")
+    return readable.shortened(name, _LONGEST_NAME)
+
+
+def _codes(record: RunRecord) -> list[Code]:
+    """Every code, the most frequent first, with the sentence of the first failure that had it."""
+    examples: dict[str, Failure] = {}
+    for failure in record.failures:
+        examples.setdefault(failure.code, failure)
+    ordered = sorted(record.codes.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        Code(code, number, examples[code].message if code in examples else "")
+        for code, number in ordered
+    ]
+
+
+def _plots(over_time: Throughput | None) -> list[Plot]:
+    if over_time is None:
+        return []
+    series = [
+        ("images", "Images a minute", "images", "#4e79a7", [bar.images for bar in over_time.bars]),
+        ("pixels", "Megapixels a minute", "MP", "#4fa8a3", [b.megapixels for b in over_time.bars]),
+    ]
+    return [
+        Plot(name, title, unit, colour, round_top(max(values)), values)
+        for name, title, unit, colour, values in series
+    ]
+
+
+def _axis(over_time: Throughput | None) -> Sequence[str]:
+    """The labels under a chart: its start, its middle if it is wide, and its end."""
+    if over_time is None:
+        return ()
+    length = over_time.minutes * 60
+    times: Iterable[float] = (0, length / 2, length) if over_time.minutes > 8 else (0, length)
+    texts = [readable.moment(over_time.start + at) for at in times]
+    days = {text[:10] for text in texts}
+    return [text[11:16] if len(days) == 1 else text[5:16] for text in texts]
