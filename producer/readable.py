@@ -4,7 +4,9 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
-_REORDERING: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_REORDERING: Final = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 """Signs that are not seen but turn the text around them."""
 
 
@@ -20,6 +22,11 @@ def figure(number: float) -> str:
     if number >= 9.995:
         return f"{number:.1f}"
     return f"{number:.2f}" if number >= 0.0995 else f"{number:.2g}"
+
+
+def exact(number: float) -> str:
+    """A round number as it is: `0.75`, `50`, `1,500`."""
+    return f"{number:,.10g}"
 
 
 def duration(seconds: float) -> str:

@@ -86,7 +86,16 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
     )
     over_time = throughput(record.minutes)
     templates = environment()
-    for name in ("amount", "count", "duration", "figure", "moment", "machine_moment", "visible"):
+    for name in (
+        "amount",
+        "count",
+        "duration",
+        "exact",
+        "figure",
+        "moment",
+        "machine_moment",
+        "visible",
+    ):
         templates.filters[name] = getattr(readable, name)
     return templates.get_template("run_report.html").render(
         record=record,
@@ -103,6 +112,7 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         failed=record.counts.failed + record.counts.conflicting,
         codes=_codes(record),
         failures=record.failures[:_MOST_FAILURES],
+        suspicions_left_out=sum(record.suspicions.values()) > len(suspicious),
         suspicions=[
             f"{readable.count(number)} {_WITH.get(name, name)}"
             for name, number in record.suspicions.items()
