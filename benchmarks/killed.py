@@ -1,4 +1,4 @@
-"""A run of 500 images whose processes are killed twenty times: is every image cut out, once?"""
+"""A run of 500 images whose processes are killed twenty times: every image is cut out once."""
 
 import io
 import json
@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import redis
 from PIL import Image
 
 from benchmarks.commands import cutwork
@@ -28,9 +27,11 @@ _DEADLINE: Final = 600
 
 def killed(*, images: int = IMAGES, kills: int = KILLS, seed: int = 0) -> list[Row]:
     """Kill `sync`, a worker and the broker in turn, each when a random number of images is done."""
-    with tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder:
-        with LocalStack(Path(folder)) as stack:
-            return _Killed(stack, Path(folder), images=images, kills=kills, seed=seed).run()
+    with (
+        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
+        LocalStack(Path(folder)) as stack,
+    ):
+        return _Killed(stack, Path(folder), images=images, kills=kills, seed=seed).run()
 
 
 class _Killed:

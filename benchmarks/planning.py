@@ -24,9 +24,9 @@ from benchmarks.listing_stub import MISSING
 from benchmarks.table import Row, show
 from deploy.child import Child
 from deploy.local import free_ports
-from producer.compare import compare
-from producer.listing import list_objects, listing_client
-from producer.run import RunSpec
+from producer.listing.objects import list_objects, listing_client
+from producer.plan.compare import compare
+from producer.run.record import RunSpec
 
 _KEYS_A_SECOND: Final = 50_000
 _MEGABYTES: Final = 150

@@ -11,17 +11,17 @@ from typing import Final
 from benchmarks.table import Row
 from deploy.local import LocalStack
 from producer import Client, Job
+from producer.plan.steps import Plan, Step
 from producer.reference import ImageRef
-from producer.run import RunSpec
-from producer.steps import Plan, Step
-from producer.sync import Feeder
+from producer.run.record import RunSpec
+from producer.sync.feeder import Feeder
 
 _MEGABYTE: Final = 1_000_000
 
 
 def enqueueing(*, jobs: int = 20_000) -> list[Row]:
     """Feed jobs of a run into the embedded broker, beside `Client.submit_many`."""
-    with _broker() as stack, stack.client() as client:
+    with _Broker() as stack, stack.client() as client:
         rates = []
         for _ in range(3):
             feeder = _feeder(client, jobs, window=10 * jobs)
@@ -50,7 +50,7 @@ def enqueueing(*, jobs: int = 20_000) -> list[Row]:
 
 def flat_memory(*, jobs: int = 100_000, window: int = 2000) -> list[Row]:
     """Feed empty jobs through a small window, and watch what Redis uses."""
-    with _broker() as stack, stack.client() as client:
+    with _Broker() as stack, stack.client() as client:
         for _ in range(2):
             worker = stack.start_worker(
                 app="benchmarks.standin", concurrency=4, CUTWORK_STANDIN="empty"
@@ -80,7 +80,7 @@ def flat_memory(*, jobs: int = 100_000, window: int = 2000) -> list[Row]:
     ]
 
 
-class _broker:
+class _Broker:
     """A broker alone."""
 
     def __enter__(self) -> LocalStack:

@@ -40,7 +40,7 @@ class _Engine:
     def __init__(self) -> None:
         self.turn = threading.Lock()
 
-    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, _batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with Path(os.environ["CUTWORK_STANDIN_LOG"]).open("ab") as log:
             log.write(b".")
         time.sleep(SECONDS)
@@ -51,12 +51,12 @@ class _Engine:
 
 
 class _Store:
-    def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
+    def find(self, name: str, **_: object) -> ModelFile:
         return ModelFile(name=name, path=Path(name), sha256="0" * 64, profile=Profile(size=32))
 
 
 class _Empty(Pipeline):
-    def run(self, job: Job, *, final: bool = True) -> Outcome:
+    def run(self, job: Job, **_: object) -> Outcome:
         return Outcome(job_id=job.id, state="done")
 
 
@@ -66,7 +66,7 @@ def _runtime() -> tasks.Runtime:
     budget = Budget.of(memory=0, gpu_memory=0, gpu_idle=60)
     models = Models(
         store=cast(ModelStore, _Store()),
-        cache=ModelCache(lambda file, device: cast(Engine, _Engine()), budget=budget),
+        cache=ModelCache(lambda *_: cast(Engine, _Engine()), budget=budget),
     )
     kind = _Empty if os.environ["CUTWORK_STANDIN"] == "empty" else Pipeline
     pipeline = kind(storage=held.pipeline.storage, models=models, limits=held.pipeline.limits)

@@ -20,7 +20,7 @@ from deploy.child import ChildFailed
 from deploy.local import LocalStack
 from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
 from producer.outcome import Outcome
-from producer.report import Shown, write_before_after, write_contact_sheet, write_page
+from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
 from worker.download_bar import download_bar
 from worker.errors import CutworkError
 from worker.open_models import open_store

@@ -8,16 +8,17 @@ from typing import Annotated, Final
 
 import redis
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.client import Client
 from producer.finding import shown
-from producer.follow import looks
-from producer.listing import listing_client
-from producer.run import RunRecord
-from producer.run_ledger import UnknownRun
-from producer.run_report import write_run_report
+from producer.listing.objects import listing_client
+from producer.report.run_report import write_run_report
+from producer.run.follow import looks
+from producer.run.ledger import UnknownRun
+from producer.run.record import RunRecord
 from producer.run_view import View, ending, view
-from producer.terminal import AsJson, console, open_client, refuse, unreachable
+from producer.terminal import AsJson, console, open_client, refuse, unreachable, warn
 
 REPORTS: Final = "cutwork-runs"
 """The folder of reports, where no other place is named."""
@@ -91,7 +92,8 @@ def report(
 ) -> None:
     """Write a run's report.html, report.json and failures.jsonl, at its end or before."""
     with _ledger() as client:
-        write_report(client.runs.record(run), place)
+        record = client.runs.record(run)
+    write_report(record, place)
 
 
 def watch(
@@ -117,7 +119,11 @@ def show_ending(record: RunRecord) -> None:
 
 def write_report(record: RunRecord, place: str, *, quiet: bool = False) -> None:
     """Write the report of a run into a folder, or under a prefix, of its own."""
-    written = write_run_report(record, f"{place.rstrip('/')}/{record.id}", s3=listing_client)
+    folder = f"{place.rstrip('/')}/{record.id}"
+    try:
+        written = write_run_report(record, folder, s3=listing_client, warn=warn)
+    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+        refuse(f"the report cannot be written ({error}); `cutwork report {record.id} PLACE` does")
     if not quiet:
         for item in written:
             console.print(f"report     {shown(item)}")

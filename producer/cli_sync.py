@@ -17,21 +17,21 @@ from kombu.exceptions import KombuError
 
 from producer.cli_runs import REPORTS, show_ending, watch, write_report
 from producer.client import Client
-from producer.compare import check_places
-from producer.dry_run import dry_run, estimate, in_words
 from producer.finding import shown
 from producer.flags import takes_options
-from producer.listing import ListingFailed, listing_client
-from producer.look_ahead import look_ahead
-from producer.manifest import Manifest, ManifestError, open_manifest
+from producer.listing.objects import ListingFailed, listing_client
+from producer.manifest.manifest import Manifest, ManifestError, open_manifest
 from producer.options import Options
-from producer.run import DEFAULT_NAME, RunRecord, RunSpec
-from producer.run_ledger import UnknownRun
+from producer.plan.compare import check_places
+from producer.plan.dry_run import dry_run, estimate, in_words
+from producer.plan.since import since_time
+from producer.plan.steps import Plan, listing_steps, manifest_steps
+from producer.run.ledger import UnknownRun
+from producer.run.record import DEFAULT_NAME, RunRecord, RunSpec
 from producer.run_view import View, view
 from producer.settings import SettingsError
-from producer.since import since_time
-from producer.steps import Plan, listing_steps, manifest_steps
-from producer.sync import Feeder, Taken
+from producer.sync.feeder import Feeder, Taken
+from producer.sync.look_ahead import look_ahead
 from producer.terminal import AsJson, console, open_client, refuse, unreachable
 
 _BAD_LINES_SHOWN: Final = 20

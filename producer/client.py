@@ -18,7 +18,7 @@ from producer.ledger import Ledger
 from producer.options import Options
 from producer.outcome import Outcome
 from producer.reference import ImageRef
-from producer.run_ledger import RunLedger
+from producer.run.ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
 from producer.status import QueueStatus, queue_names, queue_status
 from producer.waiter import OutcomeWaiter

@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from producer.job import Job, run_of
 from producer.outcome import Outcome
-from producer.run_ledger import RunLedger
+from producer.run.ledger import RunLedger
 
 _PENDING: Final = "cutwork:pending"
 _OUTCOME: Final = "cutwork:outcome:"

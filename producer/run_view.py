@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from producer.duration import duration
 from producer.finding import shown
-from producer.follow import Look, answered
-from producer.run import Failure, RunCounts, RunRecord
+from producer.run.follow import Look, answered
+from producer.run.record import Failure, RunCounts, RunRecord
 from producer.terminal import console
 
 _LINE_SECONDS: Final = 10.0

@@ -25,6 +25,11 @@ def open_client() -> Client:
         refuse(str(error))
 
 
+def warn(sentence: str) -> None:
+    """Say what is not as asked, and go on."""
+    errors.print(f"[yellow]warning[/]: {shown(sentence)}")
+
+
 def refuse(sentence: str) -> NoReturn:
     """End the command with 1 and a sentence."""
     errors.print(f"[red]error[/]: {shown(sentence)}")

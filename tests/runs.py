@@ -10,10 +10,10 @@ from typing import Any
 from producer import Client, Job, Outcome
 from producer.job import BULK_PRIORITY, QUEUE
 from producer.outcome import OutputFacts, RunFacts, SourceFacts
+from producer.plan.steps import Plan, Step
 from producer.reference import ImageRef
-from producer.run import RunSpec
-from producer.steps import Plan, Step
-from producer.sync import Feeder
+from producer.run.record import RunSpec
+from producer.sync.feeder import Feeder
 
 SPEC = RunSpec(source="s3://photos/in/", image="s3://cutouts/out/")
 BULK = f"{QUEUE}:{BULK_PRIORITY}"

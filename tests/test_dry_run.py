@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from producer.dry_run import Estimate, dry_run, estimate, in_words
 from producer.options import Options
-from producer.run import RunCounts, RunRecord, RunSpec, RunState
-from producer.steps import Step
+from producer.plan.dry_run import Estimate, dry_run, estimate, in_words
+from producer.plan.steps import Step
+from producer.run.record import RunCounts, RunRecord, RunSpec, RunState
 from tests.runs import SPEC, plan_of
 
 

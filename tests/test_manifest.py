@@ -19,12 +19,19 @@ import pytest
 from pyarrow import parquet
 
 from deploy.local import LocalStack
-from producer.destinations import Destinations, Repeated
 from producer.job import Job
-from producer.manifest import BadLine, Line, LineSet, Manifest, ManifestError, open_manifest
-from producer.manifest_line import Record, line, refusal
+from producer.manifest.destinations import Destinations, Repeated
+from producer.manifest.line import Record, line, refusal
+from producer.manifest.manifest import (
+    BadLine,
+    Line,
+    LineSet,
+    Manifest,
+    ManifestError,
+    open_manifest,
+)
 from producer.reference import ImageRef
-from producer.run import Failure
+from producer.run.record import Failure
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

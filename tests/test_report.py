@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from producer.outcome import Outcome
-from producer.report import Shown, write_before_after, write_contact_sheet, write_page
+from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
 
 RED = (220, 40, 40)
 HOSTILE = """<script>alert('1')</script> "quoted" & 100% #1?.png"""

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from producer.duration import duration
-from producer.since import since_time
+from producer.plan.since import since_time
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 

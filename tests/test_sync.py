@@ -8,8 +8,8 @@ import pytest
 
 from deploy.local import LocalStack
 from producer import Client
-from producer.run_ledger import Batch, feeder_key
-from producer.sync import Taken
+from producer.run.ledger import Batch, feeder_key
+from producer.sync.feeder import Taken
 from tests.runs import SPEC, answer, feeder_of, feeding, plan_of, waiting
 
 

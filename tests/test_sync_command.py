@@ -12,14 +12,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from deploy.child import Child
 from deploy.local import LocalStack, own_environment
 from producer import Client
 from producer.cli import app
-from producer.publisher import publish
-from producer.run import Failure
-from producer.run_ledger import Batch
-from tests.runs import SPEC, answer, feeder_of, feeding, plan_of, waiting
+from producer.run.ledger import Batch
+from producer.run.record import Failure
+from producer.sync.publisher import publish
+from tests.runs import answer, feeder_of, feeding, plan_of, waiting
 from tests.test_sync import until
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -170,7 +169,8 @@ def test_a_dry_run_sends_nothing(environment: LocalStack, quiet: Client, photogr
     assert "unknown: no earlier run" in result.stdout
     figures = json.loads(cutwork(*command, "--json", "--limit", "2").stdout)
     assert figures["counts"]["send"] == 2
-    assert waiting(quiet) == quiet.runs.runs() == []
+    assert waiting(quiet) == []
+    assert quiet.runs.runs() == []
 
 
 def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
@@ -194,6 +194,7 @@ def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
     assert cutwork("cancel", run).exit_code == 1
     written = cutwork("report", run, "somewhere")
     assert written.exit_code == 0
+    assert "report.html" in written.stdout
     assert json.loads(Path(f"somewhere/{run}/report.json").read_text())["state"] == "cancelled"
     unknown = cutwork("follow", "20200101-000000-abcdef")
     assert unknown.exit_code == 1

@@ -1,6 +1,6 @@
 """The report of a run: `report.json`, `failures.jsonl` and `report.html`, in a folder or in S3.
 
-The page needs the `report` extra; it is drawn in `producer.run_page`.
+The page needs the `report` extra; it is drawn in `producer.report.run_page`.
 """
 
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from producer.reference import ImageRef
-from producer.run import RunRecord
-from producer.run_figures import figures
+from producer.report.run_figures import figures
+from producer.run.record import RunRecord
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -48,7 +48,7 @@ def write_run_report(
     if not (find_spec("jinja2") and find_spec("PIL")):
         warn(f"{PAGE} was not written: it needs `pip install 'cutwork[report]'`")
         return written
-    from producer.run_page import run_page  # the extra is here
+    from producer.report.run_page import run_page  # the extra is here
 
     return [*written, _put(place, PAGE, run_page(record, s3=s3), s3=s3)]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pydantic_core import from_json
 
-from producer.manifest_file import FIELDS, ManifestError, ManifestFile
-from producer.manifest_line import BadLine, Record, shortened
-from producer.manifest_parquet import parquet_records
-from producer.physical_lines import LONGEST_RECORD, PhysicalLines, RecordTooLong
+from producer.manifest.file import FIELDS, ManifestError, ManifestFile
+from producer.manifest.line import BadLine, Record, shortened
+from producer.manifest.parquet import parquet_records
+from producer.manifest.physical_lines import LONGEST_RECORD, PhysicalLines, RecordTooLong
 
 
 def records(file: ManifestFile) -> Iterator[Record | BadLine]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from producer.listing_page import Entry
+from producer.listing.page import Entry
 
 _WINDOW: Final = 10_000
 

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 import redis
 
-from producer.run import Failure, RunRecord
-from producer.run_ledger import RunLedger
+from producer.run.ledger import RunLedger
+from producer.run.record import Failure, RunRecord
 
 _SECONDS: Final = 30.0
 """How far back the speed is measured."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from producer.options import Options
-from producer.readable import count, duration, moment
-from producer.run import DEFAULT_NAME, RunRecord, RunSpec
-from producer.run_figures import figures
+from producer.report.readable import count, duration, moment
+from producer.report.run_figures import figures
+from producer.run.record import DEFAULT_NAME, RunRecord, RunSpec
 
 
 class Asked(NamedTuple):

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from producer.reference import Value
-from producer.run import RunCounts, RunRecord
-from producer.shown import STAGES
+from producer.report.shown import STAGES
+from producer.run.record import RunCounts, RunRecord
 
 _OTHER_COLOUR: Final = "#9aa1ab"
 

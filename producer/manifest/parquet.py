@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from producer.manifest_file import FIELDS, ManifestFile
-from producer.manifest_line import Record
+from producer.manifest.file import FIELDS, ManifestFile
+from producer.manifest.line import Record
 
 _ROWS: Final = 1024
 """Read at a time; one long value may be in every row of them."""

@@ -8,9 +8,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from producer.folder_walk import FetchFolder, in_key_order, walk
-from producer.key_ranges import Fetch, KeyRanges
-from producer.listing_page import Entry, MalformedPage, OutOfOrder, Page, PageHandler
+from producer.listing.folder_walk import FetchFolder, in_key_order, walk
+from producer.listing.key_ranges import Fetch, KeyRanges
+from producer.listing.page import Entry, MalformedPage, OutOfOrder, Page, PageHandler
 from producer.settings import SettingsError
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from producer.destinations import Destinations
-from producer.manifest_file import ManifestError, ManifestFile, manifest_file
-from producer.manifest_line import BadLine, Line, line, refusal
-from producer.manifest_records import records
+from producer.manifest.destinations import Destinations
+from producer.manifest.file import ManifestError, ManifestFile, manifest_file
+from producer.manifest.line import BadLine, Line, line, refusal
+from producer.manifest.records import records
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -4,14 +4,14 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.existing import Existing
-from producer.listing import PARALLEL, find_object, list_objects
-from producer.listing_page import Entry
-from producer.naming import EXTENSIONS, Naming, Template
+from producer.listing.objects import PARALLEL, find_object, list_objects
+from producer.listing.page import Entry
 from producer.place import Place
-from producer.plan import Output, Planned, Planner, Resend, forbidden_prefixes
-from producer.run import RunSpec
-from producer.selection import Selection
+from producer.plan.existing import Existing
+from producer.plan.naming import EXTENSIONS, Naming, Template
+from producer.plan.planner import Output, Planned, Planner, Resend, forbidden_prefixes
+from producer.plan.selection import Selection
+from producer.run.record import RunSpec
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

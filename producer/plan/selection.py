@@ -8,7 +8,7 @@ from typing import Literal
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
 
-from producer.listing_page import Entry, time_text
+from producer.listing.page import Entry, time_text
 from producer.place import Place
 
 Exclusion = Literal["marker", "output", "filtered", "old"]

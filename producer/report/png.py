@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from producer.shown import STAGES, Shown, slowest, summary
-from producer.thumbnail import read_upright
+from producer.report.shown import STAGES, Shown, slowest, summary
+from producer.report.thumbnail import read_upright
 
 _WIDTH: Final = 1200
 _MARGIN: Final = 36

@@ -22,13 +22,13 @@ from redis.exceptions import LockError, OutOfMemoryError, ReadOnlyError
 from redis.lock import Lock
 
 from producer.job import Job
-from producer.listing import ListingFailed
-from producer.overdue import missing
-from producer.publisher import publish
-from producer.run import Failure, RunCounts, RunSpec
-from producer.run_ledger import Batch, RunLedger, feeder_key
+from producer.listing.objects import ListingFailed
+from producer.plan.steps import Plan, Step
+from producer.run.ledger import Batch, RunLedger, feeder_key
+from producer.run.record import Failure, RunCounts, RunSpec
 from producer.status import queue_names
-from producer.steps import Plan, Step
+from producer.sync.overdue import missing
+from producer.sync.publisher import publish
 
 _BATCH: Final = 500
 """Jobs sent together at most."""

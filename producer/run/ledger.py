@@ -24,8 +24,8 @@ import redis
 
 from producer.job import Job, run_of
 from producer.outcome import Outcome
-from producer.run import Failure, RunRecord, RunSpec
-from producer.run_facts import facts_of, minutes_of, record_of
+from producer.run.facts import facts_of, minutes_of, record_of
+from producer.run.record import Failure, RunRecord, RunSpec
 
 _RUNS: Final = "cutwork:runs"
 _UNREADABLE: Final = "cutwork:unreadable"

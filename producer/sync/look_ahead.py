@@ -2,8 +2,8 @@
 
 import redis
 
-from producer.listing import ListingFailed
-from producer.sync import Feeder
+from producer.listing.objects import ListingFailed
+from producer.sync.feeder import Feeder
 
 
 def look_ahead(feeder: Feeder) -> None:

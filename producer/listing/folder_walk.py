@@ -7,7 +7,7 @@ out what S3 would not. Asked for one folder at a time, it can be put in order.
 
 from collections.abc import Callable, Iterator
 
-from producer.listing_page import Entry, OutOfOrder, Page
+from producer.listing.page import Entry, OutOfOrder, Page
 
 FetchFolder = Callable[[str, str | None], Page]
 """The page of a folder at a token: its objects, and its folders with a slash at their end."""

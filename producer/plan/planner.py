@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from producer.existing import Existing
-from producer.listing_page import Entry
-from producer.name_conflicts import NameConflicts
-from producer.naming import Naming, too_long
+from producer.listing.page import Entry
 from producer.place import Place
+from producer.plan.existing import Existing
+from producer.plan.name_conflicts import NameConflicts
+from producer.plan.naming import Naming, too_long
+from producer.plan.selection import Exclusion, Selection
 from producer.reference import LONGEST_KEY_BYTES
-from producer.selection import Exclusion, Selection
 
 Verdict = Literal["excluded", "current", "conflicting", "send"]
 Resend = Literal["forced", "changed_options"]

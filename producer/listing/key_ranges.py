@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from producer.key_space import KeySpace
-from producer.listing_page import Entry, OutOfOrder, Page, check_order
+from producer.listing.key_space import KeySpace
+from producer.listing.page import Entry, OutOfOrder, Page, check_order
 
 Fetch = Callable[[str], Page]
 """The page of the keys above one; "" is the beginning."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from producer.naming import split_key
+from producer.plan.naming import split_key
 
 
 class NameConflicts:

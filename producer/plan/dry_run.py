@@ -6,8 +6,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from producer.duration import duration
-from producer.run import RunRecord, RunSpec
-from producer.steps import Step
+from producer.plan.steps import Step
+from producer.run.record import RunRecord, RunSpec
 
 _EXAMPLES: Final = 5
 _LEAST: Final = 10

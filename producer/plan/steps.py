@@ -3,11 +3,11 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.compare import check_places, compare
-from producer.manifest import Manifest
-from producer.naming import Naming, too_long
+from producer.manifest.manifest import Manifest
+from producer.plan.compare import check_places, compare
+from producer.plan.naming import Naming, too_long
 from producer.reference import ImageRef
-from producer.run import RunSpec
+from producer.run.record import RunSpec
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from producer.outcome import Outcome
-from producer.run import Minute, RunCounts, RunRecord, RunSpec
+from producer.run.record import Minute, RunCounts, RunRecord, RunSpec
 
 _UNREADABLE_CODES: Final = frozenset(
     {

@@ -1,6 +1,6 @@
 """The visual report of a run: a page, a contact sheet, and a strip for a README.
 
-Needs the `report` extra. The page is here, the PNGs are drawn in `producer.report_png`.
+Needs the `report` extra. The page is here, the PNGs are drawn in `producer.report.png`.
 """
 
 import os
@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
-from producer.report_png import write_before_after, write_contact_sheet
-from producer.shown import STAGES, Shown, slowest, summary
-from producer.template import environment
+from producer.report.png import write_before_after, write_contact_sheet
+from producer.report.shown import STAGES, Shown, slowest, summary
+from producer.report.template import environment
 
 __all__ = ["Shown", "write_before_after", "write_contact_sheet", "write_page"]
 

@@ -1,0 +1,1 @@
+"""What lies under a prefix of S3, in key order, read in parallel."""

@@ -1,0 +1,1 @@
+"""Lists of sources and destinations: CSV, JSON Lines, Parquet."""

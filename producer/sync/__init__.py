@@ -1,0 +1,1 @@
+"""Feed a run: plan, bounded window, queue, and again what was lost."""
