@@ -137,7 +137,7 @@ class PageHandler:
         customized_response_dict: dict[str, Any],
         **_: object,
     ) -> None:
-        """Parse one answer, as botocore calls it."""
+        """What botocore calls with each answer before it parses it."""
         body = response_dict["body"]
         if response_dict["status_code"] == 200 and b"<Error>" not in body[:200]:
             with self._parsing:

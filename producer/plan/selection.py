@@ -48,9 +48,11 @@ class Selection:
             return "marker"
         if self._outputs and key.startswith(self._outputs):
             return "output"
-        if self._include is not None and not self._include.match(key[self._skip :]):
+        # As pathspec does it: a pattern knows no folder without a name.
+        below = key[self._skip :].lstrip("/")
+        if self._include is not None and not self._include.match(below):
             return "filtered"
-        if self._exclude is not None and self._exclude.match(key[self._skip :]):
+        if self._exclude is not None and self._exclude.match(below):
             return "filtered"
         return None
 

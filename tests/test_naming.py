@@ -1,0 +1,147 @@
+"""Names of outputs, and sources whose outputs would have one name."""
+
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from producer.plan.name_conflicts import NameConflicts
+from producer.plan.naming import Naming, Template, split_key, too_long
+from producer.place import Place
+from producer.run.record import DEFAULT_NAME
+
+SOURCE = Place("photos", "in/")
+
+
+def key(template: str, source_key: str, *, image_format: str = "png", target: str = "out/") -> str:
+    naming = Naming(
+        source=SOURCE,
+        target=Place("cutouts", target),
+        template=Template.parse(template),
+        image_format=image_format,
+    )
+    return naming.key(source_key)
+
+
+@pytest.mark.parametrize(
+    ("template", "source_key", "output"),
+    [
+        (DEFAULT_NAME, "in/a.jpg", "out/a.png"),
+        (DEFAULT_NAME, "in/x/y/a.b.JPG", "out/x/y/a.b.png"),
+        (DEFAULT_NAME, "in/x.y/a", "out/x.y/a.png"),
+        (DEFAULT_NAME, "in//../.a", "out//../.a.png"),
+        (DEFAULT_NAME, "in/{parent}{0}.jpg", "out/{parent}{0}.png"),
+        ("{parent}{name}.{ext}", "in/x/a.JPG", "out/x/a.JPG.png"),
+        ("{parent}cut/{stem}{suffix}.{ext}", "in/x/a.JPG", "out/x/cut/a.JPG.png"),
+        ("v1/{parent}{{{stem}}}-cut", "in/x/a.jpg", "out/v1/x/{a}-cut"),
+    ],
+)
+def test_names(template: str, source_key: str, output: str) -> None:
+    assert key(template, source_key) == output
+
+
+@pytest.mark.parametrize(
+    ("image_format", "extension"),
+    [("png", "png"), ("webp", "webp"), ("tiff", "tif"), ("jpeg", "jpg"), ("zip", "zip")],
+)
+def test_extensions(image_format: str, extension: str) -> None:
+    assert key(DEFAULT_NAME, "in/a.jpg", image_format=image_format) == f"out/a.{extension}"
+    assert key(DEFAULT_NAME, "in/a.jpg", target="{x}/") == "{x}/a.png"
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{stem}.{ext}", r"\{parent\} once.*two folders become one"),
+        ("{parent}{parent}{stem}", r"\{parent\} once"),
+        ("{stem}{parent}x", r"\{parent\} before the other fields"),
+        ("{parent}cutout.{ext}", r"either \{stem\} or \{name\} once"),
+        ("{parent}{stem}{name}", r"either \{stem\} or \{name\} once"),
+        ("{parent}{suffix}{stem}", r"\{suffix\} once at most, behind \{stem\}"),
+        ("{parent}{stem}.{format}", r"expected the fields .*found \{format\}"),
+        ("{parent}{stem.__class__}", r"found \{stem.__class__\}"),
+        ("{parent}{stem[0]}", r"found \{stem\[0\]\}"),
+        ("{parent}{}", r"found \{\}"),
+        ("{parent}{stem:>999999999}", r"plain fields"),
+        ("{parent}{stem!r}", r"plain fields"),
+        ("{parent}{stem", r"name: .*'\{parent\}\{stem'"),
+    ],
+)
+def test_wrong_templates(template: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Template.parse(template)
+
+
+def test_length_is_that_of_bytes() -> None:
+    assert not too_long("a" * 1024)
+    assert too_long("a" * 1025)
+    assert not too_long("ü" * 512)
+    assert too_long("ü" * 512 + "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("s3://photos", Place("photos", "")),
+        ("s3://photos/", Place("photos", "")),
+        ("s3://photos/a", Place("photos", "a/")),
+        ("s3://photos/a//", Place("photos", "a//")),
+    ],
+)
+def test_places(text: str, place: Place) -> None:
+    assert Place.parse(text) == place
+    with pytest.raises(ValueError, match="expected s3://bucket or"):
+        Place.parse(text.replace("s3:", "http:"))
+
+
+def some_keys(seed: int) -> list[str]:
+    chance = random.Random(seed)
+    pieces = ["a", "b", ".", "-", "/", ".jpg", ".png", "a.a", "\x00", " ", "0", ".b-"]
+    return sorted({"".join(chance.choices(pieces, k=chance.randrange(1, 6))) for _ in range(500)})
+
+
+def naive(keys: Iterable[str]) -> dict[str, str | None]:
+    first: dict[tuple[str, str], str] = {}
+    found = {}
+    for one in keys:
+        parts = split_key(one)
+        claimed = first.setdefault((parts.parent, parts.stem), one)
+        found[one] = None if claimed == one else claimed
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_conflicts_are_found_whatever_lies_between(seed: int) -> None:
+    keys = some_keys(seed)
+    expected = naive(keys)
+    conflicts = NameConflicts(cursor="", earlier=lambda _: [])
+    assert {one: conflicts.other(one) for one in keys} == expected
+    assert sum(other is not None for other in expected.values()) > 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_conflicts_across_an_interruption(seed: int) -> None:
+    keys = some_keys(seed)
+    expected = naive(keys)
+    asked = 0
+
+    def earlier(beginning: str) -> list[str]:
+        nonlocal asked
+        asked += 1
+        return [one for one in keys if one.startswith(beginning)]
+
+    for position in range(0, len(keys), 7):
+        conflicts = NameConflicts(cursor=keys[position], earlier=earlier)
+        later = keys[position + 1 :]
+        assert [conflicts.other(one) for one in later] == [expected[one] for one in later]
+    assert 0 < asked < 20 * len(keys) / 7
+
+
+@pytest.mark.parametrize(
+    "template", ["{parent}{name}", "{parent}{stem}-{suffix}", "{parent}-{stem}.x{suffix}"]
+)
+def test_a_template_with_the_suffix_has_no_conflicts(template: str) -> None:
+    assert Template.parse(template).takes_suffix
+    for seed in range(10):
+        keys = some_keys(seed)
+        assert len({key(template, "in/" + one) for one in keys}) == len(keys)

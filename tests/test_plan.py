@@ -1,0 +1,302 @@
+"""Plans against what one would do with everything in memory, and of real listings."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local import LocalStack
+from producer.plan.compare import check_places, compare
+from producer.plan.existing import Existing
+from producer.listing.objects import listing_client
+from producer.listing.page import Entry
+from producer.plan.naming import Naming, Template, split_key
+from producer.options import Options
+from producer.place import Place
+from producer.plan.planner import Output, Planned, Planner, forbidden_prefixes
+from producer.run.record import RunSpec
+from producer.plan.selection import Selection
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+SOURCE = Place("s", "in/")
+TEMPLATES = [
+    "{parent}{stem}.{ext}",
+    "{parent}{name}.{ext}",
+    "x/{parent}cut/{stem}",
+    "{parent}-{stem}.z",
+]
+
+
+def time(second: int) -> str:
+    return f"2024-01-31T00:{second // 60:02d}:{second % 60:02d}.000Z"
+
+
+def some_sources(chance: random.Random) -> list[Entry]:
+    pieces = ["a", "b", ".", "-", "/", ".jpg", ".png", "a.a", " ", "0", ".k", "//"]
+    keys = {"".join(chance.choices(pieces, k=chance.randrange(1, 6))) for _ in range(400)}
+    return [
+        Entry("in/" + key, chance.choice([0, 9]), time(chance.randrange(3000)), "e")
+        for key in sorted(keys)
+    ]
+
+
+def chosen(
+    *,
+    outputs: Sequence[Place],
+    source: Place = SOURCE,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    since: float | None = None,
+) -> Selection:
+    return Selection(source=source, outputs=outputs, include=include, exclude=exclude, since=since)
+
+
+def naming(place: Place, template: str, image_format: str) -> Naming:
+    return Naming(
+        source=SOURCE,
+        target=place,
+        template=Template.parse(template),
+        image_format=image_format,
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
+    chance = random.Random(seed)
+    template = TEMPLATES[seed % len(TEMPLATES)]
+    sources = some_sources(chance)
+    namings = [naming(Place("i", "o/"), template, "png"), naming(Place("m"), template, "webp")]
+    stored = [
+        {
+            one.key(source.key): time(chance.randrange(3000))
+            for source in sources
+            if chance.random() < 0.8
+        }
+        for one in namings
+    ]
+    since = 1_706_659_200 + 500  # 2024-01-31T00:08:20Z
+
+    first: dict[tuple[str, str], str] = {}
+    expected = []
+    for source in sources:
+        parts = split_key(source.key)
+        if source.key.endswith("/") and not source.size:
+            expected.append((source.key, "excluded", "marker"))
+            continue
+        if any(part.endswith(".k") for part in source.key.split("/")):
+            expected.append((source.key, "excluded", "filtered"))
+            continue
+        other = first.setdefault((parts.parent, parts.stem), source.key)
+        found = [have.get(one.key(source.key)) for one, have in zip(namings, stored, strict=True)]
+        if source.modified < time(500):
+            expected.append((source.key, "excluded", "old"))
+        elif other != source.key and "{name}" not in template:
+            expected.append((source.key, "conflicting", "name_conflict"))
+        elif None in found:
+            expected.append((source.key, "send", "missing"))
+        elif min(text for text in found if text) < source.modified:
+            expected.append((source.key, "send", "older"))
+        else:
+            expected.append((source.key, "current", "newer"))
+    assert len({reason for _, _, reason in expected}) >= 5
+
+    middle = len(sources) // 2
+    assert len({one for _, one, _ in expected}) == (3 if "{name}" in template else 4)
+    for start, window in ((0, 10_000), (0, 4), (middle, 10_000), (middle, 10)):
+        cursor = sources[start - 1].key if start else ""
+        outputs = [
+            Output(one, existing(one, have, cursor, window))
+            for one, have in zip(namings, stored, strict=True)
+        ]
+        planner = Planner(
+            selection=chosen(outputs=[], exclude=["*.k"], since=since),
+            image=outputs[0],
+            mask=outputs[1],
+            resend=None,
+            cursor=cursor,
+            earlier=lambda text: [one for one in sources if one.key.startswith(text)],
+            names_have_suffix=Template.parse(template).takes_suffix,
+            forbidden=(),
+        )
+        planned = list(planner.plan(sources[start:]))
+        assert [(one.source.key, one.verdict, one.reason) for one in planned] == expected[start:]
+        assert [one.source for one in planned] == sources[start:]
+
+
+def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> Existing:
+    after = one.beginning(cursor) if cursor else ""
+    entries = (Entry(key, 1, have[key], "e") for key in sorted(have) if key > after)
+
+    def find(key: str) -> Entry | None:
+        return Entry(key, 1, have[key], "e") if key in have else None
+
+    return Existing(entries, after=after, find=find, window=window)
+
+
+def test_outputs_in_order_are_never_asked_for_singly() -> None:
+    keys = [f"a/img-{number:04d}.png" for number in range(1000)]
+    stored = {key: time(1) for key in keys[::2]}
+    looked_up = existing(naming(Place("i"), TEMPLATES[0], "png"), stored, "", 20)
+    assert [looked_up.modified(key) for key in keys] == [stored.get(key) for key in keys]
+    assert looked_up.singly == 0
+    assert looked_up.modified(keys[0]) == time(1)
+    assert looked_up.singly == 1
+
+
+@pytest.mark.parametrize(
+    ("patterns", "matched"),
+    [
+        (["*.jpg"], "a.jpg x/y/b.jpg"),
+        (["raw/*"], "raw/c.png"),
+        (["raw/"], "raw/c.png raw/d/e.png x/raw/f.png"),
+        (["/raw/"], "raw/c.png raw/d/e.png"),
+        (["x/**"], "x/y/b.jpg x/raw/f.png"),
+        (["x/**/*.png", "[!-.]g"], "x/raw/f.png"),
+        (["*.JPG"], "G.JPG"),
+    ],
+)
+def test_patterns(patterns: list[str], matched: str) -> None:
+    keys = ["a.jpg", "x/y/b.jpg", "raw/c.png", "raw/d/e.png", "x/raw/f.png", "G.JPG"]
+
+    def left(include: list[str], exclude: list[str]) -> list[str]:
+        selection = chosen(outputs=[], include=include, exclude=exclude)
+        entries = [Entry("in/" + key, 1, time(0), "e") for key in keys]
+        return [one.key.removeprefix("in/") for one in entries if selection.by_name(one) is None]
+
+    assert left(patterns, []) == matched.split()
+    assert left([], patterns) == [key for key in keys if key not in matched.split()]
+
+
+@pytest.mark.parametrize("pattern", ["", "#a", "!a"])
+def test_wrong_patterns(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a pattern such as \*\.jpg"):
+        check_places(RunSpec(source="s3://abc", image="s3://abc/o", exclude=(pattern,)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (RunSpec(manifest="list.csv"), "expected a source"),
+        (RunSpec(source="s3://abc/a"), "found none"),
+        (RunSpec(source="abc", image="s3://abc/a"), "expected s3://bucket"),
+        (RunSpec(source="s3://abc/a", image="s3://abc/a/"), "image: expected another place"),
+        (RunSpec(source="s3://abc/a", mask="s3://abc/a"), "mask: expected another place"),
+        (RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd"), "expected two places.*png"),
+        (RunSpec(source="s3://abc", image="s3://abd", name="{stem}"), "two folders become one"),
+    ],
+)
+def test_what_cannot_be_is_refused_up_front(spec: RunSpec, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        check_places(spec)
+
+
+def test_one_place_holds_image_and_mask_of_two_formats() -> None:
+    options = Options(mask_format="webp")
+    places = check_places(
+        RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd", options=options)
+    )
+    assert places.image is not None
+    assert places.mask is not None
+    assert (places.image.key("a.jpg"), places.mask.key("a.jpg")) == ("a.png", "a.webp")
+
+
+def test_outputs_stay_out_of_places_of_others() -> None:
+    source, image, mask = Place("s", "out/in/"), Place("s", "out/"), Place("s", "out/masks/")
+    template = Template.parse(TEMPLATES[0])
+    outputs = [
+        Output(Naming(source=source, target=one, template=template, image_format="png"), None)
+        for one in (image, mask)
+    ]
+    planner = Planner(
+        selection=chosen(source=source, outputs=[image, mask]),
+        image=outputs[0],
+        mask=outputs[1],
+        resend="forced",
+        cursor="",
+        earlier=lambda _: [],
+        names_have_suffix=False,
+        forbidden=forbidden_prefixes(outputs, [source, image, mask]),
+    )
+    keys = [
+        "out/in/a.jpg",
+        "out/in/in/a.jpg",
+        "out/in/masks/a.jpg",
+        "out/in/x/" + "é" * 507 + ".jpg",
+    ]
+    planned = list(planner.plan([Entry(key, 1, time(0), "e") for key in keys]))
+    assert [(one.verdict, one.reason) for one in planned] == [
+        ("send", "forced"),
+        ("conflicting", "name_misplaced"),
+        ("conflicting", "name_misplaced"),
+        ("conflicting", "name_too_long"),
+    ]
+    assert "'out/masks/a.png' would lie in 'out/masks/'" in str(planned[2].message)
+    assert "1030 bytes" in str(planned[3].message)
+
+
+@pytest.fixture(scope="module")
+def s3(stack: LocalStack) -> Iterator["S3Client"]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.environment().items():
+            patch.setenv(name, value)
+        client = listing_client()
+    plain = stack.s3()
+    plain.create_bucket(Bucket="planned")
+    first = ["in/b.jpg", "in/b.k.jpg", "in/b.png", "in/old/c.jpg", "in/old-2/d.jpg", "in/e.txt"]
+    second = ["in/out/b.k.png", "in/out/b.png", "in/out/old/c.png", "in/new.jpg"]
+    with ThreadPoolExecutor(8) as pool:
+        for keys in (first, second):
+            list(pool.map(lambda key: plain.put_object(Bucket="planned", Key=key), keys))
+    yield client
+    client.close()
+
+
+SPEC = RunSpec(source="s3://planned/in", image="s3://planned/in/out", exclude=("*.txt",))
+
+
+def short(planned: Planned) -> tuple[str, str]:
+    return planned.source.key, f"{planned.verdict} {planned.reason}"
+
+
+WHOLE = [
+    ("in/b.jpg", "current newer"),
+    ("in/b.k.jpg", "current newer"),
+    ("in/b.png", "conflicting name_conflict"),
+    ("in/e.txt", "excluded filtered"),
+    ("in/new.jpg", "send missing"),
+    ("in/old-2/d.jpg", "send missing"),
+    ("in/old/c.jpg", "current newer"),
+    ("in/out/b.k.png", "excluded output"),
+    ("in/out/b.png", "excluded output"),
+    ("in/out/old/c.png", "excluded output"),
+]
+
+
+def test_a_plan_of_real_listings(s3: "S3Client") -> None:
+    planned = list(compare(SPEC, s3=s3))
+    assert [short(one) for one in planned] == WHOLE
+    assert planned[4].image == "in/out/new.png"
+    assert "'in/b.jpg' has the same output" in str(planned[2].message)
+
+
+@pytest.mark.parametrize("position", range(len(WHOLE)))
+def test_a_plan_is_taken_up_again_anywhere(s3: "S3Client", position: int) -> None:
+    planned = compare(SPEC, s3=s3, cursor=WHOLE[position][0])
+    assert [short(one) for one in planned] == WHOLE[position + 1 :]
+
+
+@pytest.mark.parametrize("reason", ["forced", "changed_options"])
+def test_everything_is_sent_again(s3: "S3Client", reason: str) -> None:
+    spec = SPEC.model_copy(update={"force" if reason == "forced" else reason: True})
+    counts = Counter(short(one)[1] for one in compare(spec, s3=s3))
+    assert counts == {
+        f"send {reason}": 5,
+        "conflicting name_conflict": 1,
+        "excluded filtered": 1,
+        "excluded output": 3,
+    }
