@@ -5,10 +5,12 @@ lxml's reads twenty times as many and lets other threads run.
 """
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from operator import lt
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from lxml import etree
@@ -25,6 +27,10 @@ class Entry(NamedTuple):
     """
     etag: str
     """Without quotes."""
+
+
+_entry: Final[Callable[[tuple[str, int, str, str]], Entry]] = partial(tuple.__new__, Entry)
+"""`Entry._make`, without a step in Python for each of millions."""
 
 
 class Page(NamedTuple):
@@ -74,15 +80,15 @@ def parse_page(body: bytes) -> Page:
         )
     folders = [item.text or "" for item in root.iterfind(f"{space}CommonPrefixes/{space}Prefix")]
     if encoded:
-        keys, folders = [_decoded(key) for key in keys], [_decoded(key) for key in folders]
+        keys, folders = _decoded(keys), _decoded(folders)
     columns = (
         keys,
         map(int, sizes),
-        map(normal_time, times),
+        [time if len(time) == 24 and time[19] == "." else normal_time(time) for time in times],
         [etag.strip('"') for etag in etags],
     )
     return Page(
-        list(map(Entry._make, zip(*columns, strict=True))),
+        list(map(_entry, zip(*columns, strict=True))),
         folders,
         root.findtext(space + "IsTruncated") == "true",
         root.findtext(space + "NextContinuationToken"),
@@ -117,8 +123,9 @@ def check_order(entries: list[Entry], after: str) -> None:
         raise OutOfOrder(f"{other!r} came after {one!r}")
 
 
-def _decoded(key: str) -> str:
-    return unquote_plus(key) if "%" in key or "+" in key else key
+def _decoded(keys: list[str]) -> list[str]:
+    together = "".join(keys)
+    return list(map(unquote_plus, keys)) if "%" in together or "+" in together else keys
 
 
 class PageHandler:

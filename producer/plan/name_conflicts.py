@@ -28,8 +28,8 @@ class NameConflicts:
         opened = self._open
         while opened and key >= opened[-1][1]:
             opened.pop()
-        suffix = len(split_key(key).suffix)
-        stem = key[:-suffix] if suffix else key
+        dot = key.rfind(".")
+        stem = key[:dot] if dot > key.rfind("/") + 1 else key
         for other_stem, _, other in opened:
             if other_stem == stem:
                 return other

@@ -44,6 +44,13 @@ class Output(NamedTuple):
     existing: Existing | None
     """None where everything is sent whatever is there."""
 
+    def state(self, key: str, modified: str) -> Literal["newer", "missing", "older"]:
+        """What is there for a source that was modified then; as new as that is newer."""
+        written = self.existing.modified(key) if self.existing is not None else None
+        if written is None:
+            return "missing"
+        return "older" if written < modified else "newer"
+
 
 class Planner(NamedTuple):
     """What a plan goes by."""
@@ -85,42 +92,36 @@ class Planner(NamedTuple):
             if refused is not None:
                 yield Planned(source, "conflicting", refused[0], image_key, mask_key, refused[1])
                 continue
-            reason = self.resend or self._reason(source, image_key, mask_key)
+            reason = self.resend or self._reason(source.modified, image_key, mask_key)
             verdict: Verdict = "current" if reason == "newer" else "send"
             yield Planned(source, verdict, reason, image_key, mask_key)
 
-    def _reason(self, source: Entry, *keys: str | None) -> Reason:
-        reason: Reason = "newer"
+    def _reason(self, modified: str, image_key: str | None, mask_key: str | None) -> Reason:
         # Both are looked up, whatever the first says: each listing is read along.
-        for output, key in zip((self.image, self.mask), keys, strict=True):
-            if output is None or key is None or output.existing is None:
-                continue
-            modified = output.existing.modified(key)
-            if modified is None:
-                reason = "missing"
-            elif modified < source.modified and reason == "newer":
-                reason = "older"
-        return reason
+        image = self.image.state(image_key, modified) if self.image and image_key else "newer"
+        mask = self.mask.state(mask_key, modified) if self.mask and mask_key else "newer"
+        return mask if image == "newer" or mask == "missing" else image
 
-    def _refused(self, other: str | None, *keys: str | None) -> tuple[Reason, str] | None:
+    def _refused(
+        self, other: str | None, image_key: str | None, mask_key: str | None
+    ) -> tuple[Reason, str] | None:
         if other is not None:
             return "name_conflict", (
                 f"{other!r} has the same output; put {{suffix}} or {{name}} into the name"
             )
-        for output, key in zip((self.image, self.mask), keys, strict=True):
-            if key is None:
-                continue
-            if too_long(key):
+        for key in (image_key, mask_key):
+            if key is not None and too_long(key):
                 return "name_too_long", (
                     f"the output's key has {len(key.encode())} bytes, S3 allows "
                     f"{LONGEST_KEY_BYTES}; take a shorter prefix or name"
                 )
-            for limited, prefix in self.forbidden:
-                if limited is output and key.startswith(prefix):
-                    return "name_misplaced", (
-                        f"the output {key!r} would lie in {prefix!r}, which is for something "
-                        "else; take prefixes that lie apart"
-                    )
+        for output, prefix in self.forbidden:
+            key = image_key if output is self.image else mask_key
+            if key is not None and key.startswith(prefix):
+                return "name_misplaced", (
+                    f"the output {key!r} would lie in {prefix!r}, which is for something "
+                    "else; take prefixes that lie apart"
+                )
         return None
 
     def _earlier_names(self, beginning: str) -> Iterator[str]:
