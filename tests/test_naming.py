@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from producer.place import Place
 from producer.plan.name_conflicts import NameConflicts
 from producer.plan.naming import Naming, Template, split_key, too_long
-from producer.place import Place
 from producer.run.record import DEFAULT_NAME
 
 SOURCE = Place("photos", "in/")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.local import LocalStack
-from producer.plan.compare import check_places, compare
-from producer.plan.existing import Existing
 from producer.listing.objects import listing_client
 from producer.listing.page import Entry
-from producer.plan.naming import Naming, Template, split_key
 from producer.options import Options
 from producer.place import Place
+from producer.plan.compare import check_places, compare
+from producer.plan.existing import Existing
+from producer.plan.naming import Naming, Template, split_key
 from producer.plan.planner import Output, Planned, Planner, forbidden_prefixes
-from producer.run.record import RunSpec
 from producer.plan.selection import Selection
+from producer.run.record import RunSpec
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
