@@ -108,7 +108,7 @@ def sync(
 ) -> None:
     """Cut out every photograph under a prefix that has no cut-out yet; run again, it goes on.
 
-    Exits with 1 if something failed, with 130 when interrupted.
+    Exits with 1 if something failed or the run was cancelled, with 130 when interrupted.
     """
     if detach and manifest == "-":
         refuse("--detach cannot read standard input: save the manifest as a file or an object")
@@ -204,11 +204,28 @@ def _sync(
         console.print(f"run it again to go on, or stop it: cutwork cancel {record.id}")
         raise typer.Exit(130)
     write_report(client.runs.record(record.id), report_to, quiet=as_json)
-    raise typer.Exit(1 if record.counts.failed + record.counts.conflicting else 0)
+    failed = record.counts.failed + record.counts.conflicting
+    raise typer.Exit(1 if failed or record.state == "cancelled" else 0)
 
 
 def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
-    """Feed in a thread and watch; None when there was nothing to send."""
+    """Feed a run to its end; while another process does, watch. None: there was nothing to send."""
+    while True:
+        try:
+            return _fed_here(client, feeder, seen)
+        except Taken as error:
+            run = error.run
+            seen.say(f"{error}; following it")
+            record = watch(client, run, seen, over=lambda: client.runs.feeder(run) is None)
+            if record.state != "running":
+                return record
+            feeder.run = run
+            seen.say(f"nothing feeds run {run} any more; going on")
+
+
+def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
+    """Feed in a thread, and watch from this one."""
+    feeder.stopping.clear()
     with ThreadPoolExecutor(2) as threads:
         feeding = threads.submit(feeder.feed)
         try:
@@ -217,21 +234,17 @@ def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
                 time.sleep(0.05)
             if feeder.run and not feeding.done():
                 threads.submit(look_ahead, feeder)
-            record = watch(client, feeder.run, seen, over=feeding.done) if feeder.run else None
+                watch(client, feeder.run, seen, over=feeding.done)
             feeding.result()
-        except Taken as error:
-            seen.say(f"{error}; following it")
-            record = watch(client, error.run, seen)
         except KeyboardInterrupt:
             seen.say("interrupted; waiting for the batch in hand")
             feeder.stopping.set()
             feeding.result()
-            record = client.runs.brief(feeder.run) if feeder.run else None
-            if record is None:
+            if not feeder.run:
                 raise typer.Exit(130) from None
         finally:
             feeder.stopping.set()
-    return record
+    return client.runs.brief(feeder.run) if feeder.run else None
 
 
 def _nothing_to_do(feeder: Feeder, *, as_json: bool) -> None:

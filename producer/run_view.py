@@ -16,6 +16,8 @@ from producer.terminal import console
 
 _LINE_SECONDS: Final = 10.0
 """Time between two lines where there is no terminal."""
+_FIRST_LINE_SECONDS: Final = 2.0
+"""Until the first: what is over at once needs none."""
 
 
 class View(Protocol):
@@ -44,7 +46,7 @@ class Lines:
     """Plain lines: one every ten seconds, and one a failure."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._next = time.monotonic() + _FIRST_LINE_SECONDS
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from deploy.local import LocalStack
 from producer import Client
 from producer.run.ledger import Batch, feeder_key
 from producer.sync.feeder import Taken
-from tests.runs import SPEC, answer, feeder_of, feeding, plan_of, waiting
+from tests.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, waiting
 
 
 @pytest.fixture
@@ -185,6 +185,9 @@ def test_a_cancelled_run_sends_nothing_more(client: Client) -> None:
         assert not thread.is_alive()
     assert client.runs.brief(str(feeder.run)).counts.sent == 10
     assert client.runs.unfinished(SPEC) is None
+    answer(client, 10)
+    keys: list[str] = list(client.runs.server.scan_iter(f"cutwork:run:{feeder.run}*"))
+    assert all(client.runs.server.ttl(key) > 86_400 for key in keys)
 
 
 def test_a_limit_holds_over_interruptions(client: Client) -> None:
@@ -231,8 +234,6 @@ def test_an_outcome_counts_once_whoever_repeats_it(client: Client) -> None:
     with feeding(feeder):
         until(lambda: len(waiting(client)) == 2)
         (job,) = answer(client, 1)
-        from tests.runs import outcome_of
-
         assert not client.runs.settle(outcome_of(job, state="skipped"))
         assert not client.runs.settle(outcome_of(job.model_copy(update={"id": job.id + "x"})))
     counts = client.runs.brief(str(feeder.run)).counts

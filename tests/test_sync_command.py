@@ -18,23 +18,9 @@ from producer.cli import app
 from producer.run.ledger import Batch
 from producer.run.record import Failure
 from producer.sync.publisher import publish
+from tests.broken_files import broken_files
 from tests.runs import answer, feeder_of, feeding, plan_of, waiting
 from tests.test_sync import until
-
-PNG = b"\x89PNG\r\n\x1a\n"
-BROKEN = {
-    "empty.jpg": (b"", "empty_source"),
-    "text.jpg": (b"this is no photograph", "not_an_image"),
-    "page.png": (b"<!doctype html><title>404</title>", "not_an_image"),
-    "archive.webp": (b"PK\x03\x04" + bytes(60), "not_an_image"),
-    "zeros.jpg": (bytes(500), "not_an_image"),
-    "header.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "corrupt_image"),
-    "cut.png": (PNG + b"\x00\x00\x00\rIHDR", "corrupt_image"),
-    "folder/part.png": (b"", "corrupt_image"),
-    "folder/half.jpg": (b"", "corrupt_image"),
-    "gif.gif": (b"GIF89a\x01\x00\x01\x00", "not_an_image"),
-}
-"""Ten files that are no photographs, by name, with the code each is to fail with."""
 
 
 @pytest.fixture
@@ -63,24 +49,25 @@ def events(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def put(stack: LocalStack, prefix: str, photographs: Path) -> None:
-    s3 = stack.s3()
-    whole = (photographs / "rocket.jpg").read_bytes()
+def put(stack: LocalStack, prefix: str, photographs: Path) -> dict[str, str]:
+    """Put two photographs and ten broken files under a prefix; returns the codes of those."""
+    rocket = (photographs / "rocket.jpg").read_bytes()
     with Image.open(photographs / "astronaut.png") as image:
         buffer = io.BytesIO()
         image.resize((64, 64)).save(buffer, "PNG")
-    for name, (data, _) in BROKEN.items():
-        body = {"folder/part.png": buffer.getvalue()[:900], "folder/half.jpg": whole[:9000]}
-        s3.put_object(Bucket="photos", Key=prefix + name, Body=body.get(name, data))
-    s3.put_object(Bucket="photos", Key=prefix + "good/rocket.jpg", Body=whole)
-    s3.put_object(Bucket="photos", Key=prefix + "good/astronaut.png", Body=buffer.getvalue())
+    broken = broken_files(jpeg=rocket, png=buffer.getvalue())
+    files = {name: data for name, (data, _) in broken.items()}
+    files |= {"good/rocket.jpg": rocket, "good/astronaut.png": buffer.getvalue()}
+    for name, data in files.items():
+        stack.s3().put_object(Bucket="photos", Key=prefix + name, Body=data)
+    return {name: code for name, (_, code) in broken.items()}
 
 
 @pytest.mark.usefixtures("worker")
 def test_photographs_and_broken_files(
     environment: LocalStack, photographs: Path, tmp_path: Path
 ) -> None:
-    put(environment, "sync/", photographs)
+    broken = put(environment, "sync/", photographs)
     command = ["sync", "s3://photos/sync/", "s3://cutouts/sync/", "--mask", "s3://cutouts/masks/"]
     result = cutwork(*command, "--json", "--report", str(tmp_path / "report"))
     assert result.exit_code == 1
@@ -89,7 +76,7 @@ def test_photographs_and_broken_files(
         for event in events(result)
         if event["event"] == "failure"
     }
-    assert failures == {name: code for name, (_, code) in BROKEN.items()}
+    assert failures == broken
     end = events(result)[-1]
     assert (end["event"], end["state"]) == ("end", "finished")
     counts = end["counts"]
@@ -164,7 +151,7 @@ def test_a_dry_run_sends_nothing(environment: LocalStack, quiet: Client, photogr
     command = ["sync", "s3://photos/dry/", "s3://cutouts/dry/", "--include", "*.jpg", "--dry-run"]
     result = cutwork(*command)
     assert result.exit_code == 0
-    assert "would send 6 of 12 inputs" in result.stdout
+    assert "would send 7 of 12 inputs" in result.stdout
     assert "s3://photos/dry/empty.jpg → s3://cutouts/dry/empty.png" in result.stdout
     assert "unknown: no earlier run" in result.stdout
     figures = json.loads(cutwork(*command, "--json", "--limit", "2").stdout)

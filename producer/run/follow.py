@@ -36,8 +36,8 @@ def looks(ledger: RunLedger, run: str, *, every: float, over: Callable[[], bool]
     failures = 0
     last = False
     while not last:
-        last = over()
         try:
+            last = over()
             record = ledger.brief(run)
             new = _new_failures(ledger, run, failures)
         except (redis.ConnectionError, redis.TimeoutError):

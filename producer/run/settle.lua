@@ -41,4 +41,10 @@ elseif facts.state == 'failed' then
     redis.call('EXPIRE', unreadable, facts.unreadable_ttl)
   end
 end
+
+-- What is answered after the end, as of a cancelled run, goes when the run goes.
+local ttl = redis.call('TTL', run)
+if ttl > 0 then
+  for index = 2, 7 do redis.call('EXPIRE', KEYS[index], ttl) end
+end
 return 1

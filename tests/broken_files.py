@@ -1,0 +1,22 @@
+"""Ten files that are no photographs, with the code each is to fail with."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+
+def broken_files(*, jpeg: bytes, png: bytes) -> Mapping[str, tuple[bytes, str]]:
+    """Bytes and code by name; `jpeg` and `png` are whole files, of which some are cut short."""
+    return {
+        "archive.webp": (b"PK\x03\x04" + bytes(60), "not_an_image"),
+        "cut.png": (_PNG + b"\x00\x00\x00\rIHDR", "corrupt_image"),
+        "empty.jpg": (b"", "empty_source"),
+        "folder/half.jpg": (jpeg[: len(jpeg) // 2], "corrupt_image"),
+        "folder/part.png": (png[: len(png) // 2], "corrupt_image"),
+        "gif.gif": (b"GIF89a\x01\x00\x01\x00", "not_an_image"),
+        "header.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "corrupt_image"),
+        "page.jpg": (b"<!doctype html><title>404</title>", "not_an_image"),
+        "text.jpg": (b"this is no photograph", "not_an_image"),
+        "zeros.jpg": (bytes(500), "not_an_image"),
+    }
