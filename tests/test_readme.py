@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from deploy.local import LocalStack
+from producer.cli import app
 from producer.flags import option_name
 from producer.options import Options
 from worker import errors
@@ -37,8 +39,12 @@ def rows(first: str) -> dict[str, list[str]]:
 
 def test_every_option_is_described_as_it_describes_itself() -> None:
     described = {name: row[1] for name, row in rows("--").items()}
+    sync = get_command(app).commands["sync"]  # type: ignore[attr-defined]  # it is a group
     assert described == {
-        option_name(name): field.description for name, field in Options.model_fields.items()
+        item.opts[0]: item.help for item in sync.params if item.opts[0].startswith("--")
+    }
+    assert described.items() >= {
+        (option_name(name), field.description) for name, field in Options.model_fields.items()
     }
 
 
