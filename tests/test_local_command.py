@@ -1,7 +1,9 @@
-"""`python -m worker segment`: one local file, both engines, no queue."""
+"""`python -m worker segment`: one local file, both engines, no queue.
+
+Where the model does not matter it is U²-Net's small one, which takes a fifth of ISNet's time.
+"""
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -12,23 +14,23 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
+from typer.testing import CliRunner, Result
 
 from tests.tiny_models import saved, value
+from worker.cli import app
+
+SMALL = ("--model", "u2netp")
 
 
-def segment(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "worker", "segment", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=os.environ | {"COLUMNS": "200"},
+def segment(*arguments: str | Path) -> Result:
+    """The command in this process; an error it does not expect is raised here."""
+    return CliRunner().invoke(
+        app, ["segment", *map(str, arguments)], env={"COLUMNS": "200"}, catch_exceptions=False
     )
 
 
-def facts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode == 0, done.stderr
+def facts(done: Result) -> dict[str, Any]:
+    assert done.exit_code == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -56,8 +58,8 @@ def test_onnx_and_torch_give_the_same_mask(
 
 def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:
     out, mask = tmp_path / "out.png", tmp_path / "mask.png"
-    done = segment(photographs / "chelsea.png", out, "--mask", mask, "--threshold", "0.5")
-    assert done.returncode == 0, done.stderr
+    done = segment(photographs / "chelsea.png", out, "--mask", mask, *SMALL, "--threshold", "0.5")
+    assert done.exit_code == 0, done.stderr
     rgba = pixels(out)
     assert np.array_equal(rgba[:, :, 3], pixels(mask))
     assert set(np.unique(rgba[:, :, 3])) == {0, 255}
@@ -69,7 +71,9 @@ def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:
 def test_a_mask_alone(tmp_path: Path, photographs: Path) -> None:
     mask = tmp_path / "mask.webp"
     done = facts(
-        segment(photographs / "rocket.jpg", "--mask", mask, "--mask-format", "webp", "--json")
+        segment(
+            photographs / "rocket.jpg", "--mask", mask, *SMALL, "--mask-format", "webp", "--json"
+        )
     )
     assert pixels(mask).shape[:2] == (427, 640)
     assert [path.name for path in tmp_path.iterdir()] == ["mask.webp"]
@@ -79,12 +83,14 @@ def test_a_mask_alone(tmp_path: Path, photographs: Path) -> None:
 def test_every_kind_of_option_at_once(tmp_path: Path, photographs: Path) -> None:
     out, mask = tmp_path / "out.zip", tmp_path / "mask.avif"
     options = (
-        *("--preset", "segmentation-custom", "--mean", "0.485,0.456,0.406", "--size", "1024x1024"),
+        *("--preset", "segmentation-custom", "--mean", "0.485,0.456,0.406", "--size", "320x320"),
         *("--alpha-matting", "--alpha-matting-erode-size", "4", "--post-process-mask"),
         *("--background", "#10204080", "--crop", "--margin", "5%", "--quality", "85"),
         *("--image-format", "zip", "--mask-format", "avif"),
     )
-    done = facts(segment(photographs / "coffee.png", out, "--mask", mask, *options, "--json"))
+    done = facts(
+        segment(photographs / "coffee.png", out, "--mask", mask, *SMALL, *options, "--json")
+    )
     left, upper, right, lower = done["crop"]
     assert pixels(mask).shape[:2] == (lower - upper, right - left)
     assert zipfile.ZipFile(out).namelist() == ["colour.jpg", "alpha.png"]
@@ -97,7 +103,7 @@ def test_what_was_transparent_stays_so(tmp_path: Path, photographs: Path) -> Non
         alpha.paste(0, (0, 0, 200, 512))
         photograph.putalpha(alpha)
         photograph.save(source)
-    done = facts(segment(source, out, "--mask", tmp_path / "mask.png", "--json"))
+    done = facts(segment(source, out, "--mask", tmp_path / "mask.png", *SMALL, "--json"))
     cut = pixels(out)[:, :, 3]
     assert np.array_equal(cut, pixels(tmp_path / "mask.png"))
     assert not cut[:, :200].any()
@@ -110,7 +116,11 @@ def test_disabled_passes_the_picture_through_without_a_model(
 ) -> None:
     out, mask = tmp_path / "out.webp", tmp_path / "mask.tiff"
     arguments = ("--no-enabled", "--image-format", "webp", "--mask-format", "tiff", "--json")
-    done = facts(segment(photographs / "coffee.png", out, "--mask", mask, *arguments))
+    command = [sys.executable, "-m", "worker", "segment", str(photographs / "coffee.png"), str(out)]
+    ended = subprocess.run(
+        [*command, "--mask", str(mask), *arguments], capture_output=True, text=True, check=True
+    )
+    done = json.loads(ended.stdout)
     assert done["run"] is None
     assert done["no_foreground"] is None
     assert out.read_bytes()[8:12] == b"WEBP"
@@ -123,7 +133,7 @@ def test_a_blank_picture_has_no_foreground(tmp_path: Path) -> None:
     for colour in ("black", "white", "grey"):
         blank = tmp_path / f"{colour}.png"
         Image.new("RGB", (300, 200), colour).save(blank)
-        done = facts(segment(blank, "--mask", tmp_path / "mask.png", "--json"))
+        done = facts(segment(blank, "--mask", tmp_path / "mask.png", *SMALL, "--json"))
         assert done["no_foreground"] is True, colour
         assert done["bounding_box"] is None
 
@@ -152,15 +162,15 @@ def test_a_refusal_is_one_sentence(
 ) -> None:
     places = {"{in}": str(photographs / "coffee.png"), "{out}": str(tmp_path / "out.png")}
     done = segment(*(places.get(item, item) for item in arguments))
-    assert done.returncode != 0
+    assert done.exit_code != 0
+    assert isinstance(done.exception, SystemExit)
     text = " ".join(done.stderr.replace("│", " ").split())
     assert sentence in text
-    assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.png").exists()
 
 
 def test_preferring_a_gpu_that_is_not_there_is_said(tmp_path: Path, photographs: Path) -> None:
-    arguments = ("--mask", tmp_path / "mask.png", "--device-mode", "prefer_gpu", "--json")
+    arguments = ("--mask", tmp_path / "mask.png", *SMALL, "--device-mode", "prefer_gpu", "--json")
     done = facts(segment(photographs / "chelsea.png", *arguments))
     if done["run"]["device"] == "cpu":
         (warning,) = done["warnings"]
@@ -171,16 +181,16 @@ def test_preferring_a_gpu_that_is_not_there_is_said(tmp_path: Path, photographs:
 def test_a_gpu_that_must_be_there_and_is_not(tmp_path: Path, photographs: Path) -> None:
     mask = tmp_path / "mask.png"
     done = segment(photographs / "chelsea.png", "--mask", mask, "--device-mode", "require_gpu")
-    if done.returncode:
+    if done.exit_code:
         assert "error: gpu_" in done.stderr
         assert "install" in done.stderr
-    assert mask.exists() == (done.returncode == 0)
+    assert mask.exists() == (done.exit_code == 0)
 
 
 def test_a_contradiction_is_refused_before_the_image_is_touched(tmp_path: Path) -> None:
     source = tmp_path / "no-image.png"
     source.write_bytes(b"not an image")
-    arguments = (source, "--mask", tmp_path / "mask.png")
+    arguments = (source, "--mask", tmp_path / "mask.png", *SMALL)
     assert "option_conflict: size" in segment(*arguments, "--size", "100").stderr
     assert "not_an_image" in segment(*arguments).stderr
 
