@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from deploy.child import Child
 from deploy.local import LocalStack, own_environment
 from producer import Client, Options
 from tests.jobs import run
+from worker.cli import app
 from worker.models.catalogue import catalogue
 from worker.models.store import ModelStore
 
@@ -28,14 +30,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 """Runs a program to which file permissions apply, whoever runs the tests."""
 
 
-def models(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "worker", "models", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=os.environ | {"COLUMNS": "200"} | env,
+def models(*arguments: str, **env: str) -> Result:
+    """The command in this process; an error it does not expect is raised here."""
+    return CliRunner().invoke(
+        app,
+        ["models", *arguments],
+        prog_name="python -m worker",
+        env={"COLUMNS": "200", **env},
+        catch_exceptions=False,
     )
 
 
@@ -48,7 +50,7 @@ def baked(
     mirror = store.find("u2netp").path.parent
     env = {"CUTWORK_MODEL_CACHE": str(folder), "CUTWORK_MODEL_MIRROR": str(mirror)}
     done = models("fetch", "u2netp", **env)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     places = [folder, *folder.rglob("*")]
     for path in places:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -78,9 +80,8 @@ def test_fetching_takes_catalogue_names_and_accepted_licences(tmp_path: Path) ->
     env = {"CUTWORK_MODEL_CACHE": str(tmp_path)}
     for name, sentence in (("u3net", "unknown_model"), ("rmbg-1.4", "licence_not_accepted")):
         done = models("fetch", name, **env)
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert f"error: {sentence}: model" in done.stderr
-        assert "Traceback" not in done.stderr
 
 
 def test_fetching_prepares_the_graph(baked: tuple[Path, str]) -> None:
@@ -101,7 +102,7 @@ def test_a_worker_runs_on_a_read_only_cache(
     broker = stack.broker_url.removesuffix("/0") + "/1"
     env = own_environment() | stack.environment()
     env |= {"CUTWORK_MODEL_CACHE": str(folder), "CUTWORK_PRELOAD": "u2netp"}
-    env["CUTWORK_BROKER_URL"] = broker
+    env |= {"CUTWORK_BROKER_URL": broker, "CUTWORK_MAX_ATTEMPTS": "1"}
     child = Child("read-only", command, log=tmp_path / "worker.log", env=env)
     try:
         stack.wait_for_worker(child)
@@ -131,4 +132,5 @@ def test_the_producer_s_command_is_the_same() -> None:
             env=os.environ | {"COLUMNS": "200"},
         )
         same = models(*arguments)
-        assert (done.returncode, done.stdout) == (same.returncode, same.stdout)
+        # By words: help is wrapped at another column in this process.
+        assert (done.returncode, done.stdout.split()) == (same.exit_code, same.stdout.split())
