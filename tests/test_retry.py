@@ -66,7 +66,7 @@ def test_a_model_no_source_gives(tmp_path: Path) -> None:
             outcome = client.submit(
                 "s3://photos/a.jpg",
                 image="s3://cutouts/a.png",
-                options=Options(model="isnet-general-use-full"),
+                options=Options(model="silueta"),
             ).wait(90)
     assert outcome.code == "model_unavailable"
     assert "CUTWORK_MODEL_MIRROR" in (outcome.message or "")
