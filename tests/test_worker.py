@@ -20,6 +20,13 @@ from tests.jobs import run, stored
 pytestmark = pytest.mark.usefixtures("worker")
 
 
+@pytest.fixture(scope="module")
+def usual(client: Client, worker: Child) -> Outcome:
+    """Of a photograph and the default model; its mask is `usual.png`."""
+    assert worker.running
+    return run(client, "s3://photos/chelsea.png", mask="s3://cutouts/usual.png")
+
+
 def test_a_photograph_becomes_a_cut_out_and_a_mask(client: Client, stack: LocalStack) -> None:
     outcome = run(
         client, "s3://photos/astronaut.png", image="s3://cutouts/a.png", mask="s3://cutouts/m.png"
@@ -45,9 +52,9 @@ def test_a_photograph_becomes_a_cut_out_and_a_mask(client: Client, stack: LocalS
 
 
 def test_the_outcome_says_where_the_model_ran_and_how_long_everything_took(
-    client: Client,
+    usual: Outcome,
 ) -> None:
-    outcome = run(client, "s3://photos/chelsea.png", mask="s3://cutouts/facts.png")
+    outcome = usual
     assert outcome.run is not None
     assert outcome.run.model == "isnet-general-use"
     assert outcome.run.engine.startswith("onnxruntime ")
@@ -140,7 +147,7 @@ def test_a_format_without_room_is_refused_before_the_model_runs(
 
 
 def test_a_model_of_one_s_own_from_the_object_store(
-    client: Client, stack: LocalStack, isnet_pth: Path
+    client: Client, stack: LocalStack, isnet_pth: Path, usual: Outcome
 ) -> None:
     stack.s3().upload_file(str(isnet_pth), "models", "own.pth")
     options = Options(model="s3://models/own.pth")
@@ -148,7 +155,6 @@ def test_a_model_of_one_s_own_from_the_object_store(
     assert outcome.state == "done", outcome
     assert outcome.run is not None
     assert (outcome.run.engine, outcome.run.provider) == ("torch", "torch-cpu")
-    usual = run(client, "s3://photos/chelsea.png", mask="s3://cutouts/usual.png")
     assert usual.ok
     masks = []
     for key in ("own.png", "usual.png"):
