@@ -8,6 +8,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -214,13 +215,12 @@ def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
         try:
             return _fed_here(client, feeder, seen)
         except Taken as error:
-            run = error.run
             seen.say(f"{error}; following it")
-            record = watch(client, run, seen, over=lambda: client.runs.feeder(run) is None)
+            record = watch(client, error.run, seen, over=partial(_is_unfed, client, error.run))
             if record.state != "running":
                 return record
-            feeder.run = run
-            seen.say(f"nothing feeds run {run} any more; going on")
+            feeder.run = error.run
+            seen.say(f"nothing feeds run {error.run} any more; going on")
 
 
 def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
@@ -245,6 +245,10 @@ def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
         finally:
             feeder.stopping.set()
     return client.runs.brief(feeder.run) if feeder.run else None
+
+
+def _is_unfed(client: Client, run: str) -> bool:
+    return client.runs.feeder(run) is None
 
 
 def _nothing_to_do(feeder: Feeder, *, as_json: bool) -> None:
