@@ -2,14 +2,14 @@
 
 import json
 import time
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from contextlib import ExitStack
+from typing import Any, Final
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from producer.duration import duration
 from producer.finding import shown
+from producer.readable import countdown
 from producer.run.follow import Look, answered
 from producer.run.record import Failure, RunCounts, RunRecord
 from producer.terminal import console
@@ -20,56 +20,24 @@ _FIRST_LINE_SECONDS: Final = 2.0
 """Until the first: what is over at once needs none."""
 
 
-class View(Protocol):
-    """What the commands that follow a run tell."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    def say(self, sentence: str) -> None:
-        """Something worth a line."""
-
-    def planned(self, counts: RunCounts) -> None:
-        """How far the comparison is, while nothing has been sent."""
-
-    def look(self, look: Look) -> None:
-        """How far the run is."""
-
-
-class Lines:
-    """Plain lines: one every ten seconds, and one a failure."""
+class View(ExitStack):
+    """Plain lines: one every ten seconds, and one a failure. The other views change parts of it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._next = time.monotonic() + _FIRST_LINE_SECONDS
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return
-
     def say(self, sentence: str) -> None:
-        """Print it."""
+        """Print a sentence."""
         console.print(shown(sentence))
 
     def planned(self, counts: RunCounts) -> None:
-        """Print it now and then."""
+        """Say now and then how far the comparison is, while nothing has been sent."""
         if self._due():
             console.print(f"{counts.seen:,} compared, nothing to send yet")
 
     def look(self, look: Look) -> None:
-        """Print it now and then; failures at once."""
+        """Say now and then how far the run is; failures at once."""
         for failure in look.failures:
             console.print(failure_line(failure))
         if self._due() and look.record.state == "running":
@@ -82,27 +50,14 @@ class Lines:
         return True
 
 
-class Bar(Lines):
+class Bar(View):
     """A progress bar, with a line a failure above it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._progress = Progress(
-            BarColumn(bar_width=24), TextColumn("{task.description}"), console=console
-        )
+        columns = BarColumn(bar_width=24), TextColumn("{task.description}")
+        self._progress = self.enter_context(Progress(*columns, console=console))
         self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def planned(self, counts: RunCounts) -> None:
         """Let the bar pulse: nobody knows the end yet."""
@@ -122,7 +77,7 @@ class Bar(Lines):
         self._progress.update(self._task, completed=done, total=total, description=text)
 
 
-class Json(Lines):
+class Json(View):
     """One JSON object a line: `progress` every second, `failure`, `note`, and at last `end`."""
 
     def say(self, sentence: str) -> None:
@@ -156,7 +111,7 @@ def view(*, as_json: bool) -> View:
     """The view that fits standard output."""
     if as_json:
         return Json()
-    return Bar() if console.is_terminal else Lines()
+    return Bar() if console.is_terminal else View()
 
 
 def state_of(look: Look) -> list[str]:
@@ -176,7 +131,7 @@ def state_of(look: Look) -> list[str]:
     figures.append(f"{look.images_per_second:.1f} images/s")
     figures.append(f"{look.megapixels_per_second:.1f} MP/s")
     if look.remaining is not None:
-        figures.append(f"{duration(look.remaining)} left")
+        figures.append(f"{countdown(look.remaining)} left")
     return figures
 
 

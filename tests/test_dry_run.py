@@ -85,7 +85,7 @@ def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
 def test_the_words(guess: Estimate | None, text: str) -> None:
     result = dry_run(plan_of("send", "send", "current")(""), known=nothing_known, limit=None)
     assert in_words(result, guess) == [
-        ("would send", "2 of 3 inputs (200 bytes)"),
+        ("would send", "2 of 3 inputs (200 B)"),
         ("because", "2 missing"),
         ("and leave", "1 current"),
         ("first", "s3://photos/in/0.jpg → s3://cutouts/out/0.png"),

@@ -1,10 +1,19 @@
 """Errors that may pass are tried again a bounded number of times, and then are final."""
 
+import json
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 from deploy.local import LocalStack, free_ports
-from producer import Options
+from producer import Client, Job, Options
+from producer.job import BULK_PRIORITY
+from producer.reference import ImageRef
+from producer.sync.publisher import publish
+
+A = ImageRef(bucket="photos", key="a.jpg")
+B = ImageRef(bucket="cutouts", key="a.png")
 
 
 def test_an_object_store_that_is_gone(tmp_path: Path) -> None:
@@ -22,8 +31,23 @@ def test_an_object_store_that_is_gone(tmp_path: Path) -> None:
             assert outcome.attempt == 2
             assert "did not answer" in (outcome.message or "")
             status = client.status()
-        assert (status.waiting, status.in_flight) == (0, 0)
+            assert (status.waiting, status.in_flight) == (0, 0)
+            assert _priority_of_a_retry(client, options) == BULK_PRIORITY
         assert worker.running
+
+
+def _priority_of_a_retry(client: Client, options: Options) -> int:
+    """Send a job of a run, and look for its second attempt, which some worker holds back."""
+    name = "20261122-081500-3fa9c1.1"
+    publish(client.app, [Job(id=name, source=A, image=B, options=options)])
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        held: Any = client.runs.server.hvals("unacked")
+        for message, *_ in map(json.loads, held):
+            if message["headers"]["id"] == name and message["headers"]["retries"] == 1:
+                return int(message["properties"]["priority"])
+        time.sleep(0.05)
+    raise AssertionError("no second attempt")
 
 
 def test_an_object_store_that_comes_back(tmp_path: Path, photographs: Path) -> None:

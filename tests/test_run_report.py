@@ -17,8 +17,8 @@ from botocore.config import Config
 from PIL import ExifTags, Image
 
 from deploy.local import LocalStack, free_ports
+from producer.readable import amount, duration, figure, share, shortened, visible
 from producer.reference import ImageRef
-from producer.report.readable import amount, duration, figure, share, shortened, visible
 from producer.report.run_chart import MOST_BARS, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means
 from producer.report.run_report import write_run_report

@@ -2,7 +2,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from producer.duration import duration
 from producer.plan.since import since_time
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
@@ -29,20 +28,3 @@ def test_a_moment_as_people_write_it(text: str, hours: float) -> None:
 def test_what_is_no_moment_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match=r"--since: expected 2026-11-01.*found"):
         since_time(text, now=NOW)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (0.4, "0 s"),
-        (59.6, "1 min"),
-        (61, "1 min 1 s"),
-        (3600, "1 h"),
-        (8000, "2 h 13 min"),
-        (90_000, "1 d 1 h"),
-        (-3, "0 s"),
-    ],
-)
-def test_a_time_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from producer.duration import duration
 from producer.plan.steps import Step
+from producer.readable import amount, duration
 from producer.run.record import RunRecord, RunSpec
 
 _EXAMPLES: Final = 5
@@ -118,7 +118,7 @@ def _send(result: DryRun, step: Step) -> None:
 
 def in_words(result: DryRun, guess: Estimate | None) -> list[tuple[str, str]]:
     """The figures as lines of a name and a text."""
-    size = f" ({result.bytes:,} bytes)" if result.bytes_known else ""
+    size = f" ({amount(result.bytes, 'B')})" if result.bytes_known else ""
     lines = [("would send", f"{result.sent:,} of {result.seen:,} inputs{size}")]
     if result.reasons:
         lines.append(("because", _listed(result.reasons)))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from producer.options import Options
-from producer.report.readable import count, duration, moment
+from producer.readable import count, duration, moment
 from producer.report.run_figures import figures
 from producer.run.record import DEFAULT_NAME, RunRecord, RunSpec
 

@@ -6,9 +6,9 @@ Needs the `report` extra.
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from producer import readable
 from producer.outcome import Outcome
 from producer.reference import ImageRef
-from producer.report import readable
 from producer.report.run_asked import asked
 from producer.report.run_chart import Throughput, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means, undecided

@@ -42,6 +42,12 @@ def duration(seconds: float) -> str:
     return _two(round(seconds / 3600), 24, "d", "h")
 
 
+def countdown(seconds: float) -> str:
+    """A time that is still to come, in whole seconds: `42 s`, `5 min 03 s`."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else duration(whole)
+
+
 def _two(whole: int, base: int, large: str, small: str) -> str:
     more, rest = divmod(whole, base)
     return f"{more:,} {large} {rest:02} {small}" if rest else f"{more:,} {large}"
