@@ -14,16 +14,7 @@ from celery.exceptions import Reject
 from celery.signals import after_setup_logger, worker_init, worker_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from producer.job import (
-    BULK_PRIORITY,
-    JOB_ID,
-    QUEUE,
-    SINGLE_PRIORITY,
-    TASK_NAME,
-    InvalidJob,
-    Job,
-    run_of,
-)
+from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
@@ -118,10 +109,8 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         try:
-            # Where a message says it came from is a stranger's word: the retry goes to our queue,
-            # and to the place in it that its kind has.
-            priority = BULK_PRIORITY if run_of(job_id) else SINGLE_PRIORITY
-            raise self.retry(countdown=_pause(attempt), queue=QUEUE, priority=priority) from error
+            # Where a message says it came from is a stranger's word: the retry goes to our queue.
+            raise self.retry(countdown=_pause(attempt), queue=QUEUE) from error
         except Reject as unsent:
             # Celery would drop a message whose retry it cannot send.
             raise Reject("the retry could not be sent", requeue=True) from unsent
