@@ -30,7 +30,7 @@ from tests.photographs import Photograph, photographs
 from worker.image import Picture, decode
 from worker.mask import binary
 from worker.models.graph import to_full_precision
-from worker.models.isnet import network_for
+from worker.models.isnet import ISNetBase, network_for
 from worker.models.store import ModelStore
 from worker.open_models import open_models, open_store
 from worker.refine import refine
@@ -110,9 +110,14 @@ class Systems:
         return path
 
     @cached_property
+    def network(self) -> ISNetBase:
+        """The torch original's network."""
+        return network_for(checkpoint_from_onnx(self.onnx))
+
+    @cached_property
     def isnet_segment(self) -> ISNetSegment:
         """The torch original."""
-        return ISNetSegment(network_for(checkpoint_from_onnx(self.onnx)))
+        return ISNetSegment(self.network)
 
     @cached_property
     def segmentation_custom(self) -> SegmentationCustom:

@@ -25,8 +25,10 @@ Bytes = NDArray[np.uint8]
 class ISNetSegment:
     """The torch node: soft byte map and binary mask of an (H, W, 3) picture."""
 
-    def __init__(self, network: ISNetBase) -> None:
+    def __init__(self, network: ISNetBase, *, side: int = 1024) -> None:
+        """`side`: of the square it looks at; the node's own is 1024, and no other."""
         self._network = network.eval()
+        self._sides = (side, side)
         self._soft: dict[bytes, Bytes] = {}
 
     def soft(self, rgb: Bytes) -> Bytes:
@@ -37,7 +39,7 @@ class ISNetSegment:
 
     def _run(self, rgb: Bytes) -> Bytes:
         image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)[None]
-        squashed = F.interpolate(image, size=(1024, 1024), mode="bilinear", align_corners=False)
+        squashed = F.interpolate(image, size=self._sides, mode="bilinear", align_corners=False)
         with torch.inference_mode():
             output = self._network((squashed - 0.5) / 1.0)
         d1 = output[0][0] if isinstance(output, tuple) else output
