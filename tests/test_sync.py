@@ -3,12 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from deploy.local import LocalStack
 from producer import Client
-from producer.run.ledger import Batch, feeder_key
+from producer.run.ledger import Batch, UnknownRun, feeder_key
 from producer.sync.feeder import Taken
 from tests.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, waiting
 
@@ -188,6 +189,15 @@ def test_a_cancelled_run_sends_nothing_more(client: Client) -> None:
     answer(client, 10)
     keys: list[str] = list(client.runs.server.scan_iter(f"cutwork:run:{feeder.run}*"))
     assert all(client.runs.server.ttl(key) > 86_400 for key in keys)
+
+
+def test_a_run_that_redis_has_forgotten_is_said_to_be(client: Client) -> None:
+    feeder = feeder_of(client, plan_of("send"))
+    thread = ThreadPoolExecutor(1).submit(feeder.feed)
+    until(lambda: waiting(client))
+    client.runs.server.flushdb()
+    with pytest.raises(UnknownRun, match="restarted without persistence"):
+        thread.result(10)
 
 
 def test_a_limit_holds_over_interruptions(client: Client) -> None:

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -24,7 +25,7 @@ from redis.lock import Lock
 from producer.job import Job
 from producer.listing.objects import ListingFailed
 from producer.plan.steps import Plan, Step
-from producer.run.ledger import Batch, RunLedger, feeder_key
+from producer.run.ledger import Batch, RunLedger, UnknownRun, feeder_key
 from producer.run.record import Failure, RunCounts, RunSpec
 from producer.status import queue_names
 from producer.sync.overdue import missing
@@ -116,9 +117,13 @@ class Feeder:
             self._acquire(self.run)
             batch.cursor = self.ledger.cursor(self.run)
             self._send_again(self.run, self._missing(self.run, older_than=0))
+        with closing(self.plan(batch.cursor)) as steps:
+            return self._send_all(batch, steps) and self._drain()
+
+    def _send_all(self, batch: Batch, steps: Iterator[Step]) -> bool:
+        """Send the steps that are left; False when the cursor must be read again."""
         before = batch.cursor
         left = self._left_of_limit()
-        steps = self.plan(before)
         finished = False
         while not finished and (left is None or left > 0):
             room = self._wait_for_room()
@@ -132,13 +137,14 @@ class Feeder:
                 batch = self._begin(batch)
             run = str(self.run)
             if not self.ledger.commit(run, batch, before=before):
-                return self.ledger.state(run) != "running"
+                return self._is_over(run)
             self._failures = 0
-            publish(self.app, batch.jobs)
+            if batch.jobs:
+                publish(self.app, batch.jobs)
             left = left if left is None else left - len(batch.jobs)
             before = batch.cursor
             batch = Batch(cursor=before)
-        return self._drain()
+        return True
 
     def _begin(self, batch: Batch) -> Batch:
         """Begin the run; its id is part of the ids of the jobs it begins with."""
@@ -242,7 +248,7 @@ class Feeder:
             room = self.window - self.ledger.in_flight(self.run)
             if room >= least:
                 return min(room, _BATCH)
-            if self.ledger.state(self.run) != "running":
+            if self._is_over(self.run):
                 return 0
             self._send_overdue(self.run)
             self.stopping.wait(_POLL)
@@ -251,7 +257,7 @@ class Feeder:
     def _drain(self) -> bool:
         """Wait for the outcomes of everything that was sent."""
         while self.run and self._keep():
-            if self.ledger.state(self.run) != "running":
+            if self._is_over(self.run):
                 return True
             if not self.ledger.in_flight(self.run):
                 self.ledger.end(self.run, "finished")
@@ -259,6 +265,16 @@ class Feeder:
             self._send_overdue(self.run)
             self.stopping.wait(_POLL)
         return True
+
+    def _is_over(self, run: str) -> bool:
+        """Whether somebody cancelled the run."""
+        state = self.ledger.state(run)
+        if state is None:
+            raise UnknownRun(
+                f"Redis has forgotten run {run}; was it restarted without persistence? Run the "
+                "command again: what is done already is not done twice"
+            )
+        return state != "running"
 
     def _send_overdue(self, run: str) -> None:
         """Now and then, send again what no worker answered although its time is over."""
