@@ -118,7 +118,8 @@ class Feeder:
             batch.cursor = self.ledger.cursor(self.run)
             self._send_again(self.run, self._missing(self.run, older_than=0))
         with closing(self.plan(batch.cursor)) as steps:
-            return self._send_all(batch, steps) and self._drain()
+            sent = self._send_all(batch, steps)
+        return sent and self._drain()
 
     def _send_all(self, batch: Batch, steps: Iterator[Step]) -> bool:
         """Send the steps that are left; False when the cursor must be read again."""
