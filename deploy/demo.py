@@ -38,6 +38,8 @@ PHOTOGRAPHS: Final = (
 _PUBLIC_DOMAIN: Final = ("astronaut", "chelsea", "coffee", "rocket")
 """Those whose before/after picture may be committed: public domain or CC0, see the README."""
 _SECONDS_AN_IMAGE: Final = 60
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_SECONDS: Final = 0.5
 
 console = Console()
 
@@ -52,6 +54,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="cutwork-demo-") as folder:
             shown = _run(Path(folder), out)
     except KeyboardInterrupt:
+        no_more_interrupts()
         console.print("\ninterrupted; everything it started is stopped")
         sys.exit(130)
     except (ChildFailed, CutworkError, BrokerUnavailable, OutcomeTimeout) as error:
@@ -69,12 +72,21 @@ def main() -> None:
 def stop_on_signals() -> None:
     """Let every polite request to end take the way of Ctrl-C, which stops what was started."""
     # A shell ignores SIGINT for what it starts in the background; Python then does not set it up.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (*_ENDING, signal.SIGALRM):
         signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    # Python drops what is raised inside a finalizer: until it is taken, it comes again.
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
     raise KeyboardInterrupt
+
+
+def no_more_interrupts() -> None:
+    """Once the way out has begun, a second Ctrl-C must not leave half of it undone."""
+    for number in (*_ENDING, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _fetch_model() -> None:
@@ -177,12 +189,11 @@ def _write_pages(shown: list[Shown], out: Path) -> None:
 
 @contextmanager
 def no_more_interrupts_on_exit() -> Iterator[None]:
-    """Once the way out has begun, a second Ctrl-C must not leave half of it undone."""
+    """Let nothing interrupt what the surrounding blocks do at their end."""
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        no_more_interrupts()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.child import ChildFailed
-from deploy.demo import MODEL, no_more_interrupts_on_exit, photographs, stop_on_signals
+from deploy.demo import (
+    MODEL,
+    no_more_interrupts,
+    no_more_interrupts_on_exit,
+    photographs,
+    stop_on_signals,
+)
 from deploy.local import LocalStack
 
 VARIABLES: Final = Path(".local.env")
@@ -31,6 +37,7 @@ def main() -> None:
         ):
             _serve(stack)
     except KeyboardInterrupt:
+        no_more_interrupts()
         console.print("\nstopped")
     except ChildFailed as error:
         console.print(f"[red]error[/]: {escape(str(error))}", soft_wrap=True)
