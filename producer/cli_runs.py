@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Final
 
 import redis
@@ -13,11 +14,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from producer.client import Client
 from producer.finding import shown
 from producer.listing.objects import listing_client
-from producer.report.run_report import write_run_report
+from producer.place import Place
+from producer.report.run_asked import again
+from producer.report.run_report import FAILURES, write_run_report
 from producer.run.follow import looks
 from producer.run.ledger import UnknownRun
 from producer.run.record import RunRecord
-from producer.run_view import View, ending, view
+from producer.run_view import View, view
 from producer.terminal import AsJson, console, open_client, refuse, unreachable, warn
 
 REPORTS: Final = "cutwork-runs"
@@ -56,7 +59,7 @@ def runs(as_json: AsJson = False) -> None:
         console.print(
             f"[bold]{record.id}[/]  {started}  {shown(state)}: {counts.done:,} done, "
             f"{counts.skipped:,} skipped, {counts.failed + counts.conflicting:,} failed, "
-            f"{counts.in_flight:,} in flight  {shown(where)}"
+            f"{counts.cancelled:,} cancelled, {counts.in_flight:,} in flight  {shown(where)}"
         )
 
 
@@ -68,9 +71,8 @@ def follow(run: RunArgument, as_json: AsJson = False) -> None:
             record = watch(client, run, seen)
         except KeyboardInterrupt:
             return
-    if not as_json:
-        show_ending(record)
-    raise typer.Exit(1 if record.counts.failed + record.counts.conflicting else 0)
+    seen.end(record)
+    raise typer.Exit(0 if record.ok else 1)
 
 
 def cancel(run: RunArgument) -> None:
@@ -93,7 +95,7 @@ def report(
     """Write a run's report.html, report.json and failures.jsonl, at its end or before."""
     with _ledger() as client:
         record = client.runs.record(run)
-    write_report(record, place)
+    raise typer.Exit(0 if write_report(record, place, View()) else 1)
 
 
 def watch(
@@ -111,22 +113,30 @@ def _say_if_unfed(client: Client, run: str, seen: View) -> None:
         seen.say(f"no process feeds this run at the moment; to go on: {record.command}")
 
 
-def show_ending(record: RunRecord) -> None:
-    """Print the last words on a run."""
-    for line in ending(record):
-        console.print(shown(line))
+def check_report_place(place: str) -> None:
+    """`ValueError` where no report can be written: better now than at the end."""
+    if place.startswith("s3://"):
+        Place.parse(place)
+        return
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--report {place}: expected a folder to write into ({error})") from error
 
 
-def write_report(record: RunRecord, place: str, *, quiet: bool = False) -> None:
-    """Write the report of a run into a folder, or under a prefix, of its own."""
+def write_report(record: RunRecord, place: str, seen: View) -> bool:
+    """Write the report of a run into a folder, or under a prefix, of its own; False if it fails."""
     folder = f"{place.rstrip('/')}/{record.id}"
     try:
         written = write_run_report(record, folder, s3=listing_client, warn=warn)
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        refuse(f"the report cannot be written ({error}); `cutwork report {record.id} PLACE` does")
-    if not quiet:
-        for item in written:
-            console.print(f"report     {shown(item)}")
+        warn(f"the report cannot be written ({error}); try `cutwork report {record.id} PLACE`")
+        return False
+    for item in written:
+        seen.say(f"report     {item}")
+    if record.counts.failed:
+        seen.say(f"again      {again(record, f'{folder}/{FAILURES}')}")
+    return True
 
 
 @contextmanager

@@ -2,40 +2,35 @@
 
 import json
 import shlex
-import subprocess
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import redis
 import typer
 from kombu.exceptions import KombuError
 
-from producer.cli_runs import REPORTS, show_ending, watch, write_report
+from producer.cli_detach import detach
+from producer.cli_feed import feed_and_report
+from producer.cli_runs import REPORTS, check_report_place
 from producer.client import Client
 from producer.finding import shown
 from producer.flags import takes_options
 from producer.listing.objects import ListingFailed, listing_client
 from producer.manifest.manifest import Manifest, ManifestError, open_manifest
 from producer.options import Options
+from producer.place import Place
 from producer.plan.compare import check_places
 from producer.plan.dry_run import dry_run, estimate, in_words
 from producer.plan.since import since_time
 from producer.plan.steps import Plan, listing_steps, manifest_steps
 from producer.run.ledger import UnknownRun
-from producer.run.record import DEFAULT_NAME, RunRecord, RunSpec
+from producer.run.record import DEFAULT_NAME, RunSpec
 from producer.run_view import View, view
 from producer.settings import SettingsError
-from producer.sync.feeder import Feeder, Taken
-from producer.sync.look_ahead import look_ahead
-from producer.terminal import AsJson, console, open_client, refuse, unreachable
-
-_BAD_LINES_SHOWN: Final = 20
+from producer.sync.feeder import Feeder
+from producer.terminal import AsJson, console, errors, open_client, refuse, unreachable, warn
 
 
 @takes_options
@@ -94,7 +89,7 @@ def sync(
     run_dry: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
-    detach: Annotated[
+    detach_it: Annotated[
         bool, typer.Option("--detach", help="Go on in the background; `cutwork follow` shows it.")
     ] = False,
     report_to: Annotated[
@@ -111,176 +106,127 @@ def sync(
 
     Exits with 1 if something failed or the run was cancelled, with 130 when interrupted.
     """
-    if detach and manifest == "-":
+    if detach_it and manifest == "-":
         refuse("--detach cannot read standard input: save the manifest as a file or an object")
+    seen = view(as_json=as_json)
     with open_client() as client, ExitStack() as held:
         try:
+            check_report_place(report_to)
+            asked = {
+                "source": source and str(Place.parse(source)),
+                "image": image and str(Place.parse(image)),
+                "mask": mask and str(Place.parse(mask)),
+                "name": name,
+                "include": tuple(sorted(set(include or ()))),
+                "exclude": tuple(sorted(set(exclude or ()))),
+                "since": since_time(since, now=time.time()) if since else None,
+                "since_given": since,
+                "changed_options": changed_options,
+                "retry_failed": retry_failed,
+            }
             lines = (
                 held.enter_context(open_manifest(manifest, s3=listing_client)) if manifest else None
             )
-            spec = _spec(
-                manifest_sha256=lines and lines.sha256,
-                source=source,
-                image=image,
-                mask=mask,
-                manifest=manifest,
-                name=name,
-                options=options.model_copy(update={"if_exists": "overwrite"}) if force else options,
-                include=tuple(include or ()),
-                exclude=tuple(exclude or ()),
-                since=since_time(since, now=time.time()) if since else None,
-                since_given=since,
-                limit=limit,
-                force=force,
-                changed_options=changed_options,
-                retry_failed=retry_failed,
-                skip_bad_lines=skip_bad_lines,
+            spec = RunSpec.model_validate(
+                asked
+                | {
+                    "manifest": manifest,
+                    "manifest_sha256": lines and lines.sha256,
+                    "options": _overwriting(options) if force else options,
+                    "limit": limit,
+                    "force": force,
+                    "skip_bad_lines": skip_bad_lines,
+                }
             )
-            if lines is None:
-                check_places(spec)
+            _check_kind(spec)
         except ValueError as error:
             refuse(str(error))
         try:
             if lines:
-                _check(lines, skip=skip_bad_lines)
-            run = None if run_dry else client.runs.unfinished(spec)
-            if run:
-                spec = client.runs.resume(run)
+                _check_lines(lines, skip=skip_bad_lines)
+            run = client.runs.unfinished(spec)
             plan = manifest_steps(lines) if lines else listing_steps(spec, listing_client())
             if run_dry:
                 _show_dry_run(client, spec, plan, as_json=as_json)
-            elif detach:
-                _detach(client, spec, run, as_json=as_json)
-            else:
-                _sync(client, spec, run, plan, window=window, report_to=report_to, as_json=as_json)
+                return
+            _say_who_else_writes(client, spec, seen)
+            if detach_it:
+                detach(client, spec, run, as_json=as_json)
+                return
+            feeder = Feeder(
+                spec=client.runs.resume(run) if run else spec,
+                plan=plan,
+                app=client.app,
+                ledger=client.runs,
+                window=window,
+                command=shlex.join(["cutwork", *sys.argv[1:]]),
+                heard=seen.say,
+                run=run,
+            )
+            feed_and_report(client, feeder, seen, report_to=report_to)
         except (ListingFailed, ManifestError, SettingsError, UnknownRun) as error:
             refuse(str(error))
         except (redis.RedisError, KombuError) as error:
             unreachable(client, error)
 
 
-def _spec(**asked: Any) -> RunSpec:
-    """What was asked, if it is one thing; `ValueError` says what is missing or too much."""
-    places = [asked[name] for name in ("source", "image", "mask")]
-    if asked["manifest"] and any(places):
-        raise ValueError("--manifest names every source and output: leave IN, OUT and --mask away")
-    if not asked["manifest"] and not asked["source"]:
-        raise ValueError(
-            "expected IN, s3://bucket/prefix of the photographs, and OUT or --mask; or --manifest"
+def _overwriting(options: Options) -> Options:
+    return options.model_copy(update={"if_exists": "overwrite"})
+
+
+def _check_kind(spec: RunSpec) -> None:
+    """`ValueError` unless this is one of the two kinds: places, or a manifest that has them all."""
+    if not spec.manifest:
+        if spec.skip_bad_lines:
+            raise ValueError("--skip-bad-lines: expected a --manifest with it, found none")
+        check_places(spec)
+        return
+    untouched = RunSpec.model_validate(
+        spec.model_dump(
+            include={
+                *("manifest", "manifest_sha256", "options", "limit", "force", "skip_bad_lines"),
+            }
         )
-    return RunSpec.model_validate(asked)
-
-
-def _sync(
-    client: Client,
-    spec: RunSpec,
-    run: str | None,
-    plan: Plan,
-    *,
-    window: int,
-    report_to: str,
-    as_json: bool,
-) -> None:
-    seen = view(as_json=as_json)
-    feeder = Feeder(
-        spec=spec,
-        plan=plan,
-        app=client.app,
-        ledger=client.runs,
-        window=window,
-        command=shlex.join(["cutwork", *sys.argv[1:]]),
-        heard=seen.say,
-        run=run,
     )
-    with seen:
-        if run:
-            seen.say(f"run {run} goes on")
-        record = _fed(client, feeder, seen)
-    if record is None:
-        _nothing_to_do(feeder, as_json=as_json)
-        return
-    if not as_json:
-        show_ending(record)
-    if record.state == "running":
-        console.print(f"run it again to go on, or stop it: cutwork cancel {record.id}")
-        raise typer.Exit(130)
-    write_report(client.runs.record(record.id), report_to, quiet=as_json)
-    failed = record.counts.failed + record.counts.conflicting
-    raise typer.Exit(1 if failed or record.state == "cancelled" else 0)
+    alien = [
+        name.replace("_", "-")
+        for name, value in spec
+        if name != "since" and value != getattr(untouched, name)
+    ]
+    if alien:
+        names = {"source": "IN", "image": "OUT", "since-given": "--since"}
+        raise ValueError(
+            "--manifest names every source and output; leave away "
+            + ", ".join(names.get(name, f"--{name}") for name in alien)
+        )
 
 
-def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
-    """Feed a run to its end; while another process does, watch. None: there was nothing to send."""
-    while True:
-        try:
-            return _fed_here(client, feeder, seen)
-        except Taken as error:
-            seen.say(f"{error}; following it")
-            record = watch(client, error.run, seen, over=partial(_is_unfed, client, error.run))
-            if record.state != "running":
-                return record
-            feeder.run = error.run
-            seen.say(f"nothing feeds run {error.run} any more; going on")
+def _say_who_else_writes(client: Client, spec: RunSpec, seen: View) -> None:
+    """Name the unfinished runs of another kind into the same places: the last to write wins."""
+    mine = {place for place in (spec.image, spec.mask) if place}
+    for record in client.runs.runs():
+        theirs = {record.spec.image, record.spec.mask}
+        same_sync = record.spec.digest() == spec.digest()
+        if record.state == "running" and not same_sync and mine & theirs:
+            seen.say(
+                f"run {record.id} writes to the same place and is not finished; "
+                f"`cutwork cancel {record.id}` ends it"
+            )
 
 
-def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
-    """Feed in a thread, and watch from this one."""
-    feeder.stopping.clear()
-    with ThreadPoolExecutor(2) as threads:
-        feeding = threads.submit(feeder.feed)
-        try:
-            while not feeder.run and not feeding.done():
-                seen.planned(feeder.planned)
-                time.sleep(0.05)
-            if feeder.run and not feeding.done():
-                threads.submit(look_ahead, feeder)
-                watch(client, feeder.run, seen, over=feeding.done)
-            feeding.result()
-        except KeyboardInterrupt:
-            seen.say("interrupted; waiting for the batch in hand")
-            feeder.stopping.set()
-            feeding.result()
-            if not feeder.run:
-                raise typer.Exit(130) from None
-        finally:
-            feeder.stopping.set()
-    return client.runs.brief(feeder.run) if feeder.run else None
-
-
-def _is_unfed(client: Client, run: str) -> bool:
-    return client.runs.feeder(run) is None
-
-
-def _nothing_to_do(feeder: Feeder, *, as_json: bool) -> None:
-    counts = feeder.planned
-    if as_json:
-        typer.echo(json.dumps({"event": "end", "run": None, "counts": counts.model_dump()}))
-        return
-    known = (
-        f", {counts.known:,} known to be unreadable (--retry-failed tries them again)"
-        if counts.known
-        else ""
-    )
-    console.print(
-        f"nothing to do: of {counts.seen:,} inputs {counts.current:,} are up to date, "
-        f"{counts.excluded:,} left out{known}"
-    )
-
-
-def _check(manifest: Manifest, *, skip: bool) -> None:
+def _check_lines(manifest: Manifest, *, skip: bool) -> None:
     """Name every bad line; without `skip` they end the command before anything is sent."""
     bad = 0
     for line in manifest.check():
         bad += 1
-        if bad <= _BAD_LINES_SHOWN or not skip:
-            console.print(f"[red]line {line.number}[/]: {shown(line.reason)}")
+        errors.print(f"[red]line {line.number}[/]: {shown(line.reason)}")
     if bad and not skip:
         refuse(
             f"the manifest has {bad:,} bad lines, and nothing was sent: mend them, or send the "
             "others with --skip-bad-lines"
         )
     if bad:
-        console.print(f"{bad:,} bad lines skipped")
+        warn(f"{bad:,} bad lines skipped")
 
 
 def _show_dry_run(client: Client, spec: RunSpec, plan: Plan, *, as_json: bool) -> None:
@@ -292,31 +238,3 @@ def _show_dry_run(client: Client, spec: RunSpec, plan: Plan, *, as_json: bool) -
         return
     for name, text in in_words(result, guess):
         console.print(f"{name:<10} {shown(text)}")
-
-
-def _detach(client: Client, spec: RunSpec, run: str | None, *, as_json: bool) -> None:
-    """Start the same command in a session of its own, and wait until it has begun."""
-    arguments = [item for item in sys.argv[1:] if item != "--detach"]
-    with tempfile.NamedTemporaryFile(
-        mode="w", prefix="cutwork-sync-", suffix=".log", delete=False
-    ) as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "producer", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    while child.poll() is None and not (run and client.runs.feeder(run)):
-        time.sleep(0.1)
-        run = run or client.runs.unfinished(spec)
-    if child.returncode is not None:
-        # Over already: nothing to do, a quick run, or a refusal.
-        typer.echo(Path(log.name).read_text(), nl=False)
-        Path(log.name).unlink()
-        raise typer.Exit(child.returncode)
-    if as_json:
-        typer.echo(json.dumps({"run": run, "log": log.name, "pid": child.pid}))
-    else:
-        console.print(f"run {run} goes on in the background, process {child.pid}, log {log.name}")
-        console.print(f"cutwork follow {run} shows it, cutwork cancel {run} stops it")

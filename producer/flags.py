@@ -21,6 +21,19 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def as_flags(options: Options) -> list[str]:
+    """Options as they are typed; what is as by default is left out."""
+    flags: list[str] = []
+    for name, value in options.model_dump(mode="json", exclude_defaults=True).items():
+        flag = option_name(name)
+        if isinstance(value, bool):
+            flags.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            flags += [flag, text]
+    return flags
+
+
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command every field of `Options` as an option; it receives them as `options`.
 

@@ -43,6 +43,18 @@ class View(ExitStack):
         if self._due() and look.record.state == "running":
             console.print(", ".join(state_of(look)))
 
+    def nothing_to_do(self, counts: RunCounts) -> None:
+        """Say why nothing was sent."""
+        if not counts.seen:
+            console.print("nothing to do: nothing lies there")
+            return
+        console.print(f"nothing to do: of {counts.seen:,} inputs {', '.join(_left_alone(counts))}")
+
+    def end(self, record: RunRecord) -> None:
+        """Say the last words on a run."""
+        for line in ending(record):
+            console.print(shown(line))
+
     def _due(self) -> bool:
         if time.monotonic() < self._next:
             return False
@@ -78,7 +90,7 @@ class Bar(View):
 
 
 class Json(View):
-    """One JSON object a line: `progress` every second, `failure`, `note`, and at last `end`."""
+    """One JSON object a line: `progress` twice a second, `failure`, `note`, and at last `end`."""
 
     def say(self, sentence: str) -> None:
         """Print it as a note."""
@@ -91,20 +103,23 @@ class Json(View):
 
     def look(self, look: Look) -> None:
         """Print failures and figures."""
-        record = look.record
         for failure in look.failures:
             _print_json("failure", **failure.model_dump(mode="json", exclude_none=True))
         _print_json(
-            "end" if record.state != "running" else "progress",
-            run=record.id,
-            state=record.state,
-            counts=record.counts.model_dump() | {"in_flight": record.counts.in_flight},
-            codes=record.codes,
-            total=record.total,
+            "progress",
+            **_figures(look.record),
             images_per_second=round(look.images_per_second, 3),
             megapixels_per_second=round(look.megapixels_per_second, 3),
             remaining_seconds=None if look.remaining is None else round(look.remaining),
         )
+
+    def nothing_to_do(self, counts: RunCounts) -> None:
+        """Print an end without a run."""
+        _print_json("end", run=None, state=None, counts=counts.model_dump())
+
+    def end(self, record: RunRecord) -> None:
+        """Print the end, of a run that goes on elsewhere or later too."""
+        _print_json("end", **_figures(record))
 
 
 def view(*, as_json: bool) -> View:
@@ -137,21 +152,15 @@ def state_of(look: Look) -> list[str]:
 
 def failure_line(failure: Failure) -> str:
     """One failure as a line for the terminal."""
-    return f"[red]{shown(failure.code)}[/] {shown(str(failure.source))}: {shown(failure.message)}"
+    source = str(failure.source)
+    message = failure.message.removeprefix(f"{source}: ")
+    return f"[red]{shown(failure.code)}[/] {shown(source)}: {shown(message)}"
 
 
 def ending(record: RunRecord) -> list[str]:
     """The last words on a run."""
     counts = record.counts
-    left_alone = [
-        f"{number:,} {text}"
-        for number, text in (
-            (counts.current, "up to date"),
-            (counts.excluded, "left out"),
-            (counts.known, "known to be unreadable (--retry-failed tries them again)"),
-        )
-        if number
-    ]
+    left_alone = _left_alone(counts)
     words = {"finished": "finished", "cancelled": "cancelled", "running": "not finished"}
     lines = [
         f"run {record.id} {words[record.state]}: {counts.done:,} done, {counts.skipped:,} skipped, "
@@ -164,7 +173,32 @@ def ending(record: RunRecord) -> list[str]:
     if record.codes:
         codes = sorted(record.codes.items(), key=lambda item: -item[1])
         lines.append("failed: " + ", ".join(f"{number:,} {code}" for code, number in codes))
+    if record.state == "running":
+        lines.append(f"run it again to go on, or stop it: cutwork cancel {record.id}")
     return lines
+
+
+def _left_alone(counts: RunCounts) -> list[str]:
+    return [
+        f"{number:,} {text}"
+        for number, text in (
+            (counts.current, "up to date"),
+            (counts.excluded, "left out"),
+            (counts.conflicting, "without a name of their own"),
+            (counts.known, "known to be unreadable (--retry-failed tries them again)"),
+        )
+        if number
+    ]
+
+
+def _figures(record: RunRecord) -> dict[str, Any]:
+    return {
+        "run": record.id,
+        "state": record.state,
+        "counts": record.counts.model_dump() | {"in_flight": record.counts.in_flight},
+        "codes": record.codes,
+        "total": record.total,
+    }
 
 
 def _print_json(event: str, **facts: Any) -> None:

@@ -123,6 +123,7 @@ def shapes() -> dict[str, list[str]]:
     chance = random.Random(7)
     words = ["", "a", "b-", "ä", "𝄞", "\uffee", "/", "//", ".", "\x01", "9", "Z"]
     return {
+        "long": ["p/" + (f"{number:08x}" * 40)[:300] for number in range(0, 2**32, 2**23)],
         "counter": [f"p/img-{number:06d}.jpg" for number in range(400)],
         "unpadded": sorted(f"p/{number}.jpg" for number in range(300)),
         "dates": [

@@ -42,13 +42,14 @@ def test_time_left_is_in_whole_seconds(seconds: float, text: str) -> None:
 
 
 def test_the_last_words_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    first, codes = ending(RUNNING)
+    first, codes, then = ending(RUNNING)
     assert first == (
         f"run {RUNNING.id} not finished: 200 done, 0 skipped, 2 failed, 999 in flight; "
         f"{RUNNING.counts.seen:,} seen, of which 38,122 up to date, 5 left out, "
-        "4 known to be unreadable (--retry-failed tries them again)"
+        "1 without a name of their own, 4 known to be unreadable (--retry-failed tries them again)"
     )
     assert codes == "failed: 1 corrupt_image, 1 name_conflict"
+    assert then == f"run it again to go on, or stop it: cutwork cancel {RUNNING.id}"
 
 
 def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,10 +63,10 @@ def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> 
     with Json() as view:
         view.say("waiting")
         view.look(look(RUNNING))
-        view.look(look(RUNNING.model_copy(update={"state": "finished"})))
+        view.end(RUNNING.model_copy(update={"state": "finished"}))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [line["event"] for line in lines]
-    assert kinds == ["note", "failure", "progress", "failure", "end"]
+    assert kinds == ["note", "failure", "progress", "end"]
     assert lines[2]["counts"]["in_flight"] == 999
     assert lines[2]["remaining_seconds"] == 61
 

@@ -55,7 +55,13 @@ def test_what_is_put_is_read_back(storage: S3Storage) -> None:
     place = ref("s3://cutouts/storage/ü ?#%2F&<.png")
     etag = storage.put(place, DATA, content_type="image/png", fingerprint="f1", output="mask")
     stored = storage.head(place)
-    assert stored == Stored(etag, len(DATA), "f1", "mask")
+    assert stored is not None
+    assert stored == Stored(etag, len(DATA), "f1", "mask", "image/png", stored.modified)
+    storage.renew(place, stored)
+    renewed = storage.head(place)
+    assert renewed is not None
+    assert renewed._replace(modified=stored.modified) == stored
+    assert renewed.modified >= stored.modified
     with storage.open(place) as source:
         assert (source.etag, source.length) == (etag, len(DATA))
         assert source.read() == DATA

@@ -1,9 +1,11 @@
 """The feeder on a real broker: never too much in the queue, nothing lost, nothing twice."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from deploy.local import LocalStack
 from producer import Client
 from producer.run.ledger import Batch, UnknownRun, feeder_key
 from producer.sync.feeder import Taken
+from producer.sync.look_ahead import look_ahead
 from tests.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, waiting
 
 
@@ -182,13 +185,95 @@ def test_a_cancelled_run_sends_nothing_more(client: Client) -> None:
     with feeding(feeder) as thread:
         until(lambda: len(waiting(client)) == 10)
         client.runs.end(str(feeder.run), "cancelled")
-        thread.join(10)
+        answer(client, 10, state="cancelled")
+        thread.join(5)
         assert not thread.is_alive()
-    assert client.runs.brief(str(feeder.run)).counts.sent == 10
+    counts = client.runs.brief(str(feeder.run)).counts
+    assert (counts.sent, counts.cancelled, counts.in_flight) == (10, 10, 0)
     assert client.runs.unfinished(SPEC) is None
-    answer(client, 10)
     keys: list[str] = list(client.runs.server.scan_iter(f"cutwork:run:{feeder.run}*"))
     assert all(client.runs.server.ttl(key) > 86_400 for key in keys)
+
+
+def test_inputs_without_a_name_of_their_own_make_no_run(client: Client) -> None:
+    feeder = feeder_of(client, plan_of("current", "conflicting"))
+    feeder.feed()
+    assert feeder.run is None
+    assert [failure.code for failure in feeder.conflicts] == ["name_conflict"]
+
+
+def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(client: Client) -> None:
+    feeder = feeder_of(client, plan_of("send"))
+    with feeding(feeder):
+        until(lambda: waiting(client))
+        key = feeder_key(str(feeder.run))
+        name: Any = client.runs.server.getdel(key)
+        feeder._extended = -math.inf
+        until(lambda: client.runs.server.get(key))
+        assert client.runs.server.get(key) == name
+        assert client.runs.feeder(str(feeder.run)) == os.uname().nodename
+    assert client.runs.feeder(str(feeder.run)) is None
+
+
+def test_a_process_that_slept_does_not_send_what_another_has_sent(client: Client) -> None:
+    feeder = feeder_of(client, plan_of("send", "send"))
+    real = client.runs.commit
+
+    def commit_and_sleep(run: str, batch: Batch, *, before: str) -> bool:
+        done = real(run, batch, before=before)
+        client.runs.server.set(feeder_key(run), "another-machine/1/abc")
+        return done
+
+    feeder.ledger.commit = commit_and_sleep  # type: ignore[method-assign]
+    try:
+        with pytest.raises(Taken, match="now fed by another"):
+            feeder.feed()
+    finally:
+        del feeder.ledger.commit
+    assert waiting(client) == []
+
+
+def test_a_total_for_a_run_nobody_knows_makes_none(client: Client) -> None:
+    client.runs.expect("20261122-000000-abcdef", 5)
+    assert client.runs.server.keys("cutwork:run:*") == []
+
+
+def test_a_run_in_the_middle_is_forgotten_some_day_too(client: Client) -> None:
+    with feeding(feeder_of(client, plan_of("send", "send"))):
+        until(lambda: len(waiting(client)) == 2)
+        answer(client, 1)
+    keys: list[str] = list(client.runs.server.scan_iter("cutwork:run:*"))
+    assert len(keys) > 3
+    assert all(client.runs.server.ttl(key) > 86_400 for key in keys)
+
+
+def test_a_look_ahead_counts_what_will_be_sent(client: Client) -> None:
+    feeder = feeder_of(client, plan_of("send", "send", "current", "send"), window=1)
+    client.runs.server.hset("cutwork:unreadable", "s3://photos/in/3.jpg", "etag3")
+    with feeding(feeder):
+        until(lambda: waiting(client))
+        look_ahead(feeder)
+    assert client.runs.brief(str(feeder.run)).total == 2
+
+
+def test_where_nothing_succeeds_one_at_a_time_is_tried(client: Client) -> None:
+    feeder = feeder_of(client, plan_of(*["send"] * 60), window=30, probe_seconds=0)
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(client)) == 30)
+        answer(client, 7)
+        answer(client, 3, state="failed", code="not_an_image", message="no")
+        until(lambda: len(waiting(client)) == 30)
+        answer(client, 30, state="failed", code="access_denied", message="no")
+        for _ in range(3):
+            until(lambda: waiting(client))
+            assert len(answer(client, 9, state="failed", code="access_denied", message="no")) == 1
+        until(lambda: waiting(client))
+        answer(client, 1)
+        until(lambda: len(waiting(client)) == 16)
+        answer(client, 16)
+        thread.join(10)
+    counts = client.runs.brief(str(feeder.run)).counts
+    assert (counts.seen, counts.done, counts.failed) == (60, 24, 36)
 
 
 def test_a_run_that_redis_has_forgotten_is_said_to_be(client: Client) -> None:

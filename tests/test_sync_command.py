@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,20 @@ def test_photographs_and_broken_files(
 
     again = cutwork(*command)
     assert again.exit_code == 0
-    assert "nothing to do: of 12 inputs 2 are up to date" in again.stdout
+    assert "nothing to do: of 12 inputs 2 up to date" in again.stdout
     assert "10 known to be unreadable" in again.stdout
 
     manifest = cutwork("sync", "--manifest", str(folder / "failures.jsonl"), "--json")
     assert manifest.exit_code == 1
     assert events(manifest)[-1]["counts"]["failed"] == 10
+
+    rocket = environment.s3().get_object(Bucket="photos", Key="sync/good/rocket.jpg")["Body"]
+    time.sleep(1.1)  # Its time is in whole seconds.
+    environment.s3().put_object(Bucket="photos", Key="sync/good/rocket.jpg", Body=rocket.read())
+    touched = cutwork(*command, "--json")
+    assert touched.exit_code == 0
+    assert events(touched)[-1]["counts"]["skipped"] == 1
+    assert "nothing to do" in cutwork(*command).stdout
 
     environment.s3().put_object(
         Bucket="photos", Key="sync/text.jpg", Body=(photographs / "rocket.jpg").read_bytes()
@@ -220,7 +229,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
     )
     refused = cutwork("sync", "--manifest", str(manifest))
     assert refused.exit_code == 1
-    assert "line 3:" in refused.stdout
+    assert "line 3:" in refused.stderr
     assert "1 bad lines, and nothing was sent" in refused.stderr
     assert waiting(quiet) == []
     result = cutwork("sync", "--manifest", str(manifest), "--skip-bad-lines", "--dry-run")
@@ -230,13 +239,13 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "expected IN"),
+        ([], "expected a source"),
         (["s3://photos/in/"], "expected a place for cut-outs"),
         (["photos/in/", "s3://cutouts/out/"], "expected s3://bucket"),
         (["s3://photos/in/", "s3://photos/in/"], "expected another place than the source's"),
         (["s3://photos/in/", "s3://cutouts/out/", "--name", "{stem}.png"], "{parent}"),
         (["s3://photos/in/", "s3://cutouts/out/", "--since", "soon"], "--since: expected"),
-        (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave IN, OUT"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave away IN, OUT"),
         (["--manifest", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (["--manifest", "-", "--detach"], "cannot read standard input"),
         (["s3://no-such-bucket-here/in/", "s3://cutouts/out/"], "expected a bucket"),

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Literal
 
 from producer.job import Job
@@ -18,7 +20,9 @@ from worker.errors import AccessDenied, CutworkError, PermanentError
 from worker.models.store import ModelFile
 from worker.segment import Models
 from worker.stopwatch import Stopwatch
-from worker.storage import S3Storage, Source
+from worker.storage import S3Storage, Source, Stored
+
+log = logging.getLogger(__name__)
 
 PIPELINE_VERSION: Final = 2
 """Part of every fingerprint; raised when the same input would give other bytes."""
@@ -98,7 +102,7 @@ class _Passage:
                 options=options,
                 file=file,
             )
-            if options.if_exists == "skip" and (there := self._already_there()):
+            if options.if_exists == "skip" and (there := self._already_there(source.modified)):
                 return self._outcome("skipped", **there)
             cut = cut_out(
                 self._reader(source),
@@ -153,20 +157,33 @@ class _Passage:
 
         return read
 
-    def _already_there(self) -> dict[str, OutputFacts]:
-        """Every output of the job, if all of them carry this fingerprint; else nothing."""
+    def _already_there(self, modified: datetime) -> dict[str, OutputFacts]:
+        """Every output of the job, if all of them carry this fingerprint; else nothing.
+
+        `modified`: when the source was written. Outputs of the same bytes written before get a new
+        date, or whoever compares dates asks for them for ever.
+        """
+        storage = self.pipeline.storage
         found: dict[str, OutputFacts] = {}
+        older: dict[ImageRef, Stored] = {}
         for name, ref in (("image", self.job.image), ("mask", self.job.mask)):
             if ref is None:
                 continue
             try:
-                stored = self.pipeline.storage.head(ref)
+                stored = storage.head(ref)
             except AccessDenied:
                 # What S3 answers for a missing key where the bucket may not be listed.
                 return {}
             if stored is None or (stored.fingerprint, stored.output) != (self.fingerprint, name):
                 return {}
             found[name] = OutputFacts(ref=ref, etag=stored.etag, bytes=stored.length)
+            if stored.modified < modified:
+                older[ref] = stored
+        for ref, stored in older.items():
+            try:
+                storage.renew(ref, stored)
+            except PermanentError as error:
+                log.warning("%s: is as it should be, but keeps its old date: %s", ref, error)
         return found
 
     def _store(self, cut: CutOut) -> dict[str, OutputFacts]:

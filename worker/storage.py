@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -59,6 +60,8 @@ class Stored(NamedTuple):
     length: int
     fingerprint: str | None
     output: str | None
+    content_type: str
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Source:
     ref: ImageRef
     etag: str
     length: int
+    modified: datetime
     _response: "GetObjectOutputTypeDef"
 
     def read(self) -> bytes:
@@ -123,7 +127,8 @@ class S3Storage:
                 f"{ref}: expected at most {self._max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
                 f"found {length:,}"
             )
-        return Source(ref, response["ETag"].strip('"'), length, response)
+        etag = response["ETag"].strip('"')
+        return Source(ref, etag, length, response["LastModified"], response)
 
     def head(self, ref: ImageRef) -> Stored | None:
         """What is stored at a key, None when nothing is."""
@@ -138,6 +143,8 @@ class S3Storage:
             found["ContentLength"],
             metadata.get(FINGERPRINT),
             metadata.get(OUTPUT),
+            found["ContentType"],
+            found["LastModified"],
         )
 
     def put(
@@ -153,6 +160,19 @@ class S3Storage:
                 Metadata={FINGERPRINT: fingerprint, OUTPUT: output},
             )
         return response["ETag"].strip('"')
+
+    def renew(self, ref: ImageRef, stored: Stored) -> None:
+        """Give an output today's date, by a copy onto itself."""
+        with _mapped(ref):
+            self._client.copy_object(
+                Bucket=ref.bucket,
+                Key=ref.key,
+                CopySource={"Bucket": ref.bucket, "Key": ref.key},
+                CopySourceIfMatch=stored.etag,
+                ContentType=stored.content_type,
+                Metadata={FINGERPRINT: stored.fingerprint or "", OUTPUT: stored.output or ""},
+                MetadataDirective="REPLACE",
+            )
 
     def remove(self, ref: ImageRef) -> None:
         """Delete an output that is not to stay."""

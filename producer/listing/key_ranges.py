@@ -22,8 +22,8 @@ _PAGES_A_RANGE: Final = 3
 """Longer ranges waste fewer requests at their ends, and hold more pages until they are due."""
 _PAGES_AHEAD: Final = 2
 """Read and not taken yet, or being read, for each thread."""
-_WORTH_A_CUT: Final = 1.5
-"""Pages that must seem to be left in a range."""
+_WORTH_A_CUT: Final = 5
+"""Half pages that must seem to be left in a range, with the one that is being read."""
 _FREE_GUESSES: Final = 2
 _CLOSE_SECONDS: Final = 5.0
 
@@ -119,14 +119,14 @@ class KeyRanges:
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                while (chosen := None if self._closed else self._choose()) is None:
-                    if self._closed or self._error is not None:
-                        return
-                    self._work.wait()
-                chosen.busy = True
-                self._requests += 1
             try:
+                with self._lock:
+                    while (chosen := None if self._closed else self._choose()) is None:
+                        if self._closed or self._error is not None:
+                            return
+                        self._work.wait()
+                    chosen.busy = True
+                    self._requests += 1
                 page = self._fetch(chosen.low)
                 with self._lock:
                     chosen.busy = False
@@ -214,14 +214,15 @@ class KeyRanges:
         low = number(one.low)
         if page <= 0:
             return None
-        pages: float = _PAGES_A_RANGE
+        ahead = _PAGES_A_RANGE * page
         if one.high is not None:
-            left = (number(one.high) - low) / page
-            if left < 1 + _WORTH_A_CUT:
+            # Whole numbers: those of long keys are beyond what a float holds.
+            left = number(one.high) - low
+            if 2 * left < _WORTH_A_CUT * page:
                 return None
             # Halves rather than a whole range and a rest that is not worth its request.
-            pages = min(pages, 1 + (left - 1) / 2)
-        at = self._space.key(low + int(page * pages))
+            ahead = min(ahead, page + (left - page) // 2)
+        at = self._space.key(low + ahead)
         inside = at is not None and one.low < at and (one.high is None or at < one.high)
         return at if inside else None
 

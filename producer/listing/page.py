@@ -83,7 +83,7 @@ def parse_page(body: bytes) -> Page:
         keys, folders = _decoded(keys), _decoded(folders)
     columns = (
         keys,
-        map(int, sizes),
+        _numbers(sizes),
         [time if len(time) == 24 and time[19] == "." else normal_time(time) for time in times],
         [etag.strip('"') for etag in etags],
     )
@@ -121,6 +121,13 @@ def check_order(entries: list[Entry], after: str) -> None:
     if not all(map(lt, keys, keys[1:])):
         one, other = next(pair for pair in pairwise(keys) if pair[0] >= pair[1])
         raise OutOfOrder(f"{other!r} came after {one!r}")
+
+
+def _numbers(texts: list[str]) -> list[int]:
+    try:
+        return list(map(int, texts))
+    except ValueError as error:
+        raise MalformedPage(f"expected sizes in bytes, found others ({error})") from error
 
 
 def _decoded(keys: list[str]) -> list[str]:

@@ -65,7 +65,13 @@ class ManifestFile(NamedTuple):
 
     def require_unchanged(self) -> None:
         """`ManifestError` when the file is no longer the one that was opened."""
-        if _identity(self.path) != self.taken:
+        try:
+            same = _identity(self.path) == self.taken
+        except OSError as error:
+            raise self.error(
+                f"it went while it was read ({error}); put it back, and start again"
+            ) from (error)
+        if not same:
             raise self.error("it was changed while it was read; start again")
 
     def fields(self, header: Sequence[str]) -> dict[str, int]:

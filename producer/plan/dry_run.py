@@ -91,9 +91,9 @@ def dry_run(steps: Iterable[Step], *, known: Known, limit: int | None) -> DryRun
 def estimate(spec: RunSpec, images: int, *, runs: Iterable[RunRecord]) -> Estimate | None:
     """By the latest finished run with the same model, preset and matting; None without one."""
     for record in runs:
-        if record.finished_at is None or record.resumed or record.counts.done < _LEAST:
+        if record.state != "finished" or record.finished_at is None or record.resumed:
             continue
-        if _kind(record.spec) != _kind(spec):
+        if record.counts.done < _LEAST or _kind(record.spec) != _kind(spec):
             continue
         speed = record.counts.done / max(record.finished_at - record.created_at, 0.001)
         return Estimate(images / speed, speed, record.id, len(record.workers))

@@ -1,8 +1,10 @@
 """What a run was asked and how it went, as a list of facts."""
 
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from producer.flags import as_flags
 from producer.options import Options
 from producer.readable import count, duration, moment
 from producer.report.run_figures import figures
@@ -20,6 +22,11 @@ class Asked(NamedTuple):
 def asked(record: RunRecord) -> list[Asked]:
     """From where to where, with what, when; what is as by default is left out, but the model."""
     return [fact for fact in (*_places(record.spec), *_how(record), *_when(record)) if fact.values]
+
+
+def again(record: RunRecord, failures: str) -> str:
+    """The command that tries a run's failures again, as they were asked for."""
+    return shlex.join(["cutwork", "sync", "--manifest", failures, *as_flags(record.spec.options)])
 
 
 def _places(spec: RunSpec) -> Iterator[Asked]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from producer import readable
 from producer.outcome import Outcome
 from producer.reference import ImageRef
-from producer.report.run_asked import asked
+from producer.report.run_asked import again, asked
 from producer.report.run_chart import Throughput, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means, undecided
 from producer.report.shown import stages, total
@@ -103,6 +103,8 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         figures=figures(record),
         source=record.spec.source or f"the manifest {record.spec.manifest}",
         asked=asked(record),
+        again=again(record, "failures.jsonl"),
+        conflicting=record.counts.conflicting,
         fates=fates(record.counts),
         undecided=undecided(record.counts),
         over_time=over_time,

@@ -60,9 +60,17 @@ def report_json(record: RunRecord) -> str:
 
 
 def failures_jsonl(record: RunRecord) -> str:
-    """A `Failure` a line; a manifest of what failed, as far as the record goes."""
+    """A `Failure` a line; a manifest of what failed, as far as the record goes.
+
+    Inputs whose outputs have no name of their own are left out: sent by a manifest, they would be
+    written over what another input became.
+    """
     # In ASCII: some readers take U+2028 for the end of a line.
-    lines = (failure.model_dump(mode="json", exclude_none=True) for failure in record.failures)
+    lines = (
+        failure.model_dump(mode="json", exclude_none=True)
+        for failure in record.failures
+        if not failure.code.startswith("name_")
+    )
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 

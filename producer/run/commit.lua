@@ -1,6 +1,6 @@
 -- Write one batch of a run down before it is sent: counts, jobs, failures and the new cursor, or nothing.
 -- KEYS: run, jobs, failures. ARGV: cursor before, cursor after, most failures kept,
--- JSON of {counts = {name: n}, jobs = {id: message}, failures = [message]}.
+-- JSON of {counts = {name: n}, jobs = {id: message}, failures = [message]}, seconds to be kept.
 -- Returns 1, or 0 when the run is no longer where the caller thinks it is.
 local run, jobs, failures = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', run, 'state') ~= 'running' then return 0 end
@@ -13,4 +13,5 @@ for _, failure in ipairs(batch.failures) do
   redis.call('HINCRBY', run, 'code:' .. cjson.decode(failure).code, 1)
   if redis.call('LLEN', failures) < tonumber(ARGV[3]) then redis.call('RPUSH', failures, failure) end
 end
+for index = 1, #KEYS do redis.call('EXPIRE', KEYS[index], ARGV[5]) end
 return 1

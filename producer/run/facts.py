@@ -7,7 +7,7 @@ from typing import Any, Final
 from producer.outcome import Outcome
 from producer.run.record import Minute, RunCounts, RunRecord, RunSpec
 
-_UNREADABLE_CODES: Final = frozenset(
+UNREADABLE_CODES: Final = frozenset(
     {
         "corrupt_image",
         "empty_source",
@@ -46,7 +46,7 @@ def facts_of(outcome: Outcome) -> dict[str, Any]:
         "suspicion": outcome.suspicion,
         "code": outcome.code,
         "message": outcome.message,
-        "etag": source.etag if source and outcome.code in _UNREADABLE_CODES else None,
+        "etag": source.etag if source and outcome.code in UNREADABLE_CODES else None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -30,7 +30,7 @@ from producer.run.record import Failure, RunRecord, RunSpec
 _RUNS: Final = "cutwork:runs"
 _UNREADABLE: Final = "cutwork:unreadable"
 _KEPT_SECONDS: Final = 30 * 86_400
-"""How long a run is remembered after its end."""
+"""How long a run is remembered after it last moved."""
 _UNREADABLE_SECONDS: Final = 180 * 86_400
 _MOST: Final = {
     "failures": 50_000,
@@ -39,7 +39,7 @@ _MOST: Final = {
     "sample": 24,
     "unreadable": 200_000,
 }
-_PARTS: Final = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes", "feeder")
+_PARTS: Final = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes")
 
 
 class UnknownRun(LookupError):
@@ -98,7 +98,10 @@ class RunLedger:
             pipe.multi()
             pipe.hset(_key(run), mapping=facts)
             pipe.zadd(_RUNS, {run: now})
+            pipe.zremrangebyscore(_RUNS, 0, now - 12 * _KEPT_SECONDS)
             pipe.set(key, run)
+            pipe.expire(_key(run), _KEPT_SECONDS)
+            pipe.expire(key, _KEPT_SECONDS)
 
         self.server.transaction(write, key)
         return begun[0]
@@ -117,8 +120,15 @@ class RunLedger:
         return spec
 
     def expect(self, run: str, total: int) -> None:
-        """Write down how many jobs will have been sent at the end."""
-        self.server.hset(_key(run), "total", total)
+        """Write down how many jobs will have been sent at the end, if the run is known yet."""
+
+        def write(pipe: Any) -> None:
+            known = pipe.hexists(_key(run), "state")
+            pipe.multi()
+            if known:
+                pipe.hset(_key(run), "total", total)
+
+        self.server.transaction(write, _key(run))
 
     def feeder(self, run: str) -> str | None:
         """The machine whose process feeds a run at the moment, None if none does."""
@@ -142,7 +152,8 @@ class RunLedger:
             "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
-        arguments: list[str | int] = [before, batch.cursor, _MOST["failures"], json.dumps(message)]
+        text = json.dumps(message)
+        arguments: list[str | int] = [before, batch.cursor, _MOST["failures"], text, _KEPT_SECONDS]
         return bool(self._commit(keys=keys, args=arguments))
 
     def in_flight(self, run: str) -> int:
@@ -163,8 +174,7 @@ class RunLedger:
         """Count the outcome of a run's job; False when it was answered before, or is forgotten."""
         run = run_of(outcome.job_id) or ""
         facts = facts_of(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
-        parts = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes")
-        keys = [_key(run), *(_key(run, part) for part in parts), _UNREADABLE]
+        keys = [_key(run), *(_key(run, part) for part in _PARTS), _UNREADABLE]
         text = outcome.model_dump_json(exclude_none=True)
         return bool(self._settle(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
 
@@ -196,7 +206,6 @@ class RunLedger:
             pipe.delete(_sync_key(spec))
             for key in (_key(run), *(_key(run, part) for part in _PARTS)):
                 pipe.expire(key, _KEPT_SECONDS)
-            pipe.zremrangebyscore(_RUNS, 0, time.time() - 2 * _KEPT_SECONDS)
             pipe.execute()
 
     def record(self, run: str) -> RunRecord:
@@ -236,16 +245,17 @@ class RunLedger:
             for run in ids:
                 pipe.hgetall(_key(run))
             found = pipe.execute()
-        return [record_of(run, facts) for run, facts in zip(ids, found, strict=True) if facts]
+        known = zip(ids, found, strict=True)
+        return [record_of(run, facts) for run, facts in known if "state" in facts]
 
     def pending(self) -> int:
         """Jobs of all runs that were sent and have no outcome yet."""
-        running = [record.id for record in self.runs() if record.counts.in_flight]
+        running = [record.id for record in self.runs() if record.state == "running"]
         return sum(self.in_flight(run) for run in running)
 
     def _facts(self, run: str) -> dict[str, str]:
         facts: Any = self.server.hgetall(_key(run))
-        if not facts:
+        if "state" not in facts:
             raise UnknownRun(f"expected the id of a run, found {run!r}: `cutwork runs` lists them")
         return dict(facts)
 

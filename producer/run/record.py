@@ -141,3 +141,9 @@ class RunRecord(Facts):
     failures: tuple[Failure, ...] = ()
     """In the order they happened; the first ones only where `failures_left_out` is above 0."""
     failures_left_out: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True when the run came to its end and nothing failed."""
+        counts = self.counts
+        return self.state == "finished" and not counts.failed and not counts.conflicting

@@ -42,9 +42,7 @@ elseif facts.state == 'failed' then
   end
 end
 
--- What is answered after the end, as of a cancelled run, goes when the run goes.
+-- All of a run goes at once.
 local ttl = redis.call('TTL', run)
-if ttl > 0 then
-  for index = 2, 7 do redis.call('EXPIRE', KEYS[index], ttl) end
-end
+for index = 2, 7 do redis.call('EXPIRE', KEYS[index], ttl) end
 return 1

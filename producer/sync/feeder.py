@@ -5,13 +5,14 @@ run's cursor and sends once more what is nowhere any more; so does the next proc
 """
 
 import hashlib
+import math
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -19,7 +20,7 @@ from typing import Any, Final
 import redis
 from celery import Celery
 from kombu.exceptions import KombuError
-from redis.exceptions import LockError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import LockError
 from redis.lock import Lock
 
 from producer.job import Job
@@ -28,6 +29,7 @@ from producer.plan.steps import Plan, Step
 from producer.run.ledger import Batch, RunLedger, UnknownRun, feeder_key
 from producer.run.record import Failure, RunCounts, RunSpec
 from producer.status import queue_names
+from producer.sync.breaker import Breaker
 from producer.sync.overdue import missing
 from producer.sync.publisher import publish
 
@@ -35,20 +37,22 @@ _BATCH: Final = 500
 """Jobs sent together at most."""
 _STEPS: Final = 10_000
 """Inputs after which the cursor moves, even if none of them is sent."""
+_KEPT_STEPS: Final = 100
+"""Inputs after which the lock is looked after: each may have been asked for singly."""
 _POLL: Final = 0.1
 """Seconds between looks at how many jobs are in flight."""
 _LOCK_SECONDS: Final = 15
+_CANCELLED_SECONDS: Final = 10
 _LISTED_AGAIN: Final = 8
 """Times a listing is tried again while it brings nothing: some five minutes."""
+_SAID_AGAIN_SECONDS: Final = 60.0
 _PASSING: Final = (
     redis.ConnectionError,
     redis.TimeoutError,
-    ReadOnlyError,
-    OutOfMemoryError,
     KombuError,
-    OSError,
 )
 """What a broker that restarts, fails over or is full answers; it is waited out."""
+_REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")
 
 
 class Taken(RuntimeError):
@@ -77,9 +81,17 @@ class Feeder:
     """The run to take up again; None: a new one."""
     planned: RunCounts = field(default_factory=RunCounts)
     """What was compared without a run: with nothing to send there is none."""
+    conflicts: list[Failure] = field(default_factory=list)
+    """What was found so far that cannot be sent, likewise."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set from outside, it ends the feeding between two batches; the run stays unfinished."""
+    probe_seconds: float = 10
+    """While nothing succeeds: time until one more job is tried."""
+    _breaker: Breaker = field(default_factory=Breaker)
+    _refused: str | None = None
+    """The code that the breaker is open for."""
     _lock: Lock | None = None
+    _token: str = ""
     _extended: float = 0
     _checked: float = 0
     _failures: int = 0
@@ -91,6 +103,7 @@ class Feeder:
         Raises `Taken` when another process feeds the run, `ListingFailed` or `ManifestError` when
         the inputs cannot be read, and `UnknownRun` when Redis has forgotten the run.
         """
+        said = -_SAID_AGAIN_SECONDS
         try:
             while not self.stopping.is_set():
                 try:
@@ -101,11 +114,14 @@ class Feeder:
                     if self.run is None or self._failures > _LISTED_AGAIN:
                         raise
                     self.heard(f"waiting for S3: {error}")
-                    self.stopping.wait(min(2**self._failures, 60))
-                except _PASSING as error:
-                    if self.run is None:
+                    self._wait(min(2**self._failures, 60))
+                except (*_PASSING, redis.ResponseError) as error:
+                    refused = isinstance(error, redis.ResponseError)
+                    if self.run is None or (refused and not str(error).startswith(_REFUSALS)):
                         raise
-                    self.heard(f"waiting for the broker: {error}")
+                    if time.monotonic() - said > _SAID_AGAIN_SECONDS:
+                        self.heard(f"waiting for the broker: {error}")
+                        said = time.monotonic()
                     self.stopping.wait(1)
         finally:
             self._release()
@@ -116,7 +132,7 @@ class Feeder:
         if self.run:
             self._acquire(self.run)
             batch.cursor = self.ledger.cursor(self.run)
-            self._send_again(self.run, self._missing(self.run, older_than=0))
+            self._send_again(self.run, self._missing(self.run))
         with closing(self.plan(batch.cursor)) as steps:
             sent = self._send_all(batch, steps)
         return sent and self._drain()
@@ -133,13 +149,16 @@ class Feeder:
             finished = self._fill(batch, steps, min(room, left or room))
             if not self.run:
                 self.planned = RunCounts.model_validate(batch.counts)
-                if not batch.jobs and not batch.failures:
+                self.conflicts = batch.failures
+                if not batch.jobs:
                     continue
                 batch = self._begin(batch)
             run = str(self.run)
             if not self.ledger.commit(run, batch, before=before):
                 return self._is_over(run)
             self._failures = 0
+            # A process that slept since may no longer be the one that sends.
+            self._keep(surely=True)
             if batch.jobs:
                 publish(self.app, batch.jobs)
             left = left if left is None else left - len(batch.jobs)
@@ -172,7 +191,9 @@ class Feeder:
                     batch.failures.append(_failure(step))
             if len(wanted) >= room:
                 break
-        known = self._known(wanted)
+            if seen % _KEPT_STEPS == 0:
+                self._keep()
+        known = self.known(wanted)
         for step in wanted:
             if str(step.source) in known:
                 batch.count("known")
@@ -182,8 +203,8 @@ class Feeder:
         batch.count("seen", seen)
         return seen < _STEPS and len(wanted) < room
 
-    def _known(self, wanted: list[Step]) -> set[str]:
-        """Which sources were found unreadable before, and have not changed since."""
+    def known(self, wanted: Iterable[Step]) -> set[str]:
+        """Which of these sources were found unreadable before, and have not changed since."""
         if self.spec.retry_failed or self.spec.force:
             return set()
         return self.ledger.unreadable({str(step.source): step.etag for step in wanted if step.etag})
@@ -213,32 +234,40 @@ class Feeder:
         server, key = self.ledger.server, feeder_key(run)
         host, pid = socket.gethostname(), os.getpid()
         holder: Any = server.get(key)
-        if holder and _is_dead(str(holder), host=host, pid=pid):
-            server.delete(key)
         lock = server.lock(key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False)
-        if not lock.acquire(token=f"{host}/{pid}/{secrets.token_hex(4)}"):
+        if holder and _is_dead(str(holder), host=host, pid=pid):
+            lock.local.token = str(holder).encode()
+            with suppress(LockError):  # Somebody else was quicker.
+                lock.release()
+        self._token = f"{host}/{pid}/{secrets.token_hex(4)}"
+        if not lock.acquire(token=self._token):
             raise Taken(run, f"is fed by a process on {self.ledger.feeder(run)}")
         self._lock, self._extended = lock, time.monotonic()
 
-    def _keep(self) -> bool:
+    def _keep(self, *, surely: bool = False) -> bool:
         """Go on being the feeder; False when it is time to stop."""
-        if self._lock and time.monotonic() - self._extended > _LOCK_SECONDS / 3:
+        if self._lock and (surely or time.monotonic() - self._extended > _LOCK_SECONDS / 3):
             try:
                 self._lock.reacquire()
             except LockError as error:
                 # A restarted broker may have forgotten it. If another feeder has it, that goes on.
-                if not self._lock.acquire(token=str(self._lock.local.token)):
+                if not self._lock.acquire(token=self._token):
                     raise Taken(str(self.run), "is now fed by another process") from error
             self._extended = time.monotonic()
         return not self.stopping.is_set()
 
     def _release(self) -> None:
-        try:
+        # Already another's, or it runs out by itself.
+        with suppress(LockError, redis.RedisError):
             if self._lock:
                 self._lock.release()
-        except (LockError, redis.RedisError):
-            # Already another's, or it runs out by itself.
-            pass
+        self._lock = None
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, as the run's feeder, unless it is time to stop."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._keep():
+            self.stopping.wait(1)
 
     def _wait_for_room(self) -> int:
         """How many jobs may be sent now, at least a good part of a batch; 0 to stop."""
@@ -247,10 +276,18 @@ class Feeder:
             return 0 if self.stopping.is_set() else min(self.window, _BATCH)
         while self._keep():
             room = self.window - self.ledger.in_flight(self.run)
-            if room >= least:
-                return min(room, _BATCH)
             if self._is_over(self.run):
                 return 0
+            code = self._breaker.look(self.ledger.brief(self.run))
+            if code and code != self._refused:
+                self.heard(f"nothing but {code} comes back: sending one now and then")
+            self._refused = code
+            if code:
+                if room == self.window:
+                    self._wait(self.probe_seconds)
+                    return 1
+            elif room >= least:
+                return min(room, _BATCH)
             self._send_overdue(self.run)
             self.stopping.wait(_POLL)
         return 0
@@ -259,6 +296,7 @@ class Feeder:
         """Wait for the outcomes of everything that was sent."""
         while self.run and self._keep():
             if self._is_over(self.run):
+                self._wait_for_cancelled(self.run)
                 return True
             if not self.ledger.in_flight(self.run):
                 self.ledger.end(self.run, "finished")
@@ -266,6 +304,12 @@ class Feeder:
             self._send_overdue(self.run)
             self.stopping.wait(_POLL)
         return True
+
+    def _wait_for_cancelled(self, run: str) -> None:
+        """Let the workers answer what is in the queue yet, so that the report adds up."""
+        deadline = time.monotonic() + _CANCELLED_SECONDS
+        while time.monotonic() < deadline and self._keep() and self.ledger.in_flight(run):
+            self.stopping.wait(_POLL)
 
     def _is_over(self, run: str) -> bool:
         """Whether somebody cancelled the run."""
@@ -281,12 +325,11 @@ class Feeder:
         """Now and then, send again what no worker answered although its time is over."""
         timeout = self.app.conf.broker_transport_options["visibility_timeout"]
         if time.monotonic() - self._checked > max(2, timeout / 4):
-            self._send_again(run, self._missing(run, older_than=timeout))
+            self._send_again(run, self._missing(run, latest=time.time() - timeout))
 
-    def _missing(self, run: str, *, older_than: float) -> list[Job]:
-        """Jobs sent so many seconds ago, or more, that have neither an outcome nor a message."""
+    def _missing(self, run: str, *, latest: float = math.inf) -> list[Job]:
+        """Jobs sent up to a time that have neither an outcome nor a message."""
         self._checked = time.monotonic()
-        latest = time.time() - older_than
         jobs = {
             name: job for name, job in self.ledger.jobs(run).items() if job.submitted_at <= latest
         }

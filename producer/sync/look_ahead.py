@@ -1,9 +1,15 @@
 """Count what a run has yet to send, so that whoever follows it knows how long it takes."""
 
+from contextlib import closing
+from itertools import islice
+from typing import Final
+
 import redis
 
 from producer.listing.objects import ListingFailed
 from producer.sync.feeder import Feeder
+
+_AT_ONCE: Final = 1000
 
 
 def look_ahead(feeder: Feeder) -> None:
@@ -15,10 +21,12 @@ def look_ahead(feeder: Feeder) -> None:
     ledger, run = feeder.ledger, str(feeder.run)
     try:
         cursor, total = ledger.position(run)
-        for step in feeder.plan(cursor):
-            if feeder.stopping.is_set():
-                return
-            total += step.verdict == "send"
+        with closing(feeder.plan(cursor)) as steps:
+            while some := list(islice(steps, _AT_ONCE)):
+                if feeder.stopping.is_set():
+                    return
+                wanted = [step for step in some if step.verdict == "send"]
+                total += len(wanted) - len(feeder.known(wanted))
         limit = feeder.spec.limit
         ledger.expect(run, total if limit is None else min(total, limit))
     except (ListingFailed, redis.RedisError):
