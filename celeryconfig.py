@@ -37,8 +37,12 @@ broker_transport_options = {
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "health_check_interval": 25,
-    "unacked_restore_iteration": 10,
+    # kombu's own defaults look for what dead workers held only every hundred seconds, and wait five
+    # minutes for a worker that died while it looked.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
     "unacked_restore_limit": 100,
+    "unacked_mutex_expire": 30,
     # Not retry_on_timeout: it switches batch publishing off without a word.
 }
 result_backend_transport_options = {"visibility_timeout": _visibility_timeout}

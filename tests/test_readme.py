@@ -137,6 +137,10 @@ def test_the_python_examples_run(
     assert compile(canvas, "README", "exec")
 
 
+def test_nothing_is_left_to_be_filled_in() -> None:
+    assert not re.findall(r"\b[A-Z]+_(?:TABLE|HERE)\b|\bTODO\b", README)
+
+
 def test_the_make_verbs_exist() -> None:
     listed = subprocess.run(
         ["make", "-C", str(ROOT)], capture_output=True, text=True, check=True
