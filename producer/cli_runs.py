@@ -78,10 +78,8 @@ def follow(run: RunArgument, as_json: AsJson = False) -> None:
 def cancel(run: RunArgument) -> None:
     """Stop what has not started of a run; what runs at the moment is finished."""
     with _ledger() as client:
-        record = client.runs.brief(run)
-        if record.state != "running":
-            refuse(f"run {run} is {record.state} already")
-        client.runs.end(run, "cancelled")
+        if not client.runs.end(run, "cancelled"):
+            refuse(f"run {run} is {client.runs.state(run)} already")
         left = client.runs.in_flight(run)
     console.print(f"run {run} cancelled; {left:,} jobs in the queue will not start")
 

@@ -14,7 +14,7 @@ from producer import Client
 from producer.run.ledger import Batch, UnknownRun, feeder_key
 from producer.sync.feeder import Taken
 from producer.sync.look_ahead import look_ahead
-from tests.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, waiting
+from tests.runs import BULK, SPEC, answer, feeder_of, feeding, outcome_of, plan_of, waiting
 
 
 @pytest.fixture
@@ -105,15 +105,17 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(client:
     assert client.runs.brief(str(dead.run)).counts.done == 5
 
 
+def be_impatient(client: Client) -> None:
+    options = client.app.conf.broker_transport_options
+    client.app.conf.broker_transport_options = {**options, "visibility_timeout": 1}
+
+
 def test_what_nobody_answers_is_sent_again_when_its_time_is_over(client: Client) -> None:
-    client.app.conf.broker_transport_options = {
-        **client.app.conf.broker_transport_options,
-        "visibility_timeout": 1,
-    }
+    be_impatient(client)
     feeder = feeder_of(client, plan_of("send", "send"))
     with feeding(feeder) as thread:
         until(lambda: len(waiting(client)) == 2)
-        client.runs.server.rpop("cutwork.default:6")  # as a worker killed at the wrong moment
+        client.runs.server.rpop(BULK)  # as a worker killed at the wrong moment
         until(lambda: len(waiting(client)) == 2)
         answer(client, 2)
         thread.join(10)
@@ -121,10 +123,7 @@ def test_what_nobody_answers_is_sent_again_when_its_time_is_over(client: Client)
 
 
 def test_a_job_that_only_waits_long_is_not_sent_twice(client: Client) -> None:
-    client.app.conf.broker_transport_options = {
-        **client.app.conf.broker_transport_options,
-        "visibility_timeout": 1,
-    }
+    be_impatient(client)
     feeder = feeder_of(client, plan_of("send", "send"))
     with feeding(feeder) as thread:
         until(lambda: len(waiting(client)) == 2)
@@ -147,7 +146,7 @@ def test_a_feeder_redis_disagrees_with_starts_again_from_the_cursor(client: Clie
             pipe.hset(f"cutwork:run:{run}", "count:sent", 2)
             jobs = waiting(client)
             pipe.hdel(f"cutwork:run:{run}:jobs", *(job.id for job in jobs[2:]))
-            pipe.ltrim("cutwork.default:6", -2, -1)
+            pipe.ltrim(BULK, -2, -1)
             pipe.execute()
         done: set[str] = set()
         while thread.is_alive():
@@ -174,7 +173,7 @@ def test_a_run_has_one_feeder(client: Client) -> None:
     assert client.runs.brief(str(feeder.run)).state == "finished"
 
 
-def test_two_that_begin_at_once_begin_one_run(client: Client) -> None:
+def test_a_sync_that_has_begun_is_not_begun_again(client: Client) -> None:
     first = client.runs.begin(SPEC, command="")
     assert client.runs.begin(SPEC, command="") == first
     assert len(client.runs.runs()) == 1
@@ -236,6 +235,15 @@ def test_a_process_that_slept_does_not_send_what_another_has_sent(client: Client
 def test_a_total_for_a_run_nobody_knows_makes_none(client: Client) -> None:
     client.runs.expect("20261122-000000-abcdef", 5)
     assert client.runs.server.keys("cutwork:run:*") == []
+
+
+def test_a_run_ends_once(client: Client) -> None:
+    run = client.runs.begin(SPEC, command="")
+    assert client.runs.end(run, "cancelled")
+    newer = client.runs.begin(SPEC, command="")
+    assert not client.runs.end(run, "finished")
+    assert client.runs.brief(run).state == "cancelled"
+    assert client.runs.unfinished(SPEC) == newer
 
 
 def test_a_run_in_the_middle_is_forgotten_some_day_too(client: Client) -> None:
@@ -335,7 +343,7 @@ def test_an_outcome_counts_once_whoever_repeats_it(client: Client) -> None:
     assert (counts.done, counts.skipped, counts.in_flight) == (1, 0, 1)
 
 
-def test_the_end_of_the_window_is_not_the_end_of_the_memory(client: Client) -> None:
+def test_what_is_kept_of_a_run_is_little_and_goes(client: Client) -> None:
     """After the end only what a report needs is left, and that for a month."""
     feeder = feeder_of(client, plan_of(*["send"] * 200), window=200)
     with feeding(feeder) as thread:

@@ -8,8 +8,8 @@ processes write at once is written by scripts, which Redis runs one at a time an
   is refused, and starts again from the cursor: every input is planned exactly once.
 - `settle.lua` counts an outcome while its job is unanswered, so a job is counted exactly once.
 
-However long a run is, its keys stay of bounded size: the jobs are those in flight, the lists have a
-greatest length.
+However many images a run has, its keys stay small: the jobs are those in flight, the lists have a
+greatest length. Only with its time they grow, by two numbers a minute and one for each new worker.
 """
 
 import json
@@ -25,7 +25,7 @@ import redis
 from producer.job import Job, run_of
 from producer.outcome import Outcome
 from producer.run.facts import facts_of, minutes_of, record_of
-from producer.run.record import Failure, RunRecord, RunSpec
+from producer.run.record import Failure, RunRecord, RunSpec, RunState
 
 _RUNS: Final = "cutwork:runs"
 _UNREADABLE: Final = "cutwork:unreadable"
@@ -198,15 +198,26 @@ class RunLedger:
         found: Any = self.server.hget(_key(run), "state")
         return found and str(found)
 
-    def end(self, run: str, state: str) -> None:
-        """Set the final state, `finished` or `cancelled`; from then on the run is kept a month."""
-        spec = RunSpec.model_validate_json(self._facts(run)["spec"])
-        with self.server.pipeline(transaction=True) as pipe:
-            pipe.hset(_key(run), mapping={"state": state, "finished_at": time.time()})
-            pipe.delete(_sync_key(spec))
-            for key in (_key(run), *(_key(run, part) for part in _PARTS)):
-                pipe.expire(key, _KEPT_SECONDS)
-            pipe.execute()
+    def end(self, run: str, state: RunState) -> bool:
+        """Set the final state, `finished` or `cancelled`; False if the run had ended before."""
+        key = _key(run)
+        sync = _sync_key(RunSpec.model_validate_json(self._facts(run)["spec"]))
+        ended = [False]
+
+        def write(pipe: Any) -> None:
+            ended[0] = pipe.hget(key, "state") == "running"
+            latest = pipe.get(sync)
+            pipe.multi()
+            if not ended[0]:
+                return
+            pipe.hset(key, mapping={"state": state, "finished_at": time.time()})
+            if latest == run:
+                pipe.delete(sync)
+            for name in (key, *(_key(run, part) for part in _PARTS)):
+                pipe.expire(name, _KEPT_SECONDS)
+
+        self.server.transaction(write, key, sync)
+        return ended[0]
 
     def record(self, run: str) -> RunRecord:
         """Everything a report needs."""
