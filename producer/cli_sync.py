@@ -84,8 +84,13 @@ def sync(
         typer.Option("--retry-failed", help="Try again what was found to be no readable image."),
     ] = False,
     window: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Jobs in the queue at most.")
-    ] = 2000,
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Jobs in the queue at most. None: 2000, more where workers run dry.",
+        ),
+    ] = None,
     run_dry: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,

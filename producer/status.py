@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from celery import Celery
 
-from producer.job import QUEUE
+from producer.job import BULK_PRIORITY, QUEUE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,11 @@ def queue_names(app: Celery) -> list[str]:
     return [
         f"{QUEUE}{options['sep']}{step}" if step else QUEUE for step in options["priority_steps"]
     ]
+
+
+def bulk_queue(app: Celery) -> str:
+    """The one of them that the jobs of runs wait in."""
+    return f"{QUEUE}{app.conf.broker_transport_options['sep']}{BULK_PRIORITY}"
 
 
 def queue_status(server: redis.Redis, *, names: list[str]) -> QueueStatus:

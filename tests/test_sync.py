@@ -71,6 +71,16 @@ def test_no_more_is_in_flight_than_the_window_allows(client: Client) -> None:
     assert most == 8
 
 
+def test_a_window_of_no_size_grows_where_workers_run_dry(client: Client) -> None:
+    feeder = feeder_of(client, plan_of(*["send"] * 5000), window=None)
+    with feeding(feeder):
+        until(lambda: client.runs.server.llen(BULK) == 2000)
+        time.sleep(0.5)
+        assert client.runs.server.llen(BULK) == 2000
+        client.runs.server.delete(BULK)  # Workers have taken them all.
+        until(lambda: client.runs.server.llen(BULK) == 2000)
+
+
 def test_a_run_that_was_broken_off_goes_on_where_it_was(client: Client) -> None:
     plan = plan_of(*["send"] * 30)
     first = feeder_of(client, plan, window=10)

@@ -28,7 +28,7 @@ from producer.listing.objects import ListingFailed
 from producer.plan.steps import Plan, Step
 from producer.run.ledger import Batch, RunLedger, UnknownRun, feeder_key
 from producer.run.record import Failure, RunCounts, RunSpec
-from producer.status import queue_names
+from producer.status import bulk_queue, queue_names
 from producer.sync.breaker import Breaker
 from producer.sync.overdue import missing
 from producer.sync.publisher import publish
@@ -39,6 +39,8 @@ _STEPS: Final = 10_000
 """Inputs after which the cursor moves, even if none of them is sent."""
 _KEPT_STEPS: Final = 100
 """Inputs after which the lock is looked after: each may have been asked for singly."""
+_WINDOW: Final = 2000
+_WIDEST: Final = 64_000
 _POLL: Final = 0.1
 """Seconds between looks at how many jobs are in flight."""
 _LOCK_SECONDS: Final = 15
@@ -71,8 +73,8 @@ class Feeder:
     plan: Plan
     app: Celery
     ledger: RunLedger
-    window: int
-    """Jobs in flight at most."""
+    window: int | None
+    """Jobs in flight at most; None: as many as keep every worker busy."""
     command: str
     """What was typed, for whoever looks at the run later."""
     heard: Callable[[str], None]
@@ -88,6 +90,7 @@ class Feeder:
     probe_seconds: float = 10
     """While nothing succeeds: time until one more job is tried."""
     _breaker: Breaker = field(default_factory=Breaker)
+    _window: int = _WINDOW
     _refused: str | None = None
     """The code that the breaker is open for."""
     _lock: Lock | None = None
@@ -271,11 +274,12 @@ class Feeder:
 
     def _wait_for_room(self) -> int:
         """How many jobs may be sent now, at least a good part of a batch; 0 to stop."""
-        least = max(1, min(_BATCH, self.window // 4))
         if not self.run:
-            return 0 if self.stopping.is_set() else min(self.window, _BATCH)
+            return 0 if self.stopping.is_set() else min(self.window or _WINDOW, _BATCH)
         while self._keep():
-            room = self.window - self.ledger.in_flight(self.run)
+            in_flight = self.ledger.in_flight(self.run)
+            window = self.window or self._grown(in_flight)
+            room = window - in_flight
             if self._is_over(self.run):
                 return 0
             code = self._breaker.look(self.ledger.brief(self.run))
@@ -283,14 +287,20 @@ class Feeder:
                 self.heard(f"nothing but {code} comes back: sending one now and then")
             self._refused = code
             if code:
-                if room == self.window:
+                if not in_flight:
                     self._wait(self.probe_seconds)
                     return 1
-            elif room >= least:
+            elif room >= max(1, min(_BATCH, window // 4)):
                 return min(room, _BATCH)
             self._send_overdue(self.run)
             self.stopping.wait(_POLL)
         return 0
+
+    def _grown(self, in_flight: int) -> int:
+        """The window, doubled where workers hold nearly all of it and none is waiting for them."""
+        if in_flight > self._window // 2 and not self.ledger.server.llen(bulk_queue(self.app)):
+            self._window = min(2 * self._window, _WIDEST)
+        return self._window
 
     def _drain(self) -> bool:
         """Wait for the outcomes of everything that was sent."""
