@@ -16,7 +16,8 @@ from producer.run.follow import answered
 from producer.run.ledger import UnknownRun
 from producer.run.record import RunRecord
 from producer.run_view import View, failure_line
-from producer.sync.feeder import Feeder, Taken
+from producer.sync.feeder import Feeder
+from producer.sync.feeder_lock import Taken
 from producer.sync.look_ahead import look_ahead
 from producer.terminal import console
 

@@ -12,7 +12,7 @@ import pytest
 from deploy.local import LocalStack
 from producer import Client
 from producer.run.ledger import Batch, UnknownRun, feeder_key
-from producer.sync.feeder import Taken
+from producer.sync.feeder_lock import Taken
 from producer.sync.look_ahead import look_ahead
 from tests.runs import BULK, SPEC, answer, feeder_of, feeding, outcome_of, plan_of, waiting
 
@@ -106,7 +106,8 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(client:
     dead._fill(batch, plan(""), 3)
     batch = dead._begin(batch)
     assert client.runs.commit(str(dead.run), batch, before="")
-    dead._release()
+    assert dead._lock
+    dead._lock.release()
     feeder = feeder_of(client, plan, run=dead.run)
     with feeding(feeder) as thread:
         until(lambda: len(waiting(client)) == 5)
@@ -217,7 +218,8 @@ def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(client: Clien
         until(lambda: waiting(client))
         key = feeder_key(str(feeder.run))
         name: Any = client.runs.server.getdel(key)
-        feeder._extended = -math.inf
+        assert feeder._lock
+        feeder._lock._extended = -math.inf
         until(lambda: client.runs.server.get(key))
         assert client.runs.server.get(key) == name
         assert client.runs.feeder(str(feeder.run)) == os.uname().nodename

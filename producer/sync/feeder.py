@@ -6,30 +6,26 @@ run's cursor and sends once more what is nowhere any more; so does the next proc
 
 import hashlib
 import math
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import redis
 from celery import Celery
 from kombu.exceptions import KombuError
-from redis.exceptions import LockError
-from redis.lock import Lock
 
 from producer.job import Job
 from producer.listing.objects import ListingFailed
 from producer.plan.steps import Plan, Step
-from producer.run.ledger import Batch, RunLedger, UnknownRun, feeder_key
+from producer.run.ledger import Batch, RunLedger, UnknownRun
 from producer.run.record import Failure, RunCounts, RunSpec
 from producer.status import bulk_queue, queue_names
 from producer.sync.breaker import Breaker
+from producer.sync.feeder_lock import FeederLock, Taken
 from producer.sync.overdue import missing
 from producer.sync.publisher import publish
 
@@ -43,7 +39,6 @@ _WINDOW: Final = 2000
 _WIDEST: Final = 64_000
 _POLL: Final = 0.1
 """Seconds between looks at how many jobs are in flight."""
-_LOCK_SECONDS: Final = 15
 _CANCELLED_SECONDS: Final = 10
 _LISTED_AGAIN: Final = 8
 """Times a listing is tried again while it brings nothing: some five minutes."""
@@ -55,14 +50,6 @@ _PASSING: Final = (
 )
 """What a broker that restarts, fails over or is full answers; it is waited out."""
 _REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")
-
-
-class Taken(RuntimeError):
-    """Another process feeds this run now."""
-
-    def __init__(self, run: str, sentence: str) -> None:
-        super().__init__(f"run {run} {sentence}")
-        self.run = run
 
 
 @dataclass(kw_only=True)
@@ -93,9 +80,7 @@ class Feeder:
     _window: int = _WINDOW
     _refused: str | None = None
     """The code that the breaker is open for."""
-    _lock: Lock | None = None
-    _token: str = ""
-    _extended: float = 0
+    _lock: FeederLock | None = None
     _checked: float = 0
     _failures: int = 0
     """Of listings, since the cursor moved."""
@@ -127,13 +112,16 @@ class Feeder:
                         said = time.monotonic()
                     self.stopping.wait(1)
         finally:
-            self._release()
+            if self._lock:
+                self._lock.release()
+                self._lock = None
 
     def _feed(self) -> bool:
         """Plan and send from the cursor on; True at the end, False when it must be read again."""
         batch = Batch(cursor="")
         if self.run:
-            self._acquire(self.run)
+            self._lock = self._lock or FeederLock(self.ledger.server, self.run)
+            self._keep()
             batch.cursor = self.ledger.cursor(self.run)
             self._send_again(self.run, self._missing(self.run))
         with closing(self.plan(batch.cursor)) as steps:
@@ -161,7 +149,8 @@ class Feeder:
                 return self._is_over(run)
             self._failures = 0
             # A process that slept since may no longer be the one that sends.
-            self._keep(surely=True)
+            if self._lock:
+                self._lock.keep(surely=True)
             if batch.jobs:
                 publish(self.app, batch.jobs)
             left = left if left is None else left - len(batch.jobs)
@@ -172,7 +161,7 @@ class Feeder:
     def _begin(self, batch: Batch) -> Batch:
         """Begin the run; its id is part of the ids of the jobs it begins with."""
         run = self.ledger.begin(self.spec, command=self.command)
-        self._acquire(run)
+        self._lock = FeederLock(self.ledger.server, run)
         if self.ledger.cursor(run):
             raise Taken(run, "began a moment ago in another process")
         self.run = run
@@ -230,41 +219,11 @@ class Feeder:
             return self.spec.limit
         return self.spec.limit - self.ledger.brief(self.run).counts.sent
 
-    def _acquire(self, run: str) -> None:
-        """Become the run's one feeder, also in place of a dead process of this machine."""
-        if self._lock is not None and self._keep():
-            return
-        server, key = self.ledger.server, feeder_key(run)
-        host, pid = socket.gethostname(), os.getpid()
-        holder: Any = server.get(key)
-        lock = server.lock(key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False)
-        if holder and _is_dead(str(holder), host=host, pid=pid):
-            lock.local.token = str(holder).encode()
-            with suppress(LockError):  # Somebody else was quicker.
-                lock.release()
-        self._token = f"{host}/{pid}/{secrets.token_hex(4)}"
-        if not lock.acquire(token=self._token):
-            raise Taken(run, f"is fed by a process on {self.ledger.feeder(run)}")
-        self._lock, self._extended = lock, time.monotonic()
-
-    def _keep(self, *, surely: bool = False) -> bool:
+    def _keep(self) -> bool:
         """Go on being the feeder; False when it is time to stop."""
-        if self._lock and (surely or time.monotonic() - self._extended > _LOCK_SECONDS / 3):
-            try:
-                self._lock.reacquire()
-            except LockError as error:
-                # A restarted broker may have forgotten it. If another feeder has it, that goes on.
-                if not self._lock.acquire(token=self._token):
-                    raise Taken(str(self.run), "is now fed by another process") from error
-            self._extended = time.monotonic()
+        if self._lock:
+            self._lock.keep()
         return not self.stopping.is_set()
-
-    def _release(self) -> None:
-        # Already another's, or it runs out by itself.
-        with suppress(LockError, redis.RedisError):
-            if self._lock:
-                self._lock.release()
-        self._lock = None
 
     def _wait(self, seconds: float) -> None:
         """Wait, as the run's feeder, unless it is time to stop."""
@@ -362,20 +321,3 @@ def _failure(step: Step) -> Failure:
         code=step.reason,
         message=step.message,
     )
-
-
-def _is_dead(holder: str, *, host: str, pid: int) -> bool:
-    """Whether the process that held a lock was of this machine, and is no more."""
-    name, _, rest = holder.partition("/")
-    number = rest.partition("/")[0]
-    if name != host or not number.isdecimal():
-        return False
-    if int(number) == pid:
-        return True  # An earlier container of the same name: this process holds none yet.
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
