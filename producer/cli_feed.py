@@ -33,6 +33,7 @@ def feed_and_report(client: Client, feeder: Feeder, seen: View, *, report_to: st
     """Feed to the end, say what came of it, write the report; always ends with a `typer.Exit`."""
     with seen:
         if feeder.run:
+            client.runs.resume(feeder.run)
             seen.say(f"run {feeder.run} goes on")
         record = _fed(client, feeder, seen)
     if record is None:

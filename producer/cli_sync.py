@@ -116,32 +116,28 @@ def sync(
     seen = view(as_json=as_json)
     with open_client() as client, ExitStack() as held:
         try:
-            check_report_place(report_to)
-            asked = {
-                "source": source and str(Place.parse(source)),
-                "image": image and str(Place.parse(image)),
-                "mask": mask and str(Place.parse(mask)),
-                "name": name,
-                "include": tuple(sorted(set(include or ()))),
-                "exclude": tuple(sorted(set(exclude or ()))),
-                "since": since_time(since, now=time.time()) if since else None,
-                "since_given": since,
-                "changed_options": changed_options,
-                "retry_failed": retry_failed,
-            }
-            lines = (
-                held.enter_context(open_manifest(manifest, s3=listing_client)) if manifest else None
-            )
-            spec = RunSpec.model_validate(
-                asked
-                | {
-                    "manifest": manifest,
-                    "manifest_sha256": lines and lines.sha256,
-                    "options": _overwriting(options) if force else options,
-                    "limit": limit,
-                    "force": force,
-                    "skip_bad_lines": skip_bad_lines,
-                }
+            if not run_dry:
+                check_report_place(report_to)
+            lines = None
+            if manifest:
+                lines = held.enter_context(open_manifest(manifest, s3=listing_client))
+            spec = RunSpec(
+                source=source and str(Place.parse(source)),
+                manifest=manifest,
+                manifest_sha256=lines and lines.sha256,
+                image=image and str(Place.parse(image)),
+                mask=mask and str(Place.parse(mask)),
+                name=name,
+                options=options.model_copy(update={"if_exists": "overwrite"}) if force else options,
+                include=tuple(sorted(set(include or ()))),
+                exclude=tuple(sorted(set(exclude or ()))),
+                since=since_time(since, now=time.time()) if since else None,
+                since_given=since,
+                limit=limit,
+                force=force,
+                changed_options=changed_options,
+                retry_failed=retry_failed,
+                skip_bad_lines=skip_bad_lines,
             )
             _check_kind(spec)
         except ValueError as error:
@@ -150,6 +146,8 @@ def sync(
             if lines:
                 _check_lines(lines, skip=skip_bad_lines)
             run = client.runs.unfinished(spec)
+            if run:
+                spec = client.runs.spec(run)  # With the moment that `--since 7d` meant then.
             plan = manifest_steps(lines) if lines else listing_steps(spec, listing_client())
             if run_dry:
                 _show_dry_run(client, spec, plan, as_json=as_json)
@@ -159,7 +157,7 @@ def sync(
                 detach(client, spec, run, as_json=as_json)
                 return
             feeder = Feeder(
-                spec=client.runs.resume(run) if run else spec,
+                spec=spec,
                 plan=plan,
                 app=client.app,
                 ledger=client.runs,
@@ -173,10 +171,6 @@ def sync(
             refuse(str(error))
         except (redis.RedisError, KombuError) as error:
             unreachable(client, error)
-
-
-def _overwriting(options: Options) -> Options:
-    return options.model_copy(update={"if_exists": "overwrite"})
 
 
 def _check_kind(spec: RunSpec) -> None:

@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -68,8 +68,13 @@ class Bar(View):
     def __init__(self) -> None:
         super().__init__()
         columns = BarColumn(bar_width=24), TextColumn("{task.description}")
-        self._progress = self.enter_context(Progress(*columns, console=console))
+        self._progress = Progress(*columns, console=console)
         self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Show it, until the end of the block."""
+        self.enter_context(self._progress)
+        return super().__enter__()
 
     def planned(self, counts: RunCounts) -> None:
         """Let the bar pulse: nobody knows the end yet."""

@@ -113,11 +113,14 @@ class RunLedger:
             return str(run)
         return None
 
-    def resume(self, run: str) -> RunSpec:
-        """Count one more time that a run was taken up again; returns what was asked at first."""
-        spec = RunSpec.model_validate_json(self._facts(run)["spec"])
+    def spec(self, run: str) -> RunSpec:
+        """What was asked when the run began."""
+        return RunSpec.model_validate_json(self._facts(run)["spec"])
+
+    def resume(self, run: str) -> None:
+        """Count one more time that a run was taken up again."""
+        self._facts(run)
         self.server.hincrby(_key(run), "resumed", 1)
-        return spec
 
     def expect(self, run: str, total: int) -> None:
         """Write down how many jobs will have been sent at the end, if the run is known yet."""
@@ -201,7 +204,7 @@ class RunLedger:
     def end(self, run: str, state: RunState) -> bool:
         """Set the final state, `finished` or `cancelled`; False if the run had ended before."""
         key = _key(run)
-        sync = _sync_key(RunSpec.model_validate_json(self._facts(run)["spec"]))
+        sync = _sync_key(self.spec(run))
         ended = [False]
 
         def write(pipe: Any) -> None:
