@@ -111,6 +111,11 @@ class Feeder:
                         self.heard(f"waiting for the broker: {error}")
                         said = time.monotonic()
                     self.stopping.wait(1)
+        except UnknownRun as error:
+            raise UnknownRun(
+                f"Redis has forgotten run {self.run}; was it restarted without persistence? Run "
+                "the command again: what is done already is not done twice"
+            ) from error
         finally:
             if self._lock:
                 self._lock.release()
@@ -284,10 +289,7 @@ class Feeder:
         """Whether somebody cancelled the run."""
         state = self.ledger.state(run)
         if state is None:
-            raise UnknownRun(
-                f"Redis has forgotten run {run}; was it restarted without persistence? Run the "
-                "command again: what is done already is not done twice"
-            )
+            raise UnknownRun(run)
         return state != "running"
 
     def _send_overdue(self, run: str) -> None:
