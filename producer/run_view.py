@@ -77,7 +77,9 @@ class Bar(View):
         return super().__enter__()
 
     def planned(self, counts: RunCounts) -> None:
-        """Let the bar pulse: nobody knows the end yet."""
+        """Let the bar pulse, once it takes a while: nobody knows the end yet."""
+        if not counts.seen:
+            return
         self._update(f"{counts.seen:,} compared, nothing to send yet", done=0, total=None)
 
     def look(self, look: Look) -> None:
