@@ -105,3 +105,11 @@ def worker(stack: LocalStack, isnet_onnx: Path) -> Child:
 def client(stack: LocalStack) -> Iterator[Client]:
     with stack.client() as client:
         yield client
+
+
+@pytest.fixture
+def idle(stack: LocalStack) -> Iterator[Client]:
+    """A producer for a database without workers, emptied for each test."""
+    with Client(stack.broker_url.removesuffix("/0") + "/1") as client:
+        client.runs.server.flushdb()
+        yield client

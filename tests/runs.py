@@ -3,7 +3,8 @@
 import base64
 import json
 import threading
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +62,13 @@ def feeding(feeder: Feeder) -> Iterator[threading.Thread]:
         feeder.stopping.set()
         thread.join(30)
         assert not thread.is_alive()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def job_in(message: str) -> Job:

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from producer.flags import option_name, takes_options
+from producer.flags import as_flags, option_name, takes_options
 from producer.options import Options
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "job-v1.json").read_text())[
@@ -58,3 +58,10 @@ def test_options_that_exclude_each_other_are_refused_by_a_sentence() -> None:
     done = CliRunner().invoke(app, ["--image-format", "jpeg"])
     assert done.exit_code == 2
     assert "jpeg has no transparency" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_options_are_written_as_they_are_typed() -> None:
+    options = Options.model_validate(GOLDEN)
+    typed = CliRunner().invoke(app, as_flags(options), catch_exceptions=False)
+    assert Options.model_validate_json(typed.stdout) == options
+    assert as_flags(Options()) == []

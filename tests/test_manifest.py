@@ -74,7 +74,7 @@ def numbered(place: str | Path) -> tuple[list[int], list[tuple[int, str, str | N
         (one.number, str(one.source), *(ref and str(ref) for ref in (one.image, one.mask)))
         for one in good
     ]
-    return [one.number for one in bad], plain  # type: ignore[return-value]
+    return [one.number for one in bad], plain  # type: ignore[return-value]  # of three
 
 
 def reasons(place: str | Path) -> dict[int, str]:
@@ -443,6 +443,9 @@ def test_a_manifest_that_changes_is_refused(written: Written) -> None:
         assert len(list(manifest.check())) == 2
         written("m.csv", as_csv(ROWS[:1]))
         with pytest.raises(ManifestError, match="was changed while it was read"):
+            list(manifest.lines())
+        path.unlink()
+        with pytest.raises(ManifestError, match="it went while it was read"):
             list(manifest.lines())
 
 

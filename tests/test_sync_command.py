@@ -20,8 +20,7 @@ from producer.run.ledger import Batch
 from producer.run.record import Failure
 from producer.sync.publisher import publish
 from tests.broken_files import broken_files
-from tests.runs import answer, feeder_of, feeding, plan_of, waiting
-from tests.test_sync import until
+from tests.runs import answer, feeder_of, feeding, plan_of, until, waiting
 
 
 @pytest.fixture
@@ -230,6 +229,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
     refused = cutwork("sync", "--manifest", str(manifest))
     assert refused.exit_code == 1
     assert "line 3:" in refused.stderr
+    assert refused.stdout == ""
     assert "1 bad lines, and nothing was sent" in refused.stderr
     assert waiting(quiet) == []
     result = cutwork("sync", "--manifest", str(manifest), "--skip-bad-lines", "--dry-run")
@@ -246,6 +246,8 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
         (["s3://photos/in/", "s3://cutouts/out/", "--name", "{stem}.png"], "{parent}"),
         (["s3://photos/in/", "s3://cutouts/out/", "--since", "soon"], "--since: expected"),
         (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave away IN, OUT"),
+        (["--manifest", __file__, "--exclude", "*", "--since", "7d"], "away --exclude, --since"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--skip-bad-lines"], "expected a --manifest"),
         (["--manifest", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (["--manifest", "-", "--detach"], "cannot read standard input"),
         (["s3://no-such-bucket-here/in/", "s3://cutouts/out/"], "expected a bucket"),
