@@ -10,7 +10,7 @@ from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
 from producer.job import BULK_PRIORITY
 from producer.reference import ImageRef
-from producer.sync.publisher import publish
+from producer.publisher import publish
 
 A = ImageRef(bucket="photos", key="a.jpg")
 B = ImageRef(bucket="cutouts", key="a.png")

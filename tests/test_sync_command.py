@@ -18,7 +18,7 @@ from producer import Client
 from producer.cli import app
 from producer.run.ledger import Batch
 from producer.run.record import Failure
-from producer.sync.publisher import publish
+from producer.publisher import publish
 from tests.broken_files import broken_files
 from tests.runs import answer, feeder_of, feeding, plan_of, until, waiting
 
