@@ -1,13 +1,14 @@
 """A worker with a stand-in for the model, for benchmarks of everything around it.
 
-`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps 20 ms where a model would run, encodes and stores,
-and adds a byte to the file `CUTWORK_STANDIN_LOG` for every such sleep. `empty` does nothing at all
+`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps 20 ms (`CUTWORK_STANDIN_SECONDS`) where a model would
+run, encodes and stores, and adds a byte to the file `CUTWORK_STANDIN_LOG` for every such sleep. `empty` does nothing at all
 with a job but answer it.
 """
 
 import os
 import threading
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final, cast
@@ -26,7 +27,7 @@ from worker.models.store import ModelFile, ModelStore
 from worker.pipeline import Pipeline
 from worker.segment import Models
 
-SECONDS: Final = 0.02
+SECONDS: Final = float(os.environ.get("CUTWORK_STANDIN_SECONDS", "0.02"))
 """What the stand-in takes for an image."""
 
 app = tasks.app
@@ -70,7 +71,7 @@ def _runtime() -> tasks.Runtime:
     )
     kind = _Empty if os.environ["CUTWORK_STANDIN"] == "empty" else Pipeline
     pipeline = kind(storage=held.pipeline.storage, models=models, limits=held.pipeline.limits)
-    return tasks.Runtime(settings=held.settings, pipeline=pipeline, ledger=held.ledger)
+    return replace(held, pipeline=pipeline)
 
 
 _real_runtime = tasks.runtime

@@ -23,6 +23,7 @@
     │   │   ├── GpuNoDriver     gpu_no_driver
     │   │   ├── GpuNoProvider   gpu_no_provider
     │   │   └── GpuWrongCuda    gpu_wrong_cuda
+    │   ├── Poison              poison
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried again a bounded number of times
         ├── StorageUnavailable  storage_unavailable
@@ -172,6 +173,12 @@ class GpuWrongCuda(GpuUnavailable):
     """The same, as the driver, or CUDA or cuDNN, is of another version than needed."""
 
     code = "gpu_wrong_cuda"
+
+
+class Poison(PermanentError):
+    """Every worker that began the job ended before it had an outcome."""
+
+    code = "poison"
 
 
 class InternalError(PermanentError):

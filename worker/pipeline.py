@@ -57,14 +57,14 @@ class Pipeline:
     models: Models
     limits: Limits
 
-    def run(self, job: Job, *, final: bool = True) -> Outcome:
+    def run(self, job: Job, *, final: bool = True, watch: Stopwatch | None = None) -> Outcome:
         """Take one job from its source to its outputs.
 
         A permanent error becomes a failed outcome. A transient one is raised for the caller to try
         again, or with `final` becomes a failed outcome too. Nothing is written unless everything
         before the store succeeded.
         """
-        passage = _Passage(job=job, pipeline=self)
+        passage = _Passage(job=job, pipeline=self, watch=watch or Stopwatch())
         try:
             return passage.run()
         except PermanentError as error:
@@ -73,6 +73,10 @@ class Pipeline:
             if not final:
                 raise
             return passage.failed(error)
+
+    def refused(self, job: Job, error: PermanentError) -> Outcome:
+        """The outcome of a job that is not to run."""
+        return _Passage(job=job, pipeline=self).failed(error)
 
 
 @dataclass(kw_only=True)

@@ -96,6 +96,18 @@ class WorkerSettings(ModelSettings, ProducerSettings):
     max_attempts: int = Field(
         default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
     )
+    max_deliveries: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Workers a job may end before it is given up.",
+    )
+    grace: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="Seconds from SIGTERM until what is unfinished is given back.",
+    )
     outcome_ttl: int = Field(
         default=86_400, ge=60, le=31_536_000, description="Seconds an outcome is kept."
     )

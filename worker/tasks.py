@@ -3,29 +3,41 @@
 import logging
 import random
 import socket
+import threading
 import time
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
-from celery.signals import after_setup_logger, worker_init, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from kombu.transport import TRANSPORT_ALIASES
 
 from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
+from producer.sweep import Sweep
 from worker import matting
-from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
+from worker.custody import Custody
+from worker.drain import Drain, How
+from worker.errors import CutworkError, InternalError, MalformedMessage, Poison, TransientError
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
+from worker.stopwatch import Stopwatch
 from worker.storage import S3Storage, open_storage
+from worker.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +46,19 @@ app.conf.update(celery_settings())
 # For every task, Celery's own included.
 app.Task.Strategy = "worker.intake:refuse_malformed"
 # By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
-TRANSPORT_ALIASES.update(redis="worker.intake:Transport", rediss="worker.intake:Transport")
+TRANSPORT_ALIASES.update(redis="worker.transport:Transport", rediss="worker.transport:Transport")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What this process holds: one pipeline with its model cache, and the ledger."""
+    """What this process holds."""
 
     settings: WorkerSettings
     pipeline: Pipeline
     ledger: Ledger
+    custody: Custody
+    drain: Drain
+    turnstile: Turnstile
 
 
 @cache
@@ -52,6 +67,8 @@ def runtime() -> Runtime:
     settings = WorkerSettings.read()
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
     store = open_store(settings, remote=_remote_models(storage))
+    ledger = Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl)
+    custody = Custody(ledger.deliveries)
     return Runtime(
         settings=settings,
         pipeline=Pipeline(
@@ -59,7 +76,10 @@ def runtime() -> Runtime:
             models=open_models(settings, store),
             limits=open_limits(settings),
         ),
-        ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
+        ledger=ledger,
+        custody=custody,
+        drain=Drain(custody, grace=settings.grace),
+        turnstile=Turnstile(),
     )
 
 
@@ -83,6 +103,27 @@ def _start(**_: object) -> None:
 def _quiet(**_: object) -> None:
     # Celery would repeat every outcome in full beside our own line.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    # So would libvips, of every picture it encodes.
+    logging.getLogger("pyvips").setLevel(logging.WARNING)
+
+
+@worker_ready.connect
+def _ready(sender: Any, **_: object) -> None:
+    held = runtime()
+    held.custody.watch(sender)
+    sweep = Sweep(app=app, ledger=held.ledger)
+    threading.Thread(
+        target=sweep.run,
+        args=(held.drain.begun,),
+        kwargs={"found": lambda jobs: log.warning("sent %d lost jobs again", jobs)},
+        name="cutwork-sweep",
+        daemon=True,
+    ).start()
+
+
+@worker_shutting_down.connect
+def _ending(how: How, **_: object) -> None:
+    runtime().drain.signalled(how)
 
 
 @worker_shutdown.connect
@@ -98,20 +139,19 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     held = runtime()
     attempt = 1 + (self.request.retries or 0)
     job_id = _claimed_id(args) or str(self.request.id)
+    tag = str((self.request.properties or {}).get("delivery_tag"))
     try:
         job = _read_job(args, kwargs)
-        run = run_of(job.id)
-        if run and held.ledger.runs.cancelled(run):
-            outcome = Outcome(job_id=job.id, state="cancelled")
-        else:
-            outcome = held.pipeline.run(job, final=attempt >= held.settings.max_attempts)
+        with held.custody.running(tag, job.id):
+            outcome = _outcome(held, job, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         try:
+            held.ledger.deliveries.undo(job_id)
             # Where a message says it came from is a stranger's word: the retry goes to our queue.
             raise self.retry(countdown=_pause(attempt), queue=QUEUE) from error
-        except Reject as unsent:
+        except (Reject, redis.RedisError) as unsent:
             # Celery would drop a message whose retry it cannot send.
             raise Reject("the retry could not be sent", requeue=True) from unsent
     except redis.RedisError as error:
@@ -120,6 +160,8 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         raise Reject(error, requeue=True) from error
     except MalformedMessage as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
+    except Reject:
+        raise
     except Exception:
         # A fault of ours must still end in an outcome, or whoever waits waits for ever.
         log.exception("job %s: internal error", job_id)
@@ -132,6 +174,8 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     outcome = outcome.model_copy(update={"worker": self.request.hostname, "attempt": attempt})
     try:
         held.ledger.settle(outcome)
+        if held.drain.begun.is_set():
+            held.custody.acknowledge(tag)
     except redis.RedisError as error:
         # Unsettled is undone: the message comes back, and finds the outputs already there.
         log.exception("job %s: the outcome could not be stored", job_id)
@@ -139,6 +183,36 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         raise Reject(error, requeue=True) from error
     _log(outcome)
     return outcome.to_message()
+
+
+def _outcome(held: Runtime, job: Job, *, final: bool) -> Outcome:
+    """Run a job, unless its run is cancelled or it has ended too many workers."""
+    run = run_of(job.id)
+    if run and held.ledger.runs.cancelled(run):
+        return Outcome(job_id=job.id, state="cancelled")
+    most = held.settings.max_deliveries
+    deliveries = held.ledger.deliveries
+    number, stage = deliveries.begin(
+        job.id, visibility_timeout=app.conf.broker_transport_options["visibility_timeout"]
+    )
+    if number > most:
+        return held.pipeline.refused(job, Poison(_poison(most, stage)))
+    # The last time it is watched, and by itself: what ends a worker now is this job.
+    last = number == most > 1
+    with held.turnstile.alone() if last else held.turnstile.together():
+        if held.drain.begun.is_set():
+            deliveries.undo(job.id)
+            raise Reject("this worker is ending", requeue=True)
+        watch = Stopwatch(heard=partial(deliveries.reached, job.id) if last else None)
+        return held.pipeline.run(job, final=final, watch=watch)
+
+
+def _poison(most: int, stage: str | None) -> str:
+    return (
+        f"expected an outcome, found that each of {most} workers that began this job ended before "
+        f"it had one, the last at the stage {stage or 'unknown'}; their logs, or the system's, say "
+        "why (out of memory?). Send the job again once that is mended"
+    )
 
 
 def _pause(attempt: int) -> float:
