@@ -1,8 +1,8 @@
 """A worker with a stand-in for the model, for benchmarks of everything around it.
 
-`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps 20 ms (`CUTWORK_STANDIN_SECONDS`) where a model would
-run, encodes and stores, and adds a byte to the file `CUTWORK_STANDIN_LOG` for every such sleep. `empty` does nothing at all
-with a job but answer it.
+`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps 20 ms (`CUTWORK_STANDIN_SECONDS`) where a model
+would run, encodes and stores, and adds a byte to the file `CUTWORK_STANDIN_LOG` for every such
+sleep. `empty` does nothing at all with a job but answer it.
 """
 
 import os

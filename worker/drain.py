@@ -10,6 +10,8 @@ import queue
 import threading
 from typing import Final, Literal
 
+from celery.worker import state
+
 from worker.custody import UNREACHABLE, Custody
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class Drain:
 
     def end(self, status: int, *, reason: str, hung: frozenset[str] = frozenset()) -> None:
         """End the process now; what it holds is given back, if the broker answers."""
+        # Celery then takes nothing more, whoever asked for the end.
+        state.should_stop = status
         giving = threading.Thread(target=self._give_back_all, args=(reason, hung), daemon=True)
         giving.start()
         giving.join(_GIVING_BACK_SECONDS)

@@ -137,20 +137,33 @@ def _stop(**_: object) -> None:
 def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job; the result is its outcome as a JSON value, so it composes in any canvas."""
     held = runtime()
-    attempt = 1 + (self.request.retries or 0)
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
+    with held.custody.running(tag, job_id):
+        outcome = _answer(self, held, job_id, args, kwargs)
+    _log(outcome)
+    return outcome.to_message()
+
+
+def _answer(
+    task: Task[Any, Any],
+    held: Runtime,
+    job_id: str,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> Outcome:
+    """Run and settle the job of a message; raises `Retry`, or `Reject` to give the message back."""
+    attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
-        with held.custody.running(tag, job.id):
-            outcome = _outcome(held, job, final=attempt >= held.settings.max_attempts)
+        outcome = _outcome(held, job, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         try:
             held.ledger.deliveries.undo(job_id)
             # Where a message says it came from is a stranger's word: the retry goes to our queue.
-            raise self.retry(countdown=_pause(attempt), queue=QUEUE) from error
+            raise task.retry(countdown=_pause(attempt), queue=QUEUE) from error
         except (Reject, redis.RedisError) as unsent:
             # Celery would drop a message whose retry it cannot send.
             raise Reject("the retry could not be sent", requeue=True) from unsent
@@ -171,18 +184,15 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
             code=InternalError.code,
             message=f"a fault in the worker; the log of {socket.gethostname()} has the traceback",
         )
-    outcome = outcome.model_copy(update={"worker": self.request.hostname, "attempt": attempt})
+    outcome = outcome.model_copy(update={"worker": task.request.hostname, "attempt": attempt})
     try:
         held.ledger.settle(outcome)
-        if held.drain.begun.is_set():
-            held.custody.acknowledge(tag)
     except redis.RedisError as error:
         # Unsettled is undone: the message comes back, and finds the outputs already there.
         log.exception("job %s: the outcome could not be stored", job_id)
         time.sleep(_pause(1))  # A refusal that lasts must not spin.
         raise Reject(error, requeue=True) from error
-    _log(outcome)
-    return outcome.to_message()
+    return outcome
 
 
 def _outcome(held: Runtime, job: Job, *, final: bool) -> Outcome:

@@ -1,7 +1,9 @@
 """kombu's Redis transport, made safe against strange entries and against clocks that jump."""
 
 import logging
+import threading
 import time
+from queue import Empty
 from typing import Any, Final
 
 from kombu.transport import redis, virtual
@@ -79,6 +81,32 @@ class Channel(redis.Channel):
     Message = Message
     QoS = QoS
     reading_queue = False
+    _in_poll: Any
+    connection_errors: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.quiet = threading.Event()
+        """Set once no message can come over this channel any more."""
+
+    def _basic_cancel(self, consumer_tag: str) -> None:
+        """Stop consuming, and wait for the answer to what was asked of the server before.
+
+        kombu leaves that request open until the connection is closed: what a worker gives back
+        while it ends would come straight back to it, and be lost with it.
+        """
+        super()._basic_cancel(consumer_tag)  # type: ignore[misc]  # not in the stubs
+        if self.active_queues:
+            return
+        connection = self._in_poll
+        try:
+            if connection and connection.can_read(timeout=self.brpop_timeout + 1):
+                self._brpop_read()
+            elif connection:
+                connection.disconnect()
+        except (Empty, *self.connection_errors):
+            pass  # Nothing came, and nothing will.
+        self.quiet.set()
 
     def _brpop_read(self, **options: Any) -> Any:
         self.reading_queue = True
