@@ -57,7 +57,7 @@ class Drain:
     def end(self, status: int, *, reason: str, hung: frozenset[str] = frozenset()) -> None:
         """End the process now; what it holds is given back, if the broker answers."""
         # Celery then takes nothing more, whoever asked for the end.
-        state.should_stop = status
+        state.should_stop = status  # type: ignore[assignment]  # the stubs know its first value
         giving = threading.Thread(target=self._give_back_all, args=(reason, hung), daemon=True)
         giving.start()
         giving.join(_GIVING_BACK_SECONDS)

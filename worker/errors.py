@@ -27,6 +27,8 @@
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried again a bounded number of times
         ├── StorageUnavailable  storage_unavailable
+        ├── CredentialsRefused  credentials_refused
+        ├── OutputsContested    outputs_contested
         └── ModelUnavailable    model_unavailable
 
 Permanent or transient decides about a retry, in one place: `worker.tasks`.
@@ -191,6 +193,18 @@ class StorageUnavailable(TransientError):
     """The object store did not answer, or asked to slow down."""
 
     code = "storage_unavailable"
+
+
+class CredentialsRefused(TransientError):
+    """The object store does not know this worker's credentials: expired, revoked, or wrong."""
+
+    code = "credentials_refused"
+
+
+class OutputsContested(TransientError):
+    """Another job wrote to the same places meanwhile, with another source or options."""
+
+    code = "outputs_contested"
 
 
 class ModelUnavailable(TransientError):

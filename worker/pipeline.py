@@ -16,7 +16,7 @@ from producer.reference import ImageRef
 from worker import mask
 from worker.cutout import CutOut, Limits, cut_out
 from worker.encoder import FORMATS
-from worker.errors import AccessDenied, CutworkError, PermanentError
+from worker.errors import AccessDenied, CutworkError, OutputsContested, PermanentError
 from worker.models.store import ModelFile
 from worker.segment import Models
 from worker.stopwatch import Stopwatch
@@ -203,12 +203,29 @@ class _Passage:
                 written["image"] = self._put(
                     "image", self.job.image, cut.image_bytes, options.image_format
                 )
+            if len(written) == 2:
+                self._check_mask(written["mask"].ref)
         except PermanentError:
             # A failed job leaves nothing; one to be tried again overwrites what it wrote.
             for facts in written.values():
                 self.pipeline.storage.remove(facts.ref)
             raise
         return written
+
+    def _check_mask(self, ref: ImageRef) -> None:
+        """Raise `OutputsContested` unless the mask is still of the cut-out that was just stored.
+
+        Whoever writes last looks last: of two workers at least that one sees a mixture.
+        """
+        try:
+            stored = self.pipeline.storage.head(ref)
+        except AccessDenied:
+            return  # It may write and not look: then nobody can say.
+        if stored is None or stored.fingerprint != self.fingerprint:
+            raise OutputsContested(
+                f"{ref}: expected the mask stored a moment ago, found another one or none; the "
+                "source was replaced, or two jobs write to the same place"
+            )
 
     def _put(self, name: str, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
         etag = self.pipeline.storage.put(

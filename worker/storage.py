@@ -23,6 +23,7 @@ from worker.access import Prefix, require
 from worker.errors import (
     AccessDenied,
     BucketNotFound,
+    CredentialsRefused,
     SourceNotFound,
     SourceTooLarge,
     StorageRefused,
@@ -48,9 +49,14 @@ _PASSING: Final = {
         "ServiceUnavailable",
         "Throttling",
     ),
-    *("ThrottlingException", "RequestLimitExceeded", "ExpiredToken", "RequestTimeTooSkewed"),
+    *("ThrottlingException", "RequestLimitExceeded", "RequestTimeTooSkewed"),
 }
-_ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
+_CREDENTIALS: Final = {
+    *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
+    "SignatureDoesNotMatch",
+}
+"""Keys are rotated while jobs run: the next attempt may have the new ones."""
+_ACCESS: Final = {"AccessDenied", "403", "401"}
 
 
 class Stored(NamedTuple):
@@ -244,6 +250,11 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
                 f"{ref}: the object store refuses this worker's credentials ({code}); "
                 "give them s3:GetObject and s3:ListBucket on what they read, and s3:PutObject, "
                 "s3:GetObject and s3:ListBucket on what they write"
+            ) from error
+        if code in _CREDENTIALS:
+            raise CredentialsRefused(
+                f"{ref}: the object store does not know this worker's credentials ({code}): they "
+                "are expired, revoked or wrong"
             ) from error
         if code in _PASSING or status in ("408", "429") or status.startswith("5"):
             raise StorageUnavailable(
