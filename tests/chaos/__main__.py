@@ -53,9 +53,10 @@ def _played(fault: Fault, count: int, console: Console) -> table.Row:
         for one in rounds(fault, ground, count=count):
             done.append(one)
             status.update(f"{fault.name}: {len(done)} of {count}")
-            if one.wrong:
-                console.print(f"{fault.name}, round {len(done)}: {'; '.join(one.wrong)}")
-    return table.Row.of(fault, done)
+    row = table.Row.of(fault, done)
+    # An hour is long: who looks on sees each fault as it is done.
+    console.print(f"{'ok' if row.ok else 'NOT OK':8}{' | '.join(row.cells())}", markup=False)
+    return row
 
 
 if __name__ == "__main__":

@@ -183,9 +183,9 @@ class Ground:
         """How many images all models have seen."""
         return sum(worker.runs() for worker in (*self.workers, *self._gone))
 
-    def until_runs(self, count: int) -> None:
+    def until_runs(self, count: int, *, timeout: float = 40) -> None:
         """Wait until all models have seen so many images."""
-        until(lambda: self.runs() >= count, f"{count} images seen by a model", timeout=40)
+        until(lambda: self.runs() >= count, f"{count} images seen by a model", timeout=timeout)
 
     def settle(self, *, timeout: float = 10) -> None:
         """Wait until nothing waits in the queue and no worker holds anything."""

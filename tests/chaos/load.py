@@ -12,7 +12,7 @@ from benchmarks.commands import cutwork
 from deploy.child import Child
 from producer import Client, Handle, Job, Outcome, OutcomeTimeout
 from producer.reference import ImageRef
-from tests.chaos.ground import VISIBILITY, Ground
+from tests.chaos.ground import PICTURES, VISIBILITY, Ground
 
 _numbers: Final = itertools.count(1)
 
@@ -47,10 +47,13 @@ class Load(Protocol):
 
 def places(prefix: str, count: int) -> list[Item]:
     """Items under a prefix of their own."""
-    names = [f"{number:06d}" for number in range(count)]
     return [
-        Item(f"in/{name}.jpg", f"{prefix}/image/{name}.png", f"{prefix}/mask/{name}.png")
-        for name in names
+        Item(
+            f"in/{number % PICTURES:06d}.jpg",
+            f"{prefix}/image/{number:06d}.png",
+            f"{prefix}/mask/{number:06d}.png",
+        )
+        for number in range(count)
     ]
 
 

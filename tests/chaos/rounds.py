@@ -26,7 +26,10 @@ class Fault:
     items: int = 12
     patience: float = 45
     """Seconds after the fault within which every image has its outcome, or is lost."""
-    options: tuple[tuple[str, object], ...] = ()
+    most: int | None = None
+    """Rounds that are enough of it, where one takes minutes."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Of the jobs; `{prefix}` in a value is the round's own."""
 
 
 class Round(NamedTuple):
@@ -47,13 +50,14 @@ class Round(NamedTuple):
 
 def rounds(fault: Fault, ground: Ground, *, count: int) -> Iterator[Round]:
     """Play the fault so many times on a ground of its terrain."""
-    for number in range(count):
+    for number in range(min(count, fault.most or count)):
         ground.wait_for_workers()
         prefix = f"{fault.name}/{number}"
         if fault.by == "sync":
             load: Load = Synced.of(ground, prefix, fault.items)
         else:
-            load = Singles.of(ground, prefix, fault.items, **dict(fault.options))
+            options = {name: value.format(prefix=prefix) for name, value in fault.options}
+            load = Singles.of(ground, prefix, fault.items, **options)
         yield _play(fault, ground, load)
 
 

@@ -27,18 +27,18 @@ def _kill_at_request(method: str, bucket: str, *, nth: int = 1) -> Strike:
 
 def _kill_in_model(ground: Ground, load: Load) -> None:
     load.send()
-    ground.kill(_in_model(ground))
+    ground.kill(in_model(ground))
 
 
 def _kill_the_only_one(ground: Ground, load: Load) -> None:
     load.send()
-    ground.kill(_in_model(ground))
+    ground.kill(in_model(ground))
     ground.wait_for_workers()
 
 
 def _terminate(ground: Ground, load: Load) -> None:
     load.send()
-    worker = _in_model(ground)
+    worker = in_model(ground)
     held = worker.runs()
     status = ground.kill(worker, signal.SIGTERM)
     if status:
@@ -50,7 +50,7 @@ def _terminate(ground: Ground, load: Load) -> None:
 
 def _terminate_then_kill(ground: Ground, load: Load) -> None:
     load.send()
-    worker = _in_model(ground)
+    worker = in_model(ground)
     worker.child.signal(signal.SIGTERM)
     time.sleep(0.05)
     ground.kill(worker)
@@ -58,7 +58,7 @@ def _terminate_then_kill(ground: Ground, load: Load) -> None:
 
 def _stop_and_go_on(ground: Ground, load: Load) -> None:
     load.send()
-    worker = _in_model(ground)
+    worker = in_model(ground)
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
     # Past the visibility timeout, until another worker has done what this one holds.
@@ -68,13 +68,14 @@ def _stop_and_go_on(ground: Ground, load: Load) -> None:
     worker.child.signal(signal.SIGCONT)
 
 
-def _in_model(ground: Ground) -> Worker:
-    """A worker whose model is running."""
-    before = {worker.name: worker.runs() for worker in ground.workers}
+def in_model(ground: Ground, *wanted: Worker) -> Worker:
+    """One of these workers, or of all, as soon as its model runs."""
+    workers = wanted or tuple(ground.workers)
+    before = {worker.name: worker.runs() for worker in workers}
 
     def began() -> Worker | None:
-        for worker in ground.workers:
-            if worker.runs() > before.get(worker.name, 0):
+        for worker in workers:
+            if worker.runs() > before[worker.name]:
                 return worker
         return None
 
