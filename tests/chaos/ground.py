@@ -17,7 +17,7 @@ import redis
 from benchmarks.pictures import put_pictures
 from deploy.child import Child
 from deploy.local import LocalStack
-from producer.status import queue_names
+from producer.queues import queue_names
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.tcp_proxy import TcpProxy
 
