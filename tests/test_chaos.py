@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from producer import Outcome
 from tests.chaos.catalogue import FAULTS
-from tests.chaos.ground import Ground, Terrain
+from tests.chaos.ground import PLAIN, Ground, Terrain
+from tests.chaos.load import Singles
 from tests.chaos.rounds import rounds
+from tests.chaos.s3_proxy import Claim, Refuse, S3Proxy
 from tests.chaos.soak import SHORT
 
 NOT_YET: tuple[str, ...] = (
@@ -47,3 +50,34 @@ def test_nothing_is_lost(ground_of: OpenGround, name: str) -> None:
     (found,) = rounds(short, ground_of(fault.terrain), count=1)
     assert found.wrong == ()
     assert (found.valid, found.invalid, found.lost) == (short.items, 0, 0)
+
+
+def test_a_redirect_of_s3_is_not_followed(ground_of: OpenGround) -> None:
+    ground = ground_of(PLAIN)
+    away = ("Location", "http://127.0.0.1:{}/photos/in/000000.jpg")
+    with (
+        S3Proxy(ground.store.target) as elsewhere,
+        elsewhere.failing(Refuse(500, "InternalError"), "GET", "HEAD") as asked,
+        ground.store.failing(
+            Refuse(307, "TemporaryRedirect", ((away[0], away[1].format(elsewhere.port)),)),
+            "GET",
+            bucket="photos",
+        ) as struck,
+    ):
+        outcome = _first(ground, "redirected")
+    assert (outcome.code, asked.struck) == ("storage_refused", 0)
+    assert struck.struck == 1
+
+
+def test_an_answer_of_two_gigabytes_is_not_read(ground_of: OpenGround) -> None:
+    ground = ground_of(PLAIN)
+    with ground.store.failing(Claim(2 * 2**30), "GET", bucket="photos"):
+        outcome = _first(ground, "claimed")
+    assert outcome.code == "source_too_large"
+    assert "found 2,147,483,648" in (outcome.message or "")
+
+
+def _first(ground: Ground, prefix: str) -> Outcome:
+    load = Singles.of(ground, prefix, 1)
+    load.send()
+    return load.handles[0].wait(30)

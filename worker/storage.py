@@ -266,3 +266,6 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
     except BotoCoreError as error:
         # No connection, no answer, a body cut short, credentials that a role has yet to give.
         raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error
+    except RuntimeError as error:
+        # botocore's word, and its whole class, for a role that still gives expired credentials.
+        raise StorageUnavailable(f"{ref}: no credentials to ask with ({error})") from error

@@ -24,6 +24,8 @@ from tests.chaos.tcp_proxy import TcpProxy
 PICTURES: Final = 24
 VISIBILITY: Final = 2
 """Seconds after which what a dead worker held comes back."""
+BROKER_TIMEOUT: Final = 2
+"""Seconds a worker waits for the broker to say something."""
 READ_TIMEOUT: Final = 1
 """Seconds a worker waits for S3 to say something."""
 PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "always")
@@ -135,6 +137,7 @@ class Ground:
                 "CUTWORK_MODELS_FROM": "s3://models",
                 "CUTWORK_MODEL_CACHE": str(self.folder / "models"),
                 "CUTWORK_VISIBILITY_TIMEOUT": str(VISIBILITY),
+                "CUTWORK_BROKER_TIMEOUT": str(BROKER_TIMEOUT),
                 "CUTWORK_S3_READ_TIMEOUT": str(READ_TIMEOUT),
                 "LD_PRELOAD": str(_FAKETIME),
                 "FAKETIME_TIMESTAMP_FILE": str(clock),
