@@ -97,7 +97,8 @@ class Client:
         values = {} if broker_url is None else {"broker_url": broker_url}
         self._url = ProducerSettings.read(**values).broker_url
         self.app = celery_app(self._url)
-        self._ledger = Ledger(self._url)
+        timeout = self.app.conf.broker_transport_options["socket_timeout"]
+        self._ledger = Ledger(self._url, timeout=timeout)
         self._waiter = OutcomeWaiter(self._ledger)
 
     def submit(

@@ -32,10 +32,10 @@ class Ledger:
     Every method raises `redis.RedisError` when the server stays unreachable through the retries.
     """
 
-    def __init__(self, url: str, *, outcome_ttl: int = 86_400) -> None:
-        """`outcome_ttl`: seconds an outcome is kept after it was written."""
+    def __init__(self, url: str, *, outcome_ttl: int = 86_400, timeout: float = 10) -> None:
+        """`outcome_ttl`: seconds an outcome is kept after it was written; `timeout`: `connect`'s."""
         self._outcome_ttl = outcome_ttl
-        self.redis = connect(url)
+        self.redis = connect(url, timeout=timeout)
         self.runs = RunLedger(self.redis)
         self.deliveries = Deliveries(self.redis)
 
@@ -144,15 +144,19 @@ def _end(pipe: Any, job_id: str) -> None:
     pipe.delete(delivery_key(job_id))
 
 
-def connect(url: str) -> redis.Redis:
-    """A connection pool for the ledger, which tries again while a server restarts."""
+def connect(url: str, *, timeout: float = 10) -> redis.Redis:
+    """A connection pool for the ledger, which tries again while a server restarts.
+
+    `timeout`: seconds without an answer after which a connection is given up; no command here takes
+    a tenth of that, and a network may swallow a connection without a word.
+    """
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_connect_timeout=5,
-        socket_timeout=30,
+        socket_connect_timeout=min(5, timeout),
+        socket_timeout=timeout,
         socket_keepalive=True,
-        health_check_interval=25,
+        health_check_interval=timeout,
         retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=4),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )

@@ -67,7 +67,11 @@ def runtime() -> Runtime:
     settings = WorkerSettings.read()
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
     store = open_store(settings, remote=_remote_models(storage))
-    ledger = Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl)
+    ledger = Ledger(
+        settings.broker_url,
+        outcome_ttl=settings.outcome_ttl,
+        timeout=app.conf.broker_transport_options["socket_timeout"],
+    )
     custody = Custody(ledger.deliveries)
     return Runtime(
         settings=settings,
