@@ -3,7 +3,7 @@
 `CUTWORK_STANDIN=sleep` fetches, decodes, sleeps `CUTWORK_STANDIN_SECONDS` (0.02) where a model
 would run, encodes and stores, and adds a byte to the file `CUTWORK_STANDIN_LOG` for every image the
 model sees. A model named by an s3:// reference is the real one, counted too. `deadly` is the same,
-but a picture of a single colour kills the process, as a fault in a driver would. `empty` does
+but a picture of a single grey kills the process, as a fault in a driver would. `empty` does
 nothing at all with a job but answer it.
 """
 

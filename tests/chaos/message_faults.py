@@ -37,9 +37,9 @@ def _other_formats(ground: Ground, load: Singles) -> None:
 
 
 def _poison(ground: Ground, load: Singles) -> None:
-    """A picture of one colour kills the stand-in's process wherever it is delivered."""
+    """A grey picture kills the stand-in's process wherever it is delivered."""
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    Image.new("RGB", (64, 64), "grey").save(buffer, "PNG")
     ground.s3.put_object(Bucket="photos", Key="poison.png", Body=buffer.getvalue())
     job = Job(
         source=ImageRef(bucket="photos", key="poison.png"),
