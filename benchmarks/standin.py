@@ -6,7 +6,6 @@ with a job but answer it.
 """
 
 import os
-import threading
 import time
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from producer.job import Job
 from producer.outcome import Outcome
 from worker import tasks
+from worker.inference import Inference
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine, EngineFacts
@@ -25,6 +25,7 @@ from worker.models.profile import Profile
 from worker.models.store import ModelFile, ModelStore
 from worker.pipeline import Pipeline
 from worker.segment import Models
+from worker.watchdog import Watchdog
 
 SECONDS: Final = 0.02
 """What the stand-in takes for an image."""
@@ -36,9 +37,6 @@ class _Engine:
     facts = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")
     input_size = (32, 32)
     bytes = 1
-
-    def __init__(self) -> None:
-        self.turn = threading.Lock()
 
     def infer(self, _batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with Path(os.environ["CUTWORK_STANDIN_LOG"]).open("ab") as log:
@@ -64,10 +62,9 @@ class _Empty(Pipeline):
 def _runtime() -> tasks.Runtime:
     held = _real_runtime()
     budget = Budget.of(memory=0, gpu_memory=0, gpu_idle=60)
-    models = Models(
-        store=cast(ModelStore, _Store()),
-        cache=ModelCache(lambda *_: cast(Engine, _Engine()), budget=budget),
-    )
+    cache = ModelCache(lambda *_: cast(Engine, _Engine()), budget=budget)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=300), batch=1)
+    models = Models(store=cast(ModelStore, _Store()), cache=cache, inference=inference)
     kind = _Empty if os.environ["CUTWORK_STANDIN"] == "empty" else Pipeline
     pipeline = kind(storage=held.pipeline.storage, models=models, limits=held.pipeline.limits)
     return tasks.Runtime(settings=held.settings, pipeline=pipeline, ledger=held.ledger)
