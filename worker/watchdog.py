@@ -81,15 +81,18 @@ class Watchdog:
     def _start(self) -> None:
         """Have the thread look, and arm the timer it keeps winding up; with the lock held."""
         if not self._armed:
-            self._arm()
+            self._arm(2 * self._timeout)
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
             self._thread.start()
         self._changed.notify()
 
-    def _arm(self) -> None:
-        faulthandler.dump_traceback_later(2 * self._timeout, exit=True, file=_STDERR)
-        self._armed = True
+    def _arm(self, seconds: float) -> None:
+        try:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+            self._armed = True
+        except RuntimeError:
+            self._armed = False  # No memory for its thread. This thread looks all the same.
 
     def _watch(self) -> None:
         late = self._wait_until_late()
@@ -106,7 +109,7 @@ class Watchdog:
                     self._changed.wait()
                     continue
                 # Wound up here and not for every batch: each time costs a thread.
-                self._arm()
+                self._arm(2 * self._timeout)
                 began = time.monotonic()
                 nearest = min(end for _, end in self._watched.values()) - self._now()
                 wanted = max(0.0, min(self._tick, nearest))
@@ -129,9 +132,12 @@ class Watchdog:
             )
             self._on_end()
 
+        self._arm(2 * LAST_WORDS)
         # In a thread of their own: what hangs may hold a lock that they need.
         thread = threading.Thread(target=last_words, name="last words", daemon=True)
-        thread.start()
-        thread.join(LAST_WORDS)
-        faulthandler.dump_traceback(_STDERR)
-        os._exit(EXIT_CODE)
+        try:
+            thread.start()
+            thread.join(LAST_WORDS)
+            faulthandler.dump_traceback(_STDERR)
+        finally:
+            os._exit(EXIT_CODE)

@@ -18,7 +18,7 @@ _OUT_OF_MEMORY: Final = re.compile(
     | CU(?:DNN|BLAS)_STATUS_\w*ALLOC
     | (?:CUBLAS|CUDNN)[ ]failure[ ]\d+:[ ]the[ ]resource[ ]allocation[ ]failed
     | can't[ ]allocate[ ]memory
-    | bad_?[ ]?alloc""",
+    | bad[_ ]alloc""",
     re.VERBOSE,
 )
 _LOST: Final = re.compile(
