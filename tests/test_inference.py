@@ -4,8 +4,7 @@ There is no GPU here: the models run in ONNX Runtime on the CPU, and are told to
 on one, which is all that decides whether images share a batch. What fails, fails for real.
 """
 
-import multiprocessing
-import resource
+import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,20 +17,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from PIL import Image
 
+from producer.options import Options
+from tests.short_memory import MIB, in_a_process, leave
 from tests.tiny_models import loaded, saved, value
 from worker.errors import DeviceOutOfMemory, ModelInvalid
+from worker.image import decode
 from worker.inference import Inference
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine, EngineFacts
 from worker.models.profile import Profile
 from worker.models.store import ModelFile
+from worker.segment import LoadedModel, segment
+from worker.stopwatch import Stopwatch
 from worker.watchdog import Watchdog
 
 Images = NDArray[np.float32]
 BUDGET = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
-MIB = 2**20
 
 
 class Noted:
@@ -112,8 +116,7 @@ def together(
         arrived.wait()
         time.sleep(0.5)  # From there into the queue.
         if squeeze is not None:
-            limit = memory_in_use() + squeeze
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            leave(squeeze)
         engine.go.set()
         return [future.result() for future in found]
 
@@ -184,8 +187,25 @@ def test_an_image_the_model_refuses_fails_alone(tmp_path: Path) -> None:
     assert engine.batches[:2] == [1, 5]
 
 
-def memory_in_use() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def test_a_picture_without_a_map_fails_alone(tmp_path: Path) -> None:
+    """The root of what is below the profile's mean is no number."""
+    engine = Noted(mean_and("Sqrt", tmp_path / "sqrt.onnx"), "cuda:0")
+    _, inference, (file,) = opened(engine)
+    engine.go.set()
+    model = LoadedModel(
+        file=file, engine=engine, inference=inference, size=(8, 8), fallback=None, warnings=()
+    )
+
+    def mask_of(level: int) -> Any:
+        buffer = io.BytesIO()
+        Image.new("RGB", (9, 9), (level, level, level)).save(buffer, "PNG")
+        picture = decode(buffer.getvalue(), max_pixels=100)
+        return outcome(lambda: segment(picture, Options(), model=model, watch=Stopwatch())[0])
+
+    with ThreadPoolExecutor(4) as pool:
+        masks = list(pool.map(mask_of, [200, 10, 255, 250]))
+    assert "expected a map of numbers, found NaN" in str(masks.pop(1))
+    assert [mask.shape for mask in masks] == [(9, 9)] * 3
 
 
 def wide(path: Path) -> Engine:
@@ -213,13 +233,8 @@ def squeezed(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], 
     return levels, batches, idle.closed, after
 
 
-def in_a_process(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], bool, Any]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(squeezed, (folder, side, room))
-
-
 def test_a_batch_that_does_not_fit_is_run_in_parts(tmp_path: Path) -> None:
-    found, batches, gone, after = in_a_process(tmp_path, 256, 125 * MIB)
+    found, batches, gone, after = in_a_process(squeezed, tmp_path, 256, 125 * MIB)
     assert found == pytest.approx(np.exp(range(5)), rel=1e-5)
     assert batches[:2] == [1, 4]
     assert batches[2] == 2
@@ -229,7 +244,7 @@ def test_a_batch_that_does_not_fit_is_run_in_parts(tmp_path: Path) -> None:
 
 
 def test_a_single_image_that_does_not_fit_fails_with_its_code(tmp_path: Path) -> None:
-    found, batches, gone, after = in_a_process(tmp_path, 1024, 100 * MIB)
+    found, batches, gone, after = in_a_process(squeezed, tmp_path, 1024, 100 * MIB)
     assert {error.code for error in found} == {"out_of_memory"}
     assert str(found[0]).startswith(
         "a.onnx on an input of (1, 3, 1024, 1024): expected enough memory"
