@@ -9,12 +9,11 @@ nothing at all with a job but answer it.
 
 import os
 import signal
-import threading
 import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +44,6 @@ class _Engine:
         self.facts = real.facts if real else _FACTS
         self.input_size = real.input_size if real else (_SIDE, _SIDE)
         self.bytes = real.bytes if real else 1
-        self.turn = real.turn if real else threading.Lock()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with Path(os.environ["CUTWORK_STANDIN_LOG"]).open("ab") as log:
@@ -67,9 +65,9 @@ class _Store:
     def __init__(self, real: ModelStore) -> None:
         self._real = real
 
-    def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
+    def find(self, name: str, **facts: Any) -> ModelFile:
         if _is_real(name):
-            return self._real.find(name, sha256=sha256)
+            return self._real.find(name, **facts)
         profile = Profile(size=_SIDE)
         return ModelFile(name=name, path=Path(name), sha256="0" * 64, profile=profile)
 

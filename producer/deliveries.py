@@ -43,6 +43,10 @@ class Deliveries:
         """Write down where a job is, in case nobody hears of it again."""
         self._server.hset(delivery_key(job_id), "stage", stage)
 
+    def failed(self, job_id: str) -> None:
+        """Have the next delivery counted however soon it comes: this one's worker ends."""
+        self._server.hset(delivery_key(job_id), "at", 0)
+
     def undo(self, job_id: str) -> None:
         """Take a delivery back whose worker ended it in order: the next one is not its fault."""
         with self._server.pipeline(transaction=True) as pipe:

@@ -70,13 +70,16 @@ class Custody:
             keep = set(self._running)
         return self._give_back(keep=keep)
 
-    def give_back_all(self, *, hung: frozenset[str] = frozenset()) -> int:
-        """Give back everything, except the jobs that are to count as this worker's end."""
+    def give_back_all(self, *, blamed: bool) -> int:
+        """Give everything back; `blamed`: what runs counts as delivered in vain."""
         with self._lock:
-            running = dict(self._running)
-        given = self._give_back(keep={tag for tag, job in running.items() if job in hung})
-        for job_id in set(running.values()) - hung:
-            self._deliveries.undo(job_id)
+            running = set(self._running.values())
+        given = self._give_back(keep=set())
+        for job_id in running:
+            if blamed:
+                self._deliveries.failed(job_id)
+            else:
+                self._deliveries.undo(job_id)
         return given
 
     def _give_back(self, *, keep: set[str]) -> int:

@@ -8,7 +8,7 @@ import logging
 import os
 import queue
 import threading
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 from celery.worker import state
 
@@ -52,18 +52,30 @@ class Drain:
                 reason = "a second signal"
             except queue.Empty:
                 reason = f"{self._grace:g} s are over (CUTWORK_GRACE)"
-        self.end(UNFINISHED, reason=reason)
+        self._end(reason=reason)
 
-    def end(self, status: int, *, reason: str, hung: frozenset[str] = frozenset()) -> None:
+    def last_words(self) -> None:
+        """Give everything back for a process that is about to be ended for its device's sake.
+
+        Its jobs count as delivered in vain: one of them may be what the device hangs on.
+        """
+        self._stop_taking()
+        self._give_back_all("the device does not answer", blamed=True)
+
+    def _end(self, *, reason: str) -> NoReturn:
         """End the process now; what it holds is given back, if the broker answers."""
-        # Celery then takes nothing more, whoever asked for the end.
-        state.should_stop = status  # type: ignore[assignment]  # the stubs know its first value
-        giving = threading.Thread(target=self._give_back_all, args=(reason, hung), daemon=True)
+        self._stop_taking()
+        giving = threading.Thread(target=self._give_back_all, args=(reason,), daemon=True)
         giving.start()
         giving.join(_GIVING_BACK_SECONDS)
         logging.shutdown()
         # Threads that hang would keep any gentler way from ending.
-        os._exit(status)
+        os._exit(UNFINISHED)
+
+    def _stop_taking(self) -> None:
+        self.begun.set()
+        # Celery then takes nothing more, whoever asked for the end.
+        state.should_stop = UNFINISHED  # type: ignore[assignment]  # the stubs know its first value
 
     def _give_back_waiting(self) -> None:
         try:
@@ -73,9 +85,9 @@ class Drain:
             return
         log.info("ending within %g s: %d waiting jobs given back", self._grace, given)
 
-    def _give_back_all(self, reason: str, hung: frozenset[str]) -> None:
+    def _give_back_all(self, reason: str, *, blamed: bool = False) -> None:
         try:
-            given = self._custody.give_back_all(hung=hung)
+            given = self._custody.give_back_all(blamed=blamed)
         except UNREACHABLE as error:
             log.warning("ended: %s; the broker takes nothing back: %s", reason, error)
             return

@@ -26,6 +26,7 @@
     │   ├── Poison              poison
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried again a bounded number of times
+        ├── DeviceOutOfMemory   out_of_memory
         ├── StorageUnavailable  storage_unavailable
         ├── CredentialsRefused  credentials_refused
         ├── OutputsContested    outputs_contested
@@ -187,6 +188,14 @@ class InternalError(PermanentError):
     """A fault of ours; the worker's log has the traceback."""
 
     code = "internal_error"
+
+
+class DeviceOutOfMemory(TransientError):
+    """The model, or one image in it, did not fit into the device's memory, tried on its own."""
+
+    # May pass: other models, other processes and the decoded images of other jobs share the memory,
+    # and the next attempt may run on another worker.
+    code = "out_of_memory"
 
 
 class StorageUnavailable(TransientError):

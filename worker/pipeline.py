@@ -96,7 +96,7 @@ class _Passage:
         file = None
         if options.enabled:
             with self.watch.stage("load"):
-                file = models.store.find(options.model, sha256=options.model_sha256)
+                file = models.find(options.model, sha256=options.model_sha256)
         with ExitStack() as held:
             with self.watch.stage("fetch"):
                 source = held.enter_context(storage.open(job.source))

@@ -64,6 +64,15 @@ class ModelSettings(EnvironmentSettings):
         le=86_400,
         description="Seconds an idle model stays on the GPU under `auto`.",
     )
+    batch: int = Field(
+        default=4, ge=1, le=64, description="Images a GPU runs at once, at most; a CPU runs one."
+    )
+    device_timeout: float = Field(
+        default=300,
+        gt=0,
+        le=86_400,
+        description="Seconds a device may take for a batch or a load; then the process ends.",
+    )
     max_pixels: int = Field(
         default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
     )

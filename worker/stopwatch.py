@@ -23,8 +23,11 @@ class Stopwatch:
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
-            self._seconds[name] = self._seconds.get(name, 0.0) + spent
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, spent: float) -> None:
+        """Add seconds that were measured elsewhere to a stage."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
     def seconds(self) -> dict[str, float]:
         """Seconds by stage, and in total, to the tenth of a millisecond."""

@@ -73,16 +73,17 @@ def runtime() -> Runtime:
         timeout=app.conf.broker_transport_options["socket_timeout"],
     )
     custody = Custody(ledger.deliveries)
+    drain = Drain(custody, grace=settings.grace)
     return Runtime(
         settings=settings,
         pipeline=Pipeline(
             storage=storage,
-            models=open_models(settings, store),
+            models=open_models(settings, store, on_end=drain.last_words),
             limits=open_limits(settings),
         ),
         ledger=ledger,
         custody=custody,
-        drain=Drain(custody, grace=settings.grace),
+        drain=drain,
         turnstile=Turnstile(),
     )
 
