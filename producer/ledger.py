@@ -33,7 +33,7 @@ class Ledger:
     """
 
     def __init__(self, url: str, *, outcome_ttl: int = 86_400, timeout: float = 10) -> None:
-        """`outcome_ttl`: seconds an outcome is kept after it was written; `timeout`: `connect`'s."""
+        """`outcome_ttl`: seconds an outcome is kept; `timeout`: of `connect`."""
         self._outcome_ttl = outcome_ttl
         self.redis = connect(url, timeout=timeout)
         self.runs = RunLedger(self.redis)

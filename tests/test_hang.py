@@ -10,6 +10,8 @@ import pytest
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
+from producer.deliveries import delivery_key
+from producer.job import QUEUE
 from tests.jobs import run
 from tests.tiny_models import channel_mean, endless
 from worker.watchdog import EXIT_CODE
@@ -69,8 +71,10 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_stay(
         "(CUTWORK_DEVICE_TIMEOUT): it hangs. This process ends with code 70; its jobs are "
         "unacknowledged, and go back to the queue" in line
     )
-    held: Any = own.runs.server.hvals("unacked")
-    assert {json.loads(message)[0]["headers"]["id"] for message in held} == {
-        handle.job.id for handle in handles
-    }
+    # Both are the next to be taken, and both count as delivered in vain.
+    waiting: Any = own.runs.server.lrange(f"{QUEUE}:3", 0, -1)
+    ids = {json.loads(message)["headers"]["id"] for message in waiting}
+    assert ids == {handle.job.id for handle in handles}
+    counts = [own.runs.server.hgetall(delivery_key(name)) for name in ids]
+    assert [(count["number"], count["at"]) for count in counts] == [("1", "0")] * 2
     assert [handle.outcome() for handle in handles] == [None, None]
