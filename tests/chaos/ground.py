@@ -49,7 +49,7 @@ class Worker:
     log: Path
     """A byte for each image its model saw."""
     clock: Path
-    """How wrong its clock is, in libfaketime's notation: `+600`."""
+    """How wrong its clock is, in libfaketime's notation: `+600`; heeded within a second."""
 
     def runs(self) -> int:
         """How many images its model saw."""
@@ -141,7 +141,8 @@ class Ground:
                 "CUTWORK_S3_READ_TIMEOUT": str(READ_TIMEOUT),
                 "LD_PRELOAD": str(_FAKETIME),
                 "FAKETIME_TIMESTAMP_FILE": str(clock),
-                "FAKETIME_NO_CACHE": "1",
+                # The shortest there is but a look at the file each time anybody asks for the time.
+                "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 **environment,
                 **dict(self.terrain.variables),
@@ -162,20 +163,24 @@ class Ground:
         for worker in self.workers:
             self.stack.wait_for_worker(worker.child, timeout=60)
 
-    def kill(self, worker: Worker, number: signal.Signals = signal.SIGKILL) -> int:
+    def kill(
+        self,
+        worker: Worker,
+        number: signal.Signals = signal.SIGKILL,
+        *,
+        timeout: float = 30,
+        replaced: bool = True,
+    ) -> int:
         """End a worker by a signal, and start another in its place; its exit status."""
         worker.child.signal(number)
-        return self.ended(worker)
-
-    def ended(self, worker: Worker, *, timeout: float = 30) -> int:
-        """Wait for a worker's end, and start another in its place; its exit status."""
         try:
             status = worker.child.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise Broken(f"{worker.name} still runs after {timeout:g} s") from error
         self.workers.remove(worker)
         self._gone.append(worker)
-        self.add_worker()
+        if replaced:
+            self.add_worker()
         return status
 
     def named(self, name: str) -> Worker:

@@ -76,6 +76,6 @@ FAULTS: Final = (
         name="keys-expire",
         what="S3 credentials expire and are replaced, S3 forgets the old ones",
         strike=_expire,
-        terrain=Terrain(environment=_by_process),
+        terrain=Terrain(workers=1, environment=_by_process),
     ),
 )

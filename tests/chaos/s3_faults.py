@@ -30,11 +30,11 @@ def _now_and_then(ground: Ground, load: Load) -> None:
         load.wait(40)
 
 
-def _a_few(fault: S3Fault, *methods: str, bucket: str, times: int = 4) -> Strike:
-    """So many requests to a bucket."""
+def _a_few(fault: S3Fault, *methods: str, place: str, times: int = 4) -> Strike:
+    """So many requests below a place."""
 
     def strike(ground: Ground, load: Load) -> None:
-        with ground.store.failing(fault, *methods, bucket=bucket, times=times) as rule:
+        with ground.store.failing(fault, *methods, place=place, times=times) as rule:
             load.send()
             until(lambda: rule.struck >= times, f"{times} requests that are struck", timeout=40)
 
@@ -68,7 +68,7 @@ FAULTS: Final = (
     Fault(
         name="s3-cuts-bodies",
         what="S3 cuts bodies half-way",
-        strike=_a_few(CutBody(), "GET", bucket="photos", times=6),
+        strike=_a_few(CutBody(), "GET", place="photos", times=6),
     ),
     Fault(name="s3-stalls", what="S3 takes 30 s for a request", strike=_stall),
     Fault(

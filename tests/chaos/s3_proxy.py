@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self
-from urllib.parse import urlsplit
 
 _APP: Final = re.compile(r"\bapp/(\S+)")
 """Where a user agent has what `AWS_SDK_UA_APP_ID` says: here, which worker asks."""
@@ -33,11 +32,6 @@ class Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: ClassVar["S3Proxy"]
     _upstream: http.client.HTTPConnection | None = None
-
-    @property
-    def bucket(self) -> str:
-        """The first part of the path."""
-        return urlsplit(self.path).path.split("/")[1]
 
     @property
     def asked_by(self) -> str:
@@ -181,7 +175,7 @@ class Rule:
 
     fault: S3Fault
     methods: tuple[str, ...]
-    bucket: str | None
+    place: str
     times: int | None
     share: float
     struck: int = 0
@@ -190,7 +184,7 @@ class Rule:
         """Whether this request is struck."""
         return (
             exchange.command in self.methods
-            and self.bucket in (None, exchange.bucket)
+            and exchange.path.startswith(f"/{self.place}")
             and (self.times is None or self.struck < self.times)
             and draw.random() < self.share
         )
@@ -214,12 +208,15 @@ class S3Proxy:
         self,
         fault: S3Fault,
         *methods: str,
-        bucket: str | None = None,
+        place: str = "",
         times: int | None = None,
         share: float = 1,
     ) -> Iterator[Rule]:
-        """Strike requests inside the block: of these methods, to this bucket, the first `times`."""
-        rule = Rule(fault, methods, bucket, times, share)
+        """Strike requests inside the block: of these methods, below this place, the first `times`.
+
+        `place` is a bucket and the beginning of a key.
+        """
+        rule = Rule(fault, methods, place, times, share)
         with self._lock:
             self._rules.append(rule)
         try:

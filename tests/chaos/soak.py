@@ -32,7 +32,7 @@ FAULTS: Final = (
         name="soak",
         what=f"{JOBS:,} jobs in a row; memory grows less than {GROWTH:.0%}",
         strike=_soak,
-        terrain=Terrain(concurrency=4, variables=(("CUTWORK_STANDIN_SECONDS", "0"),)),
+        terrain=Terrain(workers=1, concurrency=4, variables=(("CUTWORK_STANDIN_SECONDS", "0"),)),
         items=JOBS,
         most=1,
     ),

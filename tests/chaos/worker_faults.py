@@ -4,25 +4,29 @@ import signal
 import time
 from typing import Final
 
-from tests.chaos.ground import VISIBILITY, Broken, Ground, Terrain, Worker, stopped, until
+from tests.chaos.ground import VISIBILITY, Broken, Ground, Worker, stopped, until
 from tests.chaos.load import Load, Singles
-from tests.chaos.rounds import Fault, Strike
+from tests.chaos.rounds import Fault
 from tests.chaos.s3_proxy import Hold
 
-_ALONE: Final = Terrain(workers=1)
+
+def _kill_mid_fetch(ground: Ground, load: Load) -> None:
+    _kill_at_request(ground, load, "GET", place="photos")
 
 
-def _kill_at_request(method: str, bucket: str, *, nth: int = 1) -> Strike:
-    """Kill whoever sends a request, while it is unanswered."""
+def _kill_mid_store(ground: Ground, load: Load) -> None:
+    """The mask is stored, the image is not."""
+    (prefix,) = {item.image.rpartition("/")[0] for item in load.items}
+    _kill_at_request(ground, load, "PUT", place=f"cutouts/{prefix}")
 
-    def strike(ground: Ground, load: Load) -> None:
-        hold = Hold()
-        with ground.store.failing(hold, method, bucket=bucket, times=nth):
-            load.send()
-            until(lambda: len(hold.holders) >= nth, f"{method} to {bucket}", timeout=40)
-            ground.kill(ground.named(hold.holders[-1]))
 
-    return strike
+def _kill_at_request(ground: Ground, load: Load, method: str, *, place: str) -> None:
+    """Kill whoever sends such a request, while it is unanswered."""
+    hold = Hold()
+    with ground.store.failing(hold, method, place=place, times=1):
+        load.send()
+        until(hold.reached.is_set, f"{method} {place}", timeout=40)
+        ground.kill(ground.named(hold.holders[0]))
 
 
 def _kill_in_model(ground: Ground, load: Load) -> None:
@@ -31,6 +35,8 @@ def _kill_in_model(ground: Ground, load: Load) -> None:
 
 
 def _kill_the_only_one(ground: Ground, load: Load) -> None:
+    while len(ground.workers) > 1:
+        ground.kill(ground.workers[-1], replaced=False)
     load.send()
     ground.kill(in_model(ground))
     ground.wait_for_workers()
@@ -87,13 +93,13 @@ FAULTS: Final = (
     Fault(
         name="killed-mid-fetch",
         what="kill -9 of a worker mid-fetch",
-        strike=_kill_at_request("GET", "photos"),
+        strike=_kill_mid_fetch,
     ),
     Fault(name="killed-mid-model", what="kill -9 of a worker mid-model", strike=_kill_in_model),
     Fault(
         name="killed-mid-store",
         what="kill -9 of a worker mid-store, between mask and image",
-        strike=_kill_at_request("PUT", "cutouts", nth=2),
+        strike=_kill_mid_store,
     ),
     Fault(
         name="killed-under-sync",
@@ -105,7 +111,6 @@ FAULTS: Final = (
         name="only-worker-killed",
         what="kill -9 of the only worker; another starts",
         strike=_kill_the_only_one,
-        terrain=_ALONE,
     ),
     Fault(name="terminated", what="SIGTERM of a worker under full load", strike=_terminate),
     Fault(
