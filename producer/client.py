@@ -20,6 +20,7 @@ from producer.outcome import Outcome
 from producer.reference import ImageRef
 from producer.run.ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
+from producer.signing import register_signing
 from producer.status import QueueStatus, queue_names, queue_status
 from producer.waiter import OutcomeWaiter
 
@@ -93,8 +94,9 @@ class Client:
     def __init__(self, broker_url: str | None = None) -> None:
         """`broker_url` stands in for `CUTWORK_BROKER_URL`; `SettingsError` when either is wrong."""
         values = {} if broker_url is None else {"broker_url": broker_url}
-        self._url = ProducerSettings.read(**values).broker_url
-        self.app = celery_app(self._url)
+        settings = ProducerSettings.read(**values)
+        self._url = settings.broker_url
+        self.app = celery_app(settings)
         self._ledger = Ledger(self._url)
         self._waiter = OutcomeWaiter(self._ledger)
 
@@ -245,9 +247,9 @@ class Client:
             return
 
 
-def celery_app(broker_url: str) -> Celery:
-    """A Celery app with this project's settings, for the broker at `broker_url`."""
+def celery_app(settings: ProducerSettings) -> Celery:
+    """A Celery app with this project's settings; `SettingsError` on a wrong one."""
+    register_signing(settings.signing)
     app = Celery("cutwork-producer", set_as_current=False)
-    app.conf.update(celery_settings())
-    app.conf.update(broker_url=broker_url, result_backend=broker_url)
+    app.conf.update(celery_settings(settings))
     return app

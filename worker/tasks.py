@@ -1,9 +1,11 @@
 """The Celery app, its one task, and the start and the end of a worker."""
 
 import logging
+import os
 import random
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,15 +13,24 @@ from typing import Any
 import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
-from celery.signals import after_setup_logger, worker_init, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_init,
+    worker_shutdown,
+)
 from kombu.transport import TRANSPORT_ALIASES
 
 from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.ledger import Ledger
+from producer.log_lines import tidy
 from producer.outcome import Outcome
-from producer.settings import SettingsError, celery_settings
+from producer.redact import redacted, secrets_of
+from producer.settings import ProducerSettings, SettingsError, celery_settings
+from producer.signing import register_signing
 from worker import matting
-from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
+from worker.access import require_s3
+from worker.errors import CutworkError, Forbidden, InternalError, MalformedMessage, TransientError
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
@@ -29,8 +40,10 @@ from worker.storage import S3Storage, open_storage
 
 log = logging.getLogger(__name__)
 
+_settings = ProducerSettings.read()
+register_signing(_settings.signing)
 app = Celery("cutwork")
-app.conf.update(celery_settings())
+app.conf.update(celery_settings(_settings))
 # For every task, Celery's own included.
 app.Task.Strategy = "worker.intake:refuse_malformed"
 # By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
@@ -44,6 +57,8 @@ class Runtime:
     settings: WorkerSettings
     pipeline: Pipeline
     ledger: Ledger
+    secrets: Collection[str] = ()
+    """What no outcome may say."""
 
 
 @cache
@@ -60,6 +75,7 @@ def runtime() -> Runtime:
             limits=open_limits(settings),
         ),
         ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
+        secrets=secrets_of(os.environ),
     )
 
 
@@ -80,7 +96,9 @@ def _start(**_: object) -> None:
 
 
 @after_setup_logger.connect
-def _quiet(**_: object) -> None:
+@after_setup_task_logger.connect
+def _tidy(logger: logging.Logger, **_: object) -> None:
+    tidy(logger)
     # Celery would repeat every outcome in full beside our own line.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
 
@@ -118,7 +136,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         log.exception("job %s: the ledger could not be read", job_id)
         time.sleep(_pause(1))
         raise Reject(error, requeue=True) from error
-    except MalformedMessage as error:
+    except (Forbidden, MalformedMessage) as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
     except Exception:
         # A fault of ours must still end in an outcome, or whoever waits waits for ever.
@@ -129,7 +147,10 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
             code=InternalError.code,
             message=f"a fault in the worker; the log of {socket.gethostname()} has the traceback",
         )
-    outcome = outcome.model_copy(update={"worker": self.request.hostname, "attempt": attempt})
+    message = outcome.message and redacted(outcome.message, secrets=held.secrets)
+    outcome = outcome.model_copy(
+        update={"message": message, "worker": self.request.hostname, "attempt": attempt}
+    )
     try:
         held.ledger.settle(outcome)
     except redis.RedisError as error:
@@ -154,6 +175,7 @@ def _read_job(args: tuple[object, ...], kwargs: dict[str, object]) -> Job:
     try:
         return Job.from_message(args[0])
     except InvalidJob as error:
+        require_s3(args[0])
         raise MalformedMessage(str(error)) from error
 
 

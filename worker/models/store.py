@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from producer.reference import ImageRef
+from worker.access import is_foreign
 from worker.errors import (
+    Forbidden,
     LicenceNotAccepted,
     ModelHashMismatch,
     ModelInvalid,
@@ -80,8 +82,8 @@ class ModelStore:
     def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
         """The file of a model, fetched if need be.
 
-        Raises `UnknownModel`, `LicenceNotAccepted`, `ModelHashMismatch`, `ModelUnavailable`,
-        `ModelInvalid`, or what the object store raises.
+        Raises `UnknownModel`, `Forbidden`, `LicenceNotAccepted`, `ModelHashMismatch`,
+        `ModelUnavailable`, `ModelInvalid`, or what the object store raises.
         """
         entry = self._entries.get(name)
         if entry is not None:
@@ -93,6 +95,11 @@ class ModelStore:
             file = self._from_s3(name)
         elif self._local_paths and Path(name).is_file():
             file = self._from_path(name)
+        elif not self._local_paths and (is_foreign(name) or "/" in name):
+            raise Forbidden(
+                "model: a worker loads models of the catalogue, and s3://bucket/key from "
+                f"CUTWORK_MODELS_FROM, from nowhere else; found {name!r:.200}"
+            )
         else:
             raise UnknownModel(
                 f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"
