@@ -41,3 +41,13 @@ def checked(url: str) -> str:
     if "ssl_cert_reqs" in query:
         return url
     return f"{url}{'&' if query else '' if url.endswith('?') else '?'}ssl_cert_reqs=required"
+
+
+def advice(error: object) -> str:
+    """What to do about a broker that cannot be reached."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return (
+            "add ?ssl_ca_certs=FILE with the authority that signed its certificate to "
+            "CUTWORK_BROKER_URL, and name the host as the certificate does"
+        )
+    return "is it running, and is CUTWORK_BROKER_URL right?"

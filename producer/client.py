@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from pydantic import ValidationError
 
+from producer.broker_url import advice
 from producer.explain import explain, without_password
 from producer.job import QUEUE, SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
@@ -168,7 +169,7 @@ class Client:
             self._take_back(jobs[sent:])
             raise BrokerUnavailable(
                 f"cannot reach the broker at {without_password(self._url)} after enqueueing {sent} "
-                f"of {len(jobs)} jobs ({error}); is it running, and is CUTWORK_BROKER_URL right?"
+                f"of {len(jobs)} jobs ({error}); {advice(error)}"
             ) from error
         return [self.handle(job) for job in jobs]
 
