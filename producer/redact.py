@@ -13,7 +13,7 @@ _NAMES: Final = (
     r"x-amz-(?:signature|credential|security-token)|aws_?accesskeyid|accesskeyid|secretaccesskey|"
     r"sessiontoken|aws_\w*(?:key|token)\w*|authorization|password"
 )
-_VALUE: Final = r"b?['\"]?(?:(?:AWS4-HMAC-SHA256|AWS|Basic|Bearer) )?[\w/+.%=~-]+"
+_VALUE: Final = r"(?:b?['\"])?(?:(?:AWS4-HMAC-SHA256|AWS|Basic|Bearer) )?[\w/+.%=~-]+"
 _RULES: Final = (
     # A URL's user and password, whatever its scheme.
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#'\"]+@", re.I), rf"\1{_HIDDEN}@"),
