@@ -51,10 +51,14 @@ broker_transport_options = {
 result_backend_transport_options = {"visibility_timeout": _visibility_timeout}
 visibility_timeout = _visibility_timeout
 
-# JSON and nothing else: a message must never be able to run code.
-accept_content = ["json"]
-task_serializer = "json"
+# JSON and nothing else, signed or not: a message must never be able to run code.
+security_key = os.environ.get("CUTWORK_SIGNING_KEY") or None
+security_certificate = os.environ.get("CUTWORK_SIGNING_CERTIFICATE") or None
+security_cert_store = os.environ.get("CUTWORK_SIGNING_STORE") or None
+task_serializer = "auth" if security_key else "json"
+accept_content = [task_serializer]
 result_serializer = "json"
+result_accept_content = ["json"]
 
 task_default_queue = "cutwork.default"
 task_routes = {"cutwork.*": {"queue": "cutwork.default"}}

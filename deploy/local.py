@@ -187,6 +187,8 @@ class LocalStack:
         def ready() -> bool:
             try:
                 return bool(redis.Redis.from_url(url).ping())
+            except redis.AuthenticationError:
+                return True  # It asks for the password of one of its own users.
             except redis.RedisError:
                 return False
 

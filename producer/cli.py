@@ -15,6 +15,7 @@ from producer.doctor import examine, local_worker
 from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.job import InvalidJob
+from producer.log_lines import tidy_stderr
 from producer.options import Options
 from producer.outcome import Outcome
 from producer.terminal import AsJson, console, errors, open_client, refuse, unreachable
@@ -144,6 +145,7 @@ app.command()(cli_runs.report)
 
 def main() -> None:
     """The entry point of the console script."""
+    tidy_stderr()
     app(prog_name="cutwork")
 
 

@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from pydantic import ValidationError
 
+from producer.broker_url import advice
 from producer.explain import explain, without_password
 from producer.job import QUEUE, SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
@@ -21,6 +22,7 @@ from producer.queues import queue_names
 from producer.reference import ImageRef
 from producer.run.ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
+from producer.signing import register_signing
 from producer.status import QueueStatus, queue_status
 from producer.sweep import Sweep
 from producer.waiter import OutcomeWaiter
@@ -95,8 +97,9 @@ class Client:
     def __init__(self, broker_url: str | None = None) -> None:
         """`broker_url` stands in for `CUTWORK_BROKER_URL`; `SettingsError` when either is wrong."""
         values = {} if broker_url is None else {"broker_url": broker_url}
-        self._url = ProducerSettings.read(**values).broker_url
-        self.app = celery_app(self._url)
+        settings = ProducerSettings.read(**values)
+        self._url = settings.broker_url
+        self.app = celery_app(settings)
         timeout = self.app.conf.broker_transport_options["socket_timeout"]
         self._ledger = Ledger(self._url, timeout=timeout)
         self._waiter = OutcomeWaiter(self._ledger)
@@ -169,7 +172,7 @@ class Client:
             self._take_back(jobs[sent:])
             raise BrokerUnavailable(
                 f"cannot reach the broker at {without_password(self._url)} after enqueueing {sent} "
-                f"of {len(jobs)} jobs ({error}); is it running, and is CUTWORK_BROKER_URL right?"
+                f"of {len(jobs)} jobs ({error}); {advice(error)}"
             ) from error
         return [self.handle(job) for job in jobs]
 
@@ -253,9 +256,9 @@ class Client:
             return
 
 
-def celery_app(broker_url: str) -> Celery:
-    """A Celery app with this project's settings, for the broker at `broker_url`."""
+def celery_app(settings: ProducerSettings) -> Celery:
+    """A Celery app with this project's settings; `SettingsError` on a wrong one."""
+    register_signing(settings.signing)
     app = Celery("cutwork-producer", set_as_current=False)
-    app.conf.update(celery_settings())
-    app.conf.update(broker_url=broker_url, result_backend=broker_url)
+    app.conf.update(celery_settings(settings))
     return app

@@ -12,6 +12,7 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from producer.broker_url import advice
 from producer.client import Client
 from producer.explain import without_password
 from producer.finding import Finding
@@ -49,11 +50,10 @@ def _broker(client: Client) -> Finding:
     try:
         version, eviction = client.server()
     except redis.RedisError as error:
-        advice = "is Redis running there, and is CUTWORK_BROKER_URL right?"
-        return Finding("broker", False, f"{url} does not answer ({error}); {advice}")
+        return Finding("broker", False, f"{url} does not answer ({error}); {advice(error)}")
     if eviction != "noeviction":
-        advice = "set maxmemory-policy noeviction, or a full server drops jobs"
-        return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {advice}")
+        sentence = "set maxmemory-policy noeviction, or a full server drops jobs"
+        return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {sentence}")
     return Finding("broker", True, f"{url} answers, version {version}")
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from producer.redact import redacted
+
 
 class Finding(NamedTuple):
     """One check."""
@@ -28,5 +30,6 @@ def show(findings: Iterable[Finding], console: Console) -> None:
 
 
 def shown(text: str) -> str:
-    """A stranger's text for a terminal: no markup, no control characters."""
+    """A stranger's text for a terminal: no markup, no control characters, no credentials."""
+    text = redacted(text)
     return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))

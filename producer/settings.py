@@ -1,15 +1,14 @@
 """The producer's settings, read from `CUTWORK_*` variables once, at the edge."""
 
-import re
 import runpy
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, NamedTuple, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from producer.broker_url import checked
 from producer.explain import explain
 
 
@@ -35,6 +34,14 @@ class EnvironmentSettings(BaseSettings):
             raise SettingsError(text) from None
 
 
+class Signing(NamedTuple):
+    """The files that messages are signed and verified with."""
+
+    key: Path
+    certificate: Path
+    store: Path
+
+
 class ProducerSettings(EnvironmentSettings):
     """What a service that enqueues needs to know."""
 
@@ -44,24 +51,48 @@ class ProducerSettings(EnvironmentSettings):
         description="Redis or Valkey with a database of its own; broker and ledger in one.",
     )
 
+    signing_key: Path | None = Field(
+        default=None, description="RSA key (PEM) that messages are signed with; none: unsigned."
+    )
+    signing_certificate: Path | None = Field(
+        default=None, description="Certificate (PEM) of that key."
+    )
+    signing_store: Path | None = Field(
+        default=None,
+        description="Folder of the certificates (PEM) whose messages are taken; no others are.",
+    )
+
     @field_validator("broker_url")
     @classmethod
     def _usable(cls, url: str) -> str:
-        # Only what is known to be wrong: neither parser's own error names the variable.
-        try:
-            parts = urlsplit(url)
-            sound = bool(parts.hostname) and (parts.port or 6379) > 0
-        except ValueError:
-            sound = False
-        if not sound or not re.fullmatch(r"(/\d*)?", parts.path):
-            raise ValueError("expected redis://[user:password@]host[:port][/database number]")
-        if not all(name.startswith("ssl_") for name in parse_qs(parts.query)):
-            raise ValueError("expected no other query than ssl_…; the password goes before the @")
-        return url
+        return checked(url)
+
+    @model_validator(mode="after")
+    def _all_to_sign_with(self) -> Self:
+        files = {
+            name: getattr(self, name)
+            for name in ("signing_key", "signing_certificate", "signing_store")
+        }
+        absent = [f"CUTWORK_{name.upper()}" for name, path in files.items() if path is None]
+        if 0 < len(absent) < len(files):
+            raise ValueError(
+                "signing: expected a key, a certificate and a store, or none of them; not set: "
+                + ", ".join(absent)
+            )
+        return self
+
+    @property
+    def signing(self) -> Signing | None:
+        """What to sign with, None where messages are not signed."""
+        if self.signing_key and self.signing_certificate and self.signing_store:
+            return Signing(self.signing_key, self.signing_certificate, self.signing_store)
+        return None
 
 
-def celery_settings() -> dict[str, Any]:
+def celery_settings(settings: ProducerSettings) -> dict[str, Any]:
     """The settings of `celeryconfig.py` beside the packages; `SettingsError` on a wrong variable.
+
+    The broker's URL is that of `settings`, which was checked.
 
     Read by path: `import celeryconfig` would find a file of that name in the current folder first,
     and most services that use Celery have one.
@@ -74,4 +105,4 @@ def celery_settings() -> dict[str, Any]:
         name: value
         for name, value in found.items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
+    } | {"broker_url": settings.broker_url, "result_backend": settings.broker_url}

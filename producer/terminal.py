@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from producer.broker_url import advice
 from producer.client import Client
 from producer.explain import without_password
 from producer.finding import shown
@@ -40,5 +41,5 @@ def unreachable(client: Client, error: Exception) -> NoReturn:
     """End the command with 1, as the broker does not answer."""
     refuse(
         f"the broker at {without_password(client.broker_url)} does not answer ({error}); "
-        "is it running, and is CUTWORK_BROKER_URL right?"
+        f"{advice(error)}"
     )

@@ -120,7 +120,7 @@ def test_doctor_says_what_to_do(stack: LocalStack, tmp_path: Path) -> None:
     )
     assert done.exit_code == 1
     for sentence in (
-        "is Redis running there, and is CUTWORK_BROKER_URL right?",
+        "is it running, and is CUTWORK_BROKER_URL right?",
         "check AWS_ENDPOINT_URL",
         "expected s3://bucket or s3://bucket/prefix",
         "CUTWORK_READ_FROM: field required",

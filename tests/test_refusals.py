@@ -1,5 +1,6 @@
 """Bad input through a real worker: a code, a sentence, nothing written, and the worker stays up."""
 
+import secrets
 import struct
 import zlib
 from pathlib import Path
@@ -70,11 +71,17 @@ REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
         "unknown_model",
         ["expected one of isnet-general-use", "'u3net'"],
     ),
-    (
-        "s3://photos/rocket.jpg",
-        {"options": Options(model="/etc/passwd")},
-        "unknown_model",
-        ["'/etc/passwd'"],
+    *(
+        (
+            "s3://photos/rocket.jpg",
+            {"options": Options(model=name)},
+            "forbidden",
+            ["from nowhere else", repr(name)],
+        )
+        for name in (
+            *("/etc/passwd", "file:///etc/passwd", "../isnet.onnx", "models/isnet.onnx"),
+            *("http://127.0.0.1:1/a.onnx", "S3://models/a.onnx", "C:\\a.onnx", "~/a.onnx"),
+        )
     ),
     (
         "s3://photos/rocket.jpg",
@@ -179,6 +186,35 @@ def test_a_malformed_job_is_recorded_under_the_job_s_own_id(
     job = {"id": "my-own-id", "source": "nonsense", "image": "s3://cutouts/a"}
     own_app.send_task(TASK_NAME, args=[job], queue=QUEUE)
     assert wait_for(stack, "my-own-id").code == "malformed_message"
+
+
+@pytest.mark.parametrize("field", ["source", "image", "mask"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("http://169.254.169.254/latest/meta-data", "https://photos/a.jpg", "S3://photos/a.jpg"),
+        *("file:///etc/passwd", "/etc/passwd", "../a.jpg", "\\\\host\\share\\a.jpg"),
+    ],
+)
+def test_a_place_outside_s3_is_forbidden_and_logged_with_the_sender_s_job_id(
+    own_app: Celery, stack: LocalStack, worker: Child, place: str, field: str
+) -> None:
+    job = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a", "mask": "s3://cutouts/b"}
+    name = f"foreign-{secrets.token_hex(4)}"
+    own_app.send_task(TASK_NAME, args=[{**job, field: place, "id": name}], queue=QUEUE)
+    outcome = wait_for(stack, name)
+    assert (outcome.state, outcome.code) == ("failed", "forbidden")
+    assert f"{field}: a worker reads and writes s3://bucket/key" in (outcome.message or "")
+    worker.wait_until(lambda: f"job {name} failed: forbidden: " in worker.tail(), timeout=10)
+
+
+def test_a_forbidden_prefix_is_logged_with_the_sender_s_job_id(
+    client: Client, worker: Child
+) -> None:
+    handle = client.submit("s3://private/a.jpg", image="s3://cutouts/a.png")
+    assert handle.wait(WAIT).code == "forbidden"
+    seen = f"job {handle.id} failed: forbidden: 's3://private/a.jpg"
+    worker.wait_until(lambda: seen in worker.tail(), timeout=10)
 
 
 @pytest.fixture

@@ -35,7 +35,13 @@ def test_lists_are_separated_by_commas() -> None:
         ("CUTWORK_BROKER_URL", "amqp://rabbit", "match pattern"),
         ("CUTWORK_BROKER_URL", "redis://localhost/abc", "[/database number]"),
         ("CUTWORK_BROKER_URL", "redis://localhost:port/0", "host[:port]"),
-        ("CUTWORK_BROKER_URL", "redis://localhost:6379/0?foo=bar", "no other query"),
+        ("CUTWORK_BROKER_URL", "redis://localhost:6379/0?foo=bar", "no query after redis://"),
+        ("CUTWORK_BROKER_URL", "redis://localhost/0?ssl_ca_certs=/ca.pem", "TLS is rediss://"),
+        ("CUTWORK_BROKER_URL", "rediss://localhost/0?foo=bar", "no other query"),
+        ("CUTWORK_BROKER_URL", "rediss://localhost?ssl_cert_reqs=none", "expected required"),
+        ("CUTWORK_BROKER_URL", "rediss://localhost?ssl_cert_reqs=optional", "expected required"),
+        ("CUTWORK_BROKER_URL", "rediss://localhost?ssl_cert_reqs=", "expected required"),
+        ("CUTWORK_BROKER_URL", "rediss://localhost?ssl_check_hostname=false", "no other query"),
         ("CUTWORK_OUTCOME_TTL", "99999999999999999999", "less than or equal to"),
         ("CUTWORK_READ_FROM", "s3://*/private", "expected s3://bucket, s3://bucket/folder or *"),
         ("CUTWORK_READ_FROM", "https://photos", "expected s3://bucket, s3://bucket/folder or *"),
@@ -55,6 +61,23 @@ def test_a_wrong_value_is_named(
     assert text.startswith(f"{name}: ")
     assert expected in text
     assert value in text or value == ","
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("rediss://broker", "rediss://broker?ssl_cert_reqs=required"),
+        ("rediss://broker/3?", "rediss://broker/3?ssl_cert_reqs=required"),
+        ("rediss://broker?ssl_cert_reqs=required", "rediss://broker?ssl_cert_reqs=required"),
+        (
+            "rediss://u:p@broker:1/0?ssl_ca_certs=/ca.pem",
+            "rediss://u:p@broker:1/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required",
+        ),
+        ("redis://broker/0", "redis://broker/0"),
+    ],
+)
+def test_tls_is_verified_unless_nothing_is(url: str, taken: str) -> None:
+    assert ProducerSettings.read(broker_url=url).broker_url == taken
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from producer.reference import ImageRef
 from tests.site import Site, running_site
 from worker.errors import (
+    Forbidden,
     LicenceNotAccepted,
     ModelHashMismatch,
     ModelInvalid,
@@ -275,7 +276,15 @@ def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path)
     assert objects.downloads == 2
 
 
-@pytest.mark.parametrize("name", ["u3net", "", "/etc/passwd", "../x.onnx", "http://a/b.onnx"])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../x.onnx", "folder/x.onnx", "http://a/b.onnx", "file:///x.onnx"]
+)
+def test_another_place_than_s3_is_forbidden(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Forbidden, match="from nowhere else; found"):
+        ModelStore(DiskCache(tmp_path)).find(name)
+
+
+@pytest.mark.parametrize("name", ["u3net", "", "isnet:general", "s3:models"])
 def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnknownModel, match="expected one of isnet-general-use, "):
         ModelStore(DiskCache(tmp_path)).find(name)
@@ -285,7 +294,7 @@ def test_a_path_is_a_model_only_where_paths_are_allowed(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
     assert ModelStore(DiskCache(tmp_path), local_paths=True).find(str(path)).sha256 == SHA256
-    with pytest.raises(UnknownModel):
+    with pytest.raises(Forbidden):
         ModelStore(DiskCache(tmp_path)).find(str(path))
 
 

@@ -1,5 +1,7 @@
 """`python -m worker`."""
 
+from producer.log_lines import tidy_stderr
+
 try:
     from worker.cli import app
 except ModuleNotFoundError as error:
@@ -8,4 +10,5 @@ except ModuleNotFoundError as error:
     ) from error
 
 if __name__ == "__main__":
+    tidy_stderr()
     app(prog_name="python -m worker")

@@ -1,10 +1,16 @@
 """What a deployment lets a message name: buckets and prefixes, matched whole segment by segment."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from producer.reference import BUCKET, ImageRef
 from worker.errors import Forbidden
+
+_PLACES: Final = ("source", "image", "mask")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,19}):[/\\]|[/\\~]|\.\.?[/\\]")
+"""How a URL or the path of a file begins."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,22 @@ def require(ref: ImageRef, allowed: Sequence[Prefix], *, action: str, variable: 
             f"{ref}: this worker may {action} "
             f"{'only ' + ', '.join(map(str, allowed)) if allowed else 'nothing'} ({variable})"
         )
+
+
+def require_s3(message: object) -> None:
+    """Raise `Forbidden` if what is no job names a place outside S3: another scheme, or a path."""
+    if not isinstance(message, dict):
+        return
+    for name in _PLACES:
+        value = message.get(name)
+        if isinstance(value, str) and is_foreign(value):
+            raise Forbidden(
+                f"{name}: a worker reads and writes s3://bucket/key and nothing else, "
+                f"found {value!r:.200}"
+            )
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a text names a place that is not in S3: a URL of another scheme, or a path."""
+    found = _SCHEME.match(name)
+    return found is not None and found[1] != "s3"

@@ -65,3 +65,15 @@ def check(*, headers: object, properties: object, body: object) -> None:
         _Envelope.model_validate({"headers": headers, "properties": properties, "body": body})
     except ValidationError as error:
         raise ValueError(explain(error)) from error
+
+
+def check_id(*, headers: dict[str, Any], body: Any) -> None:
+    """Raise `ValueError` unless a message goes by the id of the job in it.
+
+    A signature is the body's alone: this ties the one header to it that decides whose outcome it
+    is, and lets no other signed body be taken for a job.
+    """
+    job = body[0][0] if body[0] else None
+    found = job.get("id") if isinstance(job, dict) else None
+    if found != headers["id"]:
+        raise ValueError(f"headers.id: expected the signed job's, {found!r:.130}")

@@ -13,7 +13,7 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from worker.envelope import check
+from worker.envelope import check, check_id
 
 Handler = Callable[..., Any]
 
@@ -21,18 +21,22 @@ Handler = Callable[..., Any]
 def refuse_malformed(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Handler:
     """Celery's strategy for taking a message, for well-formed ones only."""
     take: Handler = default(task, app, consumer, **options)
+    signed = app.conf.task_serializer == "auth"
 
     def take_or_refuse(message: Any, *arguments: Any) -> Any:
+        name = f"message {message.headers.get('id')!r:.130}"
         try:
             payload = message.payload
         except (ContentDisallowed, DecodeError):
             raise
         except Exception as error:  # codecs and decompressors raise whatever they raise
-            raise InvalidTaskError(f"the body cannot be decoded: {error}") from error
+            raise InvalidTaskError(f"{name}: the body cannot be decoded: {error}") from error
         try:
             check(headers=message.headers, properties=message.properties, body=payload)
+            if signed:
+                check_id(headers=message.headers, body=payload)
         except ValueError as error:
-            raise InvalidTaskError(str(error)) from error
+            raise InvalidTaskError(f"{name}: {error}") from error
         return take(message, *arguments)
 
     return take_or_refuse

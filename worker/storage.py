@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -225,6 +226,11 @@ def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
             f"S3: {error}; expected AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION as the AWS SDK "
             "takes them"
         ) from error
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        # Between its own regions AWS may lead; anybody else's redirect would have the SDK ask for
+        # a region, and ask again if that is answered with a redirect, without an end.
+        client.meta.events.register_last("before-parameter-build.s3", _follow_nothing)
     return S3Storage(
         client,
         read_from=[Prefix.parse(item) for item in settings.read_from],
@@ -256,6 +262,8 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
                 f"{ref}: the object store does not know this worker's credentials ({code}): they "
                 "are expired, revoked or wrong"
             ) from error
+        if status.startswith("3"):
+            raise _redirected(ref) from error
         if code in _PASSING or status in ("408", "429") or status.startswith("5"):
             raise StorageUnavailable(
                 f"{ref}: the object store answered {code or status}"
@@ -269,3 +277,15 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
     except RuntimeError as error:
         # botocore's word, and its whole class, for a role that still gives expired credentials.
         raise StorageUnavailable(f"{ref}: no credentials to ask with ({error})") from error
+
+
+def _follow_nothing(context: dict[str, Any], **_: object) -> None:
+    """Have the SDK's redirector take a request for one that was redirected already."""
+    context["s3_redirect"]["redirected"] = True
+
+
+def _redirected(ref: ImageRef) -> StorageRefused:
+    return StorageRefused(
+        f"{ref}: the object store answered with a redirect, and none is followed; expected "
+        "AWS_ENDPOINT_URL and AWS_REGION of the bucket itself"
+    )

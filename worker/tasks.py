@@ -1,10 +1,12 @@
 """The Celery app, its one task, and the start and the end of a worker."""
 
 import logging
+import os
 import random
 import socket
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -14,6 +16,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.signals import (
     after_setup_logger,
+    after_setup_task_logger,
     worker_init,
     worker_ready,
     worker_shutdown,
@@ -23,13 +26,24 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.ledger import Ledger
+from producer.log_lines import tidy
 from producer.outcome import Outcome
-from producer.settings import SettingsError, celery_settings
+from producer.redact import redacted, secrets_of
+from producer.settings import ProducerSettings, SettingsError, celery_settings
+from producer.signing import register_signing
 from producer.sweep import Sweep
 from worker import matting
+from worker.access import require_s3
 from worker.custody import Custody
 from worker.drain import Drain, How
-from worker.errors import CutworkError, InternalError, MalformedMessage, Poison, TransientError
+from worker.errors import (
+    CutworkError,
+    Forbidden,
+    InternalError,
+    MalformedMessage,
+    Poison,
+    TransientError,
+)
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
@@ -41,8 +55,10 @@ from worker.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
+_settings = ProducerSettings.read()
+register_signing(_settings.signing)
 app = Celery("cutwork")
-app.conf.update(celery_settings())
+app.conf.update(celery_settings(_settings))
 # For every task, Celery's own included.
 app.Task.Strategy = "worker.intake:refuse_malformed"
 # By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
@@ -59,6 +75,8 @@ class Runtime:
     custody: Custody
     drain: Drain
     turnstile: Turnstile
+    secrets: Collection[str] = ()
+    """What no outcome may say."""
 
 
 @cache
@@ -85,6 +103,7 @@ def runtime() -> Runtime:
         custody=custody,
         drain=drain,
         turnstile=Turnstile(),
+        secrets=secrets_of(os.environ),
     )
 
 
@@ -105,7 +124,9 @@ def _start(**_: object) -> None:
 
 
 @after_setup_logger.connect
-def _quiet(**_: object) -> None:
+@after_setup_task_logger.connect
+def _tidy(logger: logging.Logger, **_: object) -> None:
+    tidy(logger)
     # Celery would repeat every outcome in full beside our own line.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
     # So would libvips, of every picture it encodes.
@@ -176,7 +197,7 @@ def _answer(
         log.exception("job %s: the ledger could not be read", job_id)
         time.sleep(_pause(1))
         raise Reject(error, requeue=True) from error
-    except MalformedMessage as error:
+    except (Forbidden, MalformedMessage) as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
     except Reject:
         raise
@@ -189,7 +210,10 @@ def _answer(
             code=InternalError.code,
             message=f"a fault in the worker; the log of {socket.gethostname()} has the traceback",
         )
-    outcome = outcome.model_copy(update={"worker": task.request.hostname, "attempt": attempt})
+    message = outcome.message and redacted(outcome.message, secrets=held.secrets)
+    outcome = outcome.model_copy(
+        update={"message": message, "worker": task.request.hostname, "attempt": attempt}
+    )
     try:
         held.ledger.settle(outcome)
     except redis.RedisError as error:
@@ -243,6 +267,7 @@ def _read_job(args: tuple[object, ...], kwargs: dict[str, object]) -> Job:
     try:
         return Job.from_message(args[0])
     except InvalidJob as error:
+        require_s3(args[0])
         raise MalformedMessage(str(error)) from error
 
 

@@ -8,24 +8,32 @@ from typing import Any, Final
 
 from kombu.transport import redis, virtual
 
+from producer.job import TASK_NAME
+
 log = logging.getLogger(__name__)
 
 _SAME_CLOCK_SECONDS: Final = 1.0
 
 
 class Message(virtual.Message):
-    """kombu's message; from a queue, one without a task's name and id is refused.
+    """kombu's message; from a queue, one without our task's name and an id is refused.
 
-    Later would be too late: it would be held as unacknowledged, and come back.
+    Later would be too late: it would be held as unacknowledged, and come back; and of an unknown
+    task Celery stores a failure under whatever id the message names.
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        headers = payload.get("headers")
+        if isinstance(headers, dict) and headers.get("compression"):
+            # kombu would unpack it here, to any size, before it is known who sent it.
+            raise TypeError("headers.compression: expected none, a message is small")
         super().__init__(payload, channel=channel, **options)
         # Control messages are broadcast, not queued, and name no task.
         if getattr(channel, "reading_queue", False):
-            for name in ("task", "id"):
-                if not isinstance(value := self.headers.get(name), str) or not value:
-                    raise TypeError(f"headers.{name}: expected a name, found {value!r:.100}")
+            if (task := self.headers.get("task")) != TASK_NAME:
+                raise TypeError(f"headers.task: expected {TASK_NAME}, found {task!r:.100}")
+            if not isinstance(name := self.headers.get("id"), str) or not name:
+                raise TypeError(f"headers.id: expected a name, found {name!r:.100}")
 
 
 class QoS(redis.QoS):
@@ -107,6 +115,14 @@ class Channel(redis.Channel):
         except (Empty, *self.connection_errors):
             pass  # Nothing came, and nothing will.
         self.quiet.set()
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
+        # A broadcast that is no control message would end the worker.
+        try:
+            return super()._deliver_fanout_message(message, exchange)  # type: ignore[misc]
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            log.error("refused a broadcast that is no message: %r", error)  # noqa: TRY400
+            return True
 
     def _brpop_read(self, **options: Any) -> Any:
         self.reading_queue = True

@@ -17,6 +17,7 @@ _ATTEMPTS: Final = 5
 """Times a body that breaks off is gone on with."""
 _PIECE: Final = 2**16
 """Bytes written at a time; what has come of a piece is lost when the connection breaks."""
+_REDIRECTS: Final = 5
 _RETRY: Final = Retry(
     total=3,
     connect=2,
@@ -54,7 +55,7 @@ def download(url: str, target: Path, progress: Progress) -> None:
     if url.startswith(("/", "file://")):
         shutil.copyfile(url.removeprefix("file://"), target)
         return
-    with _session() as session:
+    with _session(url) as session:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 _go_on(session, url, target, progress)
@@ -71,7 +72,7 @@ def download_pieces(base: str, resource: str, target: Path, progress: Progress) 
     Whole pieces already in `target` are not fetched again. Raises like `download`, and `KeyError`
     or `ValueError` for a listing of another form.
     """
-    with _session() as session:
+    with _session(base) as session:
 
         def read(name: str) -> bytes:
             for attempt in range(1, _ATTEMPTS + 1):
@@ -139,8 +140,14 @@ def _note(validator: Path, headers: Any) -> None:
         validator.write_text(found)
 
 
-def _session() -> requests.Session:
+def _session(url: str) -> requests.Session:
+    """A session that can reach no scheme but https, and http if the URL itself is so.
+
+    A redirect cannot lead from https to http, nor to a file, for want of an adapter.
+    """
     session = requests.Session()
-    for scheme in ("https://", "http://"):
+    session.max_redirects = _REDIRECTS
+    session.adapters.clear()
+    for scheme in ("https://", "http://") if url.startswith("http://") else ("https://",):
         session.mount(scheme, HTTPAdapter(max_retries=_RETRY))
     return session

@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from producer.reference import ImageRef
+from worker.access import is_foreign
 from worker.errors import (
+    Forbidden,
     LicenceNotAccepted,
     ModelHashMismatch,
     ModelInvalid,
@@ -88,8 +90,8 @@ class ModelStore:
 
         A catalogue model of whose hash `loaded` is true needs no file: it is not looked for.
 
-        Raises `UnknownModel`, `LicenceNotAccepted`, `ModelHashMismatch`, `ModelUnavailable`,
-        `ModelInvalid`, or what the object store raises.
+        Raises `UnknownModel`, `Forbidden`, `LicenceNotAccepted`, `ModelHashMismatch`,
+        `ModelUnavailable`, `ModelInvalid`, or what the object store raises.
         """
         entry = self._entries.get(name)
         if entry is not None:
@@ -103,6 +105,11 @@ class ModelStore:
             file = self._from_s3(name)
         elif self._local_paths and Path(name).is_file():
             file = self._from_path(name)
+        elif not self._local_paths and (is_foreign(name) or "/" in name):
+            raise Forbidden(
+                "model: a worker loads models of the catalogue, and s3://bucket/key from "
+                f"CUTWORK_MODELS_FROM, from nowhere else; found {name!r:.200}"
+            )
         else:
             raise UnknownModel(
                 f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"

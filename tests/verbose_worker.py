@@ -1,0 +1,10 @@
+"""The worker's app with everything that the libraries below it have to say."""
+
+import logging
+
+from worker import app
+
+for name in ("botocore", "boto3", "urllib3", "kombu", "redis"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+
+__all__ = ["app"]
