@@ -234,7 +234,12 @@ def _to_rgb(
 
     A profile of another colour space cannot be embedded in RGB: its colours are converted to sRGB.
     """
-    plain = _in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
+    try:
+        plain = _in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
+    except (AssertionError, ValueError) as error:
+        raise CorruptImage(
+            f"{image.mode} pixels that cannot be converted to RGB: {error or 'no palette'}"
+        ) from error
     space = _profile_space(profile, warnings)
     if profile is None or space is None:
         return plain, None
@@ -261,7 +266,7 @@ def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
         return None
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, UnicodeDecodeError, ImageCms.PyCMSError):
         warnings.append("colour profile dropped: it cannot be read")
         return None
 

@@ -46,7 +46,8 @@ class BoundedDirectory(TiffImagePlugin.ImageFileDirectory_v2):
         entries = min(entries, length // struct.calcsize(entry))
         if entries > _MOST_ENTRIES:
             raise DecompressionBomb(
-                f"TIFF: expected a directory of at most {_MOST_ENTRIES:,} entries, found {entries:,}"
+                f"TIFF: expected at most {_MOST_ENTRIES:,} entries in a directory, "
+                f"found {entries:,}"
             )
         table = fp.read(entries * struct.calcsize(entry))
         table = table[: len(table) // struct.calcsize(entry) * struct.calcsize(entry)]
