@@ -14,6 +14,7 @@
     │   ├── CorruptImage        corrupt_image
     │   ├── UnsupportedImage    unsupported_image
     │   ├── ImageTooLarge       image_too_large
+    │   ├── DecompressionBomb   decompression_bomb
     │   ├── UnknownModel        unknown_model
     │   ├── ModelHashMismatch   model_hash_mismatch
     │   ├── ModelInvalid        model_invalid
@@ -119,9 +120,15 @@ class UnsupportedImage(PermanentError):
 
 
 class ImageTooLarge(PermanentError):
-    """The image has more pixels than `CUTWORK_MAX_PIXELS`."""
+    """The image has more pixels than `CUTWORK_MAX_PIXELS`, or than its kind may have."""
 
     code = "image_too_large"
+
+
+class DecompressionBomb(PermanentError):
+    """The file is built so that reading it costs far more than its pixels do."""
+
+    code = "decompression_bomb"
 
 
 class UnknownModel(PermanentError):
