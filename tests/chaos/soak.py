@@ -10,15 +10,17 @@ JOBS: Final = 10_000
 SHORT: Final = 300
 """As many as a test has time for."""
 _WARM: Final = 0.2
-"""Share of the jobs after which a worker has all it needs."""
+"""Share of the jobs after which a worker has all it needs; of a few jobs, half."""
 GROWTH: Final = 0.02
 """Share of its memory that a worker may gain afterwards."""
 
 
 def _soak(ground: Ground, load: Load) -> None:
     before = ground.runs()
+    jobs = len(load.items)
+    warm_after = max(int(_WARM * jobs), min(SHORT, jobs) // 2)
     load.send()
-    ground.until_runs(before + int(_WARM * len(load.items)), timeout=600)
+    ground.until_runs(before + warm_after, timeout=600)
     warm = [worker.memory() for worker in ground.workers]
     load.wait(1800)
     for worker, at_first in zip(ground.workers, warm, strict=True):
