@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
 
+UNREADABLE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What kombu raises for an entry of the queue that is no message."""
+
 
 def refuse_malformed(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Handler:
     """Celery's strategy for taking a message, for well-formed ones only."""
@@ -71,7 +74,7 @@ class Channel(redis.Channel):
         self.reading_queue = True
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in the stubs
-        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             # A traceback through kombu would say nothing more of a stranger's bytes.
             log.error("refused an entry of the queue that is no message: %r", error)  # noqa: TRY400
             return True
