@@ -10,7 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 # pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
 KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
 
-.PHONY: help demo local test chaos fidelity bench-sync check format constraints clean
+.PHONY: help demo local test chaos fuzz fidelity bench-sync check format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try t
 
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
 	$(BIN)/pytest $(ARGS)
+
+fuzz: $(VENV)/.fuzz ## look for inputs that stop a worker, a minute each for images and messages; finds in fuzz-out/ [ARGS='decode --seconds 600']
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
 	@exec $(BIN)/python -m tests.fidelity
@@ -43,12 +46,12 @@ format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints: $(VENV)/.dev ## write the versions in .venv to constraints.txt
+constraints: $(VENV)/.fuzz ## write the versions in .venv to constraints.txt
 	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove what the other verbs made (the model cache stays)
-	rm -rf $(VENV) demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) demo-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -67,3 +70,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@$(KERNELS)
 	@touch $@ $(VENV)/.demo
+
+# Of the fuzzer alone: its wheels are not for every platform the tests run on.
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "installing the fuzzer into $(VENV) …"
+	@$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@

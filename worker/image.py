@@ -238,7 +238,7 @@ def _to_rgb(
         plain = _in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
     except (AssertionError, ValueError) as error:
         raise CorruptImage(
-            f"{image.mode} pixels that cannot be converted to RGB: {error or 'no palette'}"
+            f"{image.mode} pixels that cannot be converted to RGB: {str(error) or 'no palette'}"
         ) from error
     space = _profile_space(profile, warnings)
     if profile is None or space is None:

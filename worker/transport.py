@@ -12,6 +12,8 @@ from producer.job import TASK_NAME
 
 log = logging.getLogger(__name__)
 
+UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What kombu raises for an entry of the queue that is no message."""
 _SAME_CLOCK_SECONDS: Final = 1.0
 
 
@@ -120,7 +122,7 @@ class Channel(redis.Channel):
         # A broadcast that is no control message would end the worker.
         try:
             return super()._deliver_fanout_message(message, exchange)  # type: ignore[misc]
-        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             log.error("refused a broadcast that is no message: %r", error)  # noqa: TRY400
             return True
 
@@ -128,7 +130,7 @@ class Channel(redis.Channel):
         self.reading_queue = True
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in the stubs
-        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             # A traceback through kombu would say nothing more of a stranger's bytes.
             log.error("refused an entry of the queue that is no message: %r", error)  # noqa: TRY400
             return True

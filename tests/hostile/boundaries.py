@@ -13,17 +13,17 @@ def boundaries(name: str, data: bytes) -> list[int]:
 
 
 def _jpeg(data: bytes) -> Iterator[int]:
-    """Markers, behind their lengths, and restart markers within a scan."""
+    """Markers and their bodies; restart markers within a scan."""
     for found in re.finditer(rb"\xff[\xc0-\xfe]", data):
-        yield from (found.start(), found.end(), found.end() + 2)
+        yield from (found.start(), found.end() + 2)
 
 
 def _png(data: bytes) -> Iterator[int]:
-    """Chunks: length, type, body, checksum."""
+    """Chunks, their bodies, their checksums."""
     place = 8
     while place < len(data):
         length = int.from_bytes(data[place : place + 4], "big")
-        yield from (place, place + 4, place + 8, place + 8 + length // 2, place + 8 + length)
+        yield from (place, place + 8, place + 8 + length)
         place += 12 + length
 
 

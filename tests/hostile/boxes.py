@@ -53,7 +53,7 @@ def isos() -> Iterator[HostileFile]:
             if not data[place + 4 : place + 8].isalpha():
                 continue
             kind = data[place + 4 : place + 8].decode()
-            for length in (0, 7, 2**32 - 1):
+            for length in (0, 2**32 - 1):
                 broken = data[:place] + struct.pack(">I", length) + data[place + 4 :]
                 yield HostileFile(f"iso/{kind}-{place}-{length}.{suffix}", broken, ANY)
             gone = data[: place + 4] + b"free" + data[place + 8 :]

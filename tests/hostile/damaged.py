@@ -7,10 +7,10 @@ from tests.hostile.boundaries import boundaries
 from tests.hostile.file import ANY, EITHER, HostileFile
 from tests.hostile.originals import originals
 
-FLIPPED = 4
+FLIPPED = 3
 """Files of flipped bits per original."""
 WALKED = (
-    *("baseline.jpg", "progressive.jpg", "rgb.png", "moving.png", "moving.gif", "plain.tif"),
+    *("baseline.jpg", "progressive.jpg", "rgb.png", "moving.gif", "plain.tif"),
     *("jpeg.tif", "lossy.webp", "photo.avif", "photo.heic"),
     "palette.bmp",
 )

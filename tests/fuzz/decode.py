@@ -1,0 +1,34 @@
+"""Target: `worker.image.decode`. A picture or one of our errors is right, all else is a finding."""
+
+import sys
+import warnings
+from contextlib import suppress
+
+import atheris
+
+with atheris.instrument_imports(include=["PIL", "pillow_heif", "worker"]):
+    import numpy as np
+
+    from worker.errors import CutworkError
+    from worker.image import decode
+
+MAX_PIXELS = 4_000_000
+"""So that memory and time over the bound are the parser's, not those of an honest large picture."""
+
+
+def one(data: bytes) -> None:
+    """Decode an input, in the depth that its last bit asks for."""
+    depth = np.uint16 if data[-1:] and data[-1] & 1 else np.uint8
+    with suppress(CutworkError):
+        picture = decode(data, max_pixels=MAX_PIXELS, depth=depth)
+        width, height = picture.size
+        assert picture.rgb.shape == (height, width, 3)
+        assert picture.alpha is None or picture.alpha.shape == (height, width)
+        assert picture.rgb.dtype == depth
+
+
+if __name__ == "__main__":
+    # Pillow warns of every odd tag.
+    warnings.simplefilter("ignore")
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()

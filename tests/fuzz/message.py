@@ -1,0 +1,64 @@
+"""Target: a queue's raw bytes, as a worker takes them, and an outcome's, as a producer reads them.
+
+Refused by the errors that are expected at each place is right, all else is a finding.
+"""
+
+import json
+import sys
+from contextlib import suppress
+
+import atheris
+
+with atheris.instrument_imports(include=["producer", "worker.envelope", "kombu"]):
+    from kombu import Connection
+    from kombu.utils.json import loads
+    from pydantic import ValidationError
+
+    from producer.job import InvalidJob, Job
+    from producer.outcome import Outcome
+    from worker.envelope import check
+    from worker.transport import UNREADABLE, Message
+
+CHANNEL = Connection("memory://").channel()
+CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.intake`
+
+
+def one(data: bytes) -> None:
+    """Read an input as an entry of the queue, and as each of the values that lie within one."""
+    message = None
+    with suppress(*UNREADABLE):
+        message = Message(loads(data.decode()), channel=CHANNEL, accept={"json"})
+    if message is not None:
+        _entry(message)
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    _job(value)
+    with suppress(ValidationError):
+        Outcome.model_validate(value).to_message()
+
+
+def _entry(message: Message) -> None:
+    try:
+        payload = message.payload
+    except Exception:  # noqa: BLE001 - as in `worker.intake`, where the message is refused
+        return
+    try:
+        check(headers=message.headers, properties=message.properties, body=payload)
+    except ValueError:
+        return
+    for value in payload[0]:
+        _job(value)
+
+
+def _job(value: object) -> None:
+    with suppress(InvalidJob):
+        job = Job.from_message(value)
+        if Job.from_message(json.loads(json.dumps(job.to_message()))) != job:
+            raise AssertionError("a job reads its own message as another")
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
