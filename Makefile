@@ -10,7 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 # pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
 KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
 
-.PHONY: help demo local test fidelity bench-sync check audit format constraints clean
+.PHONY: help demo local test chaos fidelity bench-sync check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the rea
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
 	@exec $(BIN)/python -m tests.fidelity
+
+chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; an hour [ARGS='stopped --rounds 3']
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 bench-sync: $(VENV)/.dev ## measure cutwork sync: planning, queue, kills, waiting; some minutes [ARGS='planning killed']
 	@exec $(BIN)/python -m benchmarks.sync $(ARGS)

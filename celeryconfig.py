@@ -15,6 +15,7 @@ def _whole_number(name: str, default: int, *, most: int) -> int:
 
 
 _visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 600, most=86_400)
+_broker_timeout = _whole_number("CUTWORK_BROKER_TIMEOUT", 10, most=600)
 
 # One Redis database for this application alone: the `unacked*` keys belong to a whole database.
 broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
@@ -34,12 +35,14 @@ broker_transport_options = {
     "priority_steps": [0, 3, 6, 9],
     "queue_order_strategy": "priority",
     "socket_keepalive": True,
-    "socket_timeout": 30,
-    "socket_connect_timeout": 5,
-    "health_check_interval": 25,
+    # A connection that a network swallowed without a word is noticed after twice this time: kombu
+    # looks as often for an answer that is overdue, and each call on a dead one takes it too.
+    "socket_timeout": _broker_timeout,
+    "socket_connect_timeout": min(5, _broker_timeout),
+    "health_check_interval": _broker_timeout,
     # kombu's own defaults look for what dead workers held only every hundred seconds, and wait five
     # minutes for a worker that died while it looked.
-    "unacked_restore_interval": 5,
+    "unacked_restore_interval": min(5, _visibility_timeout),
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 100,
     "unacked_mutex_expire": 30,

@@ -1,16 +1,19 @@
-"""A worker with a stand-in for the model, for benchmarks of everything around it.
+"""A worker with a stand-in for the model, for measuring everything around it.
 
-`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps 20 ms where a model would run, encodes and stores,
-and adds a byte to the file `CUTWORK_STANDIN_LOG` for every such sleep. `empty` does nothing at all
-with a job but answer it.
+`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps `CUTWORK_STANDIN_SECONDS` (0.02) where a model
+would run, encodes and stores, and adds a byte to the file `CUTWORK_STANDIN_LOG` for every image the
+model sees. A model named by an s3:// reference is the real one, counted too. `deadly` is the same,
+but a picture of a single grey kills the process, as a fault in a driver would. `empty` does
+nothing at all with a job but answer it.
 """
 
 import os
-import threading
+import signal
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,38 +24,60 @@ from worker import tasks
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine, EngineFacts
+from worker.models.load import loader
 from worker.models.profile import Profile
 from worker.models.store import ModelFile, ModelStore
+from worker.open_models import open_disk
 from worker.pipeline import Pipeline
-from worker.segment import Models
 
-SECONDS: Final = 0.02
-"""What the stand-in takes for an image."""
+_SIDE: Final = 32
+_FACTS: Final = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")
 
 app = tasks.app
 
 
 class _Engine:
-    facts = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")
-    input_size = (32, 32)
-    bytes = 1
+    """The stand-in, or a real engine that is counted."""
 
-    def __init__(self) -> None:
-        self.turn = threading.Lock()
+    def __init__(self, real: Engine | None) -> None:
+        self._real = real
+        self.facts = real.facts if real else _FACTS
+        self.input_size = real.input_size if real else (_SIDE, _SIDE)
+        self.bytes = real.bytes if real else 1
 
-    def infer(self, _batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with Path(os.environ["CUTWORK_STANDIN_LOG"]).open("ab") as log:
-            log.write(b".")
-        time.sleep(SECONDS)
-        return np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(1, 32, 32)
+            log.write(b"." * len(batch))
+        if os.environ["CUTWORK_STANDIN"] == "deadly" and any(_is_plain(one) for one in batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(float(os.environ.get("CUTWORK_STANDIN_SECONDS", "0.02")))
+        if self._real:
+            return self._real.infer(batch)
+        ramp = np.linspace(0, 1, _SIDE * _SIDE, dtype=np.float32).reshape(1, _SIDE, _SIDE)
+        return np.repeat(ramp, len(batch), axis=0)
 
     def close(self) -> None:
-        return
+        if self._real:
+            self._real.close()
 
 
 class _Store:
-    def find(self, name: str, **_: object) -> ModelFile:
-        return ModelFile(name=name, path=Path(name), sha256="0" * 64, profile=Profile(size=32))
+    def __init__(self, real: ModelStore) -> None:
+        self._real = real
+
+    def find(self, name: str, **facts: Any) -> ModelFile:
+        if _is_real(name):
+            return self._real.find(name, **facts)
+        profile = Profile(size=_SIDE)
+        return ModelFile(name=name, path=Path(name), sha256="0" * 64, profile=profile)
+
+
+def _is_plain(planes: NDArray[np.float32]) -> bool:
+    return not np.ptp(planes, axis=(1, 2)).any()
+
+
+def _is_real(model: str) -> bool:
+    return model.startswith("s3://")
 
 
 class _Empty(Pipeline):
@@ -63,14 +88,22 @@ class _Empty(Pipeline):
 @cache
 def _runtime() -> tasks.Runtime:
     held = _real_runtime()
-    budget = Budget.of(memory=0, gpu_memory=0, gpu_idle=60)
-    models = Models(
-        store=cast(ModelStore, _Store()),
-        cache=ModelCache(lambda *_: cast(Engine, _Engine()), budget=budget),
+    real = held.pipeline.models
+    load = loader(threads=1, disk=open_disk(held.settings))
+
+    def counted(file: ModelFile, device: str) -> Engine:
+        return _Engine(load(file, device) if _is_real(file.name) else None)
+
+    models = replace(
+        real,
+        store=cast(ModelStore, _Store(real.store)),
+        cache=ModelCache(counted, budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60)),
     )
-    kind = _Empty if os.environ["CUTWORK_STANDIN"] == "empty" else Pipeline
-    pipeline = kind(storage=held.pipeline.storage, models=models, limits=held.pipeline.limits)
-    return tasks.Runtime(settings=held.settings, pipeline=pipeline, ledger=held.ledger)
+    if os.environ["CUTWORK_STANDIN"] == "empty":
+        pipeline: Pipeline = _Empty(**{**vars(held.pipeline), "models": models})
+    else:
+        pipeline = replace(held.pipeline, models=models)
+    return replace(held, pipeline=pipeline)
 
 
 _real_runtime = tasks.runtime

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,11 @@ class LocalStack:
     def start_s3(self) -> Child:
         """Start SeaweedFS with one pair of keys, and wait until it stores objects."""
         return self._with_free_ports(8, self._start_s3)
+
+    def replace_s3_keys(self, child: Child, *keys: tuple[str, str]) -> None:
+        """Let these keys, and this stack's own, be all that the running S3 server knows."""
+        self._write_s3_keys(self._keys, *keys)
+        child.signal(signal.SIGHUP)
 
     def start_worker(self, *, concurrency: int = 2, app: str = "worker", **variables: str) -> Child:
         """Start a Celery worker that is allowed every bucket here; `variables` override."""
@@ -190,18 +196,21 @@ class LocalStack:
         self.broker_url = url
         return child
 
-    def _start_s3(self, ports: list[int]) -> Child:
-        data = self._folder / "s3"
-        data.mkdir(exist_ok=True)
-        access_key, secret_key = self._keys
+    def _write_s3_keys(self, *keys: tuple[str, str]) -> Path:
         identity = {
             "name": "cutwork",
-            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+            "credentials": [{"accessKey": access, "secretKey": secret} for access, secret in keys],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         config = self._folder / "s3.json"
         config.touch(mode=0o600)
         config.write_text(json.dumps({"identities": [identity]}))
+        return config
+
+    def _start_s3(self, ports: list[int]) -> Child:
+        data = self._folder / "s3"
+        data.mkdir(exist_ok=True)
+        config = self._write_s3_keys(self._keys)
         master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = map(str, ports)
         command = [
             *(str(_BIN / "weed"), "-logtostderr=true", "server", f"-dir={data}"),

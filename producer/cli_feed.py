@@ -66,7 +66,7 @@ def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
 def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
     """Feed in a thread, and watch from this one."""
     feeder.stopping.clear()
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(4) as threads:
         feeding = threads.submit(feeder.feed)
         try:
             while not feeder.run and not feeding.done():
@@ -75,6 +75,7 @@ def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
             if feeder.run:
                 threads.submit(look_ahead, feeder)
                 threads.submit(_ask_for_workers, client, feeder, seen)
+                threads.submit(client.sweep.run, feeder.stopping, found=partial(_swept, seen))
                 _watch(client, feeder.run, seen, feeding)
             feeding.result()
         except KeyboardInterrupt:
@@ -118,6 +119,10 @@ def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
     except (redis.RedisError, KombuError, UnknownRun):
         # The feeder meets the same, and says so.
         return
+
+
+def _swept(seen: View, jobs: int) -> None:
+    seen.say(f"sent {jobs:,} lost jobs of others again")
 
 
 def _is_unfed(client: Client, run: str) -> bool:

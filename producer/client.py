@@ -18,11 +18,13 @@ from producer.job import QUEUE, SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
 from producer.options import Options
 from producer.outcome import Outcome
+from producer.queues import queue_names
 from producer.reference import ImageRef
 from producer.run.ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
 from producer.signing import register_signing
-from producer.status import QueueStatus, queue_names, queue_status
+from producer.status import QueueStatus, queue_status
+from producer.sweep import Sweep
 from producer.waiter import OutcomeWaiter
 
 
@@ -98,7 +100,8 @@ class Client:
         settings = ProducerSettings.read(**values)
         self._url = settings.broker_url
         self.app = celery_app(settings)
-        self._ledger = Ledger(self._url)
+        timeout = self.app.conf.broker_transport_options["socket_timeout"]
+        self._ledger = Ledger(self._url, timeout=timeout)
         self._waiter = OutcomeWaiter(self._ledger)
 
     def submit(
@@ -199,6 +202,11 @@ class Client:
     def runs(self) -> RunLedger:
         """The runs of `cutwork sync`."""
         return self._ledger.runs
+
+    @property
+    def sweep(self) -> Sweep:
+        """Finds jobs of any client that were lost on their way, and sends them again."""
+        return Sweep(app=self.app, ledger=self._ledger)
 
     @property
     def broker_url(self) -> str:

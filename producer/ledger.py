@@ -1,22 +1,27 @@
 """What is pending and what came of it, in Redis, written by both sides.
 
-A job is pending from submit until its outcome. An outcome is a Redis stream of one entry: readers
-wait for it and read it with the same `XREAD`, so none can come too late or miss it, and any number
-may wait. Celery's own result store can do neither without a subscription per job.
+A job is pending from submit until its outcome, and its message is kept as long: what is pending and
+in no queue any more is sent again (producer/sweep.py). An outcome is a Redis stream of one entry:
+readers wait for it and read it with the same `XREAD`, so none can come too late or miss it, and any
+number may wait. Celery's own result store can do neither without a subscription per job.
 """
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from producer.job import Job, run_of
+from producer.deliveries import Deliveries, delivery_key
+from producer.job import InvalidJob, Job, run_of
 from producer.outcome import Outcome
 from producer.run.ledger import RunLedger
 
 _PENDING: Final = "cutwork:pending"
+"""Job ids by the server's time at which each was last known to have a message."""
+_MESSAGES: Final = "cutwork:pending:jobs"
 _OUTCOME: Final = "cutwork:outcome:"
 _FIELD: Final = "json"
 
@@ -27,22 +32,53 @@ class Ledger:
     Every method raises `redis.RedisError` when the server stays unreachable through the retries.
     """
 
-    def __init__(self, url: str, *, outcome_ttl: int = 86_400) -> None:
-        """`outcome_ttl`: seconds an outcome is kept after it was written."""
+    def __init__(self, url: str, *, outcome_ttl: int = 86_400, timeout: float = 10) -> None:
+        """`outcome_ttl`: seconds an outcome is kept; `timeout`: of `connect`."""
         self._outcome_ttl = outcome_ttl
-        self.redis = connect(url)
+        self.redis = connect(url, timeout=timeout)
         self.runs = RunLedger(self.redis)
+        self.deliveries = Deliveries(self.redis)
 
     def add(self, *jobs: Job) -> None:
         """Write the jobs down as pending and forget outcomes of earlier runs of the same ids."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(_PENDING, {job.id: job.submitted_at for job in jobs})
+        now = self.now()
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(_PENDING, {job.id: now for job in jobs})
+            pipe.hset(_MESSAGES, mapping={job.id: json.dumps(job.to_message()) for job in jobs})
             pipe.delete(*(_OUTCOME + job.id for job in jobs))
             pipe.execute()
 
     def discard(self, *jobs: Job) -> None:
         """Take back jobs that were never sent."""
-        self.redis.zrem(_PENDING, *(job.id for job in jobs))
+        ids = [job.id for job in jobs]
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.zrem(_PENDING, *ids)
+            pipe.hdel(_MESSAGES, *ids)
+            pipe.execute()
+
+    def now(self) -> float:
+        """The server's time, in Unix seconds: the one clock that producers and workers share."""
+        seconds, microseconds = self.redis.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+    def overdue(self, *, before: float, most: int) -> dict[str, Job | None]:
+        """Single jobs that were last known to have a message before that time, the oldest first.
+
+        None where the job cannot be read: written by another release, or by no producer.
+        """
+        ids: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=most)
+        if not ids:
+            return {}
+        messages: Any = self.redis.hmget(_MESSAGES, ids)
+        return {name: _job(message) for name, message in zip(ids, messages, strict=True)}
+
+    def seen(self, job_ids: Iterable[str]) -> None:
+        """Write down that these have a message now; those answered meanwhile stay answered."""
+        now = self.now()
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.zadd(_PENDING, {job_id: now}, xx=True)
+            pipe.execute()
 
     def settle(self, outcome: Outcome) -> None:
         """Store an outcome and end its job's pending, both or neither; a run's is counted."""
@@ -52,13 +88,15 @@ class Ledger:
         key = _OUTCOME + outcome.job_id
         if outcome.state == "skipped" and self.redis.exists(key):
             # A redelivered job finds its own outputs: the outcome that made them says more.
-            self.redis.zrem(_PENDING, outcome.job_id)
+            with self.redis.pipeline(transaction=True) as pipe:
+                _end(pipe, outcome.job_id)
+                pipe.execute()
             return
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             pipe.xadd(key, {_FIELD: outcome.model_dump_json(exclude_none=True)})
             pipe.expire(key, self._outcome_ttl)
-            pipe.zrem(_PENDING, outcome.job_id)
+            _end(pipe, outcome.job_id)
             pipe.execute()
 
     def outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
@@ -92,15 +130,33 @@ class Ledger:
         self.redis.close()
 
 
-def connect(url: str) -> redis.Redis:
-    """A connection pool for the ledger, which tries again while a server restarts."""
+def _job(message: str | None) -> Job | None:
+    try:
+        return Job.from_message(json.loads(message or "null"))
+    except (InvalidJob, ValueError):
+        return None
+
+
+def _end(pipe: Any, job_id: str) -> None:
+    """Forget what is kept of a job while it is pending."""
+    pipe.zrem(_PENDING, job_id)
+    pipe.hdel(_MESSAGES, job_id)
+    pipe.delete(delivery_key(job_id))
+
+
+def connect(url: str, *, timeout: float = 10) -> redis.Redis:
+    """A connection pool for the ledger, which tries again while a server restarts.
+
+    `timeout`: seconds without an answer after which a connection is given up; no command here takes
+    a tenth of that, and a network may swallow a connection without a word.
+    """
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_connect_timeout=5,
-        socket_timeout=30,
+        socket_connect_timeout=min(5, timeout),
+        socket_timeout=timeout,
         socket_keepalive=True,
-        health_check_interval=25,
+        health_check_interval=timeout,
         retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=4),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )

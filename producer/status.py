@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from celery import Celery
-
-from producer.job import BULK_PRIORITY, QUEUE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,19 +19,6 @@ class QueueStatus:
     """Messages taken and not acknowledged, those of dead workers included."""
     oldest_waiting: float | None
     """Seconds since the oldest waiting job was submitted; None when nothing waits."""
-
-
-def queue_names(app: Celery) -> list[str]:
-    """The queue's lists in Redis: kombu keeps one a priority."""
-    options = app.conf.broker_transport_options
-    return [
-        f"{QUEUE}{options['sep']}{step}" if step else QUEUE for step in options["priority_steps"]
-    ]
-
-
-def bulk_queue(app: Celery) -> str:
-    """The one of them that the jobs of runs wait in."""
-    return f"{QUEUE}{app.conf.broker_transport_options['sep']}{BULK_PRIORITY}"
 
 
 def queue_status(server: redis.Redis, *, names: list[str]) -> QueueStatus:

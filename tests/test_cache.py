@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.tiny_models import saved, value
-from worker.errors import ModelInvalid, ModelUnavailable
+from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable
 from worker.models.budget import Budget, machine_memory
 from worker.models.cache import ModelCache
 from worker.models.disk import DiskCache
@@ -275,6 +275,52 @@ def test_a_checkpoint_of_another_form_is_refused(tmp_path: Path, profile: Profil
     file = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=profile)
     with pytest.raises(ModelInvalid, match="a checkpoint of ISNet takes nchw and has output 0"):
         loader(threads=1, disk=DiskCache(tmp_path))(file, "cpu")
+
+
+def test_an_idle_model_gives_its_memory_back_and_one_in_use_does_not(loads: Loads) -> None:
+    cache = ModelCache(loads, budget=AMPLE)
+    used, idle, kept, on_cpu = (loads.model(name) for name in "abcd")
+    use(cache, idle, "cuda")
+    use(cache, kept, "cuda", keep=True)
+    use(cache, on_cpu, "cpu")
+    with cache.use(used, "cuda"):
+        cache.relieve("cuda:0")
+        assert loads.loaded == ["d", "a"]
+        cache.relieve("cpu")
+        assert loads.loaded == ["a"]
+    use(cache, idle, "cuda")
+    assert loads.loaded == ["a", "b"]
+
+
+@pytest.mark.parametrize("fits_then", [True, False])
+def test_a_model_that_does_not_fit_has_the_idle_ones_go(loads: Loads, fits_then: bool) -> None:
+    idle, large = loads.model("a"), loads.model("b")
+
+    def load(file: ModelFile, device: str) -> Engine:
+        if file is large and ("a" in loads.loaded or not fits_then):
+            raise DeviceOutOfMemory("b does not fit")
+        return loads(file, device)
+
+    cache = ModelCache(load, budget=AMPLE)
+    use(cache, idle, "cuda")
+    if fits_then:
+        use(cache, large, "cuda")
+        assert loads.loaded == ["b"]
+    else:
+        with pytest.raises(DeviceOutOfMemory, match="b does not fit"):
+            use(cache, large, "cuda")
+        assert loads.loaded == []
+        assert not cache.holds(large.sha256)
+
+
+def test_what_is_loaded_is_known_by_its_hash(loads: Loads) -> None:
+    cache = ModelCache(loads, budget=AMPLE)
+    model = loads.model("a")
+    assert not cache.holds(model.sha256)
+    use(cache, model)
+    assert cache.holds(model.sha256)
+    cache.close()
+    assert not cache.holds(model.sha256)
 
 
 def test_no_budget_is_half_of_what_there_is() -> None:

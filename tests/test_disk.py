@@ -96,3 +96,16 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
         disk.check()
     with pytest.raises(ModelUnavailable, match="cannot be written"), disk.locked(disk.folder / "a"):
         pass
+
+
+def test_a_process_that_never_ends_its_download_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    waiting = DiskCache(tmp_path, patience=0.1)
+    with (
+        DiskCache(tmp_path).locked(path),
+        pytest.raises(ModelUnavailable, match=r"has been fetching .* for 0\.1 s; see what"),
+        waiting.locked(path),
+    ):
+        pass
+    with waiting.locked(path):
+        assert (tmp_path / "a.onnx.lock").exists()

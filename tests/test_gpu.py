@@ -1,17 +1,24 @@
 """Why there is no GPU: the decision for every combination of facts, and this machine's facts."""
 
 import ctypes
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.short_memory import in_a_process
 from tests.tiny_models import channel_mean, loaded
-from worker.errors import GpuUnavailable
-from worker.models import gpu
+from worker.batching import Batcher
+from worker.errors import DeviceOutOfMemory, GpuUnavailable
+from worker.models import gpu, torch_engine
 from worker.models.gpu import Driver, GpuFacts, why_not
 from worker.models.load import Placement, check_device, choose_device, device_warnings
 from worker.models.store import ModelStore
+from worker.watchdog import EXIT_CODE
 
 DRIVER = Driver(cuda=(12, 4), devices=2, memory=2**34)
 FACTS = GpuFacts(
@@ -157,3 +164,70 @@ def test_a_gpu_that_must_be_one_and_did_not_start_is_refused(tmp_path: Path) -> 
     with pytest.raises(GpuUnavailable, match="did not start") as caught:
         check_device(engine, place)
     assert caught.value.code == "gpu_unavailable"
+
+
+def torch_starts() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
+    """What a batch that does not fit is told, and what becomes of its images in smaller ones."""
+    import torch
+
+    engine = torch_engine.load(path, device="cuda", threads=0)
+    images = [np.full((1, 3, 1024, 1024), level, np.float32) for level in (-0.5, 0, 0.5, 0.2)]
+    engine.infer(images[0])
+    room = torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5 * room))
+    try:
+        engine.infer(np.concatenate(images * 8))
+        said = "it fits"
+    except DeviceOutOfMemory as error:
+        said = str(error)
+    batcher: Batcher[NDArray[np.float32], NDArray[np.float32]] = Batcher(
+        lambda batch: list(engine.infer(np.concatenate(batch))),
+        most=4,
+        kind=lambda _: None,
+        out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
+        relieve=gpu.give_back_unused,
+    )
+    turns = [batcher.submit(image) for image in images * 8]
+    return said, [batcher.wait(turn).result.shape for turn in turns]
+
+
+@pytest.mark.skipif(not torch_starts(), reason="needs a CUDA device")
+def test_a_batch_that_does_not_fit_on_a_gpu_is_run_in_parts(isnet_pth: Path) -> None:
+    said, shapes = in_a_process(batches_under_a_limit, isnet_pth)
+    assert "expected enough memory on cuda:0, found too little (CUDA out of memory" in said
+    assert shapes == [(1024, 1024)] * 32
+
+
+LOST = """
+import sys, numpy as np, torch
+from pathlib import Path
+from worker.models import torch_engine
+from worker.watchdog import Watchdog
+
+engine = torch_engine.load(Path(sys.argv[1]), device="cuda", threads=0)
+torch._assert_async(torch.zeros(1, device="cuda"))
+with Watchdog(timeout=60).watching("isnet on cuda:0"):
+    engine.infer(np.zeros((1, 3, 64, 64), np.float32))
+"""
+
+
+@pytest.mark.skipif(not torch_starts(), reason="needs a CUDA device")
+def test_a_lost_gpu_ends_the_process(isnet_pth: Path) -> None:
+    """A failed assertion in a kernel leaves the context of the whole process dead."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, str(isnet_pth)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == EXIT_CODE
+    assert "isnet on cuda:0: the device is lost" in done.stderr

@@ -9,8 +9,8 @@ from typing import Any
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
 from producer.job import BULK_PRIORITY
+from producer.publisher import publish
 from producer.reference import ImageRef
-from producer.sync.publisher import publish
 
 A = ImageRef(bucket="photos", key="a.jpg")
 B = ImageRef(bucket="cutouts", key="a.png")

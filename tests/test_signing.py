@@ -23,9 +23,9 @@ from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
 from producer.job import QUEUE, TASK_NAME
+from producer.publisher import publish
 from producer.settings import ProducerSettings, SettingsError
 from producer.signing import register_signing
-from producer.sync.publisher import publish
 from tests.certificates import write_pair
 from tests.test_intake import message
 

@@ -9,8 +9,8 @@ from producer.reference import ImageRef
 from producer.settings import SettingsError
 from worker.access import Prefix
 from worker.errors import (
-    AccessDenied,
     BucketNotFound,
+    CredentialsRefused,
     Forbidden,
     SourceNotFound,
     SourceTooLarge,
@@ -106,7 +106,7 @@ def test_places_are_checked(storage: S3Storage) -> None:
 
 
 def test_wrong_keys_are_said(stack: LocalStack) -> None:
-    with pytest.raises(AccessDenied, match="refuses this worker's credentials"):
+    with pytest.raises(CredentialsRefused, match="does not know this worker's credentials"):
         storage_with(stack, secret="wrong").open(ref("s3://photos/rocket.jpg"))
 
 

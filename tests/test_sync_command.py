@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from deploy.local import LocalStack, own_environment
 from producer import Client
 from producer.cli import app
+from producer.publisher import publish
 from producer.run.ledger import Batch
 from producer.run.record import Failure
-from producer.sync.publisher import publish
 from tests.broken_files import broken_files
 from tests.runs import answer, feeder_of, feeding, plan_of, until, waiting
 

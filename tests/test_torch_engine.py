@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from worker.errors import ModelInvalid
+from tests.short_memory import MIB, in_a_process, leave
+from worker.errors import DeviceOutOfMemory, ModelInvalid
 from worker.models import torch_engine
 from worker.models.engine import Engine, EngineFacts
 from worker.models.isnet import network_for
@@ -55,6 +56,24 @@ def test_maps_have_the_size_of_the_images(engine: Engine, batch: NDArray[np.floa
     assert maps.dtype == np.float32
     assert 0 <= maps.min() < maps.max() <= 1
     assert engine.input_size == (None, None)
+
+
+def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
+    """What the engine says of an image that does not fit; and the shape of one that does."""
+    engine = torch_engine.load(path, device="cpu", threads=1)
+    engine.infer(np.zeros((1, 3, 64, 64), np.float32))
+    leave(100 * MIB)
+    try:
+        engine.infer(np.zeros((1, 3, 1024, 1024), np.float32))
+    except DeviceOutOfMemory as error:
+        return str(error), engine.infer(np.zeros((1, 3, 64, 64), np.float32)).shape
+    return "it fits", ()
+
+
+def test_out_of_memory_is_said_and_passes(isnet_pth: Path) -> None:
+    said, shape = in_a_process(squeezed, isnet_pth)
+    assert said.startswith("ISNet on an input of (1, 3, 1024, 1024): expected enough memory on cpu")
+    assert shape == (1, 64, 64)
 
 
 def test_facts_are_those_of_the_weights(engine: Engine) -> None:

@@ -41,6 +41,26 @@ def channel_mean(
     return saved(path, [node], [value("x", axes, dtype)], [value("y", out, dtype)])
 
 
+def endless(path: Path) -> Path:
+    """A model that runs for centuries, and answers nobody meanwhile."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Abs", ["a"], ["b"])],
+        "body",
+        [
+            value("trip", (), TensorProto.INT64),
+            value("go", (), TensorProto.BOOL),
+            value("a", None),
+        ],
+        [value("on", (), TensorProto.BOOL), value("b", None)],
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Loop", ["trips", "", "mean"], ["y"], body=body),
+    ]
+    trips = helper.make_tensor("trips", TensorProto.INT64, [], [2**62])
+    return saved(path, nodes, [value("x", (1, 3, 8, 8))], [value("y", (1, 1, 8, 8))], [trips])
+
+
 def loaded(path: Path, *, profile: Profile | None = None) -> onnx_engine.OnnxEngine:
     """The model on the CPU; what is prepared lies beside it."""
     return onnx_engine.load(

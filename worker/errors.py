@@ -14,6 +14,7 @@
     │   ├── CorruptImage        corrupt_image
     │   ├── UnsupportedImage    unsupported_image
     │   ├── ImageTooLarge       image_too_large
+    │   ├── DecompressionBomb   decompression_bomb
     │   ├── UnknownModel        unknown_model
     │   ├── ModelHashMismatch   model_hash_mismatch
     │   ├── ModelInvalid        model_invalid
@@ -23,9 +24,13 @@
     │   │   ├── GpuNoDriver     gpu_no_driver
     │   │   ├── GpuNoProvider   gpu_no_provider
     │   │   └── GpuWrongCuda    gpu_wrong_cuda
+    │   ├── Poison              poison
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried again a bounded number of times
+        ├── DeviceOutOfMemory   out_of_memory
         ├── StorageUnavailable  storage_unavailable
+        ├── CredentialsRefused  credentials_refused
+        ├── OutputsContested    outputs_contested
         └── ModelUnavailable    model_unavailable
 
 Permanent or transient decides about a retry, in one place: `worker.tasks`.
@@ -115,9 +120,15 @@ class UnsupportedImage(PermanentError):
 
 
 class ImageTooLarge(PermanentError):
-    """The image has more pixels than `CUTWORK_MAX_PIXELS`."""
+    """The image has more pixels than `CUTWORK_MAX_PIXELS`, or than its kind may have."""
 
     code = "image_too_large"
+
+
+class DecompressionBomb(PermanentError):
+    """The file is built so that reading it costs far more than its pixels do."""
+
+    code = "decompression_bomb"
 
 
 class UnknownModel(PermanentError):
@@ -174,16 +185,42 @@ class GpuWrongCuda(GpuUnavailable):
     code = "gpu_wrong_cuda"
 
 
+class Poison(PermanentError):
+    """Every worker that began the job ended before it had an outcome."""
+
+    code = "poison"
+
+
 class InternalError(PermanentError):
     """A fault of ours; the worker's log has the traceback."""
 
     code = "internal_error"
 
 
+class DeviceOutOfMemory(TransientError):
+    """The model, or one image in it, did not fit into the device's memory, tried on its own."""
+
+    # May pass: other models, other processes and the decoded images of other jobs share the memory,
+    # and the next attempt may run on another worker.
+    code = "out_of_memory"
+
+
 class StorageUnavailable(TransientError):
     """The object store did not answer, or asked to slow down."""
 
     code = "storage_unavailable"
+
+
+class CredentialsRefused(TransientError):
+    """The object store does not know this worker's credentials: expired, revoked, or wrong."""
+
+    code = "credentials_refused"
+
+
+class OutputsContested(TransientError):
+    """Another job wrote to the same places meanwhile, with another source or options."""
+
+    code = "outputs_contested"
 
 
 class ModelUnavailable(TransientError):

@@ -1,7 +1,10 @@
 """The models of a process and the limits of its work, as its settings say."""
 
+from collections.abc import Callable
+
 from worker.allowance import Allowance
 from worker.cutout import Limits
+from worker.inference import Inference
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.disk import DiskCache
@@ -10,6 +13,7 @@ from worker.models.load import loader
 from worker.models.store import ModelStore, RemoteModels
 from worker.segment import Models
 from worker.settings import ModelSettings
+from worker.watchdog import Watchdog
 
 
 def open_disk(settings: ModelSettings) -> DiskCache:
@@ -35,15 +39,23 @@ def open_store(
     )
 
 
-def open_models(settings: ModelSettings, store: ModelStore) -> Models:
-    """A store with an empty cache of loaded models."""
-    load = loader(threads=settings.threads, disk=open_disk(settings))
+def open_models(
+    settings: ModelSettings, store: ModelStore, *, on_end: Callable[[], None] = lambda: None
+) -> Models:
+    """A store with an empty cache of loaded models.
+
+    `on_end` is called, for a few seconds at most, before the process ends for want of a device.
+    """
+    watchdog = Watchdog(timeout=settings.device_timeout, on_end=on_end)
+    load = loader(threads=settings.threads, disk=open_disk(settings), watching=watchdog.watching)
     budget = Budget.of(
         memory=settings.model_memory,
         gpu_memory=settings.gpu_model_memory,
         gpu_idle=settings.gpu_idle_seconds,
     )
-    return Models(store=store, cache=ModelCache(load, budget=budget))
+    cache = ModelCache(load, budget=budget)
+    inference = Inference(cache=cache, watchdog=watchdog, batch=settings.batch)
+    return Models(store=store, cache=cache, inference=inference)
 
 
 def open_limits(settings: ModelSettings) -> Limits:

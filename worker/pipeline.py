@@ -16,7 +16,7 @@ from producer.reference import ImageRef
 from worker import mask
 from worker.cutout import CutOut, Limits, cut_out
 from worker.encoder import FORMATS
-from worker.errors import AccessDenied, CutworkError, PermanentError
+from worker.errors import AccessDenied, CutworkError, OutputsContested, PermanentError
 from worker.models.store import ModelFile
 from worker.segment import Models
 from worker.stopwatch import Stopwatch
@@ -57,14 +57,14 @@ class Pipeline:
     models: Models
     limits: Limits
 
-    def run(self, job: Job, *, final: bool = True) -> Outcome:
+    def run(self, job: Job, *, final: bool = True, watch: Stopwatch | None = None) -> Outcome:
         """Take one job from its source to its outputs.
 
         A permanent error becomes a failed outcome. A transient one is raised for the caller to try
         again, or with `final` becomes a failed outcome too. Nothing is written unless everything
         before the store succeeded.
         """
-        passage = _Passage(job=job, pipeline=self)
+        passage = _Passage(job=job, pipeline=self, watch=watch or Stopwatch())
         try:
             return passage.run()
         except PermanentError as error:
@@ -73,6 +73,10 @@ class Pipeline:
             if not final:
                 raise
             return passage.failed(error)
+
+    def refused(self, job: Job, error: PermanentError) -> Outcome:
+        """The outcome of a job that is not to run."""
+        return _Passage(job=job, pipeline=self).failed(error)
 
 
 @dataclass(kw_only=True)
@@ -92,7 +96,7 @@ class _Passage:
         file = None
         if options.enabled:
             with self.watch.stage("load"):
-                file = models.store.find(options.model, sha256=options.model_sha256)
+                file = models.find(options.model, sha256=options.model_sha256)
         with ExitStack() as held:
             with self.watch.stage("fetch"):
                 source = held.enter_context(storage.open(job.source))
@@ -199,12 +203,29 @@ class _Passage:
                 written["image"] = self._put(
                     "image", self.job.image, cut.image_bytes, options.image_format
                 )
+            if len(written) == 2:
+                self._check_mask(written["mask"].ref)
         except PermanentError:
             # A failed job leaves nothing; one to be tried again overwrites what it wrote.
             for facts in written.values():
                 self.pipeline.storage.remove(facts.ref)
             raise
         return written
+
+    def _check_mask(self, ref: ImageRef) -> None:
+        """Raise `OutputsContested` unless the mask is still of the cut-out that was just stored.
+
+        Whoever writes last looks last: of two workers at least that one sees a mixture.
+        """
+        try:
+            stored = self.pipeline.storage.head(ref)
+        except AccessDenied:
+            return  # It may write and not look: then nobody can say.
+        if stored is None or stored.fingerprint != self.fingerprint:
+            raise OutputsContested(
+                f"{ref}: expected the mask stored a moment ago, found another one or none; the "
+                "source was replaced, or two jobs write to the same place"
+            )
 
     def _put(self, name: str, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
         etag = self.pipeline.storage.put(

@@ -12,6 +12,7 @@ from producer.outcome import RunFacts
 from worker import mask
 from worker.errors import ModelInvalid
 from worker.image import Picture
+from worker.inference import Inference
 from worker.mask import Pixels
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine
@@ -27,10 +28,18 @@ _TOLERANCE: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The models of this process: their files, and those that are loaded."""
+    """The models of this process: their files, those that are loaded, and how they are run."""
 
     store: ModelStore
     cache: ModelCache
+    inference: Inference
+
+    def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
+        """The file of a model; what is loaded is used on when its file is gone from the disk.
+
+        Raises what `ModelStore.find` raises.
+        """
+        return self.store.find(name, sha256=sha256, loaded=self.cache.holds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,7 @@ class LoadedModel:
     file: ModelFile
     """With the preset and the options in its profile."""
     engine: Engine
+    inference: Inference
     size: tuple[int, int]
     """Width and height of its input."""
     fallback: str | None
@@ -66,6 +76,7 @@ def loaded(
         yield LoadedModel(
             file=file,
             engine=engine,
+            inference=models.inference,
             size=size,
             fallback=reason.code if reason else None,
             warnings=device_warnings(engine, place, reason),
@@ -91,13 +102,10 @@ def segment(
             resampling=profile.resampling,
             channels=profile.channels,
         )
-    with watch.stage("wait"):
-        engine.turn.acquire()
-    try:
-        with watch.stage("model"):
-            saliency = engine.infer(batch)[0]
-    finally:
-        engine.turn.release()
+    turn = model.inference.run(engine, batch, name=file.name)
+    watch.add("wait", turn.waited)
+    watch.add("model", turn.ran)
+    saliency = turn.result
     if not np.isfinite(saliency).all():
         raise ModelInvalid(f"{file.name}: expected a map of numbers, found NaN or infinity in it")
     warnings: tuple[str, ...] = ()

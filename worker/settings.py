@@ -64,6 +64,15 @@ class ModelSettings(EnvironmentSettings):
         le=86_400,
         description="Seconds an idle model stays on the GPU under `auto`.",
     )
+    batch: int = Field(
+        default=4, ge=1, le=64, description="Images a GPU runs at once, at most; a CPU runs one."
+    )
+    device_timeout: float = Field(
+        default=300,
+        gt=0,
+        le=86_400,
+        description="Seconds a device may take for a batch or a load; then the process ends.",
+    )
     max_pixels: int = Field(
         default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
     )
@@ -95,6 +104,18 @@ class WorkerSettings(ModelSettings, ProducerSettings):
     preload: Names = Field(default=(), description="Models to load before the first job is taken.")
     max_attempts: int = Field(
         default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
+    )
+    max_deliveries: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Workers a job may end before it is given up.",
+    )
+    grace: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="Seconds from SIGTERM until what is unfinished is given back.",
     )
     outcome_ttl: int = Field(
         default=86_400, ge=60, le=31_536_000, description="Seconds an outcome is kept."

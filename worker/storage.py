@@ -24,6 +24,7 @@ from worker.access import Prefix, require
 from worker.errors import (
     AccessDenied,
     BucketNotFound,
+    CredentialsRefused,
     SourceNotFound,
     SourceTooLarge,
     StorageRefused,
@@ -49,9 +50,14 @@ _PASSING: Final = {
         "ServiceUnavailable",
         "Throttling",
     ),
-    *("ThrottlingException", "RequestLimitExceeded", "ExpiredToken", "RequestTimeTooSkewed"),
+    *("ThrottlingException", "RequestLimitExceeded", "RequestTimeTooSkewed"),
 }
-_ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
+_CREDENTIALS: Final = {
+    *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
+    "SignatureDoesNotMatch",
+}
+"""Keys are rotated while jobs run: the next attempt may have the new ones."""
+_ACCESS: Final = {"AccessDenied", "403", "401"}
 
 
 class Stored(NamedTuple):
@@ -251,6 +257,11 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
                 "give them s3:GetObject and s3:ListBucket on what they read, and s3:PutObject, "
                 "s3:GetObject and s3:ListBucket on what they write"
             ) from error
+        if code in _CREDENTIALS:
+            raise CredentialsRefused(
+                f"{ref}: the object store does not know this worker's credentials ({code}): they "
+                "are expired, revoked or wrong"
+            ) from error
         if status.startswith("3"):
             raise _redirected(ref) from error
         if code in _PASSING or status in ("408", "429") or status.startswith("5"):
@@ -263,6 +274,9 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
     except BotoCoreError as error:
         # No connection, no answer, a body cut short, credentials that a role has yet to give.
         raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error
+    except RuntimeError as error:
+        # botocore's word, and its whole class, for a role that still gives expired credentials.
+        raise StorageUnavailable(f"{ref}: no credentials to ask with ({error})") from error
 
 
 def _follow_nothing(context: dict[str, Any], **_: object) -> None:

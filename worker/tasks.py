@@ -4,10 +4,11 @@ import logging
 import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import redis
@@ -17,7 +18,9 @@ from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
     worker_init,
+    worker_ready,
     worker_shutdown,
+    worker_shutting_down,
 )
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -28,15 +31,27 @@ from producer.outcome import Outcome
 from producer.redact import redacted, secrets_of
 from producer.settings import ProducerSettings, SettingsError, celery_settings
 from producer.signing import register_signing
+from producer.sweep import Sweep
 from worker import matting
 from worker.access import require_s3
-from worker.errors import CutworkError, Forbidden, InternalError, MalformedMessage, TransientError
+from worker.custody import Custody
+from worker.drain import Drain, How
+from worker.errors import (
+    CutworkError,
+    Forbidden,
+    InternalError,
+    MalformedMessage,
+    Poison,
+    TransientError,
+)
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
+from worker.stopwatch import Stopwatch
 from worker.storage import S3Storage, open_storage
+from worker.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +62,19 @@ app.conf.update(celery_settings(_settings))
 # For every task, Celery's own included.
 app.Task.Strategy = "worker.intake:refuse_malformed"
 # By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
-TRANSPORT_ALIASES.update(redis="worker.intake:Transport", rediss="worker.intake:Transport")
+TRANSPORT_ALIASES.update(redis="worker.transport:Transport", rediss="worker.transport:Transport")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What this process holds: one pipeline with its model cache, and the ledger."""
+    """What this process holds."""
 
     settings: WorkerSettings
     pipeline: Pipeline
     ledger: Ledger
+    custody: Custody
+    drain: Drain
+    turnstile: Turnstile
     secrets: Collection[str] = ()
     """What no outcome may say."""
 
@@ -67,14 +85,24 @@ def runtime() -> Runtime:
     settings = WorkerSettings.read()
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
     store = open_store(settings, remote=_remote_models(storage))
+    ledger = Ledger(
+        settings.broker_url,
+        outcome_ttl=settings.outcome_ttl,
+        timeout=app.conf.broker_transport_options["socket_timeout"],
+    )
+    custody = Custody(ledger.deliveries)
+    drain = Drain(custody, grace=settings.grace)
     return Runtime(
         settings=settings,
         pipeline=Pipeline(
             storage=storage,
-            models=open_models(settings, store),
+            models=open_models(settings, store, on_end=drain.last_words),
             limits=open_limits(settings),
         ),
-        ledger=Ledger(settings.broker_url, outcome_ttl=settings.outcome_ttl),
+        ledger=ledger,
+        custody=custody,
+        drain=drain,
+        turnstile=Turnstile(),
         secrets=secrets_of(os.environ),
     )
 
@@ -101,6 +129,27 @@ def _tidy(logger: logging.Logger, **_: object) -> None:
     tidy(logger)
     # Celery would repeat every outcome in full beside our own line.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    # So would libvips, of every picture it encodes.
+    logging.getLogger("pyvips").setLevel(logging.WARNING)
+
+
+@worker_ready.connect
+def _ready(sender: Any, **_: object) -> None:
+    held = runtime()
+    held.custody.watch(sender)
+    sweep = Sweep(app=app, ledger=held.ledger)
+    threading.Thread(
+        target=sweep.run,
+        args=(held.drain.begun,),
+        kwargs={"found": lambda jobs: log.warning("sent %d lost jobs again", jobs)},
+        name="cutwork-sweep",
+        daemon=True,
+    ).start()
+
+
+@worker_shutting_down.connect
+def _ending(how: How, **_: object) -> None:
+    runtime().drain.signalled(how)
 
 
 @worker_shutdown.connect
@@ -114,22 +163,34 @@ def _stop(**_: object) -> None:
 def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job; the result is its outcome as a JSON value, so it composes in any canvas."""
     held = runtime()
-    attempt = 1 + (self.request.retries or 0)
     job_id = _claimed_id(args) or str(self.request.id)
+    tag = str((self.request.properties or {}).get("delivery_tag"))
+    with held.custody.running(tag, job_id):
+        outcome = _answer(self, held, job_id, args, kwargs)
+    _log(outcome)
+    return outcome.to_message()
+
+
+def _answer(
+    task: Task[Any, Any],
+    held: Runtime,
+    job_id: str,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> Outcome:
+    """Run and settle the job of a message; raises `Retry`, or `Reject` to give the message back."""
+    attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
-        run = run_of(job.id)
-        if run and held.ledger.runs.cancelled(run):
-            outcome = Outcome(job_id=job.id, state="cancelled")
-        else:
-            outcome = held.pipeline.run(job, final=attempt >= held.settings.max_attempts)
+        outcome = _outcome(held, job, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         try:
+            held.ledger.deliveries.undo(job_id)
             # Where a message says it came from is a stranger's word: the retry goes to our queue.
-            raise self.retry(countdown=_pause(attempt), queue=QUEUE) from error
-        except Reject as unsent:
+            raise task.retry(countdown=_pause(attempt), queue=QUEUE) from error
+        except (Reject, redis.RedisError) as unsent:
             # Celery would drop a message whose retry it cannot send.
             raise Reject("the retry could not be sent", requeue=True) from unsent
     except redis.RedisError as error:
@@ -138,6 +199,8 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         raise Reject(error, requeue=True) from error
     except (Forbidden, MalformedMessage) as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
+    except Reject:
+        raise
     except Exception:
         # A fault of ours must still end in an outcome, or whoever waits waits for ever.
         log.exception("job %s: internal error", job_id)
@@ -149,7 +212,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         )
     message = outcome.message and redacted(outcome.message, secrets=held.secrets)
     outcome = outcome.model_copy(
-        update={"message": message, "worker": self.request.hostname, "attempt": attempt}
+        update={"message": message, "worker": task.request.hostname, "attempt": attempt}
     )
     try:
         held.ledger.settle(outcome)
@@ -158,8 +221,37 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
         log.exception("job %s: the outcome could not be stored", job_id)
         time.sleep(_pause(1))  # A refusal that lasts must not spin.
         raise Reject(error, requeue=True) from error
-    _log(outcome)
-    return outcome.to_message()
+    return outcome
+
+
+def _outcome(held: Runtime, job: Job, *, final: bool) -> Outcome:
+    """Run a job, unless its run is cancelled or it has ended too many workers."""
+    run = run_of(job.id)
+    if run and held.ledger.runs.cancelled(run):
+        return Outcome(job_id=job.id, state="cancelled")
+    most = held.settings.max_deliveries
+    deliveries = held.ledger.deliveries
+    number, stage = deliveries.begin(
+        job.id, visibility_timeout=app.conf.broker_transport_options["visibility_timeout"]
+    )
+    if number > most:
+        return held.pipeline.refused(job, Poison(_poison(most, stage)))
+    # The last time it is watched, and by itself: what ends a worker now is this job.
+    last = number == most > 1
+    with held.turnstile.alone() if last else held.turnstile.together():
+        if held.drain.begun.is_set():
+            deliveries.undo(job.id)
+            raise Reject("this worker is ending", requeue=True)
+        watch = Stopwatch(heard=partial(deliveries.reached, job.id) if last else None)
+        return held.pipeline.run(job, final=final, watch=watch)
+
+
+def _poison(most: int, stage: str | None) -> str:
+    return (
+        f"expected an outcome, found that each of {most} workers that began this job ended before "
+        f"it had one, the last at the stage {stage or 'unknown'}; their logs, or the system's, say "
+        "why (out of memory?). Send the job again once that is mended"
+    )
 
 
 def _pause(attempt: int) -> float:

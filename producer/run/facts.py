@@ -10,6 +10,7 @@ from producer.run.record import Minute, RunCounts, RunRecord, RunSpec
 UNREADABLE_CODES: Final = frozenset(
     {
         "corrupt_image",
+        "decompression_bomb",
         "empty_source",
         "image_too_large",
         "not_an_image",

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import redis
 
+from producer.deliveries import delivery_key
 from producer.job import Job, run_of
 from producer.outcome import Outcome
 from producer.run.facts import facts_of, minutes_of, record_of
@@ -178,6 +179,7 @@ class RunLedger:
         run = run_of(outcome.job_id) or ""
         facts = facts_of(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
         keys = [_key(run), *(_key(run, part) for part in _PARTS), _UNREADABLE]
+        keys.append(delivery_key(outcome.job_id))
         text = outcome.model_dump_json(exclude_none=True)
         return bool(self._settle(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
 

@@ -1,9 +1,10 @@
 -- Count an outcome for its run, once: a second outcome of the same job changes nothing.
--- KEYS: run, jobs, failures, slowest, suspicious, sample, minutes, unreadable.
+-- KEYS: run, jobs, failures, slowest, suspicious, sample, minutes, unreadable, delivery.
 -- ARGV: job id, outcome as JSON, JSON of the facts below.
 -- Returns 1, or 0 when the job was answered before, or its run is forgotten.
 local run, jobs, failures = KEYS[1], KEYS[2], KEYS[3]
 local slowest, suspicious, sample, minutes, unreadable = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+redis.call('DEL', KEYS[9])
 local message = redis.call('HGET', jobs, ARGV[1])
 if not message then return 0 end
 redis.call('HDEL', jobs, ARGV[1])

@@ -20,14 +20,14 @@ from kombu.exceptions import KombuError
 
 from producer.job import Job
 from producer.listing.objects import ListingFailed
+from producer.overdue import missing
 from producer.plan.steps import Plan, Step
+from producer.publisher import publish
+from producer.queues import bulk_queue, queue_names
 from producer.run.ledger import Batch, RunLedger, UnknownRun
 from producer.run.record import Failure, RunCounts, RunSpec
-from producer.status import bulk_queue, queue_names
 from producer.sync.breaker import Breaker
 from producer.sync.feeder_lock import FeederLock, Taken
-from producer.sync.overdue import missing
-from producer.sync.publisher import publish
 
 _BATCH: Final = 500
 """Jobs sent together at most."""

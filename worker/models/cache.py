@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from worker.errors import DeviceOutOfMemory
 from worker.models.budget import Budget
 from worker.models.engine import Engine
+from worker.models.gpu import give_back_unused
 from worker.models.store import ModelFile
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,28 @@ class ModelCache:
                 self._watch_idle()
             _close(surplus)
 
+    def holds(self, sha256: str) -> bool:
+        """Whether a model file with this hash is loaded, on whichever device."""
+        with self._lock:
+            return any(key.sha256 == sha256 and slot.loaded for key, slot in self._slots.items())
+
+    def relieve(self, device: str) -> None:
+        """Give memory of this kind of device back: every idle model's, those to keep included."""
+        gpu = _on_gpu(device)
+        with self._lock:
+            idle = [
+                (key, engine)
+                for key, slot in self._slots.items()
+                if not slot.users and (engine := slot.loaded)
+                if _on_gpu(engine.facts.device) == gpu
+            ]
+            for key, _ in idle:
+                del self._slots[key]
+        log.warning("%s is out of memory: closing %d idle models", device, len(idle))
+        _close([engine for _, engine in idle])
+        if gpu:
+            give_back_unused()
+
     def close(self) -> None:
         """Give every engine's memory back; call when nothing runs any more."""
         with self._lock:
@@ -104,7 +128,11 @@ class ModelCache:
             with self._lock:
                 surplus = self._surplus(newest=slot, coming=(_on_gpu(key.device), size))
             _close(surplus)
-            engine = self._load(file, key.device)
+            try:
+                engine = self._load(file, key.device)
+            except DeviceOutOfMemory:
+                self.relieve(key.device)
+                engine = self._load(file, key.device)
         except BaseException as error:
             with self._lock:
                 self._slots.pop(key, None)

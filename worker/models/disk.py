@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 UNBOUNDED: Final = 2**63
 
+_PATIENCE: Final = 3600.0
+"""Longer than most downloads take; a process that was stopped holds its lock for ever."""
+
 _LOCK: Final = ".lock"
 _DIGEST: Final = ".sha256"
 _PARTIAL: Final = ".part"
@@ -30,9 +33,15 @@ class DiskCache:
     go on with it. Last use is the access time; a read-only folder has none, and needs none.
     """
 
-    def __init__(self, folder: Path, *, limit: int = UNBOUNDED) -> None:
-        """`limit` in bytes; above it the least recently used files go."""
+    def __init__(
+        self, folder: Path, *, limit: int = UNBOUNDED, patience: float = _PATIENCE
+    ) -> None:
+        """`limit` in bytes; above it the least recently used files go.
+
+        `patience`: seconds to wait for a file that another process makes.
+        """
         self.folder = folder
+        self._patience = patience
         self._limit = limit
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
@@ -49,12 +58,17 @@ class DiskCache:
     def locked(self, path: Path) -> Iterator[None]:
         """One process at a time makes a file; the others wait and find it there.
 
-        Raises `ModelUnavailable` when the folder cannot be written.
+        Raises `ModelUnavailable` when the folder cannot be written, or patience ends.
         """
         lock = FileLock(_beside(path, _LOCK))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            lock.acquire(timeout=self._patience)
+        except Timeout as error:
+            raise ModelUnavailable(
+                f"{path.name}: another process has been fetching or preparing it for "
+                f"{self._patience:g} s; see what holds {lock.lock_file}, and end it if it hangs"
+            ) from error
         except OSError as error:
             raise self._unwritable(error) from error
         try:

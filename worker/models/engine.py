@@ -1,7 +1,6 @@
 """What every inference engine offers, whichever library runs the network."""
 
 from dataclasses import dataclass
-from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +27,7 @@ class EngineFacts:
 
 
 class Engine(Protocol):
-    """A segmentation network, loaded on one device and ready to run.
+    """A segmentation network, loaded on one device and ready to run, one call at a time.
 
     The members are read-only here, so an implementation may use plain or frozen attributes.
     """
@@ -48,14 +47,6 @@ class Engine(Protocol):
         """Bytes of the weights, on whichever device they lie: what the cache's budget counts."""
         ...
 
-    @property
-    def turn(self) -> Lock:
-        """Hold it while calling ``infer``: a second inference would only share the same cores.
-
-        It is the caller's to take, so that waiting can be told from running.
-        """
-        ...
-
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on prepared images.
 
@@ -68,6 +59,9 @@ class Engine(Protocol):
 
         Raises:
             ValueError: the batch has another shape than the model takes.
+            ModelInvalid: the model refuses the batch, or gives no map.
+            DeviceOutOfMemory: the batch does not fit into the device's memory.
+            DeviceLost: the device takes no more calls of this process.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Why a model cannot run on a GPU here: facts gathered once, and a decision from them alone."""
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -138,6 +139,13 @@ def torch_facts() -> GpuFacts:
         cuda=_version(torch.version.cuda),
         starts=torch.cuda.is_available(),
     )
+
+
+def give_back_unused() -> None:
+    """Give the GPU memory back that torch keeps for its next tensors, where torch is in use."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _missing_library() -> str | None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
-from worker.errors import GpuUnavailable, ModelInvalid, ModelUnavailable
+from worker.errors import DeviceOutOfMemory, GpuUnavailable, ModelInvalid, ModelUnavailable
 from worker.models import gpu, onnx_engine
 from worker.models.disk import DiskCache
 from worker.models.engine import Engine
 from worker.models.prepared import prepared
 from worker.models.store import ModelFile
+from worker.watchdog import Watching, unwatched
 
 _CHECKPOINTS: Final = (".pth", ".pt", ".safetensors")
 
@@ -31,17 +32,22 @@ class Placement:
         return self.device_mode in ("prefer_gpu", "require_gpu")
 
 
-def loader(*, threads: int, disk: DiskCache) -> Callable[[ModelFile, str], Engine]:
+def loader(
+    *, threads: int, disk: DiskCache, watching: Watching = unwatched
+) -> Callable[[ModelFile, str], Engine]:
     """A function that loads a model file on a device, for the cache.
 
-    `disk` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core.
+    `disk` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core;
+    `watching` bounds what the device does.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
         try:
             if is_checkpoint(file.path.suffix):
                 _check_profile(file)
-                engine: Engine = _torch().load(file.path, device=device, threads=threads)
+                engine: Engine = _torch().load(
+                    file.path, device=device, threads=threads, watching=watching
+                )
                 return engine
             return onnx_engine.load(
                 file.path,
@@ -51,12 +57,18 @@ def loader(*, threads: int, disk: DiskCache) -> Callable[[ModelFile, str], Engin
                 device=device,
                 threads=threads,
                 disk=disk,
+                watching=watching,
             )
         except FileNotFoundError as error:
             # Evicted by another process after it was found: the next attempt fetches it again.
             raise ModelUnavailable(
                 f"{file.name}: the file was there and is gone ({error}); the model cache may be "
                 "too small, see CUTWORK_MODEL_CACHE_BYTES"
+            ) from error
+        except MemoryError as error:
+            raise DeviceOutOfMemory(
+                f"reading {file.name}: expected enough memory, found too little; give the worker "
+                "more, or fewer models and processes"
             ) from error
 
     return load

@@ -1,6 +1,5 @@
 """Run a segmentation model in ONNX Runtime."""
 
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -10,14 +9,16 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from worker.errors import ModelInvalid
+from worker.errors import DeviceOutOfMemory, ModelInvalid
 from worker.models.batch_axis import BATCH
+from worker.models.device_error import device_error
 from worker.models.disk import DiskCache
 from worker.models.engine import EngineFacts
 from worker.models.graph import WEIGHTS
 from worker.models.output import channel_axis
 from worker.models.prepared import prepared
 from worker.models.profile import Layout, Profile
+from worker.watchdog import DeviceLost, Watching, unwatched
 
 _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
@@ -36,7 +37,6 @@ class OnnxEngine:
         weight_bytes: int,
     ) -> None:
         self._session: onnxruntime.InferenceSession | None = session
-        self.turn = threading.Lock()
         self.bytes = weight_bytes
         self._layout = layout
         self._name = name
@@ -77,14 +77,21 @@ class OnnxEngine:
         """
         if self._one_by_one and len(batch) > 1:
             return np.concatenate([self.infer(image[np.newaxis]) for image in batch])
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise RuntimeError("this engine is closed; load the model again")
         fed = batch if self._layout == "nchw" else batch.transpose(0, 2, 3, 1)
         feed = {self._input.name: fed.astype(_TYPES[self._input.type], copy=False)}
-        (value,) = self._session.get_outputs()
+        (value,) = session.get_outputs()
         try:
-            output = self._session.run([value.name], feed)[0]
-        except (_ort.InvalidArgument, _ort.Fail) as error:
+            output = session.run([value.name], feed)[0]
+        except Exception as error:
+            doing = f"{self._name} on an input of {fed.shape}"
+            found = device_error(error, doing=doing, device=self.facts.device)
+            if found is not None:
+                raise found from error
+            if not isinstance(error, (_ort.InvalidArgument, _ort.Fail)):
+                raise
             raise ModelInvalid(
                 f"{self._name} refuses an input of {fed.shape}: {' '.join(str(error).split())}"
             ) from error
@@ -101,8 +108,7 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Give the memory back, once a running inference is done."""
-        with self.turn:
-            self._session = None
+        self._session = None
 
 
 def load(
@@ -114,12 +120,14 @@ def load(
     device: str,
     threads: int,
     disk: DiskCache,
+    watching: Watching = unwatched,
 ) -> OnnxEngine:
     """Load an ONNX file for `cpu` or `cuda`, as its profile says.
 
     The graph is prepared once, and kept in `disk` under the file's hash. `threads`: of one
     inference on a CPU, 0 for every core; `name` is the user's for it, for errors. Raises
-    `ModelInvalid`, `ModelUnavailable`.
+    `ModelInvalid`, `ModelUnavailable`, `DeviceOutOfMemory`, `DeviceLost`. `watching` bounds what
+    the device does, and not the preparation, which may wait for another process.
     """
 
     def ready(device: str) -> Path:
@@ -132,17 +140,27 @@ def load(
             disk=disk,
         )
 
+    def session_on(device: str, graph: Path) -> onnxruntime.InferenceSession:
+        with watching(f"loading {name} on {device}"):
+            try:
+                return _session(graph, device, threads)
+            except Exception as error:
+                found = device_error(error, doing=f"loading {name}", device=device)
+                if found is not None:
+                    raise found from error
+                raise
+
     graph = ready(device)
     try:
-        session = _session(graph, device, threads)
+        session = session_on(device, graph)
         if device != "cpu" and session.get_providers()[0] == "CPUExecutionProvider":
             # CUDA did not start, of which ONNX Runtime says no more than a line in the log.
             graph = ready("cpu")
-            session = _session(graph, "cpu", threads)
+            session = session_on("cpu", graph)
         weight_bytes = graph.stat().st_size
     except _ort.NoSuchFile as error:
         raise FileNotFoundError(str(error)) from error
-    except FileNotFoundError:
+    except (FileNotFoundError, DeviceOutOfMemory, DeviceLost):
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
         raise ModelInvalid(f"{name} cannot be loaded: {error}") from error

@@ -79,8 +79,16 @@ class ModelStore:
         self._local_paths = local_paths
         self._progress = progress
 
-    def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
+    def find(
+        self,
+        name: str,
+        *,
+        sha256: str | None = None,
+        loaded: Callable[[str], bool] = lambda _: False,
+    ) -> ModelFile:
         """The file of a model, fetched if need be.
+
+        A catalogue model of whose hash `loaded` is true needs no file: it is not looked for.
 
         Raises `UnknownModel`, `Forbidden`, `LicenceNotAccepted`, `ModelHashMismatch`,
         `ModelUnavailable`, `ModelInvalid`, or what the object store raises.
@@ -88,9 +96,11 @@ class ModelStore:
         entry = self._entries.get(name)
         if entry is not None:
             self._check_licence(name, entry)
-            file = ModelFile(
-                name=name, path=self._fetched(entry), sha256=entry.sha256, profile=entry.profile
-            )
+            path = self._disk.folder / entry.file
+            if not loaded(entry.sha256):
+                self._fetch_once(entry, path)
+            self._disk.used(path)
+            file = ModelFile(name=name, path=path, sha256=entry.sha256, profile=entry.profile)
         elif name.startswith("s3://"):
             file = self._from_s3(name)
         elif self._local_paths and Path(name).is_file():
@@ -127,8 +137,7 @@ class ModelStore:
                 f"if you may use it, set CUTWORK_ACCEPT_LICENSES={entry.licence}"
             )
 
-    def _fetched(self, entry: Entry) -> Path:
-        path = self._disk.folder / entry.file
+    def _fetch_once(self, entry: Entry, path: Path) -> None:
         # Without the lock at first: every job would take it, and a read-only folder has none.
         if not self._disk.intact(path, sha256=entry.sha256):
             with self._disk.locked(path):
@@ -136,8 +145,6 @@ class ModelStore:
                     if path.exists():
                         log.warning("%s does not have its SHA-256; fetching it again", path)
                     self._fetch(entry, path)
-        self._disk.used(path)
-        return path
 
     def _fetch(self, entry: Entry, path: Path) -> None:
         sources: list[ModelSource] = [*entry.sources]

@@ -5,7 +5,6 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
@@ -14,8 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worker.errors import ModelInvalid
+from worker.models.device_error import device_error
 from worker.models.engine import EngineFacts
 from worker.models.isnet import ISNetBase, network_for
+from worker.watchdog import Watching, unwatched
 
 __all__ = ["TorchEngine", "halve_precision", "load"]
 
@@ -47,7 +48,6 @@ class TorchEngine:
             tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()
         )
         self._network: ISNetBase | None = network
-        self.turn = Lock()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the saliency maps (side output d1) of prepared images.
@@ -61,30 +61,42 @@ class TorchEngine:
         Raises:
             ValueError: the batch is not of shape (N, 3, H, W).
             RuntimeError: the engine is closed.
-            torch.OutOfMemoryError: the batch does not fit into the device's memory.
+            DeviceOutOfMemory: the batch does not fit into the device's memory.
+            DeviceLost: the device takes no more calls of this process.
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
-        with torch.inference_mode():
-            if self._network is None:
-                raise RuntimeError("this engine is closed; load the model again")
-            weight = self._network.conv_in.weight
-            # torch.tensor copies, so a read-only array does no harm.
-            images = torch.tensor(np.ascontiguousarray(batch)).to(
-                weight.device, weight.dtype, memory_format=torch.channels_last
-            )
-            maps: NDArray[np.float32] = self._network.saliency(images)[:, 0].float().cpu().numpy()
-        return maps
+        network = self._network
+        if network is None:
+            raise RuntimeError("this engine is closed; load the model again")
+        try:
+            return _saliency(network, batch)
+        except Exception as error:
+            doing = f"ISNet on an input of {batch.shape}"
+            found = device_error(error, doing=doing, device=self.facts.device)
+            if found is None:
+                raise
+            raise found from error
 
     def close(self) -> None:
         """Give the network's memory back, once a running inference is done."""
-        with self.turn:
-            self._network = None
-            if self.facts.device != "cpu":
-                torch.cuda.empty_cache()
+        self._network = None
+        if self.facts.device != "cpu":
+            torch.cuda.empty_cache()
 
 
-def load(path: Path, *, device: str, threads: int) -> TorchEngine:
+def _saliency(network: ISNetBase, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        weight = network.conv_in.weight
+        # torch.tensor copies, so a read-only array does no harm.
+        images = torch.tensor(np.ascontiguousarray(batch)).to(
+            weight.device, weight.dtype, memory_format=torch.channels_last
+        )
+        maps: NDArray[np.float32] = network.saliency(images)[:, 0].float().cpu().numpy()
+    return maps
+
+
+def load(path: Path, *, device: str, threads: int, watching: Watching = unwatched) -> TorchEngine:
     """Load an ISNet checkpoint.
 
     On CUDA the convolutions run in half precision and BatchNorm keeps float32. On the CPU
@@ -94,10 +106,13 @@ def load(path: Path, *, device: str, threads: int) -> TorchEngine:
         path: a ``.pth`` or ``.pt`` file of tensors alone, or a ``.safetensors`` file.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads: CPU threads that torch may use, in the whole process; 0 leaves them as they are.
+        watching: bounds what the device does.
 
     Raises:
         ModelInvalid: the file is damaged, holds code, or is not a checkpoint of ISNet.
         OSError: the file cannot be opened.
+        DeviceOutOfMemory: the network does not fit into the device's memory.
+        DeviceLost: the device takes no more calls of this process.
         RuntimeError: torch sees no such CUDA device.
         ValueError: the device is of another kind.
     """
@@ -110,10 +125,17 @@ def load(path: Path, *, device: str, threads: int) -> TorchEngine:
         raise ModelInvalid(f"{path.name} is not a checkpoint of ISNet: {error}") from error
     if target.type == "cuda":
         halve_precision(network)
-    network.to(target)
-    # What tensor cores want; on the CPU it was a quarter faster too, with the same result.
-    # torch's stubs leave this documented form of `to` out.
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with watching(f"loading {path.name} on {device}"):
+        try:
+            network.to(target)
+            # What tensor cores want; on the CPU it was a quarter faster too, with the same result.
+            # torch's stubs leave this documented form of `to` out.
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except Exception as error:
+            found = device_error(error, doing=f"loading {path.name}", device=device)
+            if found is None:
+                raise
+            raise found from error
     return TorchEngine(network)
 
 

@@ -5,14 +5,14 @@ from typing import Final
 
 from celery import Celery
 
-from producer.job import BULK_PRIORITY, QUEUE, TASK_NAME, Job
+from producer.job import BULK_PRIORITY, QUEUE, SINGLE_PRIORITY, TASK_NAME, Job, run_of
 
 _AT_ONCE: Final = 500
 """Messages sent to the server together; a batch that fails is in the queue or not, as a whole."""
 
 
 def publish(app: Celery, jobs: Sequence[Job]) -> None:
-    """Send jobs of a run, in order, behind all single jobs.
+    """Send jobs in order, those of runs behind all single ones.
 
     Raises kombu's `OperationalError` or `BatchPublishError`, or an `OSError`, when the broker
     fails; some of the jobs may then be in the queue.
@@ -38,7 +38,7 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
                 TASK_NAME,
                 message,
                 queue=QUEUE,
-                priority=BULK_PRIORITY,
+                priority=BULK_PRIORITY if run_of(job.id) else SINGLE_PRIORITY,
                 declare=[],
                 retry=False,
             )

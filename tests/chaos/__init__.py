@@ -1,0 +1,1 @@
+"""Faults made for real, and what becomes of the images meanwhile."""

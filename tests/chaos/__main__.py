@@ -1,0 +1,63 @@
+"""`make chaos`: every fault, twenty times over, and what became of the images.
+
+`make chaos ARGS='stopped s3-500 --rounds 3'` plays some of them; `--list` names all. With `--json`
+or `--markdown` the table is one for a program, or for the README. It ends with 1 if anything was
+lost.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.chaos import table
+from tests.chaos.catalogue import FAULTS
+from tests.chaos.ground import Ground
+from tests.chaos.rounds import Fault, rounds
+
+
+def main() -> None:
+    """Play what was asked for, fault by fault, each on servers of its own."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="FAULT", help="by default all")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--list", action="store_true")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(FAULTS):
+        sys.exit(f"expected some of {', '.join(FAULTS)}, found {', '.join(sorted(unknown))}")
+    if asked.list:
+        sys.exit("\n".join(f"{name:30}{fault.what}" for name, fault in FAULTS.items()))
+    console = Console(stderr=True)
+    rows = [_played(FAULTS[name], asked.rounds, console) for name in asked.names or FAULTS]
+    if asked.json:
+        print(table.as_json(rows))
+    elif asked.markdown:
+        print(table.markdown(rows))
+    else:
+        table.show(rows)
+    sys.exit(0 if all(row.ok for row in rows) else 1)
+
+
+def _played(fault: Fault, count: int, console: Console) -> table.Row:
+    done = []
+    with (
+        console.status(fault.name) as status,
+        tempfile.TemporaryDirectory(prefix="cutwork-chaos-") as folder,
+        Ground(Path(folder), fault.terrain) as ground,
+    ):
+        for one in rounds(fault, ground, count=count):
+            done.append(one)
+            status.update(f"{fault.name}: {len(done)} of {count}")
+    row = table.Row.of(fault, done)
+    # An hour is long: who looks on sees each fault as it is done.
+    console.print(f"{'ok' if row.ok else 'NOT OK':8}{' | '.join(row.cells())}", markup=False)
+    return row
+
+
+if __name__ == "__main__":
+    main()

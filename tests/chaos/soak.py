@@ -1,0 +1,39 @@
+"""Many jobs in a row: nothing is lost, and the workers do not grow."""
+
+from typing import Final
+
+from tests.chaos.ground import Broken, Ground, Terrain
+from tests.chaos.load import Load
+from tests.chaos.rounds import Fault
+
+JOBS: Final = 10_000
+SHORT: Final = 300
+"""As many as a test has time for."""
+_WARM: Final = 0.2
+"""Share of the jobs after which a worker has all it needs."""
+GROWTH: Final = 0.02
+"""Share of its memory that a worker may gain afterwards."""
+
+
+def _soak(ground: Ground, load: Load) -> None:
+    before = ground.runs()
+    load.send()
+    ground.until_runs(before + int(_WARM * len(load.items)), timeout=600)
+    warm = [worker.memory() for worker in ground.workers]
+    load.wait(1800)
+    for worker, at_first in zip(ground.workers, warm, strict=True):
+        grown = worker.memory() / at_first - 1
+        if grown > GROWTH:
+            raise Broken(f"{worker.name} grew by {grown:.1%} from {at_first / 2**20:.0f} MiB")
+
+
+FAULTS: Final = (
+    Fault(
+        name="soak",
+        what=f"{JOBS:,} jobs in a row; memory grows less than {GROWTH:.0%}",
+        strike=_soak,
+        terrain=Terrain(workers=1, concurrency=4, variables=(("CUTWORK_STANDIN_SECONDS", "0"),)),
+        items=JOBS,
+        most=1,
+    ),
+)
