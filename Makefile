@@ -10,7 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 # pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
 KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
 
-.PHONY: help demo local test chaos fuzz fidelity bench-sync check format constraints clean
+.PHONY: help demo local test chaos fuzz fidelity bench-sync check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ check: $(VENV)/.dev ## lint, format, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/bin/pip ## look all versions of constraints.txt up among the known vulnerabilities
+	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip -qq install pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)
 
 format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix .

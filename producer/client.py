@@ -101,7 +101,7 @@ class Client:
         self._url = settings.broker_url
         self.app = celery_app(settings)
         timeout = self.app.conf.broker_transport_options["socket_timeout"]
-        self._ledger = Ledger(self._url, timeout=timeout)
+        self._ledger = Ledger(self._url, timeout=timeout, signed=settings.signing is not None)
         self._waiter = OutcomeWaiter(self._ledger)
 
     def submit(

@@ -6,7 +6,7 @@ readers wait for it and read it with the same `XREAD`, so none can come too late
 number may wait. Celery's own result store can do neither without a subscription per job.
 """
 
-import json
+import logging
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
@@ -16,8 +16,11 @@ from redis.retry import Retry
 
 from producer.deliveries import Deliveries, delivery_key
 from producer.job import InvalidJob, Job, run_of
+from producer.kept_job import kept, restored
 from producer.outcome import Outcome
 from producer.run.ledger import RunLedger
+
+log = logging.getLogger(__name__)
 
 _PENDING: Final = "cutwork:pending"
 """Job ids by the server's time at which each was last known to have a message."""
@@ -32,11 +35,22 @@ class Ledger:
     Every method raises `redis.RedisError` when the server stays unreachable through the retries.
     """
 
-    def __init__(self, url: str, *, outcome_ttl: int = 86_400, timeout: float = 10) -> None:
-        """`outcome_ttl`: seconds an outcome is kept; `timeout`: of `connect`."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        outcome_ttl: int = 86_400,
+        timeout: float = 10,
+        signed: bool = False,
+    ) -> None:
+        """`outcome_ttl`: seconds an outcome is kept; `timeout`: of `connect`.
+
+        `signed`: jobs are kept with a signature, and none is read without.
+        """
         self._outcome_ttl = outcome_ttl
+        self._signed = signed
         self.redis = connect(url, timeout=timeout)
-        self.runs = RunLedger(self.redis)
+        self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
 
     def add(self, *jobs: Job) -> None:
@@ -44,7 +58,7 @@ class Ledger:
         now = self.now()
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.zadd(_PENDING, {job.id: now for job in jobs})
-            pipe.hset(_MESSAGES, mapping={job.id: json.dumps(job.to_message()) for job in jobs})
+            pipe.hset(_MESSAGES, mapping={job.id: kept(job, signed=self._signed) for job in jobs})
             pipe.delete(*(_OUTCOME + job.id for job in jobs))
             pipe.execute()
 
@@ -64,13 +78,21 @@ class Ledger:
     def overdue(self, *, before: float, most: int) -> dict[str, Job | None]:
         """Single jobs that were last known to have a message before that time, the oldest first.
 
-        None where the job cannot be read: written by another release, or by no producer.
+        None where the job cannot be read: written by another release, or by no producer, or not
+        signed where it should be.
         """
         ids: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=most)
         if not ids:
             return {}
         messages: Any = self.redis.hmget(_MESSAGES, ids)
-        return {name: _job(message) for name, message in zip(ids, messages, strict=True)}
+        return {name: self._job(name, text) for name, text in zip(ids, messages, strict=True)}
+
+    def _job(self, name: str, text: str | None) -> Job | None:
+        try:
+            return restored(text or "null", name=name, signed=self._signed)
+        except InvalidJob as error:
+            log.warning("job %s cannot be sent again: %s", name, error)
+            return None
 
     def seen(self, job_ids: Iterable[str]) -> None:
         """Write down that these have a message now; those answered meanwhile stay answered."""
@@ -128,13 +150,6 @@ class Ledger:
     def close(self) -> None:
         """Close the connections."""
         self.redis.close()
-
-
-def _job(message: str | None) -> Job | None:
-    try:
-        return Job.from_message(json.loads(message or "null"))
-    except (InvalidJob, ValueError):
-        return None
 
 
 def _end(pipe: Any, job_id: str) -> None:

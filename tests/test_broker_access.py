@@ -23,6 +23,7 @@ from producer import Client, Options
 from producer.broker_url import advice
 from producer.job import QUEUE
 from tests.certificates import write_pair
+from tests.runs import until
 from tests.tls_front import tls_front
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +124,7 @@ def test_a_job_is_done_over_tls_by_users_of_few_rights(producer: Client) -> None
     assert outcome.state == "done", outcome
     again = producer.submit("s3://photos/none.jpg", image="s3://cutouts/b.png", options=OFF)
     assert again.wait(60).code == "source_not_found"
-    assert producer.workers() == ["worker1@local"]
+    until(lambda: producer.workers() == ["worker1@local"])
     assert (producer.status().waiting, producer.pending()) == (0, 0)
 
 
@@ -155,7 +156,7 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
         lambda: worker.log.read_text(errors="replace")[before:].count("refused an entry") == 2,
         timeout=20,
     )
-    assert producer.workers() == ["worker1@local"]
+    until(lambda: producer.workers() == ["worker1@local"])
 
 
 def rules_of(server: redis.Redis, user: str) -> set[str]:

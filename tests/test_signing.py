@@ -23,10 +23,13 @@ from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
 from producer.job import QUEUE, TASK_NAME
+from producer.ledger import Ledger
 from producer.publisher import publish
+from producer.run.record import RunSpec
 from producer.settings import ProducerSettings, SettingsError
 from producer.signing import register_signing
 from tests.certificates import write_pair
+from tests.runs import until
 from tests.test_intake import message
 
 SIGNED = {"content-type": "application/data", "content-encoding": "utf-8"}
@@ -71,6 +74,7 @@ def verifier(guarded: LocalStack, keys: Path) -> Child:
         **variables(keys, "worker"),
         CUTWORK_WRITE_TO="s3://allowed",
         CUTWORK_S3_ATTEMPTS="1",
+        CUTWORK_VISIBILITY_TIMEOUT="10",
     )
     guarded.wait_for_worker(child)
     return child
@@ -150,12 +154,12 @@ def test_a_canvas_signs_with_the_job_s_id(signer: Client) -> None:
 def test_workers_answer_a_signed_ping_alone(
     signer: Client, guarded: LocalStack, verifier: Child
 ) -> None:
-    assert signer.workers() == ["worker1@local"]
+    until(lambda: signer.workers() == ["worker1@local"])
     unsigned = Celery("service", broker=guarded.broker_url, set_as_current=False)
     with unsigned:
         assert unsigned.control.ping(timeout=0.5) == []
         unsigned.control.shutdown()
-    assert signer.workers() == ["worker1@local"]
+    until(lambda: signer.workers() == ["worker1@local"])
 
 
 def test_status_reads_the_age_of_signed_jobs(
@@ -247,6 +251,38 @@ def test_a_signed_body_that_holds_no_job_settles_nobody_s(
         assert client.handle(victim).outcome() is None
 
 
+def test_a_lost_job_is_sent_again_if_it_was_signed(
+    signer: Client, guarded: LocalStack, verifier: Child
+) -> None:
+    """What was written into the ledger by others is not signed on their behalf."""
+    job, forged, moved = new_job(), new_job(), new_job()
+    of_a_run = new_job(id="20261122-081500-3fa9c1.forged")
+    ledger = Ledger(guarded.broker_url, signed=True)
+    server = ledger.redis
+    ledger.add(job)
+    for name, text in (
+        (forged.id, json.dumps(forged.to_message())),
+        (moved.id, str(server.hget("cutwork:pending:jobs", job.id))),
+    ):
+        server.hset("cutwork:pending:jobs", name, text)
+    server.zadd("cutwork:pending", {job.id: 1, forged.id: 1, moved.id: 1})
+    run = "cutwork:run:20261122-081500-3fa9c1"
+    spec = RunSpec(source="s3://a/", image="s3://b/").model_dump_json()
+    server.hset(run, mapping={"state": "running", "spec": spec, "created_at": 1})
+    server.zadd("cutwork:runs", {run.rpartition(":")[2]: 1})
+    server.hset(f"{run}:jobs", of_a_run.id, json.dumps({**of_a_run.to_message(), "signed": "e30="}))
+    assert signer.handle(job).wait(60).code == "forbidden"
+    refused = {f"job {name} cannot be sent again" for name in (forged.id, moved.id, of_a_run.id)}
+    verifier.wait_until(
+        lambda: all(sentence in verifier.tail(100_000) for sentence in refused), timeout=30
+    )
+    assert ledger.outcomes([forged.id, moved.id]) == {}
+    assert server.hget(run, "count:failed") is None
+    server.delete(run, f"{run}:jobs")
+    ledger.discard(forged, moved)
+    ledger.close()
+
+
 BROADCASTS: dict[str, Any] = {
     "no message": {},
     "a list": [],
@@ -268,7 +304,7 @@ def test_a_hostile_broadcast_is_refused(found: Any, guarded: LocalStack, verifie
 def test_after_all_that_the_worker_still_works(signer: Client, verifier: Child) -> None:
     outcome = signer.submit(PLACES["source"], image=PLACES["image"]).wait(20)
     assert outcome.code == "forbidden"
-    assert signer.workers() == ["worker1@local"]
+    until(lambda: signer.workers() == ["worker1@local"])
 
 
 @pytest.mark.parametrize(

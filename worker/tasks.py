@@ -89,6 +89,7 @@ def runtime() -> Runtime:
         settings.broker_url,
         outcome_ttl=settings.outcome_ttl,
         timeout=app.conf.broker_transport_options["socket_timeout"],
+        signed=settings.signing is not None,
     )
     custody = Custody(ledger.deliveries)
     drain = Drain(custody, grace=settings.grace)

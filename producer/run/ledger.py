@@ -13,6 +13,7 @@ greatest length. Only with its time they grow, by two numbers a minute and one f
 """
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -23,10 +24,13 @@ from typing import Any, Final
 import redis
 
 from producer.deliveries import delivery_key
-from producer.job import Job, run_of
+from producer.job import InvalidJob, Job, run_of
+from producer.kept_job import kept, restored
 from producer.outcome import Outcome
 from producer.run.facts import facts_of, minutes_of, record_of
 from producer.run.record import Failure, RunRecord, RunSpec, RunState
+
+log = logging.getLogger(__name__)
 
 _RUNS: Final = "cutwork:runs"
 _UNREADABLE: Final = "cutwork:unreadable"
@@ -70,9 +74,10 @@ class RunLedger:
     and those that take a run's id raise `UnknownRun`.
     """
 
-    def __init__(self, server: redis.Redis) -> None:
-        """`server` decodes responses; it is the caller's to close."""
+    def __init__(self, server: redis.Redis, *, signed: bool = False) -> None:
+        """`server` decodes responses and is the caller's to close; `signed` as in `Ledger`."""
         self.server = server
+        self._signed = signed
         folder = Path(__file__).parent
         self._commit = server.register_script((folder / "commit.lua").read_text())
         self._renew = server.register_script((folder / "renew.lua").read_text())
@@ -152,7 +157,7 @@ class RunLedger:
         """Write a batch down, if the run's cursor is still `before` and nobody cancelled it."""
         message = {
             "counts": batch.counts,
-            "jobs": {job.id: json.dumps(job.to_message()) for job in batch.jobs},
+            "jobs": {job.id: kept(job, signed=self._signed) for job in batch.jobs},
             "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
@@ -165,13 +170,19 @@ class RunLedger:
         return int(self.server.hlen(_key(run, "jobs")))
 
     def jobs(self, run: str) -> dict[str, Job]:
-        """Those jobs."""
-        messages: Any = self.server.hgetall(_key(run, "jobs"))
-        return {job: Job.from_message(json.loads(message)) for job, message in messages.items()}
+        """Those jobs, but for any that cannot be read; the log names them."""
+        texts: Any = self.server.hgetall(_key(run, "jobs"))
+        jobs = {}
+        for name, text in texts.items():
+            try:
+                jobs[name] = restored(text, name=name, signed=self._signed)
+            except InvalidJob as error:
+                log.warning("job %s cannot be sent again: %s", name, error)
+        return jobs
 
     def renew(self, run: str, jobs: Sequence[Job]) -> set[str]:
         """Write jobs down anew before they are sent again; the ids of those still unanswered."""
-        pairs = [item for job in jobs for item in (job.id, json.dumps(job.to_message()))]
+        pairs = [item for job in jobs for item in (job.id, kept(job, signed=self._signed))]
         return set(self._renew(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
 
     def settle(self, outcome: Outcome) -> bool:
