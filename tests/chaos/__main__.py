@@ -8,9 +8,12 @@ lost.
 import argparse
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.chaos import table
 from tests.chaos.catalogue import FAULTS
@@ -23,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="FAULT", help="by default all")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="faults side by side")
     parser.add_argument("--list", action="store_true")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
@@ -32,8 +36,12 @@ def main() -> None:
         sys.exit(f"expected some of {', '.join(FAULTS)}, found {', '.join(sorted(unknown))}")
     if asked.list:
         sys.exit("\n".join(f"{name:30}{fault.what}" for name, fault in FAULTS.items()))
-    console = Console(stderr=True)
-    rows = [_played(FAULTS[name], asked.rounds, console) for name in asked.names or FAULTS]
+    columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn())
+    bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+    # Most of a round is waiting: for timeouts, and for what comes back.
+    with bars, ThreadPoolExecutor(asked.at_once) as threads:
+        play = partial(_played, count=asked.rounds, bars=bars)
+        rows = list(threads.map(play, [FAULTS[name] for name in asked.names or FAULTS]))
     if asked.json:
         print(table.as_json(rows))
     elif asked.markdown:
@@ -43,19 +51,21 @@ def main() -> None:
     sys.exit(0 if all(row.ok for row in rows) else 1)
 
 
-def _played(fault: Fault, count: int, console: Console) -> table.Row:
+def _played(fault: Fault, *, count: int, bars: Progress) -> table.Row:
     done = []
+    bar = bars.add_task(fault.name, total=min(count, fault.most or count))
     with (
-        console.status(fault.name) as status,
         tempfile.TemporaryDirectory(prefix="cutwork-chaos-") as folder,
         Ground(Path(folder), fault.terrain) as ground,
     ):
         for one in rounds(fault, ground, count=count):
             done.append(one)
-            status.update(f"{fault.name}: {len(done)} of {count}")
+            bars.advance(bar)
+    bars.remove_task(bar)
     row = table.Row.of(fault, done)
-    # An hour is long: who looks on sees each fault as it is done.
-    console.print(f"{'ok' if row.ok else 'NOT OK':8}{' | '.join(row.cells())}", markup=False)
+    # It takes long: who looks on sees each fault as it is done.
+    verdict = "ok" if row.ok else "NOT OK"
+    bars.console.print(f"{verdict:8}{' | '.join(row.cells())}", markup=False, soft_wrap=True)
     return row
 
 
