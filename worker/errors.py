@@ -26,7 +26,8 @@
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried again a bounded number of times
         ├── StorageUnavailable  storage_unavailable
-        └── ModelUnavailable    model_unavailable
+        ├── ModelUnavailable    model_unavailable
+        └── MemoryExhausted     memory_exhausted
 
 Permanent or transient decides about a retry, in one place: `worker.tasks`.
 """
@@ -85,7 +86,7 @@ class StorageRefused(PermanentError):
 
 
 class SourceTooLarge(PermanentError):
-    """The object has more bytes than `CUTWORK_MAX_BYTES`."""
+    """The object has more bytes than `CUTWORK_MAX_BYTES`, or ⅛ of `CUTWORK_IMAGE_MEMORY`."""
 
     code = "source_too_large"
 
@@ -115,7 +116,7 @@ class UnsupportedImage(PermanentError):
 
 
 class ImageTooLarge(PermanentError):
-    """The image has more pixels than `CUTWORK_MAX_PIXELS`."""
+    """The image has more pixels than allowed, or takes more than `CUTWORK_IMAGE_MEMORY`."""
 
     code = "image_too_large"
 
@@ -190,3 +191,9 @@ class ModelUnavailable(TransientError):
     """None of the model's sources could be reached."""
 
     code = "model_unavailable"
+
+
+class MemoryExhausted(TransientError):
+    """The worker had no memory left for the image."""
+
+    code = "memory_exhausted"

@@ -5,8 +5,9 @@ Pixels are uint8 or uint16, straight (not premultiplied) and upright: RGB arrays
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pillow_heif
@@ -21,6 +22,7 @@ from worker.errors import (
 )
 from worker.libvips import has_sixteen_bits, read_sixteen_bits
 from worker.mask import Depth, Pixels, at_depth
+from worker.rows import strips
 
 # Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
 Image.MAX_IMAGE_PIXELS = None
@@ -62,22 +64,51 @@ class Picture:
         return self.rgb.shape[1], self.rgb.shape[0]
 
 
-def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
+class Header(NamedTuple):
+    """What is known of an image before a pixel is decoded."""
+
+    format: str
+    mode: str
+    """Pillow's name of the pixel format as stored."""
+    size: tuple[int, int]
+    """Width and height in pixels, as stored."""
+    transparent: bool
+    sixteen: bool
+    """Whether it has 16 bits a channel that can be kept."""
+
+
+def decode(
+    data: bytes,
+    *,
+    max_pixels: int,
+    depth: Depth = np.uint8,
+    admit: Callable[[Header], None] = lambda _: None,
+) -> Picture:
     """Decode the first frame of an image, upright, as straight RGB and alpha of a depth.
 
     16-bit input is read in 16 bits where that is asked for, and by its high byte else; 8-bit input
-    is widened. The size is checked before a pixel is decoded. Raises `EmptySource`, `NotAnImage`,
-    `ImageTooLarge`, `CorruptImage` or `UnsupportedImage`.
+    is widened. The size is checked before a pixel is decoded, then `admit` is called: it may wait,
+    or raise what it refuses. Raises `EmptySource`, `NotAnImage`, `ImageTooLarge`, `CorruptImage` or
+    `UnsupportedImage`.
     """
     if not data:
         raise EmptySource("expected an image, found an object of 0 bytes")
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        header = Header(
+            format=str(image.format),
+            mode=image.mode,
+            size=image.size,
+            transparent=image.has_transparency_data,
+            sixteen=has_sixteen_bits(data, image),
+        )
     except UnidentifiedImageError as error:
         raise NotAnImage(
             f"expected one of {', '.join(_FORMATS)}, found {len(data)} bytes that begin with "
             f"{data[:12]!r}"
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers raise.
         raise CorruptImage(f"the header cannot be read: {error}") from error
     with image:
@@ -89,9 +120,9 @@ def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
             )
         if width == 0 or height == 0:
             raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
+        admit(header)
         try:
-            sixteen = has_sixteen_bits(data, image)
-            wide = read_sixteen_bits(data, image) if sixteen and depth is np.uint16 else None
+            wide = read_sixteen_bits(data, image) if header.sixteen and depth is np.uint16 else None
             image.load()
         except MemoryError:
             raise
@@ -103,7 +134,7 @@ def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
         picture = _picture(image)
     if depth is np.uint8:
         return picture
-    if wide is None and sixteen:
+    if wide is None and header.sixteen:
         lost = "bit_depth: 8 of the source's 16 bits are kept, its kind of pixels is read so"
         picture = replace(picture, warnings=(*picture.warnings, lost))
     return _widened(picture, wide)
@@ -126,22 +157,36 @@ def _picture(image: Image.Image) -> Picture:
     profile = image.info.get("icc_profile")
     dpi = _resolution(image)
     try:
-        oriented = ImageOps.exif_transpose(image)
+        # In place: a copy of an upright picture would be for nothing.
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
         warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
-        oriented = None
-    upright = oriented or image
-    converted, kept = _to_rgb(_to_eight_bits(upright), profile, warnings)
-    pixels = np.asarray(converted)
+    converted, kept = _to_rgb(_to_eight_bits(image), profile, warnings)
+    rgb, alpha = _arrays(converted)
     return Picture(
-        rgb=np.ascontiguousarray(pixels[:, :, :3]),
-        alpha=np.ascontiguousarray(pixels[:, :, 3]) if converted.mode == "RGBA" else None,
+        rgb=rgb,
+        alpha=alpha,
         icc_profile=kept,
         dpi=dpi,
         format="JPEG" if stored_format == "MPO" else stored_format,
         mode=stored_mode,
         warnings=tuple(warnings),
     )
+
+
+def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """Colours and alpha of an RGB or RGBA image; some rows at a time, as Pillow copies twice."""
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if image.mode == "RGBA" else None
+    for rows in strips(height, width):
+        part = np.asarray(image.crop((0, rows.start, width, rows.stop)))
+        rgb[rows] = part[:, :, :3]
+        if alpha is not None:
+            alpha[rows] = part[:, :, 3]
+    return rgb, alpha
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -167,7 +212,9 @@ def _to_rgb(
 
     A profile of another colour space cannot be embedded in RGB: its colours are converted to sRGB.
     """
-    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    # Pillow would copy one that is so already.
+    plain = image if image.mode == mode else image.convert(mode)
     space = _profile_space(profile, warnings)
     if profile is None or space is None:
         return plain, None

@@ -14,12 +14,13 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
-        start = time.perf_counter()
+        """Add the time spent inside to a stage, but for that of stages inside it."""
+        start, before = time.perf_counter(), sum(self._seconds.values())
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            inner = sum(self._seconds.values()) - before
+            spent = time.perf_counter() - start - inner
             self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
     def seconds(self) -> dict[str, float]:
