@@ -12,11 +12,9 @@ from typing import Any, Final
 from PIL import Image, ImageDraw, ImageFont
 
 from producer.options import Options
+from tests.cutting import cut_alone
 from tests.fidelity import Systems
 from tests.photographs import photograph
-from worker.allowance import Allowance
-from worker.cutout import Limits, cut_out
-from worker.stopwatch import Stopwatch
 
 WAYS: Final[dict[str, dict[str, Any]]] = {
     "plain: the wall shines through": {"estimate_foreground": False},
@@ -39,14 +37,9 @@ def main(out: Path) -> None:
         systems = Systems(Path(folder))
         for column, (caption, given) in enumerate(WAYS.items()):
             options = Options(background="#ff1fb4", **given)
-            made = cut_out(
-                lambda: photograph(PHOTOGRAPH),
-                options,
-                file=systems.store.find(options.model),
-                models=systems.models,
-                limits=Limits(decoded=10**8, matted=Allowance(10**7)),
-                watch=Stopwatch(),
-            )
+            file = systems.store.find(options.model)
+            data = photograph(PHOTOGRAPH)
+            made = cut_alone(data, options, file=file, models=systems.models)
             part = Image.open(io.BytesIO(made.image_bytes or b"")).crop(PART)
             left = column * (width + 12)
             sheet.paste(part.resize((width, height), Image.Resampling.NEAREST), (left, 0))

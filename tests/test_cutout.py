@@ -15,10 +15,10 @@ from PIL import Image
 from scipy import ndimage
 
 from producer.options import Options
+from tests.cutting import cut_alone
 from tests.photographs import photograph
 from tests.tiny_models import channel_mean
-from worker.allowance import Allowance
-from worker.cutout import CutOut, Limits, cut_out
+from worker.cutout import CutOut
 from worker.errors import ImageTooLarge, OptionConflict
 from worker.image import decode
 from worker.libvips import read_sixteen_bits, write_png
@@ -40,14 +40,8 @@ def models(store: ModelStore) -> Iterator[Models]:
 
 def cut(models: Models, data: bytes, **options: Any) -> CutOut:
     chosen = Options.model_validate({"model": "u2netp"} | options)
-    return cut_out(
-        lambda: data,
-        chosen,
-        file=models.store.find(chosen.model) if chosen.enabled else None,
-        models=models,
-        limits=Limits(decoded=10**8, matted=Allowance(10**7)),
-        watch=Stopwatch(),
-    )
+    file = models.store.find(chosen.model) if chosen.enabled else None
+    return cut_alone(data, chosen, file=file, models=models)
 
 
 def image_of(made: CutOut) -> Image.Image:
@@ -217,7 +211,7 @@ def test_image_and_mask_are_cropped_alike(models: Models) -> None:
     made = cut(models, photograph("coffee.png"), crop=True, margin="2%")
     assert made.crop is not None
     left, upper, right, lower = made.crop
-    assert (left, upper, right, lower) != (0, 0, *made.picture.size)
+    assert (left, upper, right, lower) != (0, 0, *made.picture_size)
     assert image_of(made).size == mask_of(made).size == made.size == (right - left, lower - upper)
     assert np.array_equal(np.asarray(mask_of(made)), made.mask[upper:lower, left:right])
 

@@ -15,19 +15,18 @@ import pytest
 from PIL import Image
 
 from producer.options import Options
+from tests.cutting import cut_alone
 from tests.fidelity import BOUNDS, Systems, figures, levels_off
 from tests.originals import ISNetSegment, SegmentationCustom
 from tests.photographs import Photograph, photograph, photographs
 from tests.tiny_models import channel_mean
-from worker.allowance import Allowance
-from worker.cutout import CutOut, Limits, cut_out
+from worker.cutout import CutOut
 from worker.libvips import write_png
 from worker.models.isnet import network_for
 from worker.models.load import why_no_gpu
 from worker.models.profile import Profile
 from worker.models.store import ModelStore
 from worker.presets import PRESETS
-from worker.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +51,8 @@ def small_custom(small: Path) -> SegmentationCustom:
 def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any]:
     """The cut-out with its picture and mask as they were written."""
     chosen = Options.model_validate(options)
-    made = cut_out(
-        lambda: data,
-        chosen,
-        file=systems.store.find(chosen.model) if chosen.enabled else None,
-        models=systems.models,
-        limits=Limits(decoded=10**8, matted=Allowance(10**7)),
-        watch=Stopwatch(),
-    )
+    file = systems.store.find(chosen.model) if chosen.enabled else None
+    made = cut_alone(data, chosen, file=file, models=systems.models)
     assert made.image_bytes is not None
     assert made.mask_bytes is not None
     pixels, mask = (
@@ -190,15 +183,8 @@ def test_segmentation_custom_s_mask_alone(
     options = Options(
         preset="segmentation-custom", model=str(small), size=320, post_process_mask=True
     )
-    made = cut_out(
-        lambda: data,
-        options,
-        file=systems.store.find(options.model),
-        models=systems.models,
-        limits=Limits(decoded=10**8, matted=Allowance(10**7)),
-        watch=Stopwatch(),
-        want_image=False,
-    )
+    file = systems.store.find(options.model)
+    made = cut_alone(data, options, file=file, models=systems.models, want_image=False)
     assert made.image_bytes is None
     theirs = small_custom.remove(
         Image.open(io.BytesIO(data)), only_mask=True, post_process_mask=True

@@ -72,16 +72,20 @@ def segment(
             with watch.stage("fetch"):
                 return source.read_bytes()
 
-        cut = cut_out(
-            read,
-            options,
-            file=file,
-            models=open_models(settings, store),
-            limits=open_limits(settings),
-            watch=watch,
-            want_image=image is not None,
-            want_mask=mask is not None,
-        )
+        limits = open_limits(settings)
+        with limits.pictures.share() as share:
+            cut = cut_out(
+                read,
+                options,
+                length=source.stat().st_size,
+                file=file,
+                models=open_models(settings, store),
+                limits=limits,
+                share=share,
+                watch=watch,
+                want_image=image is not None,
+                want_mask=mask is not None,
+            )
         with watch.stage("store"):
             if mask is not None and cut.mask_bytes is not None:
                 mask.write_bytes(cut.mask_bytes)
@@ -95,9 +99,9 @@ def segment(
     if as_json:
         facts = {
             "source": {
-                "format": cut.picture.format,
-                "mode": cut.picture.mode,
-                "size": cut.picture.size,
+                "format": cut.format,
+                "mode": cut.mode,
+                "size": cut.picture_size,
             },
             "run": cut.run.model_dump() if cut.run else None,
             "foreground_share": round(found.share, 6),

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from worker.mask import Box, Pixels, extent, peak
+from worker.rows import by_rows
 
 _SUBJECT: Final = 0.05
 """Alpha above which a crop counts a pixel to the subject; below lies the noise of soft masks."""
@@ -28,21 +29,28 @@ def darkened(rgb: Pixels, mask: Pixels, alpha: Pixels | None) -> Pixels:
     edges, which is why the default preset does not do it.
     """
     full = peak(mask)
-    layers = unchanged(rgb, alpha)
-    product = layers.astype(np.uint32) * mask[:, :, np.newaxis] + full // 2
-    return (product // full).astype(mask.dtype)
+
+    def times(mask: Pixels, rgb: Pixels, alpha: Pixels | None = None) -> Pixels:
+        product = unchanged(rgb, alpha).astype(np.uint32) * mask[:, :, np.newaxis] + full // 2
+        return (product // full).astype(mask.dtype)
+
+    return by_rows(times, mask, rgb, *([] if alpha is None else [alpha]))
 
 
 def over(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
     """RGBA over a colour of 0…255 a channel, itself straight; the result is straight too."""
     full = np.float32(peak(rgba))
-    share = rgba[:, :, 3:] / full
     colour = np.asarray(background[:3], np.float32) * (full / 255)
-    behind = np.float32(background[3] / 255) * (1 - share)
-    alpha = share + behind
-    mixed = rgba[:, :, :3] * share + colour * behind
-    mixed = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
-    return np.rint(np.concatenate((mixed, alpha * full), axis=2)).astype(rgba.dtype)
+
+    def mix(rgba: Pixels) -> Pixels:
+        share = rgba[:, :, 3:] / full
+        behind = np.float32(background[3] / 255) * (1 - share)
+        alpha = share + behind
+        mixed = rgba[:, :, :3] * share + colour * behind
+        mixed = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
+        return np.rint(np.concatenate((mixed, alpha * full), axis=2)).astype(rgba.dtype)
+
+    return by_rows(mix, rgba)
 
 
 def crop_box(mask: Pixels, margin: str) -> Box | None:

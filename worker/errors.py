@@ -31,7 +31,8 @@
         ├── StorageUnavailable  storage_unavailable
         ├── CredentialsRefused  credentials_refused
         ├── OutputsContested    outputs_contested
-        └── ModelUnavailable    model_unavailable
+        ├── ModelUnavailable    model_unavailable
+        └── MemoryExhausted     memory_exhausted
 
 Permanent or transient decides about a retry, in one place: `worker.tasks`.
 """
@@ -90,7 +91,7 @@ class StorageRefused(PermanentError):
 
 
 class SourceTooLarge(PermanentError):
-    """The object has more bytes than `CUTWORK_MAX_BYTES`."""
+    """The object has more bytes than `CUTWORK_MAX_BYTES`, or ⅛ of `CUTWORK_IMAGE_MEMORY`."""
 
     code = "source_too_large"
 
@@ -120,7 +121,7 @@ class UnsupportedImage(PermanentError):
 
 
 class ImageTooLarge(PermanentError):
-    """The image has more pixels than `CUTWORK_MAX_PIXELS`, or than its kind may have."""
+    """The image has more pixels than allowed, or takes more than `CUTWORK_IMAGE_MEMORY`."""
 
     code = "image_too_large"
 
@@ -227,3 +228,9 @@ class ModelUnavailable(TransientError):
     """None of the model's sources could be reached."""
 
     code = "model_unavailable"
+
+
+class MemoryExhausted(TransientError):
+    """The worker had no memory left for the image."""
+
+    code = "memory_exhausted"

@@ -5,8 +5,9 @@ Pixels are uint8 or uint16, straight (not premultiplied) and upright: RGB arrays
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pillow_heif
@@ -23,6 +24,7 @@ from worker.errors import (
 )
 from worker.libvips import has_sixteen_bits, read_sixteen_bits
 from worker.mask import Depth, Pixels, at_depth
+from worker.rows import strips
 
 # Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
 Image.MAX_IMAGE_PIXELS = None
@@ -83,33 +85,60 @@ class Picture:
         return self.rgb.shape[1], self.rgb.shape[0]
 
 
-def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
+class Header(NamedTuple):
+    """What is known of an image before a pixel is decoded."""
+
+    format: str
+    mode: str
+    """Pillow's name of the pixel format as stored."""
+    size: tuple[int, int]
+    """Width and height in pixels, as stored."""
+    transparent: bool
+    sixteen: bool
+    """Whether it has 16 bits a channel that can be kept."""
+
+
+def decode(
+    data: bytes,
+    *,
+    max_pixels: int,
+    depth: Depth = np.uint8,
+    admit: Callable[[Header], None] = lambda _: None,
+) -> Picture:
     """Decode the first frame of an image, upright, as straight RGB and alpha of a depth.
 
     16-bit input is read in 16 bits where that is asked for, and by its high byte else; 8-bit input
-    is widened. The size is checked before a pixel is decoded. Raises `EmptySource`, `NotAnImage`,
-    `ImageTooLarge`, `CorruptImage` or `UnsupportedImage`.
+    is widened. The size is checked before a pixel is decoded, then `admit` is called: it may wait,
+    or raise what it refuses. Raises `EmptySource`, `NotAnImage`, `ImageTooLarge`, `CorruptImage` or
+    `UnsupportedImage`.
     """
     if not data:
         raise EmptySource("expected an image, found an object of 0 bytes")
     _check_structure(data)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        header = Header(
+            format=str(image.format),
+            mode=image.mode,
+            size=image.size,
+            transparent=image.has_transparency_data,
+            sixteen=has_sixteen_bits(data, image),
+        )
     except UnidentifiedImageError as error:
         raise NotAnImage(
             f"expected one of {', '.join(_FORMATS)}, found {len(data)} bytes that begin with "
             f"{data[:12]!r}"
         ) from error
-    except CutworkError:
+    except (MemoryError, CutworkError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers raise.
         raise CorruptImage(f"the header cannot be read: {error}") from error
     with image:
         _check_opened(data, image, max_pixels)
+        admit(header)
         try:
-            sixteen = has_sixteen_bits(data, image)
             wide = None
-            if sixteen and depth is np.uint16:
+            if header.sixteen and depth is np.uint16:
                 if image.format == "TIFF":
                     tiff.check_directories(data)
                 wide = read_sixteen_bits(data, image)
@@ -125,7 +154,7 @@ def decode(data: bytes, *, max_pixels: int, depth: Depth = np.uint8) -> Picture:
         picture = _picture(image)
     if depth is np.uint8:
         return picture
-    if wide is None and sixteen:
+    if wide is None and header.sixteen:
         lost = "bit_depth: 8 of the source's 16 bits are kept, its kind of pixels is read so"
         picture = replace(picture, warnings=(*picture.warnings, lost))
     return _widened(picture, wide)
@@ -180,10 +209,9 @@ def _picture(image: Image.Image) -> Picture:
     profile = image.info.get("icc_profile")
     upright = _upright(image, warnings)
     converted, kept = _to_rgb(_to_eight_bits(upright), profile, warnings)
-    alpha = np.asarray(converted.getchannel("A")) if converted.mode == "RGBA" else None
+    rgb, alpha = _arrays(converted)
     return Picture(
-        # Pillow drops the fourth channel in half the time that numpy takes.
-        rgb=np.asarray(_in_mode(converted, "RGB")),
+        rgb=rgb,
         alpha=alpha,
         icc_profile=kept,
         dpi=_resolution(image),
@@ -197,18 +225,35 @@ def _upright(image: Image.Image, warnings: list[str]) -> Image.Image:
     """The image as EXIF or XMP says it is to be looked at; the same one where nothing does."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except CutworkError:
+    except (CutworkError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
         warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    if method is None:
+        return image
+    turned = image.transpose(method)
+    image.close()  # Its pixels; what it says of itself stays.
+    return turned
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     """The image in a mode; without the copy that Pillow would make of one that is."""
     return image if image.mode == mode else image.convert(mode)
+
+
+def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """Colours and alpha of an RGB or RGBA image; some rows at a time, as Pillow copies twice."""
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if image.mode == "RGBA" else None
+    for rows in strips(height, width):
+        part = np.asarray(image.crop((0, rows.start, width, rows.stop)))
+        rgb[rows] = part[:, :, :3]
+        if alpha is not None:
+            alpha[rows] = part[:, :, 3]
+    return rgb, alpha
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

@@ -75,11 +75,12 @@ def _image(pixels: Pixels, icc_profile: bytes | None, dpi: Resolution | None) ->
 
 def _without_resolution(png: bytes) -> bytes:
     """Libvips writes a resolution even where there is none to write."""
-    place = 8  # behind the signature
+    place, whole = 8, memoryview(png)  # behind the signature
     while (kind := png[place + 4 : place + 8]) != b"IDAT":
         length = 12 + int.from_bytes(png[place : place + 4], "big")
         if kind == b"pHYs":
-            return png[:place] + png[place + length :]
+            # One copy of what may be hundreds of megabytes; slices of bytes would make two.
+            return b"".join((whole[:place], whole[place + length :]))
         place += length
     return png
 

@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
+from worker.rows import by_rows, strips
+
 Map = NDArray[np.float32]
 Pixels = NDArray[np.uint8 | np.uint16]
 Depth = type[np.uint8] | type[np.uint16]
@@ -77,8 +79,12 @@ def to_input(
 
 def over_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What a transparent picture looks like on white; the colour under alpha 0 can be anything."""
-    share = alpha[:, :, np.newaxis].astype(np.uint16)
-    return ((rgb * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+
+    def blend(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        share = alpha[:, :, np.newaxis].astype(np.uint16)
+        return ((rgb * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+
+    return by_rows(blend, rgb, alpha)
 
 
 def sigmoid(logits: Map) -> Map:
@@ -124,10 +130,15 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
         saliency = np.zeros_like(saliency)
     elif stretched:
         saliency = stretch(saliency)
-    if saliency.shape != size[::-1]:
-        resized = Image.fromarray(saliency).resize(size, Image.Resampling.LANCZOS)
-        saliency = np.asarray(resized, dtype=np.float32)
-    return _levels(np.clip(saliency, 0, 1), depth)
+    resized = Image.fromarray(saliency)
+    if resized.size != size:
+        resized = resized.resize(size, Image.Resampling.LANCZOS)
+    width, height = size
+    mask = np.empty((height, width), depth)
+    for rows in strips(height, width):
+        part = np.asarray(resized.crop((0, rows.start, width, rows.stop)), np.float32)
+        mask[rows] = _levels(np.clip(part, 0, 1), depth)
+    return mask
 
 
 def isnet_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
@@ -145,8 +156,8 @@ def rembg_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Dept
 
 def binary(mask: Pixels, threshold: float) -> Pixels:
     """Full where `level / peak > threshold`, strictly, else 0."""
-    above = mask / np.float64(peak(mask)) > threshold
-    return np.where(above, mask.dtype.type(peak(mask)), mask.dtype.type(0))
+    full = mask.dtype.type(peak(mask))
+    return by_rows(lambda part: np.where(part / np.float64(full) > threshold, full, 0 * full), mask)
 
 
 def post_process(mask: Pixels) -> Pixels:
@@ -161,8 +172,11 @@ def combine(mask: Pixels, alpha: Pixels | None) -> Pixels:
     if alpha is None:
         return mask
     full = peak(mask)
-    product = mask.astype(np.uint32) * alpha + full // 2
-    return (product // full).astype(mask.dtype)
+
+    def times(mask: Pixels, alpha: Pixels) -> Pixels:
+        return ((mask.astype(np.uint32) * alpha + full // 2) // full).astype(mask.dtype)
+
+    return by_rows(times, mask, alpha)
 
 
 def extent(mask: Pixels, *, above: int = 0) -> Extent:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from worker.allowance import Allowance
 from worker.cutout import Limits
 from worker.inference import Inference
-from worker.models.budget import Budget
+from worker.models.budget import Budget, machine_memory
 from worker.models.cache import ModelCache
 from worker.models.disk import DiskCache
 from worker.models.download import Progress, no_progress
@@ -60,4 +59,9 @@ def open_models(
 
 def open_limits(settings: ModelSettings) -> Limits:
     """How much this process may work on."""
-    return Limits(decoded=settings.max_pixels, matted=Allowance(settings.max_matted_pixels))
+    return Limits.of(
+        decoded=settings.max_pixels,
+        matted=settings.max_matted_pixels,
+        # Beside as much again for models, and an eighth for all the rest.
+        memory=settings.image_memory or machine_memory() * 3 // 8,
+    )

@@ -14,9 +14,16 @@ from producer.options import Options
 from producer.outcome import Outcome, OutputFacts, SourceFacts
 from producer.reference import ImageRef
 from worker import mask
+from worker.allowance import Share
 from worker.cutout import CutOut, Limits, cut_out
 from worker.encoder import FORMATS
-from worker.errors import AccessDenied, CutworkError, OutputsContested, PermanentError
+from worker.errors import (
+    AccessDenied,
+    CutworkError,
+    MemoryExhausted,
+    OutputsContested,
+    PermanentError,
+)
 from worker.models.store import ModelFile
 from worker.segment import Models
 from worker.stopwatch import Stopwatch
@@ -64,19 +71,21 @@ class Pipeline:
         again, or with `final` becomes a failed outcome too. Nothing is written unless everything
         before the store succeeded.
         """
-        passage = _Passage(job=job, pipeline=self, watch=watch or Stopwatch())
-        try:
-            return passage.run()
-        except PermanentError as error:
-            return passage.failed(error)
-        except CutworkError as error:
-            if not final:
-                raise
-            return passage.failed(error)
+        with self.limits.pictures.share() as share:
+            passage = _Passage(job=job, pipeline=self, share=share, watch=watch or Stopwatch())
+            try:
+                return passage.run()
+            except PermanentError as error:
+                return passage.failed(error)
+            except CutworkError as error:
+                if not final:
+                    raise
+                return passage.failed(error)
 
     def refused(self, job: Job, error: PermanentError) -> Outcome:
         """The outcome of a job that is not to run."""
-        return _Passage(job=job, pipeline=self).failed(error)
+        with self.limits.pictures.share() as share:
+            return _Passage(job=job, pipeline=self, share=share).failed(error)
 
 
 @dataclass(kw_only=True)
@@ -85,11 +94,23 @@ class _Passage:
 
     job: Job
     pipeline: Pipeline
+    share: Share
+    """What it holds of the memory for images, from the first pixel to the last byte stored."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     source: SourceFacts | None = None
     fingerprint: str | None = None
 
     def run(self) -> Outcome:
+        """The outcome of a job that is done or skipped; raises what stands in its way."""
+        try:
+            return self._run()
+        except MemoryError as error:
+            raise MemoryExhausted(
+                f"expected memory for the image, found none left ({error}); lower "
+                "CUTWORK_IMAGE_MEMORY, CUTWORK_MODEL_MEMORY or CUTWORK_CONCURRENCY"
+            ) from error
+
+    def _run(self) -> Outcome:
         job, options = self.job, self.job.options
         storage, models = self.pipeline.storage, self.pipeline.models
         storage.check(source=job.source, outputs=[ref for ref in (job.image, job.mask) if ref])
@@ -111,16 +132,17 @@ class _Passage:
             cut = cut_out(
                 self._reader(source),
                 options,
+                length=source.length,
                 file=file,
                 models=models,
                 limits=self.pipeline.limits,
+                share=self.share,
                 watch=self.watch,
                 want_image=job.image is not None,
                 want_mask=job.mask is not None,
             )
-        picture = cut.picture
         self.source = self.source.model_copy(
-            update={"format": picture.format, "mode": picture.mode, "size": picture.size}
+            update={"format": cut.format, "mode": cut.mode, "size": cut.picture_size}
         )
         with self.watch.stage("store"):
             outputs = self._store(cut)
@@ -157,7 +179,12 @@ class _Passage:
     def _reader(self, source: Source) -> Callable[[], bytes]:
         def read() -> bytes:
             with self.watch.stage("fetch"):
-                return source.read()
+                if not source.stale:
+                    return source.read()
+                # Who waited for a model or for memory may find that the other side hung up.
+                source.close()
+                with self.pipeline.storage.open(source.ref, etag=source.etag) as again:
+                    return again.read()
 
         return read
 

@@ -1,5 +1,6 @@
 """What becomes of a mask: threshold, post-processing, matting, colour; one cut-out of it all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,19 @@ class Refined:
     warnings: tuple[str, ...] = ()
 
 
-def refine(picture: Picture, found: Pixels, options: Options, *, want_image: bool) -> Refined:
+def refine(
+    picture: Picture,
+    found: Pixels,
+    options: Options,
+    *,
+    want_image: bool,
+    admit_matting: Callable[[int], None] = lambda _: None,
+) -> Refined:
     """Make a cut-out from a picture and the mask that a model found in it.
 
     In the order of the originals: threshold, post-processing, matting or plain cut-out, background.
+    `admit_matting` is told the number of unknown pixels before it is solved for them, and may raise
+    what it refuses.
     """
     preset = PRESETS[options.preset]
     threshold = preset.threshold if options.threshold is None else options.threshold
@@ -40,7 +50,7 @@ def refine(picture: Picture, found: Pixels, options: Options, *, want_image: boo
     warnings: tuple[str, ...] = ()
     if options.alpha_matting and (want_image or preset.mattes_mask):
         try:
-            alpha = _solve(picture, found, options)
+            alpha = _solve(picture, found, options, admit_matting)
         except MattingImpossible as error:
             warnings = (f"alpha_matting: not done, {error}; the mask is used as it is",)
     pixels = picture.rgb
@@ -67,7 +77,9 @@ def _before_background(rgba: Pixels, options: Options) -> Pixels:
     return pixels
 
 
-def _solve(picture: Picture, found: Pixels, options: Options) -> NDArray[np.float64]:
+def _solve(
+    picture: Picture, found: Pixels, options: Options, admit: Callable[[int], None]
+) -> NDArray[np.float64]:
     """Alpha (H, W) in 0…1; raises `MattingImpossible`."""
     sure = matting.trimap(
         found,
@@ -75,6 +87,7 @@ def _solve(picture: Picture, found: Pixels, options: Options) -> NDArray[np.floa
         background_threshold=options.alpha_matting_background_threshold,
         erode_size=options.alpha_matting_erode_size,
     )
+    admit(int(np.count_nonzero(sure == 128)))
     return matting.closed_form_alpha(picture.rgb, sure)
 
 

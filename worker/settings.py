@@ -73,13 +73,18 @@ class ModelSettings(EnvironmentSettings):
         le=86_400,
         description="Seconds a device may take for a batch or a load; then the process ends.",
     )
+    image_memory: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes of RAM that images in flight may fill; 0 = three eighths of it.",
+    )
     max_pixels: int = Field(
         default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
     )
     max_matted_pixels: int = Field(
         default=12_000_000,
         ge=1,
-        description="Pixels alpha matting works on at once; it takes 0.7 GB a megapixel.",
+        description="Largest image, in pixels, that is matted; it takes 0.9 GB a megapixel.",
     )
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads of one inference on a CPU; 0 = every core."

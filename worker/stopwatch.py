@@ -16,14 +16,15 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
+        """Add the time spent inside to a stage, but for that of stages inside it."""
         if self._heard is not None:
             self._heard(name)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), sum(self._seconds.values())
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - start)
+            inner = sum(self._seconds.values()) - before
+            self.add(name, time.perf_counter() - start - inner)
 
     def add(self, name: str, spent: float) -> None:
         """Add seconds that were measured elsewhere to a stage."""

@@ -1,9 +1,10 @@
 """S3 get, head and put, within what the deployment allows, with errors mapped to ours."""
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 FINGERPRINT: Final = "cutwork-fingerprint"
 """Name of the metadata that every output carries."""
+_STALE: Final = 10.0
+"""Seconds for which an opened body is taken to be there without being read."""
+
 OUTPUT: Final = "cutwork-output"
 """Name of the metadata that says which of a job's outputs an object is: image or mask."""
 
@@ -80,6 +84,16 @@ class Source:
     length: int
     modified: datetime
     _response: "GetObjectOutputTypeDef"
+    _opened: float = field(default_factory=time.monotonic)
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was opened so long ago that the object store may have closed the body."""
+        return time.monotonic() - self._opened > _STALE
+
+    def close(self) -> None:
+        """Give the connection back; a body left unread is dropped."""
+        self._response["Body"].close()
 
     def read(self) -> bytes:
         """The whole body; `StorageUnavailable` when it breaks off."""
@@ -95,8 +109,7 @@ class Source:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the connection back; a body left unread is dropped."""
-        self._response["Body"].close()
+        self.close()
 
 
 class S3Storage:
@@ -123,10 +136,17 @@ class S3Storage:
         for ref in outputs:
             require(ref, self._write_to, action="write", variable="CUTWORK_WRITE_TO")
 
-    def open(self, ref: ImageRef) -> Source:
-        """Open an object for reading; `SourceTooLarge` before any of its body is read."""
+    def open(self, ref: ImageRef, *, etag: str | None = None) -> Source:
+        """Open an object for reading; `SourceTooLarge` before any of its body is read.
+
+        `etag`: of the object as it must still be; `StorageUnavailable` where it was replaced.
+        """
         with _mapped(ref):
-            response = self._client.get_object(Bucket=ref.bucket, Key=ref.key)
+            response = (
+                self._client.get_object(Bucket=ref.bucket, Key=ref.key)
+                if etag is None
+                else self._client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
+            )
         length = response["ContentLength"]
         if length > self._max_bytes:
             response["Body"].close()
