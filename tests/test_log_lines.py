@@ -11,7 +11,7 @@ from deploy.local import LocalStack
 from producer.log_lines import LogLines, one_line
 from producer.redact import redacted, secrets_of
 from tests.test_redirects import PLACE
-from worker.errors import AccessDenied
+from worker.errors import CredentialsRefused
 from worker.settings import WorkerSettings
 from worker.storage import open_storage
 
@@ -133,7 +133,7 @@ def test_refused_credentials_are_in_no_error_and_no_log(
         monkeypatch.setenv(name, value)
     for name in ("botocore", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=name)
-    with pytest.raises(AccessDenied) as caught:
+    with pytest.raises(CredentialsRefused) as caught:
         open_storage(WorkerSettings.read(), connections=1).open(PLACE)
     written = log.text.getvalue()
     assert "SignatureDoesNotMatch" in written
