@@ -83,6 +83,8 @@ class Ground:
     terrain: Terrain
     workers: list[Worker] = field(default_factory=list)
     """Those that are to run, the oldest first."""
+    over: float | None = None
+    """When the fault was over, for one that itself waits for the load afterwards."""
     _gone: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> Self:

@@ -64,11 +64,12 @@ def rounds(fault: Fault, ground: Ground, *, count: int) -> Iterator[Round]:
 def _play(fault: Fault, ground: Ground, load: Load) -> Round:
     before = ground.runs()
     wrong: list[str] = []
+    ground.over = None
     try:
         fault.strike(ground, load)
     except (Broken, BrokerUnavailable) as error:
         wrong.append(f"{type(error).__name__}: {error}")
-    over = time.monotonic()
+    over = ground.over or time.monotonic()
     found = load.wait(fault.patience)
     seconds = time.monotonic() - over
     ground.settle()

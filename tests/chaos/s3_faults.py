@@ -27,6 +27,7 @@ def _now_and_then(ground: Ground, load: Load) -> None:
     """As long as the load runs: 5 % of all calls."""
     with ground.store.failing(Refuse(500, "InternalError"), *_ALL, share=0.05):
         load.send()
+        ground.over = time.monotonic()
         load.wait(40)
 
 
@@ -46,6 +47,7 @@ def _stall(ground: Ground, load: Load) -> None:
     with ground.store.failing(Hold(seconds=30), *_ALL, times=6) as rule:
         load.send()
         until(lambda: rule.struck >= 6, "6 requests that are held", timeout=40)
+        ground.over = time.monotonic()
         load.wait(40)
 
 

@@ -67,6 +67,7 @@ def _stop_and_go_on(ground: Ground, load: Load) -> None:
     worker = in_model(ground)
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
+    ground.over = time.monotonic()
     # Past the visibility timeout, until another worker has done what this one holds.
     time.sleep(VISIBILITY + 0.5)
     if isinstance(load, Singles):
