@@ -14,17 +14,6 @@ from tests.chaos.rounds import rounds
 from tests.chaos.s3_proxy import Claim, Refuse, S3Proxy
 from tests.chaos.soak import SHORT
 
-NOT_YET: tuple[str, ...] = (
-    # What only a sweep in every worker, or a count of deliveries, mends. Those that break a
-    # connection may cut it at the moment of a delivery, and lose it too.
-    "broker-restarted",
-    "connections-reset-busy",
-    "black-hole-idle",
-    "black-hole-busy",
-    "delivery-lost",
-    "poison",
-    "killed-clock-ahead",
-)
 LONG_ONLY: tuple[str, ...] = (
     # Each has a twin among the single jobs; `make chaos` plays both.
     "killed-under-sync",
@@ -50,7 +39,7 @@ def ground_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenGround]:
         yield ground_of
 
 
-@pytest.mark.parametrize("name", [name for name in FAULTS if name not in NOT_YET + LONG_ONLY])
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in LONG_ONLY])
 def test_nothing_is_lost(ground_of: OpenGround, name: str) -> None:
     fault = FAULTS[name]
     short = replace(fault, items=_ITEMS.get(name, min(fault.items, 8)))

@@ -121,7 +121,7 @@ def decode(
             format=str(image.format),
             mode=image.mode,
             size=image.size,
-            transparent=image.has_transparency_data,
+            transparent=_has_transparency(image),
             sixteen=has_sixteen_bits(data, image),
         )
     except UnidentifiedImageError as error:
@@ -280,11 +280,9 @@ def _to_rgb(
     A profile of another colour space cannot be embedded in RGB: its colours are converted to sRGB.
     """
     try:
-        plain = _in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
+        plain = _in_mode(image, "RGBA" if _has_transparency(image) else "RGB")
     except (AssertionError, ValueError) as error:
-        raise CorruptImage(
-            f"{image.mode} pixels that cannot be converted to RGB: {str(error) or 'no palette'}"
-        ) from error
+        raise _without_palette(image, error) from error
     space = _profile_space(profile, warnings)
     if profile is None or space is None:
         return plain, None
@@ -300,6 +298,19 @@ def _to_rgb(
         warnings.append(f"colour profile dropped, it cannot be applied: {error}")
         return plain, None
     return converted or plain, None
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    try:
+        return image.has_transparency_data
+    except (AssertionError, ValueError) as error:
+        raise _without_palette(image, error) from error
+
+
+def _without_palette(image: Image.Image, error: Exception) -> CorruptImage:
+    return CorruptImage(
+        f"{image.mode} pixels that cannot be converted to RGB: {str(error) or 'no palette'}"
+    )
 
 
 def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
