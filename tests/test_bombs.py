@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.hostile import exif, gif_bmp, jpeg, png, tiff
+from tests.hostile import exif, gif_bmp, heif, jpeg, png, tiff
 from tests.hostile.exif import directory
 from tests.hostile.originals import SRGB, originals
 from worker.bombs.jpeg import check_scans
@@ -29,6 +29,7 @@ def decoded(data: bytes) -> Picture:
         (png.png(9, 9, png.chunk(b"prVt", b"") * 250_000), "at most 250,000 chunks"),
         (png.png(9, 9, png.chunk(b"zTXt", b"a\0\0") * 251), "at most 250 texts and profiles"),
         (gif_bmp.gif(9, 9, b"!\xfe\1a\0" * 100_000), "at most 200,000 blocks"),
+        (heif.grid(30, side=1_000, size=64), "at most 200,000,000 pixels together, found 900"),
         (
             gif_bmp.bmp(9, 9, b"\0\2\0\0" * 9_000, compression=1),
             "at most two bytes for each of 81 pixels",
@@ -76,6 +77,16 @@ def test_a_tile_larger_than_a_picture_may_be_is_refused() -> None:
     files = {file.name: file.data for file in tiff.attacks()}
     with pytest.raises(DecompressionBomb, match="found 40000×40000"):
         decoded(files["tiff/tile-40000.tif"])
+
+
+def test_a_grid_of_a_phone_s_tiles_is_read() -> None:
+    assert decoded(heif.grid(3, side=64, size=180)).size == (180, 180)
+
+
+def test_more_coded_bytes_than_can_be_decoded_in_time_are_refused() -> None:
+    data = originals()["photo.avif"] + heif.box(b"free", bytes(64 * 2**20))
+    with pytest.raises(DecompressionBomb, match="store it as PNG"):
+        decoded(data)
 
 
 def test_pages_that_lead_in_a_circle_are_refused_where_all_would_be_counted() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from worker.bombs import bmp, gif, jpeg, png, tiff
+from worker.bombs import bmp, gif, heif, jpeg, png, tiff
 from worker.errors import (
     CorruptImage,
     CutworkError,
@@ -186,6 +186,9 @@ def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
         raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
     if image.format in ("JPEG", "MPO"):
         jpeg.check_scans(data, width * height)
+    elif image.format in ("AVIF", "HEIF"):
+        heif.check_length(data)
+        heif.check_parts(data, max_pixels)
     elif image.format == "TIFF":
         tiff.check_tiles(image, max_pixels)
     elif image.format == "BMP" and image.info.get("compression"):

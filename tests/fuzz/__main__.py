@@ -9,7 +9,7 @@ from tests.fuzz.seeds import LONGEST, SEEDS, write_seeds
 
 SECONDS_PER_INPUT = 10
 MEGABYTES = 2048
-"""Of the whole process; the largest picture that is let through has four million pixels."""
+"""Of the whole process; the largest picture that is let through has a million pixels."""
 
 
 def main() -> int:

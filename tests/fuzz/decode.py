@@ -12,7 +12,7 @@ with atheris.instrument_imports(include=["PIL", "pillow_heif", "worker"]):
     from worker.errors import CutworkError
     from worker.image import decode
 
-MAX_PIXELS = 4_000_000
+MAX_PIXELS = 1_000_000
 """So that memory and time over the bound are the parser's, not those of an honest large picture."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from tests.hostile import boxes, damaged, disguised, exif, gif_bmp, jpeg, png, tiff
+from tests.hostile import boxes, damaged, disguised, exif, gif_bmp, heif, jpeg, png, tiff
 from tests.hostile.file import HostileFile
 
 
@@ -29,3 +29,4 @@ def _all() -> Iterator[HostileFile]:
     yield from gif_bmp.bmps()
     yield from boxes.webps()
     yield from boxes.isos()
+    yield from heif.attacks()
