@@ -19,6 +19,7 @@ from producer.ledger import Ledger
 from producer.outcome import Outcome
 from producer.settings import SettingsError, celery_settings
 from worker import matting
+from worker.allocator import give_back_large_blocks
 from worker.errors import CutworkError, InternalError, MalformedMessage, TransientError
 from worker.models.load import choose_device
 from worker.models.store import RemoteModels
@@ -65,6 +66,7 @@ def runtime() -> Runtime:
 
 @worker_init.connect
 def _start(**_: object) -> None:
+    give_back_large_blocks()
     try:
         held = runtime()
         models = held.pipeline.models
