@@ -10,7 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 # pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
 KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
 
-.PHONY: help demo local test chaos fuzz fidelity bench-sync check audit format constraints clean
+.PHONY: help demo local test chaos fuzz fidelity bench-sync bench-memory check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; no
 
 bench-sync: $(VENV)/.dev ## measure cutwork sync: planning, queue, kills, waiting; some minutes [ARGS='planning killed']
 	@exec $(BIN)/python -m benchmarks.sync $(ARGS)
+
+bench-memory: $(VENV)/.dev ## measure a worker's peak memory with twelve large images at once; half an hour [ARGS='default']
+	@exec $(BIN)/python -m benchmarks.image_memory $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, direction of imports
 	$(BIN)/ruff check .

@@ -1,5 +1,8 @@
 """The object store as a worker may use it, on a real server, with errors mapped to codes."""
 
+import time
+from dataclasses import replace
+
 import boto3
 import pytest
 from botocore.config import Config
@@ -97,6 +100,21 @@ def test_what_lies_beside_a_model_is_read_up_to_a_limit(
     elsewhere = storage_with(stack, models="s3://models/own")
     with pytest.raises(Forbidden, match="CUTWORK_MODELS_FROM"):
         elsewhere.read_profile(ref("s3://models/beside.json"), 100)
+
+
+def test_a_source_is_opened_again_only_while_it_is_the_same(
+    storage: S3Storage, stack: LocalStack
+) -> None:
+    stack.s3().put_object(Bucket="photos", Key="again.bin", Body=DATA)
+    with storage.open(ref("s3://photos/again.bin")) as source:
+        assert not source.stale
+        assert replace(source, opened=time.monotonic() - 60).stale
+        source.close()
+        with storage.open(source.ref, etag=source.etag) as again:
+            assert again.read() == DATA
+        stack.s3().put_object(Bucket="photos", Key="again.bin", Body=DATA[::-1])
+        with pytest.raises(StorageUnavailable, match="PreconditionFailed"):
+            storage.open(source.ref, etag=source.etag)
 
 
 def test_places_are_checked(storage: S3Storage) -> None:

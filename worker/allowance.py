@@ -23,6 +23,11 @@ class Allowance:
         """Units that nobody holds."""
         return self._left
 
+    @property
+    def waiting(self) -> int:
+        """Shares that stand in line."""
+        return len(self._waiting)
+
     @contextmanager
     def share(self) -> Iterator["Share"]:
         """A share of one job, empty at first; what it holds is given back after the block."""

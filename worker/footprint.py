@@ -11,8 +11,8 @@ from worker.image import Header
 from worker.matting import WHOLE
 from worker.presets import PRESETS
 
-_DECODE: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17}
-"""Of these formats, whose decoders keep whole frames of their own."""
+_DECODE: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
+"""Of these formats, whose decoders keep whole frames or strips of their own."""
 _DECODE_PLAIN, _DECODE_CONVERTED, _DECODE_WIDE = 11, 16, 28
 """Of the others: as RGB or RGBA, from another kind of pixels, and with 16 bits kept."""
 _BILINEAR: Final = 24
@@ -32,7 +32,9 @@ _SHARES: Final = 8
 """Of alpha in double precision."""
 _MATTED, _MATTED_UNKNOWN = 450, 2100
 """Of a picture that is matted, and of each of its unknown pixels besides."""
-MATTED_SHARE: Final = 0.2
+_BESIDE: Final = 12
+"""Of the picture itself and its mask, of 16 bits."""
+_MATTED_SHARE: Final = 0.2
 """Unknown pixels that a picture to be matted is taken to have; it is known behind the model."""
 _ENCODE: Final = {"png": 9, "tiff": 9, "webp": 36, "avif": 42, "jpeg": 7, "zip": 9}
 """Of a picture of four channels of 8 bits while it is encoded, its bytes included: of noise."""
@@ -80,7 +82,7 @@ def footprint(
         # The clean colours or what lies before a background, and the cut-out.
         result = (7 if options.background is None else 11) * deep
     if options.enabled and options.alpha_matting:
-        work = max(work, round(_MATTED + _MATTED_UNKNOWN * MATTED_SHARE))
+        work = max(work, round(_MATTED + _MATTED_UNKNOWN * _MATTED_SHARE))
     if options.enabled and want_image and _estimates(options):
         if PRESETS[options.preset].as_rembg:
             work = max(work, _ESTIMATE + _SHARES)
@@ -100,8 +102,8 @@ def footprint(
 
 
 def matting(pixels: int, unknown: int) -> int:
-    """Bytes of a picture of 8 bits that is matted, with so many of its pixels unknown."""
-    return _FIXED + (_MATTED + 6) * pixels + _MATTED_UNKNOWN * unknown
+    """Bytes of a picture that is matted, itself included, with so many of its pixels unknown."""
+    return _FIXED + (_MATTED + _BESIDE) * pixels + _MATTED_UNKNOWN * unknown
 
 
 def _decode(header: Header, *, wide: bool) -> int:

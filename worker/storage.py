@@ -84,12 +84,13 @@ class Source:
     length: int
     modified: datetime
     _response: "GetObjectOutputTypeDef"
-    _opened: float = field(default_factory=time.monotonic)
+    opened: float = field(default_factory=time.monotonic)
+    """On the monotonic clock."""
 
     @property
     def stale(self) -> bool:
         """Whether it was opened so long ago that the object store may have closed the body."""
-        return time.monotonic() - self._opened > _STALE
+        return time.monotonic() - self.opened > _STALE
 
     def close(self) -> None:
         """Give the connection back; a body left unread is dropped."""

@@ -34,6 +34,7 @@ from producer.signing import register_signing
 from producer.sweep import Sweep
 from worker import matting
 from worker.access import require_s3
+from worker.allocator import give_back_large_blocks
 from worker.custody import Custody
 from worker.drain import Drain, How
 from worker.errors import (
@@ -110,6 +111,7 @@ def runtime() -> Runtime:
 
 @worker_init.connect
 def _start(**_: object) -> None:
+    give_back_large_blocks()
     try:
         held = runtime()
         models = held.pipeline.models

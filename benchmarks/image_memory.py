@@ -1,0 +1,165 @@
+"""`make bench-memory`: the most memory a worker takes with twelve large images at once, as a table.
+
+Every case is a worker of its own, which gets all its jobs together and a thread for each. What the
+model takes is what one small picture makes of a worker, beyond one that asks no model.
+`make bench-memory ARGS='default matted'` measures some of it.
+"""
+
+import io
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import skimage.data
+from PIL import Image
+from rich.console import Console
+
+from benchmarks.table import Row, show
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Options
+from worker.libvips import write_png
+from worker.mask import at_depth
+
+BUDGET: Final = 4 * 10**9
+AROUND: Final = 500 * 10**6
+"""What a worker may take besides the budget and the model."""
+_JOBS: Final = 12
+_TIMEOUT: Final = 1800
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Jobs of one kind."""
+
+    megapixels: float = 100
+    suffix: str = "jpg"
+    jobs: int = _JOBS
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+CASES: Final[Mapping[str, Case]] = {
+    "unchanged": Case(options={"enabled": False}),
+    "default": Case(),
+    "default-24": Case(megapixels=24),
+    "isnet-segment": Case(options={"preset": "isnet-segment"}),
+    "segmentation-custom": Case(options={"preset": "segmentation-custom"}),
+    "rembg-colours-24": Case(
+        megapixels=24, options={"preset": "segmentation-custom", "estimate_foreground": True}
+    ),
+    "16-bit-24": Case(megapixels=24, suffix="png", options={"bit_depth": 16}),
+    "webp-24": Case(megapixels=24, options={"image_format": "webp", "mask_format": "webp"}),
+    "matted-2": Case(megapixels=2, jobs=6, options={"alpha_matting": True}),
+}
+
+
+def rows(names: list[str]) -> Iterator[Row]:
+    """Measure the cases of these names."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
+        LocalStack(Path(folder)) as stack,
+    ):
+        stack.start_broker()
+        stack.start_s3()
+        for bucket in ("photos", "cutouts"):
+            stack.s3().create_bucket(Bucket=bucket)
+        small = Case(megapixels=0.05, jobs=1)
+        plain = Case(megapixels=0.05, jobs=1, options={"enabled": False})
+        model = _peak(stack, small)[0] - _peak(stack, plain)[0]
+        for name in names:
+            case = CASES[name]
+            peak, done, seconds = _peak(stack, case)
+            with_model = model if case.options.get("enabled", True) else 0
+            bound = BUDGET + with_model + AROUND
+            yield Row(
+                f"{name}: {case.jobs} × {case.megapixels:g} MP, budget {BUDGET / 1e9:g} GB, model "
+                f"{with_model / 1e6:.0f} MB: peak, done; longest {seconds:.0f} s",
+                f"{peak / 1e6:,.0f} MB, {done}",
+                f"< {bound / 1e6:,.0f} MB, {case.jobs}",
+                peak < bound and done == case.jobs,
+            )
+
+
+def _peak(stack: LocalStack, case: Case) -> tuple[int, int, float]:
+    """The most memory of a worker with a case's jobs, in bytes; how many were done; the longest."""
+    options = Options.model_validate(case.options)
+    key = f"{case.megapixels:g}-{options.bit_depth}.{case.suffix}"
+    stack.s3().put_object(Bucket="photos", Key=key, Body=_picture(case, options.bit_depth))
+    worker = stack.start_worker(
+        concurrency=_JOBS,
+        CUTWORK_IMAGE_MEMORY=str(BUDGET),
+        CUTWORK_VISIBILITY_TIMEOUT=str(2 * _TIMEOUT),
+    )
+    stack.wait_for_worker(worker)
+    with stack.client() as client:
+        outcomes = _run(client, f"s3://photos/{key}", case.jobs, options, case.options)
+    peak = peak_memory(worker)
+    worker.stop(grace=10)
+    for outcome in outcomes:
+        if outcome.state != "done":
+            Console(stderr=True).print(f"{outcome.code}: {outcome.message}")
+    done = sum(outcome.state == "done" for outcome in outcomes)
+    return peak, done, max(outcome.seconds.get("total", 0) for outcome in outcomes)
+
+
+def _run(
+    client: Client, source: str, jobs: int, options: Options, given: Mapping[str, Any]
+) -> list[Any]:
+    opaque = given.get("image_format") or options.image_format
+    handles = [
+        client.submit(
+            source,
+            image=f"s3://cutouts/{number}.{opaque}",
+            mask=f"s3://cutouts/{number}-mask.{options.mask_format}",
+            options=options.model_copy(update={"if_exists": "overwrite"}),
+        )
+        for number in range(jobs)
+    ]
+    return [handle.wait(_TIMEOUT) for handle in handles]
+
+
+def peak_memory(child: Child) -> int:
+    """Bytes of the most memory that a running process ever had."""
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"expected VmHWM in the status of process {child.pid}, found none")
+    return int(found[1]) * 1024
+
+
+def _picture(case: Case, depth: int) -> bytes:
+    """A portrait with grain, of so many megapixels."""
+    side = round((case.megapixels * 10**6) ** 0.5)
+    photo = Image.fromarray(skimage.data.astronaut()).resize((side, side))
+    pixels = np.array(photo)
+    grain = np.random.default_rng(0).integers(0, 16, (side, 1, 3), np.uint8)
+    pixels //= 2
+    pixels += np.roll(grain, 7, axis=0)
+    if case.suffix == "png":
+        wide = at_depth(pixels, np.uint16) if depth == 16 else pixels
+        return write_png(wide, icc_profile=None, dpi=None)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def main() -> None:
+    """Measure the cases that were named, or all; ends with 1 where a bound is missed."""
+    wanted = sys.argv[1:] or list(CASES)
+    if unknown := set(wanted) - set(CASES):
+        sys.exit(f"expected some of {', '.join(CASES)}, found {', '.join(sorted(unknown))}")
+    found = []
+    with Console(stderr=True).status("measuring …"):
+        for row in rows(wanted):
+            Console(stderr=True).print(row)
+            found.append(row)
+    sys.exit(0 if show(found) else 1)
+
+
+if __name__ == "__main__":
+    main()
