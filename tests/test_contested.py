@@ -1,0 +1,98 @@
+"""Two jobs that write to the same places at once: what stays is one of them, whole."""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image
+
+from deploy.local import LocalStack
+from producer import Job, Options
+from producer.reference import ImageRef
+from tests.chaos.s3_proxy import Hold, S3Proxy
+from tests.test_storage import storage_with
+from worker.errors import OutputsContested
+from worker.models.store import ModelStore
+from worker.open_models import open_limits, open_models
+from worker.pipeline import Pipeline
+from worker.settings import ModelSettings
+from worker.storage import FINGERPRINT
+
+SOURCE = ImageRef(bucket="photos", key="contested.png")
+
+
+@pytest.fixture(scope="module")
+def slow(stack: LocalStack) -> Iterator[S3Proxy]:
+    """The object store, to be held up."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
+    stack.s3().put_object(Bucket=SOURCE.bucket, Key=SOURCE.key, Body=buffer.getvalue())
+    with S3Proxy(int(stack.s3_url.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def pipeline(stack: LocalStack, slow: S3Proxy, store: ModelStore) -> Pipeline:
+    settings = ModelSettings.read()
+    return Pipeline(
+        storage=storage_with(stack, endpoint=f"http://127.0.0.1:{slow.port}"),
+        models=open_models(settings, store),
+        limits=open_limits(settings),
+    )
+
+
+def job(name: str, **options: object) -> Job:
+    return Job(
+        source=SOURCE,
+        image=ImageRef(bucket="cutouts", key=f"{name}/image.png"),
+        mask=ImageRef(bucket="cutouts", key=f"{name}/mask.png"),
+        options=Options.model_validate({"enabled": False, **options}),
+    )
+
+
+def fingerprints(stack: LocalStack, name: str) -> list[str]:
+    heads = [
+        stack.s3().head_object(Bucket="cutouts", Key=f"{name}/{part}.png")
+        for part in ("image", "mask")
+    ]
+    return [head["Metadata"][FINGERPRINT] for head in heads]
+
+
+def test_a_mixture_is_noticed_by_who_wrote_last(
+    stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
+) -> None:
+    hold = Hold()
+    with (
+        slow.failing(hold, "PUT", place="cutouts/mixed/image", times=1),
+        ThreadPoolExecutor(1) as thread,
+    ):
+        first = thread.submit(pipeline.run, job("mixed"), final=False)
+        assert hold.reached.wait(20)
+        # While it stands between its mask and its cut-out, another one writes both.
+        assert pipeline.run(job("mixed", threshold=0.5)).state == "done"
+        hold.released.set()
+        with pytest.raises(OutputsContested, match="another one"):
+            first.result(20)
+    image, mask = fingerprints(stack, "mixed")
+    assert image != mask
+    # Its next attempt writes both.
+    again = pipeline.run(job("mixed"))
+    assert again.state == "done"
+    assert fingerprints(stack, "mixed") == [again.fingerprint] * 2
+
+
+def test_the_same_job_twice_at_once_is_done_twice_with_one_result(
+    stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
+) -> None:
+    hold = Hold()
+    with (
+        slow.failing(hold, "PUT", place="cutouts/twice/image", times=1),
+        ThreadPoolExecutor(1) as thread,
+    ):
+        first = thread.submit(pipeline.run, job("twice"), final=False)
+        assert hold.reached.wait(20)
+        second = pipeline.run(job("twice"))
+        hold.released.set()
+        assert (first.result(20).state, second.state) == ("done", "done")
+    assert fingerprints(stack, "twice") == [second.fingerprint] * 2
