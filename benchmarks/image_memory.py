@@ -22,11 +22,10 @@ from rich.console import Console
 from benchmarks.table import Row, show
 from deploy.child import Child
 from deploy.local import LocalStack
-from producer import Client, Options
+from producer import Client, Options, Outcome
 from worker.libvips import write_png
 from worker.mask import at_depth
 
-BUDGET: Final = 4 * 10**9
 AROUND: Final = 500 * 10**6
 """What a worker may take besides the budget and the model."""
 _JOBS: Final = 12
@@ -40,20 +39,24 @@ class Case:
     megapixels: float = 100
     suffix: str = "jpg"
     jobs: int = _JOBS
+    budget: float = 4
+    """Gigabytes of `CUTWORK_IMAGE_MEMORY`."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 CASES: Final[Mapping[str, Case]] = {
     "unchanged": Case(options={"enabled": False}),
     "default": Case(),
-    "default-24": Case(megapixels=24),
+    "default-24": Case(megapixels=24, budget=1.5),
     "isnet-segment": Case(options={"preset": "isnet-segment"}),
     "segmentation-custom": Case(options={"preset": "segmentation-custom"}),
     "rembg-colours-24": Case(
         megapixels=24, options={"preset": "segmentation-custom", "estimate_foreground": True}
     ),
-    "16-bit-24": Case(megapixels=24, suffix="png", options={"bit_depth": 16}),
-    "webp-24": Case(megapixels=24, options={"image_format": "webp", "mask_format": "webp"}),
+    "16-bit-24": Case(megapixels=24, budget=1.5, suffix="png", options={"bit_depth": 16}),
+    "webp-24": Case(
+        megapixels=24, budget=1.5, options={"image_format": "webp", "mask_format": "webp"}
+    ),
     "matted-2": Case(megapixels=2, jobs=6, options={"alpha_matting": True}),
 }
 
@@ -75,9 +78,9 @@ def rows(names: list[str]) -> Iterator[Row]:
             case = CASES[name]
             peak, done, seconds = _peak(stack, case)
             with_model = model if case.options.get("enabled", True) else 0
-            bound = BUDGET + with_model + AROUND
+            bound = case.budget * 1e9 + with_model + AROUND
             yield Row(
-                f"{name}: {case.jobs} × {case.megapixels:g} MP, budget {BUDGET / 1e9:g} GB, model "
+                f"{name}: {case.jobs} × {case.megapixels:g} MP, budget {case.budget:g} GB, model "
                 f"{with_model / 1e6:.0f} MB: peak, done; longest {seconds:.0f} s",
                 f"{peak / 1e6:,.0f} MB, {done}",
                 f"< {bound / 1e6:,.0f} MB, {case.jobs}",
@@ -92,12 +95,12 @@ def _peak(stack: LocalStack, case: Case) -> tuple[int, int, float]:
     stack.s3().put_object(Bucket="photos", Key=key, Body=_picture(case, options.bit_depth))
     worker = stack.start_worker(
         concurrency=_JOBS,
-        CUTWORK_IMAGE_MEMORY=str(BUDGET),
+        CUTWORK_IMAGE_MEMORY=str(int(case.budget * 1e9)),
         CUTWORK_VISIBILITY_TIMEOUT=str(2 * _TIMEOUT),
     )
     stack.wait_for_worker(worker)
     with stack.client() as client:
-        outcomes = _run(client, f"s3://photos/{key}", case.jobs, options, case.options)
+        outcomes = _run(client, f"s3://photos/{key}", case.jobs, options)
     peak = peak_memory(worker)
     worker.stop(grace=10)
     for outcome in outcomes:
@@ -107,14 +110,11 @@ def _peak(stack: LocalStack, case: Case) -> tuple[int, int, float]:
     return peak, done, max(outcome.seconds.get("total", 0) for outcome in outcomes)
 
 
-def _run(
-    client: Client, source: str, jobs: int, options: Options, given: Mapping[str, Any]
-) -> list[Any]:
-    opaque = given.get("image_format") or options.image_format
+def _run(client: Client, source: str, jobs: int, options: Options) -> list[Outcome]:
     handles = [
         client.submit(
             source,
-            image=f"s3://cutouts/{number}.{opaque}",
+            image=f"s3://cutouts/{number}.{options.image_format}",
             mask=f"s3://cutouts/{number}-mask.{options.mask_format}",
             options=options.model_copy(update={"if_exists": "overwrite"}),
         )
