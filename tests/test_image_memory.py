@@ -3,6 +3,7 @@
 import io
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def test_a_large_share_is_not_overtaken_by_small_ones() -> None:
     assert waiters.allowance.left == 10
 
 
-def test_a_share_is_given_back_in_steps_and_never_waits_with_something_in_hand() -> None:
+def test_a_share_is_given_back_in_steps() -> None:
     allowance = Allowance(10)
     with allowance.share() as share, allowance.share() as other:
         share.take(8)
@@ -153,11 +154,53 @@ def test_a_share_is_given_back_in_steps_and_never_waits_with_something_in_hand()
         with pytest.raises(RuntimeError, match="found one of 5"):
             share.take(1)
         other.take(3)
-        assert not share.grow(8)
-        assert share.grow(7)
+        share.grow(7)
         assert allowance.left == 0
         with pytest.raises(ValueError, match="at most 10 units, found 11"):
             other.take(11)
+    assert allowance.left == 10
+
+
+def test_a_share_that_grows_waits_before_those_that_hold_nothing() -> None:
+    allowance = Allowance(10)
+    got: list[str] = []
+
+    def grows(name: str, units: int, entered: threading.Event) -> None:
+        with allowance.share() as share:
+            share.take(2)
+            entered.set()
+            go.wait(WAIT)
+            share.grow(units)
+            got.append(name)
+
+    def begins() -> None:
+        with allowance.share() as share:
+            share.take(6)
+            got.append("new")
+
+    go = threading.Event()
+    entered = [threading.Event() for _ in range(2)]
+    threads = [
+        threading.Thread(target=grows, args=(name, 9, event))
+        for name, event in zip(("a", "b"), entered, strict=True)
+    ]
+    with allowance.share() as busy:
+        busy.take(6)
+        for thread in threads:
+            thread.start()
+        assert all(event.wait(WAIT) for event in entered)
+        threads.append(threading.Thread(target=begins))
+        threads[-1].start()
+        while allowance.waiting < 1:
+            time.sleep(0.01)
+        go.set()
+        while allowance.waiting < 3:
+            time.sleep(0.01)
+        assert got == []
+    # 9 and 9 of 10, with 2 in the other's hand: one goes beyond, or neither would ever.
+    for thread in threads:
+        thread.join(WAIT)
+    assert got[2:] == ["new"]
     assert allowance.left == 10
 
 

@@ -16,6 +16,8 @@ class Allowance:
         self.total = total
         self._left = total
         self._waiting: deque[Share] = deque()
+        self._idle = 0
+        """Units held by those who wait for more."""
         self._changed = threading.Condition()
 
     @property
@@ -39,20 +41,23 @@ class Allowance:
 
     def _take(self, share: "Share", units: int) -> None:
         with self._changed:
-            self._waiting.append(share)
+            # Who holds something goes first: others wait for that.
+            (self._waiting.appendleft if share.held else self._waiting.append)(share)
+            self._idle += share.held
             try:
-                self._changed.wait_for(lambda: self._waiting[0] is share and self._left >= units)
+                self._changed.wait_for(lambda: self._is_next(share, units))
                 self._left -= units
             finally:
+                self._idle -= share.held
                 self._waiting.remove(share)
                 self._changed.notify_all()
 
-    def _take_if_there(self, units: int) -> bool:
-        with self._changed:
-            if self._left < units:
-                return False
-            self._left -= units
-            return True
+    def _is_next(self, share: "Share", units: int) -> bool:
+        if self._waiting[0] is not share:
+            return False
+        # If all that is held is held by those who wait, nobody would ever give any back.
+        stuck = share.held > 0 and self.total - self._left == self._idle
+        return self._left >= units or stuck
 
     def _give_back(self, units: int) -> None:
         with self._changed:
@@ -61,10 +66,7 @@ class Allowance:
 
 
 class Share:
-    """What one job holds of an allowance; for one thread.
-
-    Only an empty share waits: two that hold something and wait for more would do so for ever.
-    """
+    """What one job holds of an allowance; for one thread."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
@@ -79,13 +81,15 @@ class Share:
         self._allowance._take(self, units)
         self.held = units
 
-    def grow(self, units: int) -> bool:
-        """Hold so many units or more, without a wait; False, and nothing changes, if they lack."""
-        more = max(units - self.held, 0)
-        if not self._allowance._take_if_there(more):
-            return False
-        self.held += more
-        return True
+    def grow(self, units: int) -> None:
+        """Hold so many units, before those who hold none yet.
+
+        Where all who hold something wait for more, one of them gets it beyond the total; so keep
+        little while you wait.
+        """
+        if more := max(units - self.held, 0):
+            self._allowance._take(self, more)
+            self.held += more
 
     def keep(self, units: int) -> None:
         """Give back all but so many units; nothing where there are no more."""

@@ -12,8 +12,8 @@ from producer.outcome import RunFacts
 from worker import compose, image
 from worker.allowance import Allowance, Share
 from worker.encoder import FORMATS, Look, check_encodable, encode
-from worker.errors import ImageTooLarge, MemoryExhausted, SourceTooLarge
-from worker.footprint import Footprint, footprint, matting
+from worker.errors import ImageTooLarge, SourceTooLarge
+from worker.footprint import Footprint, footprint, in_hand, matting
 from worker.image import Header
 from worker.mask import Box, Pixels
 from worker.models.profile import DEFAULT_SIDE
@@ -73,8 +73,7 @@ class Limits:
     def check_matting(self, share: Share, *, pixels: int, unknown: int) -> None:
         """Have a share hold what matting takes, now that it is known how much is to be solved.
 
-        Raises `ImageTooLarge` for more than there is, `MemoryExhausted` where others hold it: to
-        wait for them with a picture in hand is how two wait for each other.
+        Waits where others hold it, and raises `ImageTooLarge` for more than there is.
         """
         needed = matting(pixels, unknown)
         if needed > self.pictures.total:
@@ -83,12 +82,10 @@ class Limits:
                 f"eighths of CUTWORK_IMAGE_MEMORY; found {unknown:,} unknown pixels of {pixels:,}, "
                 f"which take {needed:,}; lower alpha_matting_erode_size"
             )
-        if not share.grow(needed):
-            raise MemoryExhausted(
-                f"alpha_matting: expected {needed:,} bytes of memory for {unknown:,} unknown "
-                f"pixels of {pixels:,}, found that other images hold them; raise "
-                "CUTWORK_IMAGE_MEMORY or lower CUTWORK_CONCURRENCY"
-            )
+        if share.held < needed:
+            # Only the picture itself is there while it waits.
+            share.keep(in_hand(pixels))
+            share.grow(needed)
 
     def check_picture(self, header: Header, needed: int) -> None:
         """Raise `ImageTooLarge` where an image would take more memory than there is."""
@@ -200,7 +197,8 @@ def cut_out(
     else:
 
         def admit_matting(unknown: int) -> None:
-            limits.check_matting(share, pixels=found.size, unknown=unknown)
+            with watch.stage("wait"):
+                limits.check_matting(share, pixels=found.size, unknown=unknown)
 
         with watch.stage("edges"):
             refined = refine(

@@ -106,6 +106,11 @@ def matting(pixels: int, unknown: int) -> int:
     return _FIXED + (_MATTED + _BESIDE) * pixels + _MATTED_UNKNOWN * unknown
 
 
+def in_hand(pixels: int) -> int:
+    """Bytes of a picture and its mask while nothing is done with them."""
+    return _FIXED + _BESIDE * pixels
+
+
 def _decode(header: Header, *, wide: bool) -> int:
     if header.sixteen and wide:
         return _DECODE_WIDE
