@@ -27,10 +27,23 @@ class Deliveries:
     """The counts in one Redis database; every method raises `redis.RedisError`."""
 
     def __init__(self, server: redis.Redis) -> None:
+        folder = Path(__file__).parent
+
+        def script(name: str) -> Any:
+            return server.register_script((folder / name).read_text(encoding="utf-8"))
+
         self._server = server
-        self._begin = server.register_script(
-            (Path(__file__).parent / "deliver.lua").read_text(encoding="utf-8")
-        )
+        self._begin = script("deliver.lua")
+        self._alive = script("alive.lua")
+        self._undo = script("undo.lua")
+
+    def count(self, job_id: str) -> int:
+        """How many workers have begun the job and not ended it."""
+        try:
+            found: Any = self._server.hget(delivery_key(job_id), "number")
+            return int(found or 0)
+        except (redis.ResponseError, ValueError):
+            return 0  # What somebody else wrote there; the next delivery begins at 1.
 
     def begin(self, job_id: str, *, visibility_timeout: float) -> Delivery:
         """Count that a worker begins a job."""
@@ -39,21 +52,17 @@ class Deliveries:
         )
         return Delivery(int(found[0]), str(found[1]) or None)
 
-    def reached(self, job_id: str, stage: str) -> None:
-        """Write down where a job is, in case nobody hears of it again."""
-        self._server.hset(delivery_key(job_id), "stage", stage)
+    def alive(self, job_id: str, *, stage: str = "") -> None:
+        """Note that the job's worker lives, and where the job is, in case nobody hears of it."""
+        self._alive(keys=[delivery_key(job_id)], args=[stage, _KEPT_SECONDS])
 
     def failed(self, job_id: str) -> None:
         """Have the next delivery counted however soon it comes: this one's worker ends."""
-        self._server.hset(delivery_key(job_id), "at", 0)
+        self._undo(keys=[delivery_key(job_id)], args=[0, _KEPT_SECONDS])
 
     def undo(self, job_id: str) -> None:
         """Take a delivery back whose worker ended it in order: the next one is not its fault."""
-        with self._server.pipeline(transaction=True) as pipe:
-            pipe.hincrby(delivery_key(job_id), "number", -1)
-            pipe.hset(delivery_key(job_id), "at", 0)
-            pipe.expire(delivery_key(job_id), _KEPT_SECONDS)
-            pipe.execute()
+        self._undo(keys=[delivery_key(job_id)], args=[1, _KEPT_SECONDS])
 
 
 def delivery_key(job_id: str) -> str:

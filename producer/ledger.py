@@ -168,6 +168,8 @@ def connect(url: str, *, timeout: float = 10) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
+        # What a stranger wrote into Redis is looked at, and not stumbled over.
+        encoding_errors="backslashreplace",
         socket_connect_timeout=min(5, timeout),
         socket_timeout=timeout,
         socket_keepalive=True,

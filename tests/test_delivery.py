@@ -105,7 +105,7 @@ def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:
 
     assert begin() == (1, None)
     assert begin(timeout=600) == (1, None)  # A copy, while the first is at work.
-    ledger.deliveries.reached(handle.id, "decode")
+    ledger.deliveries.alive(handle.id, stage="decode")
     assert begin() == (2, "decode")
     ledger.deliveries.undo(handle.id)
     assert begin(timeout=600) == (2, "decode")

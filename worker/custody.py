@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -15,6 +16,7 @@ from worker.transport import QoS
 
 log = logging.getLogger(__name__)
 
+_SHORTEST_PAUSE: Final = 0.2
 _QUIET_SECONDS: Final = 4.0
 """Celery stops to consume within two seconds of its signal."""
 
@@ -34,7 +36,6 @@ class Custody:
         self._consumer: Any = None
         self._running: dict[str, str] = {}
         self._answered: set[str] = set()
-        self._ending = False
         self._lock = threading.Lock()
 
     def watch(self, consumer: Any) -> None:
@@ -42,31 +43,49 @@ class Custody:
         self._consumer = consumer
 
     @contextmanager
-    def running(self, tag: str, job_id: str) -> Iterator[None]:
-        """Inside the block a message's job runs; it is answered for unless `Reject` is raised."""
-        with self._lock:
-            self._running[tag] = job_id
-        answered = True
+    def holding(self, tag: str) -> Iterator[None]:
+        """Inside the block a message is dealt with, and answered for unless `Reject` is raised."""
         try:
             yield
         except Reject:
-            answered = False
             raise
+        except BaseException:
+            self._is_answered(tag)
+            raise
+        self._is_answered(tag)
+
+    @contextmanager
+    def running(self, tag: str, job_id: str) -> Iterator[None]:
+        """Inside the block the message's job runs, and does not only wait to."""
+        with self._lock:
+            self._running[tag] = job_id
+        try:
+            yield
         finally:
-            qos = self._qos()
             with self._lock:
                 self._running.pop(tag, None)
-                if answered and qos is not None:
-                    # Celery acknowledges a moment later: only those moments are remembered.
-                    self._answered = (self._answered | {tag}) & qos.held()
-                ending = self._ending
-            if answered and ending:
-                self._acknowledge(qos, {tag})
+
+    def keep(self, *, visibility_timeout: float) -> None:
+        """Until the process ends, keep what it holds from being given to others.
+
+        What a job takes is nobody's to know beforehand. A process that is killed or stopped says
+        nothing more, and loses its messages when the visibility timeout is over.
+        """
+        while True:
+            time.sleep(max(_SHORTEST_PAUSE, visibility_timeout / 4))
+            try:
+                if qos := self._qos():
+                    qos.renew()
+                with self._lock:
+                    running = set(self._running.values())
+                for job_id in running:
+                    self._deliveries.alive(job_id)
+            except UNREACHABLE as error:
+                log.info("the broker was not told that this worker lives: %s", error)
 
     def give_back_waiting(self) -> int:
         """Give back what has not begun: delayed retries, and what waits for a thread."""
         with self._lock:
-            self._ending = True
             keep = set(self._running)
         return self._give_back(keep=keep)
 
@@ -91,20 +110,19 @@ class Custody:
         with self._lock:
             answered = set(self._answered)
         # Celery, once it ends, would acknowledge them at the very end.
-        self._acknowledge(qos, answered)
+        for tag in answered:
+            qos.ack(tag)
         tags = qos.held() - keep - answered
         for tag in tags:
             qos.restore_by_tag(tag)
         return len(tags)
 
-    def _acknowledge(self, qos: QoS | None, tags: set[str]) -> None:
-        if qos is None:
-            return
-        try:
-            for tag in tags:
-                qos.ack(tag)
-        except UNREACHABLE as error:
-            log.warning("the broker was not told that %d jobs are done: %s", len(tags), error)
+    def _is_answered(self, tag: str) -> None:
+        qos = self._qos()
+        if qos is not None:
+            with self._lock:
+                # Celery acknowledges a moment later: only those moments are remembered.
+                self._answered = (self._answered | {tag}) & qos.held()
 
     def _qos(self) -> QoS | None:
         consumer = getattr(self._consumer, "task_consumer", None)

@@ -7,6 +7,7 @@ then.
 import logging
 import os
 import queue
+import signal
 import threading
 from typing import Final, Literal, NoReturn
 
@@ -22,10 +23,16 @@ _GIVING_BACK_SECONDS: Final = 5.0
 """At the end, for a broker that may not answer either."""
 
 How = Literal["Warm", "Cold"]
+_SIGNALS: Final[dict[signal.Signals, How]] = {
+    signal.SIGTERM: "Warm",
+    signal.SIGINT: "Warm",
+    signal.SIGQUIT: "Cold",
+}
+"""A second one of any of them ends the worker at once."""
 
 
 class Drain:
-    """Waits in a thread for the signals that Celery hears."""
+    """Waits in a thread for the signals to end."""
 
     def __init__(self, custody: Custody, *, grace: float) -> None:
         """`grace`: seconds from the first signal to the end, whatever still runs."""
@@ -37,16 +44,27 @@ class Drain:
         """Set once nothing new is to start."""
         threading.Thread(target=self._run, name="cutwork-drain", daemon=True).start()
 
-    def signalled(self, how: How) -> None:
-        """Begin to end; called by the handler of SIGTERM, and again by that of a second one."""
+    def listen(self) -> None:
+        """Take the signals over from Celery; call in the main thread.
+
+        Its handlers cancel tasks on a second signal, which a pool of threads cannot do.
+        """
+        for number, how in _SIGNALS.items():
+            signal.signal(number, lambda *_, how=how: self._signalled(how))
+
+    def _signalled(self, how: How) -> None:
+        # Here too, and not only in the thread: the main loop looks at it next.
+        if state.should_stop is None:
+            state.should_stop = 0  # type: ignore[assignment]  # likewise
         self._signals.put(how)
 
     def _run(self) -> None:
         how = self._signals.get()
-        self.begun.set()
+        self._stop_taking(status=0)
         reason = "asked to end at once"
         if how == "Warm":
-            self._give_back_waiting()
+            # A broker that does not answer must not use the grace up.
+            threading.Thread(target=self._give_back_waiting, daemon=True).start()
             try:
                 self._signals.get(timeout=self._grace)
                 reason = "a second signal"
@@ -59,12 +77,11 @@ class Drain:
 
         Its jobs count as delivered in vain: one of them may be what the device hangs on.
         """
-        self._stop_taking()
+        self._stop_taking(status=UNFINISHED)
         self._give_back_all("the device does not answer", blamed=True)
 
     def _end(self, *, reason: str) -> NoReturn:
         """End the process now; what it holds is given back, if the broker answers."""
-        self._stop_taking()
         giving = threading.Thread(target=self._give_back_all, args=(reason,), daemon=True)
         giving.start()
         giving.join(_GIVING_BACK_SECONDS)
@@ -72,10 +89,10 @@ class Drain:
         # Threads that hang would keep any gentler way from ending.
         os._exit(UNFINISHED)
 
-    def _stop_taking(self) -> None:
+    def _stop_taking(self, *, status: int) -> None:
         self.begun.set()
         # Celery then takes nothing more, whoever asked for the end.
-        state.should_stop = UNFINISHED  # type: ignore[assignment]  # the stubs know its first value
+        state.should_stop = status  # type: ignore[assignment]  # the stubs know its first value
 
     def _give_back_waiting(self) -> None:
         try:

@@ -20,7 +20,6 @@ from celery.signals import (
     worker_init,
     worker_ready,
     worker_shutdown,
-    worker_shutting_down,
 )
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -36,7 +35,7 @@ from worker import matting
 from worker.access import require_s3
 from worker.allocator import give_back_large_blocks
 from worker.custody import Custody
-from worker.drain import Drain, How
+from worker.drain import Drain
 from worker.errors import (
     CutworkError,
     Forbidden,
@@ -140,19 +139,15 @@ def _tidy(logger: logging.Logger, **_: object) -> None:
 def _ready(sender: Any, **_: object) -> None:
     held = runtime()
     held.custody.watch(sender)
-    sweep = Sweep(app=app, ledger=held.ledger)
-    threading.Thread(
-        target=sweep.run,
-        args=(held.drain.begun,),
-        kwargs={"found": lambda jobs: log.warning("sent %d lost jobs again", jobs)},
-        name="cutwork-sweep",
-        daemon=True,
-    ).start()
-
-
-@worker_shutting_down.connect
-def _ending(how: How, **_: object) -> None:
-    runtime().drain.signalled(how)
+    held.drain.listen()
+    keep = partial(held.custody.keep, visibility_timeout=_visibility_timeout())
+    sweep = partial(
+        Sweep(app=app, ledger=held.ledger).run,
+        held.drain.begun,
+        found=lambda jobs: log.warning("sent %d lost jobs again", jobs),
+    )
+    for name, target in (("cutwork-keep", keep), ("cutwork-sweep", sweep)):
+        threading.Thread(target=target, name=name, daemon=True).start()
 
 
 @worker_shutdown.connect
@@ -168,7 +163,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     held = runtime()
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
-    with held.custody.running(tag, job_id):
+    with held.custody.holding(tag):
         outcome = _answer(self, held, job_id, args, kwargs)
     _log(outcome)
     return outcome.to_message()
@@ -185,7 +180,8 @@ def _answer(
     attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
-        outcome = _outcome(held, job, final=attempt >= held.settings.max_attempts)
+        tag = str((task.request.properties or {}).get("delivery_tag"))
+        outcome = _outcome(held, job, tag=tag, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
@@ -227,26 +223,28 @@ def _answer(
     return outcome
 
 
-def _outcome(held: Runtime, job: Job, *, final: bool) -> Outcome:
+def _outcome(held: Runtime, job: Job, *, tag: str, final: bool) -> Outcome:
     """Run a job, unless its run is cancelled or it has ended too many workers."""
     run = run_of(job.id)
     if run and held.ledger.runs.cancelled(run):
         return Outcome(job_id=job.id, state="cancelled")
-    most = held.settings.max_deliveries
-    deliveries = held.ledger.deliveries
-    number, stage = deliveries.begin(
-        job.id, visibility_timeout=app.conf.broker_transport_options["visibility_timeout"]
-    )
-    if number > most:
-        return held.pipeline.refused(job, Poison(_poison(most, stage)))
-    # The last time it is watched, and by itself: what ends a worker now is this job.
-    last = number == most > 1
+    most, deliveries = held.settings.max_deliveries, held.ledger.deliveries
+    # The last time it is watched, and by itself: what ends a worker then is this job.
+    last = deliveries.count(job.id) >= most - 1 > 0
     with held.turnstile.alone() if last else held.turnstile.together():
         if held.drain.begun.is_set():
-            deliveries.undo(job.id)
             raise Reject("this worker is ending", requeue=True)
-        watch = Stopwatch(heard=partial(deliveries.reached, job.id) if last else None)
-        return held.pipeline.run(job, final=final, watch=watch)
+        # Counted only now: who waits here while a neighbour ends the worker is innocent.
+        with held.custody.running(tag, job.id):
+            number, stage = deliveries.begin(job.id, visibility_timeout=_visibility_timeout())
+            if number > most:
+                return held.pipeline.refused(job, Poison(_poison(most, stage)))
+            heard = (lambda name: deliveries.alive(job.id, stage=name)) if last else None
+            return held.pipeline.run(job, final=final, watch=Stopwatch(heard=heard))
+
+
+def _visibility_timeout() -> float:
+    return float(app.conf.broker_transport_options["visibility_timeout"])
 
 
 def _poison(most: int, stage: str | None) -> str:

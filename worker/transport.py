@@ -7,6 +7,7 @@ from queue import Empty
 from typing import Any, Final
 
 from kombu.transport import redis, virtual
+from kombu.utils import json
 
 from producer.job import TASK_NAME
 
@@ -15,6 +16,14 @@ log = logging.getLogger(__name__)
 UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What kombu raises for an entry of the queue that is no message."""
 _SAME_CLOCK_SECONDS: Final = 1.0
+_LONGEST_BODY: Final = 2**18
+"""Characters; a job has some two thousand, a canvas of many tasks more."""
+_LONGEST_NAME: Final = 256
+
+# kombu's JSON makes decimals, dates and bytes of `{"__type__": …}`, wherever they stand: a number
+# of a billion digits in a message of a hundred bytes would hold the interpreter for hours. Nothing
+# of ours is written so, and kombu offers no other way to leave it.
+json._decoders.clear()  # type: ignore[attr-defined]
 
 
 class Message(virtual.Message):
@@ -25,6 +34,8 @@ class Message(virtual.Message):
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        if len(payload.get("body") or "") > _LONGEST_BODY:
+            raise ValueError(f"body: expected at most {_LONGEST_BODY:,} characters")
         headers = payload.get("headers")
         if isinstance(headers, dict) and headers.get("compression"):
             # kombu would unpack it here, to any size, before it is known who sent it.
@@ -34,8 +45,12 @@ class Message(virtual.Message):
         if getattr(channel, "reading_queue", False):
             if (task := self.headers.get("task")) != TASK_NAME:
                 raise TypeError(f"headers.task: expected {TASK_NAME}, found {task!r:.100}")
-            if not isinstance(name := self.headers.get("id"), str) or not name:
-                raise TypeError(f"headers.id: expected a name, found {name!r:.100}")
+            for place, name in (
+                ("headers.id", self.headers.get("id")),
+                ("properties.delivery_tag", self.delivery_tag),
+            ):
+                if not isinstance(name, str) or not 0 < len(name) < _LONGEST_NAME:
+                    raise TypeError(f"{place}: expected a name, found {name!r:.100}")
 
 
 class QoS(redis.QoS):
@@ -56,6 +71,21 @@ class QoS(redis.QoS):
     def held(self) -> set[str]:
         """Delivery tags of the messages taken over this connection and not answered yet."""
         return set(self._delivered or ()) - set(self._dirty or ())
+
+    def renew(self) -> None:
+        """Have the server take everything held for taken just now."""
+        if tags := self.held():
+            now = self._now()
+            with self.channel.conn_or_acquire() as client:
+                client.zadd(self.unacked_index_key, dict.fromkeys(tags, now), xx=True)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Give a message back; one that cannot be read would be in the way of all behind it."""
+        try:
+            super().restore_by_tag(tag, client=client, leftmost=leftmost)
+        except UNREADABLE as error:
+            log.error("dropped what was held as %r, it is no message: %r", tag, error)  # noqa: TRY400
+            self._remove_from_indices(tag).execute()  # type: ignore[attr-defined]
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Write a message down as held."""

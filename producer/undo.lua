@@ -1,0 +1,7 @@
+-- Take a counted delivery back, or (ARGV[1] = 0) have the next one counted however soon it comes.
+-- KEYS: delivery. ARGV: how many to take back, seconds to be kept. Does nothing after an outcome.
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local number = tonumber(redis.call('HGET', KEYS[1], 'number') or 0) or 0
+redis.call('HSET', KEYS[1], 'number', math.max(number - ARGV[1], 0), 'at', 0)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
