@@ -85,6 +85,40 @@ def test_a_pending_job_nobody_can_read_is_passed_over(hasty: Client) -> None:
     assert min(score for _, score in scores) > time.time() - 60
 
 
+def test_bytes_that_are_no_text_are_in_nobody_s_way(hasty: Client) -> None:
+    handle, *_ = hasty.submit_many([job_of(0)])
+    server = hasty.runs.server
+    server.delete(f"{QUEUE}:3")
+    raw: Any = server
+    raw.zadd("cutwork:pending", {b"\xff\xfe": 0})
+    raw.hset("cutwork:pending:jobs", b"\xff\xfe", b"\xff")
+    raw.lpush(QUEUE, b"\x80")
+    raw.hset("unacked", "strange", b"\xfe")
+    time.sleep(1.1)
+    assert swept(hasty) == 1
+    assert handle.id in str(server.lrange(f"{QUEUE}:3", 0, -1))
+
+
+@pytest.mark.parametrize("value", ["many", "9" * 30, "-5", "1e400"])
+def test_a_strange_count_begins_anew(idle: Client, value: str) -> None:
+    server = idle.runs.server
+    server.hset(delivery_key("strange"), "number", value)
+    assert idle._ledger.deliveries.count("strange") is not None
+    assert idle._ledger.deliveries.begin("strange", visibility_timeout=0).number == 1
+    server.set(delivery_key("wrong"), "a text")
+    assert idle._ledger.deliveries.count("wrong") == 0
+    assert idle._ledger.deliveries.begin("wrong", visibility_timeout=0).number == 1
+
+
+def test_after_an_outcome_nothing_is_kept(idle: Client) -> None:
+    deliveries = idle._ledger.deliveries
+    deliveries.begin("ended", visibility_timeout=0)
+    idle._ledger.settle(Outcome(job_id="ended", state="done"))
+    deliveries.alive("ended", stage="store")
+    deliveries.undo("ended")
+    assert not idle.runs.server.exists(delivery_key("ended"))
+
+
 def test_a_run_that_nobody_feeds_is_swept_too(hasty: Client) -> None:
     feeder = feeder_of(hasty, plan_of("send", "send"))
     with feeding(feeder):

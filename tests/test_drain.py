@@ -14,6 +14,7 @@ from producer import Client, Job
 from producer.client import Handle
 from producer.deliveries import delivery_key
 from producer.reference import ImageRef
+from tests.chaos.tcp_proxy import TcpProxy
 
 Start = Callable[..., Child]
 
@@ -106,15 +107,49 @@ def test_the_grace_s_end_gives_everything_back(producer: Client, start: Start, l
     assert set(counts) <= {"0", None}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_does_not_wait_for_the_grace(
-    producer: Client, start: Start, log: Path
+    producer: Client, start: Start, log: Path, number: signal.Signals
 ) -> None:
     child = start(CUTWORK_GRACE="600", CUTWORK_STANDIN_SECONDS="30")
     submit(producer, 1)
     child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
-    assert ends(child, signal.SIGTERM, signal.SIGTERM) == 1
+    assert ends(child, number, number) == 1
     assert "a second signal; 1 jobs given back" in child.tail()
+    assert "Unrecoverable" not in child.tail()
     assert producer.status().waiting == 1
+
+
+def test_a_silent_broker_does_not_use_the_grace_up(
+    own: LocalStack, producer: Client, start: Start, log: Path
+) -> None:
+    with TcpProxy(int(own.broker_url.rpartition(":")[2].partition("/")[0])) as network:
+        child = start(
+            CUTWORK_GRACE="1",
+            CUTWORK_STANDIN_SECONDS="60",
+            CUTWORK_BROKER_TIMEOUT="60",
+            CUTWORK_BROKER_URL=f"redis://127.0.0.1:{network.port}/0",
+        )
+        submit(producer, 1)
+        child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+        network.black_hole()
+        assert ends(child, signal.SIGTERM) == 1
+        network.heal()
+    # Nobody could give it back: it comes by itself.
+    assert producer.status().in_flight == 1
+
+
+def test_a_job_may_take_longer_than_the_visibility_timeout(
+    producer: Client, start: Start, log: Path
+) -> None:
+    """While its worker lives nobody else is given it, and it is not called poison."""
+    patient = {"CUTWORK_VISIBILITY_TIMEOUT": "1", "CUTWORK_STANDIN_SECONDS": "5"}
+    children = [start(**patient), start(**patient)]
+    (handle,) = submit(producer, 1)
+    outcome = handle.wait(60)
+    assert (outcome.state, log.stat().st_size) == ("done", 1)
+    for child in children:
+        child.stop(grace=0)
 
 
 def test_a_delayed_retry_goes_back_at_once(

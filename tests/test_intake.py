@@ -79,6 +79,8 @@ FOREIGN: list[dict[str, Any]] = [
     *({"task": "no.such.task", "id": item} for item in NO_IDS),
 ]
 GOOD: list[Any] = [[{}], {}, {}]
+HUGE = {"__type__": "decimal", "__value__": "1e1000000000"}
+"""What kombu would make a number of, that somebody then writes out."""
 ENTRIES = {
     "no JSON": "not json at all",
     "no envelope": "{}",
@@ -101,6 +103,15 @@ ENTRIES = {
     "foreign body": message(42, headers={"task": "celery.accumulate"}),
     **{f"properties {item!r}": message(GOOD, properties=item) for item in PROPERTIES},
     **{f"top {item!r}": message(GOOD, top=item) for item in TOPS},
+    "a number of a billion digits": message([[{"options": {"quality": HUGE}}], {}, {}]),
+    "a priority of a billion digits": message(GOOD, properties={"priority": HUGE}),
+    "a body of a megabyte": message([["x" * 2**20], {}, {}]),
+    "a tag that is a number": message(GOOD, properties={"delivery_tag": 5}),
+}
+HELD = {
+    "no JSON": "\x01 no json",
+    "no message": "[1, 2, 3]",
+    "a number of a billion digits": json.dumps([{"properties": {"priority": HUGE}}, "", QUEUE]),
 }
 
 
@@ -134,6 +145,22 @@ def test_a_hostile_entry_is_refused(entry: str, lonely: LocalStack, victim: Chil
             assert time.monotonic() < deadline, "held for ever"
             time.sleep(0.01)
     assert victim.running
+
+
+@pytest.mark.parametrize("entry", HELD.values(), ids=HELD)
+def test_a_hostile_entry_among_what_is_held_is_dropped(
+    entry: str, lonely: LocalStack, victim: Child
+) -> None:
+    """It is the first that every worker would give back, and would be in the way of the others."""
+    with redis.Redis.from_url(lonely.broker_url) as server:
+        server.hset("unacked", "strange", entry)
+        server.zadd("unacked_index", {"strange": 1})
+        deadline = time.monotonic() + 30
+        while server.hlen("unacked") or server.zcard("unacked_index"):
+            assert victim.running, victim.tail()
+            assert time.monotonic() < deadline, victim.tail()
+            time.sleep(0.05)
+    assert "Unrecoverable" not in victim.tail()
 
 
 def test_no_count_of_retries_is_the_first_attempt(lonely: LocalStack, victim: Child) -> None:

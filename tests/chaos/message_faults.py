@@ -10,7 +10,7 @@ from producer import Job, Outcome
 from producer.job import QUEUE, TASK_NAME
 from producer.ledger import Ledger
 from producer.reference import ImageRef
-from tests.chaos.ground import Broken, Ground
+from tests.chaos.ground import Broken, Ground, Terrain
 from tests.chaos.load import Singles
 from tests.chaos.rounds import Fault
 
@@ -79,8 +79,10 @@ FAULTS: Final = (
     ),
     Fault(
         name="poison",
-        what="a message that kills every worker that takes it",
+        what="a message that kills every worker that takes it, beside others",
         strike=_poison,
+        # All of them are in the one worker that dies each time.
+        terrain=Terrain(workers=1, concurrency=4),
         patience=60,
     ),
 )
