@@ -9,7 +9,7 @@ outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout
 from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout
 from producer.job import InvalidJob, Job
 from producer.options import Options
-from producer.outcome import Outcome
+from producer.outcome import Outcome, UnreadableOutcome
 from producer.reference import ImageRef
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "Options",
     "Outcome",
     "OutcomeTimeout",
+    "UnreadableOutcome",
 ]

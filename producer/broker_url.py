@@ -4,6 +4,8 @@ import re
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+import redis
+
 _QUERY: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 """What kombu, Celery's result store and redis-py all understand, and in the same way."""
 
@@ -43,8 +45,18 @@ def checked(url: str) -> str:
     return f"{url}{'&' if query else '' if url.endswith('?') else '?'}ssl_cert_reqs=required"
 
 
+def conduct(error: object) -> str:
+    """What a broker does that cannot be used: it `refuses`, or `does not answer`."""
+    return "refuses" if isinstance(error, redis.ResponseError) else "does not answer"
+
+
 def advice(error: object) -> str:
-    """What to do about a broker that cannot be reached."""
+    """What to do about a broker that cannot be reached, or refuses a command."""
+    if isinstance(error, redis.ResponseError):
+        return (
+            "expected a server that takes writes, the rights of deploy/redis.acl, and a database "
+            "that nothing else writes to"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return (
             "add ?ssl_ca_certs=FILE with the authority that signed its certificate to "

@@ -17,7 +17,7 @@ from producer.flags import takes_options
 from producer.job import InvalidJob
 from producer.log_lines import tidy_stderr
 from producer.options import Options
-from producer.outcome import Outcome
+from producer.outcome import Outcome, UnreadableOutcome
 from producer.terminal import AsJson, console, errors, open_client, refuse, unreachable
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def submit(
                 typer.echo(json.dumps({"job_id": handle.id}) if as_json else handle.id)
                 return
             outcome = handle.wait(timeout)
-        except (InvalidJob, BrokerUnavailable, OutcomeTimeout) as error:
+        except (InvalidJob, BrokerUnavailable, OutcomeTimeout, UnreadableOutcome) as error:
             refuse(str(error))
     if as_json:
         typer.echo(json.dumps(outcome.to_message()))

@@ -10,6 +10,7 @@ import redis
 import typer
 from kombu.exceptions import KombuError
 
+from producer.broker_url import conduct
 from producer.cli_runs import watch, write_report
 from producer.client import Client
 from producer.run.follow import answered
@@ -103,7 +104,7 @@ def _stop(feeder: Feeder, feeding: "Future[None]", seen: View) -> None:
         # Whatever hangs, nothing of the run is only here.
         os._exit(_INTERRUPTED)
     except (redis.RedisError, KombuError) as error:
-        seen.say(f"run {feeder.run} is not finished, and the broker does not answer ({error})")
+        seen.say(f"run {feeder.run} is not finished, and the broker {conduct(error)} ({error})")
         raise typer.Exit(_INTERRUPTED) from error
     if not feeder.run:
         raise typer.Exit(_INTERRUPTED)

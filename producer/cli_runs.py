@@ -20,6 +20,7 @@ from producer.report.run_report import FAILURES, write_run_report
 from producer.run.follow import looks
 from producer.run.ledger import UnknownRun
 from producer.run.record import RunRecord
+from producer.run.unreadable import UnreadableRun
 from producer.run_view import View, view
 from producer.terminal import AsJson, console, open_client, refuse, unreachable, warn
 
@@ -143,7 +144,7 @@ def _ledger() -> Iterator[Client]:
     with open_client() as client:
         try:
             yield client
-        except UnknownRun as error:
+        except (UnknownRun, UnreadableRun) as error:
             refuse(str(error))
         except (redis.RedisError, OSError) as error:
             unreachable(client, error)

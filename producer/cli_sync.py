@@ -27,6 +27,7 @@ from producer.plan.since import since_time
 from producer.plan.steps import Plan, listing_steps, manifest_steps
 from producer.run.ledger import UnknownRun
 from producer.run.record import DEFAULT_NAME, RunSpec
+from producer.run.unreadable import UnreadableRun
 from producer.run_view import View, view
 from producer.settings import SettingsError
 from producer.sync.feeder import Feeder
@@ -167,7 +168,7 @@ def sync(
                 run=run,
             )
             feed_and_report(client, feeder, seen, report_to=report_to)
-        except (ListingFailed, ManifestError, SettingsError, UnknownRun) as error:
+        except (ListingFailed, ManifestError, SettingsError, UnknownRun, UnreadableRun) as error:
             refuse(str(error))
         except (redis.RedisError, KombuError) as error:
             unreachable(client, error)

@@ -12,7 +12,7 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from producer.broker_url import advice
+from producer.broker_url import advice, conduct
 from producer.client import Client
 from producer.explain import without_password
 from producer.finding import Finding
@@ -50,7 +50,7 @@ def _broker(client: Client) -> Finding:
     try:
         version, eviction = client.server()
     except redis.RedisError as error:
-        return Finding("broker", False, f"{url} does not answer ({error}); {advice(error)}")
+        return Finding("broker", False, f"{url} {conduct(error)} ({error}); {advice(error)}")
     if eviction != "noeviction":
         sentence = "set maxmemory-policy noeviction, or a full server drops jobs"
         return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {sentence}")

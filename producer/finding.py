@@ -18,8 +18,8 @@ class Finding(NamedTuple):
     """What was found; for a failed check also what to do about it."""
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as a JSON value."""
-        return self._asdict()
+        """The finding as a JSON value, without credentials."""
+        return {"what": redacted(self.what), "ok": self.ok, "text": redacted(self.text)}
 
 
 def show(findings: Iterable[Finding], console: Console) -> None:

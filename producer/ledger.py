@@ -11,14 +11,17 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import redis
+from pydantic import ValidationError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from producer.deliveries import Deliveries, delivery_key
+from producer.explain import explain
 from producer.job import InvalidJob, Job, run_of
 from producer.kept_job import kept, restored
-from producer.outcome import Outcome
+from producer.outcome import Outcome, UnreadableOutcome
 from producer.run.ledger import RunLedger
+from producer.run.unreadable import is_of_another_type
 
 log = logging.getLogger(__name__)
 
@@ -122,19 +125,33 @@ class Ledger:
             pipe.execute()
 
     def outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
-        """The outcomes there are among `job_ids`; waits up to `wait` seconds for the first."""
+        """The outcomes there are among `job_ids`; waits up to `wait` seconds for the first.
+
+        Raises `UnreadableOutcome` when one of them is none.
+        """
         if not job_ids:
             return {}
         streams: dict[Any, Any] = {_OUTCOME + job_id: "0-0" for job_id in job_ids}
         block = max(1, round(wait * 1000)) if wait > 0 else None
-        found: Any = self.redis.xread(streams, count=1, block=block)
+        try:
+            found: Any = self.redis.xread(streams, count=1, block=block)
+        except redis.ResponseError as error:
+            if not is_of_another_type(error):
+                raise
+            raise _unreadable(", ".join(job_ids), str(error)) from error
         # A list of pairs in RESP2, a mapping to lists in RESP3.
         pairs = found.items() if isinstance(found, dict) else found or []
         result = {}
         for key, entries in pairs:
             while entries and isinstance(entries[0], list):
                 entries = entries[0]
-            result[key.removeprefix(_OUTCOME)] = Outcome.model_validate_json(entries[0][1][_FIELD])
+            job_id = key.removeprefix(_OUTCOME)
+            try:
+                result[job_id] = Outcome.model_validate_json(entries[0][1][_FIELD])
+            except ValidationError as error:
+                raise _unreadable(job_id, explain(error)) from error
+            except KeyError as error:
+                raise _unreadable(job_id, f"found no field {error}") from error
         return result
 
     def pending(self) -> int:
@@ -150,6 +167,13 @@ class Ledger:
     def close(self) -> None:
         """Close the connections."""
         self.redis.close()
+
+
+def _unreadable(job_id: str, reason: str) -> UnreadableOutcome:
+    return UnreadableOutcome(
+        f"job {job_id}: expected an outcome as a worker writes it ({reason}); submit it again, and "
+        "have nothing else write to the broker's database"
+    )
 
 
 def _end(pipe: Any, job_id: str) -> None:

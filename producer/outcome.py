@@ -53,6 +53,10 @@ class RunFacts(Facts):
     """Code of the reason why it was not a GPU, where the device mode would have had one."""
 
 
+class UnreadableOutcome(ValueError):
+    """What is stored as a job's outcome is none; waiting longer does not mend it."""
+
+
 class Outcome(Facts):
     """What became of a job. `state` is final: nothing follows it but a new job."""
 

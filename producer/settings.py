@@ -10,10 +10,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.broker_url import checked
 from producer.explain import explain
+from producer.redact import redacted
 
 
 class SettingsError(ValueError):
-    """A variable has a wrong value; the text names it, the value and what was expected."""
+    """A variable has a wrong value; the text names it, the value and what was expected.
+
+    Whoever catches it prints it, so credentials in it are taken out here.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(redacted(sentence))
 
 
 class EnvironmentSettings(BaseSettings):

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from producer.broker_url import advice
+from producer.broker_url import advice, conduct
 from producer.client import Client
 from producer.explain import without_password
 from producer.finding import shown
@@ -38,8 +38,8 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def unreachable(client: Client, error: Exception) -> NoReturn:
-    """End the command with 1, as the broker does not answer."""
+    """End the command with 1, as the broker does not answer, or answers with a refusal."""
     refuse(
-        f"the broker at {without_password(client.broker_url)} does not answer ({error}); "
+        f"the broker at {without_password(client.broker_url)} {conduct(error)} ({error}); "
         f"{advice(error)}"
     )

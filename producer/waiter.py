@@ -8,7 +8,7 @@ from typing import Final
 import redis
 
 from producer.ledger import Ledger
-from producer.outcome import Outcome
+from producer.outcome import Outcome, UnreadableOutcome
 
 _ROUND: Final = 0.05
 """Seconds one read blocks: how long a job that starts waiting while others wait goes unwatched."""
@@ -67,7 +67,7 @@ class OutcomeWaiter:
                 # The outcome is in Redis or will be; brokers restart, and who waits has a timeout.
                 time.sleep(_PAUSE)
                 continue
-            except ValueError:
+            except UnreadableOutcome:
                 self._fail_unreadable(job_ids)
                 continue
             except Exception as error:  # noqa: BLE001 - who waits must hear of it
@@ -96,8 +96,10 @@ class OutcomeWaiter:
         for job_id in job_ids:
             try:
                 self._ledger.outcomes([job_id])
-            except (ValueError, redis.RedisError) as error:
+            except UnreadableOutcome as error:
                 self._fail(job_id, error)
+            except redis.RedisError:
+                return  # Of no job in particular: the next round meets it, or finds this one again.
 
     def _still_awaited(self) -> list[str]:
         """The jobs somebody waits for; with none, the thread signs off under the same lock."""

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from deploy.local import LocalStack, free_ports
 from producer import BrokerUnavailable, Client, InvalidJob, Job, Options, Outcome, OutcomeTimeout
 from producer.job import QUEUE
 from producer.ledger import Ledger
+from producer.outcome import UnreadableOutcome
 from producer.settings import SettingsError
 
 
@@ -209,20 +210,25 @@ def test_a_caller_s_own_celeryconfig_is_left_alone(
         assert client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png").id
 
 
-def test_an_outcome_nobody_can_read_ends_the_wait_with_the_reason(
-    quiet: LocalStack, alone: Client
-) -> None:
-    handle, other = alone.submit_many([place(1), place(2)])
-    found: list[Outcome] = []
-    thread = threading.Thread(target=lambda: found.append(other.wait(20)))
-    thread.start()
-    with redis.Redis.from_url(quiet.broker_url) as server:
-        server.xadd(f"cutwork:outcome:{handle.id}", {"json": "{}"})
-    with pytest.raises(ValueError, match="job_id"):
-        handle.wait(10)
-    Ledger(quiet.broker_url).settle(done(other.id))
-    thread.join(20)
-    assert [outcome.state for outcome in found] == ["done"]
+def test_an_outcome_that_is_none_is_heard_of_only_by_who_waits_for_it(idle: Client) -> None:
+    handles = idle.submit_many(place(number) for number in range(5))
+    *broken, sound, late = handles
+    server = idle.runs.server
+    with ThreadPoolExecutor(len(handles)) as threads:
+        waiting = [threads.submit(handle.wait, 20) for handle in handles]
+        server.set(f"cutwork:outcome:{broken[0].id}", "text")
+        server.xadd(f"cutwork:outcome:{broken[1].id}", {"foo": "bar"})
+        server.xadd(f"cutwork:outcome:{broken[2].id}", {"json": "{}"})
+        for handle, future in zip(broken, waiting, strict=False):
+            with pytest.raises(ValueError, match=f"job {handle.id}: expected an outcome as"):
+                future.result(10)
+            with pytest.raises(UnreadableOutcome):
+                handle.outcome()
+        Ledger(idle.broker_url).settle(done(sound.id))
+        assert waiting[3].result(10).state == "done"
+        assert not waiting[4].done()
+        Ledger(idle.broker_url).settle(done(late.id))
+        assert waiting[4].result(10).state == "done"
 
 
 def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> None:

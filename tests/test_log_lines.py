@@ -8,8 +8,11 @@ from typing import NamedTuple
 import pytest
 
 from deploy.local import LocalStack
+from producer import Client
+from producer.doctor import examine
 from producer.log_lines import LogLines, one_line
 from producer.redact import redacted, secrets_of
+from producer.settings import SettingsError
 from tests.test_redirects import PLACE
 from worker.errors import CredentialsRefused
 from worker.settings import WorkerSettings
@@ -141,3 +144,22 @@ def test_refused_credentials_are_in_no_error_and_no_log(
     for text in (written, str(caught.value)):
         assert SECRET not in text
         assert stack.environment()["AWS_ACCESS_KEY_ID"] not in text
+
+
+def test_a_password_in_the_endpoint_is_in_no_finding_and_no_refusal_to_start(
+    idle: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:s3cret@127.0.0.1:9")
+    findings = examine(idle, read=["s3://photos"], write=[])
+    found = next(item for item in findings if item.what.startswith("S3")).to_json()
+    assert not found["ok"]
+    assert "***@127.0.0.1:9" in found["text"]
+    assert "s3cret" not in str(found)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:s3cret@")
+    monkeypatch.setenv("CUTWORK_READ_FROM", "*")
+    monkeypatch.setenv("CUTWORK_WRITE_TO", "*")
+    with pytest.raises(SettingsError, match=r"http://\*\*\*@") as caught:
+        open_storage(WorkerSettings.read(), connections=1)
+    assert "s3cret" not in str(caught.value)

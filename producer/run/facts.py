@@ -67,13 +67,14 @@ def record_of(run: str, facts: Mapping[str, str]) -> RunRecord:
         {
             "id": run,
             "state": facts["state"],
-            "spec": RunSpec.model_validate_json(facts["spec"]),
+            # A newer release may ask and count more; what is only shown does without.
+            "spec": RunSpec.model_validate_json(facts["spec"], extra="ignore"),
             "created_at": facts["created_at"],
             "finished_at": facts.get("finished_at"),
             "resumed": facts.get("resumed", 0),
             "command": facts.get("command"),
             "total": facts.get("total"),
-            "counts": RunCounts.model_validate(group("count")),
+            "counts": RunCounts.model_validate(group("count"), extra="ignore"),
             "codes": group("code"),
             "suspicions": group("suspicion"),
             "workers": group("worker"),

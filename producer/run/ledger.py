@@ -29,6 +29,7 @@ from producer.kept_job import kept, restored
 from producer.outcome import Outcome
 from producer.run.facts import facts_of, minutes_of, record_of
 from producer.run.record import Failure, RunRecord, RunSpec, RunState
+from producer.run.unreadable import UnreadableRun, is_of_another_type, readable
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ class RunLedger:
     """The runs in one Redis database; safe to share between threads.
 
     Every method raises `redis.RedisError` when the server stays unreachable through the retries,
-    and those that take a run's id raise `UnknownRun`.
+    and those that take a run's id raise `UnknownRun`; `UnreadableRun` where its record is another
+    release's, or broken.
     """
 
     def __init__(self, server: redis.Redis, *, signed: bool = False) -> None:
@@ -121,7 +123,9 @@ class RunLedger:
 
     def spec(self, run: str) -> RunSpec:
         """What was asked when the run began."""
-        return RunSpec.model_validate_json(self._facts(run)["spec"])
+        facts = self._facts(run)
+        with readable(run):
+            return RunSpec.model_validate_json(facts["spec"])
 
     def resume(self, run: str) -> None:
         """Count one more time that a run was taken up again."""
@@ -141,7 +145,13 @@ class RunLedger:
 
     def feeder(self, run: str) -> str | None:
         """The machine whose process feeds a run at the moment, None if none does."""
-        holder: Any = self.server.get(feeder_key(run))
+        try:
+            holder: Any = self.server.get(feeder_key(run))
+        except redis.ResponseError as error:
+            if not is_of_another_type(error):
+                raise
+            log.warning("the feeder of run %s cannot be read: %s", run, error)
+            return None
         return str(holder).partition("/")[0] if holder else None
 
     def cursor(self, run: str) -> str:
@@ -171,8 +181,14 @@ class RunLedger:
 
     def jobs(self, run: str) -> dict[str, Job]:
         """Those jobs, but for any that cannot be read; the log names them."""
-        texts: Any = self.server.hgetall(_key(run, "jobs"))
-        jobs = {}
+        jobs: dict[str, Job] = {}
+        try:
+            texts: Any = self.server.hgetall(_key(run, "jobs"))
+        except redis.ResponseError as error:
+            if not is_of_another_type(error):
+                raise
+            log.warning("the jobs of run %s cannot be read: %s", run, error)
+            return jobs
         for name, text in texts.items():
             try:
                 jobs[name] = restored(text, name=name, signed=self._signed)
@@ -217,7 +233,8 @@ class RunLedger:
     def end(self, run: str, state: RunState) -> bool:
         """Set the final state, `finished` or `cancelled`; False if the run had ended before."""
         key = _key(run)
-        sync = _sync_key(self.spec(run))
+        # A newer release's run has another key, which is left to expire: its run has ended.
+        sync = _sync_key(self.brief(run).spec)
         ended = [False]
 
         def write(pipe: Any) -> None:
@@ -238,50 +255,73 @@ class RunLedger:
     def record(self, run: str) -> RunRecord:
         """Everything a report needs."""
         facts = self._facts(run)
-        with self.server.pipeline(transaction=True) as pipe:
-            pipe.lrange(_key(run, "failures"), 0, -1)
-            for part in ("slowest", "suspicious", "sample"):
-                pipe.zrange(_key(run, part), 0, -1, desc=True)
-            pipe.hgetall(_key(run, "minutes"))
-            failures, slowest, suspicious, sample, minutes = pipe.execute()
-        record = record_of(run, facts)
-        return record.model_copy(
-            update={
-                "failures": tuple(map(Failure.model_validate_json, failures)),
-                "failures_left_out": sum(record.codes.values()) - len(failures),
-                "slowest": tuple(map(Outcome.model_validate_json, slowest)),
-                "suspicious": tuple(map(Outcome.model_validate_json, suspicious)),
-                "sample": tuple(map(Outcome.model_validate_json, sample)),
-                "minutes": minutes_of(minutes),
-            }
-        )
+        with readable(run):
+            with self.server.pipeline(transaction=True) as pipe:
+                pipe.lrange(_key(run, "failures"), 0, -1)
+                for part in ("slowest", "suspicious", "sample"):
+                    pipe.zrange(_key(run, part), 0, -1, desc=True)
+                pipe.hgetall(_key(run, "minutes"))
+                failures, slowest, suspicious, sample, minutes = pipe.execute()
+            record = record_of(run, facts)
+            return record.model_copy(
+                update={
+                    "failures": tuple(map(_failure, failures)),
+                    "failures_left_out": sum(record.codes.values()) - len(failures),
+                    "slowest": tuple(map(Outcome.model_validate_json, slowest)),
+                    "suspicious": tuple(map(Outcome.model_validate_json, suspicious)),
+                    "sample": tuple(map(Outcome.model_validate_json, sample)),
+                    "minutes": minutes_of(minutes),
+                }
+            )
 
     def brief(self, run: str) -> RunRecord:
         """The record without its lists: one small read."""
-        return record_of(run, self._facts(run))
+        facts = self._facts(run)
+        with readable(run):
+            return record_of(run, facts)
 
     def failures(self, run: str, *, start: int) -> list[Failure]:
         """The failures from number `start` on, counted from 0."""
-        found: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
-        return [Failure.model_validate_json(item) for item in found]
+        with readable(run):
+            found: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
+            return [_failure(item) for item in found]
 
     def runs(self) -> list[RunRecord]:
-        """The runs that are remembered, without their lists, the latest first."""
+        """The runs that are remembered, without their lists, the latest first.
+
+        Those that cannot be read are left out; the log names them.
+        """
         ids: Any = self.server.zrange(_RUNS, 0, -1, desc=True)
         with self.server.pipeline(transaction=False) as pipe:
             for run in ids:
                 pipe.hgetall(_key(run))
-            found = pipe.execute()
-        known = zip(ids, found, strict=True)
-        return [record_of(run, facts) for run, facts in known if "state" in facts]
+            found = pipe.execute(raise_on_error=False)
+        records = []
+        for run, facts in zip(ids, found, strict=True):
+            try:
+                with readable(run):
+                    if isinstance(facts, redis.ResponseError):
+                        raise facts
+                    if "state" in facts:
+                        records.append(record_of(run, facts))
+            except UnreadableRun as error:
+                log.warning("left out: %s", error)
+        return records
 
     def pending(self) -> int:
-        """Jobs of all runs that were sent and have no outcome yet."""
-        running = [record.id for record in self.runs() if record.state == "running"]
-        return sum(self.in_flight(run) for run in running)
+        """Jobs of all runs that were sent and have no outcome yet; the log names what is no run."""
+        jobs = 0
+        for record in self.runs():
+            try:
+                with readable(record.id):
+                    jobs += self.in_flight(record.id) if record.state == "running" else 0
+            except UnreadableRun as error:
+                log.warning("left out: %s", error)
+        return jobs
 
     def _facts(self, run: str) -> dict[str, str]:
-        facts: Any = self.server.hgetall(_key(run))
+        with readable(run):
+            facts: Any = self.server.hgetall(_key(run))
         if "state" not in facts:
             raise UnknownRun(f"expected the id of a run, found {run!r}: `cutwork runs` lists them")
         return dict(facts)
@@ -290,6 +330,10 @@ class RunLedger:
 def feeder_key(run: str) -> str:
     """The name of the lock of the one process that feeds a run."""
     return _key(run, "feeder")
+
+
+def _failure(text: str) -> Failure:
+    return Failure.model_validate_json(text, extra="ignore")
 
 
 def _key(run: str, part: str = "") -> str:
