@@ -22,7 +22,7 @@ local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try t
 	@exec $(BIN)/python -m deploy.playground
 
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## look for inputs that stop a worker, a minute each for images and messages; finds in fuzz-out/ [ARGS='decode --seconds 600']
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)
