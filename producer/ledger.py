@@ -91,8 +91,10 @@ class Ledger:
         return {name: self._job(name, text) for name, text in zip(ids, messages, strict=True)}
 
     def _job(self, name: str, text: str | None) -> Job | None:
+        if text is None:
+            return None  # Sent by an older release, which kept no text.
         try:
-            return restored(text or "null", name=name, signed=self._signed)
+            return restored(text, name=name, signed=self._signed)
         except InvalidJob as error:
             log.warning("job %s cannot be sent again: %s", name, error)
             return None

@@ -10,9 +10,9 @@ from PIL import Image
 from deploy.local import LocalStack
 from producer import Job, Options
 from producer.reference import ImageRef
-from tests.chaos.s3_proxy import Hold, S3Proxy
+from tests.chaos.s3_proxy import Hold, Refuse, S3Proxy
 from tests.test_storage import storage_with
-from worker.errors import OutputsContested
+from worker.errors import OutputsContested, StorageUnavailable
 from worker.models.store import ModelStore
 from worker.open_models import open_limits, open_models
 from worker.pipeline import Pipeline
@@ -80,6 +80,21 @@ def test_a_mixture_is_noticed_by_who_wrote_last(
     again = pipeline.run(job("mixed"))
     assert again.state == "done"
     assert fingerprints(stack, "mixed") == [again.fingerprint] * 2
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_job_that_fails_for_good_leaves_no_half(
+    stack: LocalStack, slow: S3Proxy, pipeline: Pipeline, final: bool
+) -> None:
+    name = f"half-{final}"
+    with slow.failing(Refuse(503, "SlowDown"), "PUT", place=f"cutouts/{name}/image"):
+        if final:
+            assert pipeline.run(job(name)).code == "storage_unavailable"
+        else:
+            with pytest.raises(StorageUnavailable):
+                pipeline.run(job(name), final=False)
+    found = stack.s3().list_objects_v2(Bucket="cutouts", Prefix=f"{name}/")
+    assert found["KeyCount"] == (0 if final else 1)
 
 
 def test_the_same_job_twice_at_once_is_done_twice_with_one_result(

@@ -72,7 +72,8 @@ class Pipeline:
         before the store succeeded.
         """
         with self.limits.pictures.share() as share:
-            passage = _Passage(job=job, pipeline=self, share=share, watch=watch or Stopwatch())
+            watch = watch or Stopwatch()
+            passage = _Passage(job=job, pipeline=self, share=share, watch=watch, final=final)
             try:
                 return passage.run()
             except PermanentError as error:
@@ -97,6 +98,8 @@ class _Passage:
     share: Share
     """What it holds of the memory for images, from the first pixel to the last byte stored."""
     watch: Stopwatch = field(default_factory=Stopwatch)
+    final: bool = True
+    """Whether there is no further attempt."""
     source: SourceFacts | None = None
     fingerprint: str | None = None
 
@@ -232,12 +235,23 @@ class _Passage:
                 )
             if len(written) == 2:
                 self._check_mask(written["mask"].ref)
-        except PermanentError:
+        except CutworkError as error:
             # A failed job leaves nothing; one to be tried again overwrites what it wrote.
-            for facts in written.values():
-                self.pipeline.storage.remove(facts.ref)
+            if self.final or isinstance(error, PermanentError):
+                for facts in written.values():
+                    self._remove(facts.ref)
             raise
         return written
+
+    def _remove(self, ref: ImageRef) -> None:
+        """Take back what this job stored; what another one stored meanwhile stays."""
+        storage = self.pipeline.storage
+        try:
+            stored = storage.head(ref)
+            if stored is not None and stored.fingerprint == self.fingerprint:
+                storage.remove(ref)
+        except CutworkError as error:
+            log.warning("%s: is left of a failed job: %s", ref, error)
 
     def _check_mask(self, ref: ImageRef) -> None:
         """Raise `OutputsContested` unless the mask is still of the cut-out that was just stored.

@@ -164,7 +164,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
     with held.custody.holding(tag):
-        outcome = _answer(self, held, job_id, args, kwargs)
+        outcome = _answer(self, held, job_id, tag, args, kwargs)
     _log(outcome)
     return outcome.to_message()
 
@@ -173,6 +173,7 @@ def _answer(
     task: Task[Any, Any],
     held: Runtime,
     job_id: str,
+    tag: str,
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> Outcome:
@@ -180,7 +181,6 @@ def _answer(
     attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
-        tag = str((task.request.properties or {}).get("delivery_tag"))
         outcome = _outcome(held, job, tag=tag, final=attempt >= held.settings.max_attempts)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)

@@ -41,8 +41,9 @@ class Watchdog:
     (SIGSTOP, a frozen container) do not count.
 
     A call that hangs with the interpreter's lock held stops this thread too. faulthandler's timer,
-    which needs no lock, then ends the process with code 1 and a traceback, after twice the time. It
-    has one timer a process: nothing else here may use `faulthandler.dump_traceback_later`.
+    which needs no lock, then ends the process with code 1 and a traceback, after twice the time;
+    also one that was frozen for so long in the middle of a call. It has one timer a process:
+    nothing else here may use `faulthandler.dump_traceback_later`.
     """
 
     def __init__(self, *, timeout: float, on_end: Callable[[], None] = lambda: None) -> None:
