@@ -5,8 +5,10 @@ import signal
 import time
 from typing import Final
 
+import redis
+
 from deploy.local import free_ports
-from tests.chaos.ground import PERSISTENT, Ground, until
+from tests.chaos.ground import PERSISTENT, Broken, Ground, until
 from tests.chaos.load import Load
 from tests.chaos.rounds import Fault
 
@@ -27,16 +29,25 @@ def _restart(ground: Ground, load: Load) -> None:
 
 
 def _forget(ground: Ground, load: Load) -> None:
-    """Everything the broker knew is gone; whoever sent sends again."""
+    """Everything the broker knew is gone, three times; whoever sent sends again."""
     before = ground.runs()
     load.send()
-    ground.until_runs(before + 3)
-    _kill_broker(ground)
-    shutil.rmtree(ground.folder / "broker")
-    ground.broker = ground.stack.restart_broker(*PERSISTENT)
-    if hasattr(load, "commands"):
-        load.wait(30)
-    load.send()
+    for done in (2, 4, 6):
+        ground.until_runs(before + done)
+        _kill_broker(ground)
+        shutil.rmtree(ground.folder / "broker")
+        ground.broker = ground.stack.restart_broker(*PERSISTENT)
+        if hasattr(load, "commands"):
+            load.wait(30)
+        load.send()
+
+
+def _refuses(ground: Ground) -> None:
+    try:
+        ground.server.set("chaos", "x" * 1000)
+    except redis.ResponseError:
+        return
+    raise Broken("expected a broker that refuses to write, found one that writes")
 
 
 def _kill_broker(ground: Ground) -> None:
@@ -78,6 +89,7 @@ def _full(ground: Ground, load: Load) -> None:
     load.send()
     ground.until_runs(before + 2)
     ground.server.config_set("maxmemory", "1mb")
+    _refuses(ground)
     time.sleep(_MOMENT)
     ground.server.config_set("maxmemory", "0")
 
@@ -88,6 +100,7 @@ def _read_only(ground: Ground, load: Load) -> None:
     load.send()
     ground.until_runs(before + 2)
     ground.server.replicaof("127.0.0.1", str(free_ports(1)[0]))
+    _refuses(ground)
     time.sleep(_MOMENT)
     ground.server.replicaof("NO", "ONE")
 
@@ -112,7 +125,7 @@ FAULTS: Final = (
     ),
     Fault(
         name="broker-forgets",
-        what="broker restarted without persistence; the producer submits again",
+        what="broker restarted without persistence, three times; the producer submits again",
         strike=_forget,
     ),
     Fault(

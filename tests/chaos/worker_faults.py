@@ -1,5 +1,6 @@
 """Workers that are killed, asked to end, or stopped in the middle of their work."""
 
+import re
 import signal
 import time
 from typing import Final
@@ -8,6 +9,10 @@ from tests.chaos.ground import VISIBILITY, Broken, Ground, Worker, stopped, unti
 from tests.chaos.load import Load, Singles
 from tests.chaos.rounds import Fault
 from tests.chaos.s3_proxy import Hold
+
+_LATE: Final = 8.0
+"""Seconds a worker that goes on has for what it had begun."""
+_ENDED: Final = re.compile(r"job \S+(?: (?:done|skipped) in| failed:|, attempt \d+:|: the )")
 
 
 def _kill_mid_fetch(ground: Ground, load: Load) -> None:
@@ -73,6 +78,15 @@ def _stop_and_go_on(ground: Ground, load: Load) -> None:
     if isinstance(load, Singles):
         load.wait(30)
     worker.child.signal(signal.SIGCONT)
+    # What it writes late must do no harm either.
+    deadline = time.monotonic() + _LATE
+    while not _idle(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _idle(worker: Worker) -> bool:
+    text = worker.child.log.read_text(errors="replace")
+    return text.count("] received") <= len(_ENDED.findall(text))
 
 
 def in_model(ground: Ground, *wanted: Worker) -> Worker:
