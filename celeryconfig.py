@@ -14,7 +14,8 @@ def _whole_number(name: str, default: int, *, most: int) -> int:
     return int(text)
 
 
-_visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 600, most=86_400)
+# No job need be shorter: a worker that lives says so several times in it (worker/custody.py).
+_visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 120, most=86_400)
 _broker_timeout = _whole_number("CUTWORK_BROKER_TIMEOUT", 10, most=600)
 
 # One Redis database for this application alone: the `unacked*` keys belong to a whole database.
