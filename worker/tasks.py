@@ -122,7 +122,7 @@ def _start(**_: object) -> None:
                 log.info("loaded %s on %s (%s)", name, engine.facts.device, engine.facts.provider)
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
-        raise SystemExit(f"cutwork: {error}") from error
+        raise SystemExit(redacted(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error
 
 
 @after_setup_logger.connect
