@@ -55,8 +55,7 @@ class Sweep:
                 # A broker that is away is waited for; whoever else uses it says so louder.
                 log.info("no sweep: %s", error)
                 continue
-            except Exception:
-                # Whatever lies in Redis, the next sweep is not to be missing.
+            except Exception:  # whatever lies in Redis, the next sweep is not to be missing
                 log.exception("a sweep ended half-way")
                 continue
             if again:

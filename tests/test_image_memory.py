@@ -276,17 +276,14 @@ def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Mo
         cut_alone(data, options, file=file, models=models, memory=memory)
 
 
-def test_colours_of_a_large_picture_are_those_of_a_small_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_colours_of_a_large_picture_are_those_of_a_small_one() -> None:
     """Estimated at a third of the size and fused with the picture: the same where alpha counts."""
     photo = Image.open(io.BytesIO(photograph("chelsea.png"))).resize((900, 600))
     rgb = np.asarray(photo)
     y, x = np.mgrid[:600, :900]
     mask = np.clip(255 - np.abs(np.hypot(y - 300, x - 450) - 150), 0, 255).astype(np.uint8)
     whole = matting.clean_edges(rgb, mask).astype(int)
-    monkeypatch.setattr(matting, "WHOLE", rgb.shape[0] * rgb.shape[1] // 9)
-    fused = matting.clean_edges(rgb, mask).astype(int)
+    fused = matting.clean_edges(rgb, mask, whole=mask.size // 9).astype(int)
     seen = mask[:, :, np.newaxis] / 255
     off = np.abs(fused - whole) * seen
     assert off.mean() < 2

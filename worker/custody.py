@@ -49,7 +49,7 @@ class Custody:
             yield
         except Reject:
             raise
-        except BaseException:
+        except BaseException:  # a retry too: Celery acknowledges all but `Reject`
             self._is_answered(tag)
             raise
         self._is_answered(tag)

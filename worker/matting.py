@@ -131,11 +131,12 @@ def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
     return estimated
 
 
-def clean_edges(rgb: Pixels, mask: Pixels) -> Pixels:
+def clean_edges(rgb: Pixels, mask: Pixels, *, whole: int = WHOLE) -> Pixels:
     """The picture with the subject's own colour wherever something else shines through its mask.
 
     Where the mask is full the picture stays as it is. Far from the subject it becomes black, so
-    that a cut-out neither carries its background along nor pays for it in bytes.
+    that a cut-out neither carries its background along nor pays for it in bytes. A subject of more
+    pixels than `whole` is estimated at a fraction of its size, and fused with the picture.
     """
     found = extent(mask, above=int(_FAINT * peak(mask))).box
     if mask.min() >= _FULL * peak(mask):
@@ -145,7 +146,7 @@ def clean_edges(rgb: Pixels, mask: Pixels) -> Pixels:
     left, upper, right, lower = _wider(found, (mask.shape[1], mask.shape[0]))
     part = np.s_[upper:lower, left:right]
     seen, levels = rgb[part], mask[part]
-    step = math.ceil(math.sqrt(levels.size / WHOLE))
+    step = math.ceil(math.sqrt(levels.size / whole))
     clean = np.zeros_like(rgb)
     coarse = _Layers.of(seen[::step, ::step], levels[::step, ::step])
     if step > 1:
@@ -156,8 +157,8 @@ def clean_edges(rgb: Pixels, mask: Pixels) -> Pixels:
             estimated = coarse.foreground[rows]
         else:
             estimated = coarse.fused(seen[rows] / np.float32(peak(rgb)), alpha, rows, step)
-        whole = np.rint(estimated * np.float32(peak(rgb))).astype(rgb.dtype)
-        clean[part][rows] = np.where(alpha < _FULL, whole, seen[rows])
+        colours = np.rint(estimated * np.float32(peak(rgb))).astype(rgb.dtype)
+        clean[part][rows] = np.where(alpha < _FULL, colours, seen[rows])
     return clean
 
 

@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["producer", "worker.envelope", "kombu"]
     from worker.transport import UNREADABLE, Message
 
 CHANNEL = Connection("memory://").channel()
-CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.intake`
+CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.transport`
 
 
 def one(data: bytes) -> None:
