@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from producer.job import Job
 from producer.outcome import Outcome
-from worker import tasks
+from worker import runtime, tasks
+from worker.celery_app import app
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine, EngineFacts
@@ -33,7 +34,7 @@ from worker.pipeline import Pipeline
 _SIDE: Final = 32
 _FACTS: Final = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")
 
-app = tasks.app
+__all__ = ["app", "tasks"]
 
 
 class _Engine:
@@ -86,8 +87,8 @@ class _Empty(Pipeline):
 
 
 @cache
-def _runtime() -> tasks.Runtime:
-    held = _real_runtime()
+def _held() -> runtime.Runtime:
+    held = _really_held()
     real = held.pipeline.models
     load = loader(threads=1, disk=open_disk(held.settings))
 
@@ -106,5 +107,5 @@ def _runtime() -> tasks.Runtime:
     return replace(held, pipeline=pipeline)
 
 
-_real_runtime = tasks.runtime
-tasks.runtime = _runtime
+_really_held = runtime.held
+runtime.held = _held

@@ -11,7 +11,8 @@ def __getattr__(name: str) -> Any:
 
     try:
         ProducerSettings.read()  # Before kombu reads the broker's URL, and fails without its name.
-        from worker.tasks import app
+        from worker.celery_app import app
+        from worker.tasks import segment  # noqa: F401 - a task is known once it is imported
     except SettingsError as error:
         raise SystemExit(f"cutwork: {error}") from error
     except ModuleNotFoundError as error:

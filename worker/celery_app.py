@@ -1,0 +1,30 @@
+"""The Celery app of a worker, and how it logs."""
+
+import logging
+
+from celery import Celery
+from celery.signals import after_setup_logger, after_setup_task_logger
+from kombu.transport import TRANSPORT_ALIASES
+
+from producer.log_lines import tidy
+from producer.settings import ProducerSettings, celery_settings
+from producer.signing import register_signing
+
+_settings = ProducerSettings.read()
+register_signing(_settings.signing)
+app = Celery("cutwork")
+app.conf.update(celery_settings(_settings))
+# For every task, Celery's own included.
+app.Task.Strategy = "worker.intake:refuse_malformed"
+# By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
+TRANSPORT_ALIASES.update(redis="worker.transport:Transport", rediss="worker.transport:Transport")
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _tidy(logger: logging.Logger, **_: object) -> None:
+    tidy(logger)
+    # Celery would repeat every outcome in full beside our own line.
+    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    # So would libvips, of every picture it encodes.
+    logging.getLogger("pyvips").setLevel(logging.WARNING)

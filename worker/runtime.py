@@ -1,0 +1,123 @@
+"""What a worker process holds, from its start to its end."""
+
+import logging
+import os
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from celery.signals import worker_init, worker_ready, worker_shutdown
+
+from producer.ledger import Ledger
+from producer.redact import redacted, secrets_of
+from producer.settings import SettingsError
+from producer.sweep import Sweep
+from worker import matting
+from worker.allocator import give_back_large_blocks
+from worker.celery_app import app
+from worker.custody import Custody
+from worker.drain import Drain
+from worker.errors import CutworkError
+from worker.models.load import choose_device
+from worker.models.store import RemoteModels
+from worker.open_models import open_disk, open_limits, open_models, open_store
+from worker.pipeline import Pipeline
+from worker.settings import WorkerSettings
+from worker.storage import S3Storage, open_storage
+from worker.turnstile import Turnstile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What this process holds."""
+
+    settings: WorkerSettings
+    pipeline: Pipeline
+    ledger: Ledger
+    custody: Custody
+    drain: Drain
+    turnstile: Turnstile
+    visibility_timeout: float
+    """Seconds after which what a dead worker held is another's."""
+    secrets: Collection[str] = ()
+    """What no outcome may say."""
+
+
+@cache
+def held() -> Runtime:
+    """Built once, from the environment; `worker_init` does so before any thread takes a job."""
+    settings = WorkerSettings.read()
+    broker = app.conf.broker_transport_options
+    storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
+    store = open_store(settings, remote=_remote_models(storage))
+    ledger = Ledger(
+        settings.broker_url,
+        outcome_ttl=settings.outcome_ttl,
+        timeout=broker["socket_timeout"],
+        signed=settings.signing is not None,
+    )
+    custody = Custody(ledger.deliveries)
+    drain = Drain(custody, grace=settings.grace)
+    return Runtime(
+        settings=settings,
+        pipeline=Pipeline(
+            storage=storage,
+            models=open_models(settings, store, on_end=drain.last_words),
+            limits=open_limits(settings),
+        ),
+        ledger=ledger,
+        custody=custody,
+        drain=drain,
+        turnstile=Turnstile(),
+        visibility_timeout=float(broker["visibility_timeout"]),
+        secrets=secrets_of(os.environ),
+    )
+
+
+@worker_init.connect
+def _start(**_: object) -> None:
+    give_back_large_blocks()
+    try:
+        here = held()
+        models = here.pipeline.models
+        open_disk(here.settings).check()
+        matting.kernels()
+        for name in here.settings.preload:
+            file = models.store.find(name)
+            with models.cache.use(file, choose_device(file, "auto").device) as engine:
+                log.info("loaded %s on %s (%s)", name, engine.facts.device, engine.facts.provider)
+    except (SettingsError, CutworkError) as error:
+        # A worker that cannot do its work must not look as if it could.
+        raise SystemExit(redacted(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error
+
+
+@worker_ready.connect
+def _ready(sender: Any, **_: object) -> None:
+    here = held()
+    here.custody.watch(sender)
+    here.drain.listen()
+    keep = partial(here.custody.keep, visibility_timeout=here.visibility_timeout)
+    sweep = partial(
+        Sweep(app=app, ledger=here.ledger).run,
+        here.drain.begun,
+        found=lambda jobs: log.warning("sent %d lost jobs again", jobs),
+    )
+    for name, target in (("cutwork-keep", keep), ("cutwork-sweep", sweep)):
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+
+@worker_shutdown.connect
+def _stop(**_: object) -> None:
+    here = held()
+    here.pipeline.models.cache.close()
+    here.ledger.close()
+
+
+def _remote_models(storage: S3Storage) -> RemoteModels:
+    return RemoteModels(
+        etag=storage.model_etag, download=storage.download_model, read=storage.read_profile
+    )
