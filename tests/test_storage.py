@@ -1,5 +1,8 @@
 """The object store as a worker may use it, on a real server, with errors mapped to codes."""
 
+import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -10,6 +13,7 @@ from botocore.config import Config
 from deploy.local import LocalStack, free_ports
 from producer.reference import ImageRef
 from producer.settings import SettingsError
+from tests.chaos.ground import FAKETIME
 from worker.access import Prefix
 from worker.errors import (
     BucketNotFound,
@@ -159,3 +163,30 @@ def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalSt
     monkeypatch.setenv("AWS_ENDPOINT_URL", stack.s3_url)
     with pytest.raises(StorageUnavailable, match="credentials"):
         open_storage(WorkerSettings.read(), connections=1).open(ref("s3://photos/rocket.jpg"))
+
+
+ASK = """
+from producer.reference import ImageRef
+from worker.settings import WorkerSettings
+from worker.storage import open_storage
+
+open_storage(WorkerSettings.read(), connections=1).open(ImageRef.parse("s3://photos/a.jpg"))
+"""
+
+
+def test_a_clock_that_is_wrong_is_named(stack: LocalStack) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK],
+        env={
+            **os.environ,
+            **stack.environment(),
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME": "+3600",
+            "CUTWORK_READ_FROM": "*",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "StorageUnavailable: s3://photos/a.jpg: the object store finds this" in asked.stderr
+    assert "clock wrong (RequestTimeTooSkewed)" in asked.stderr

@@ -54,7 +54,7 @@ _PASSING: Final = {
         "ServiceUnavailable",
         "Throttling",
     ),
-    *("ThrottlingException", "RequestLimitExceeded", "RequestTimeTooSkewed"),
+    *("ThrottlingException", "RequestLimitExceeded"),
 }
 _CREDENTIALS: Final = {
     *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
@@ -285,6 +285,10 @@ def _mapped(ref: ImageRef) -> Iterator[None]:
             ) from error
         if status.startswith("3"):
             raise _redirected(ref) from error
+        if code == "RequestTimeTooSkewed":
+            raise StorageUnavailable(
+                f"{ref}: the object store finds this machine's clock wrong ({code}); set it"
+            ) from error
         if code in _PASSING or status in ("408", "429") or status.startswith("5"):
             raise StorageUnavailable(
                 f"{ref}: the object store answered {code or status}"

@@ -30,7 +30,7 @@ READ_TIMEOUT: Final = 1
 """Seconds a worker waits for S3 to say something."""
 PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "always")
 _BUCKETS: Final = ("photos", "cutouts", "models", "elsewhere")
-_FAKETIME: Final = (
+FAKETIME: Final = (
     Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
 )
 """Shifts the clock of a process below Python; the library's own module patches Python instead."""
@@ -141,7 +141,7 @@ class Ground:
                 "CUTWORK_VISIBILITY_TIMEOUT": str(VISIBILITY),
                 "CUTWORK_BROKER_TIMEOUT": str(BROKER_TIMEOUT),
                 "CUTWORK_S3_READ_TIMEOUT": str(READ_TIMEOUT),
-                "LD_PRELOAD": str(_FAKETIME),
+                "LD_PRELOAD": str(FAKETIME),
                 "FAKETIME_TIMESTAMP_FILE": str(clock),
                 # The shortest there is but a look at the file each time anybody asks for the time.
                 "FAKETIME_CACHE_DURATION": "1",
