@@ -75,11 +75,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A web server in threads; the value is its URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
 def running_site() -> Iterator[Site]:
     site = Site()
-    handler = type("Handler", (_Handler,), {"site": site})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        site.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(type("Handler", (_Handler,), {"site": site})) as site.url:
         yield site
-        server.shutdown()

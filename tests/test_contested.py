@@ -1,14 +1,15 @@
 """Two jobs that write to the same places at once: what stays is one of them, whole."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from PIL import Image
 
 from deploy.local import LocalStack
-from producer import Job, Options
+from producer import Job, Options, Outcome
 from producer.reference import ImageRef
 from tests.chaos.s3_proxy import Hold, Refuse, S3Proxy
 from tests.test_storage import storage_with
@@ -59,21 +60,34 @@ def fingerprints(stack: LocalStack, name: str) -> list[str]:
     return [head["Metadata"][FINGERPRINT] for head in heads]
 
 
+@contextmanager
+def between_its_outputs(
+    slow: S3Proxy, pipeline: Pipeline, name: str
+) -> Iterator[Callable[[], Outcome]]:
+    """A job stands between its mask and its cut-out; the call lets it go on, and waits for it."""
+    hold = Hold()
+    with (
+        slow.failing(hold, "PUT", place=f"cutouts/{name}/image", times=1),
+        ThreadPoolExecutor(1) as thread,
+    ):
+        running = thread.submit(pipeline.run, job(name), final=False)
+        assert hold.reached.wait(20)
+
+        def go_on() -> Outcome:
+            hold.released.set()
+            return running.result(20)
+
+        yield go_on
+
+
 def test_a_mixture_is_noticed_by_who_wrote_last(
     stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
 ) -> None:
-    hold = Hold()
-    with (
-        slow.failing(hold, "PUT", place="cutouts/mixed/image", times=1),
-        ThreadPoolExecutor(1) as thread,
-    ):
-        first = thread.submit(pipeline.run, job("mixed"), final=False)
-        assert hold.reached.wait(20)
-        # While it stands between its mask and its cut-out, another one writes both.
+    with between_its_outputs(slow, pipeline, "mixed") as go_on:
+        # Meanwhile another one writes both.
         assert pipeline.run(job("mixed", threshold=0.5)).state == "done"
-        hold.released.set()
         with pytest.raises(OutputsContested, match="another one"):
-            first.result(20)
+            go_on()
     image, mask = fingerprints(stack, "mixed")
     assert image != mask
     # Its next attempt writes both.
@@ -100,14 +114,7 @@ def test_a_job_that_fails_for_good_leaves_no_half(
 def test_the_same_job_twice_at_once_is_done_twice_with_one_result(
     stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
 ) -> None:
-    hold = Hold()
-    with (
-        slow.failing(hold, "PUT", place="cutouts/twice/image", times=1),
-        ThreadPoolExecutor(1) as thread,
-    ):
-        first = thread.submit(pipeline.run, job("twice"), final=False)
-        assert hold.reached.wait(20)
+    with between_its_outputs(slow, pipeline, "twice") as go_on:
         second = pipeline.run(job("twice"))
-        hold.released.set()
-        assert (first.result(20).state, second.state) == ("done", "done")
+        assert (go_on().state, second.state) == ("done", "done")
     assert fingerprints(stack, "twice") == [second.fingerprint] * 2

@@ -1,7 +1,6 @@
 """Nobody who answers leads a worker elsewhere: not the object store, not a source of models."""
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import requests
 
 from producer.reference import ImageRef
 from tests.certificates import write_pair
+from tests.site import serving
 from tests.tls_front import tls_front
 from worker.errors import CutworkError
 from worker.models.download import download, no_progress
@@ -60,12 +60,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def running() -> Iterator[Server]:
     state = Server()
-    handler = type("Handler", (_Handler,), {"server_state": state})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(type("Handler", (_Handler,), {"server_state": state})) as state.url:
         yield state
-        server.shutdown()
 
 
 @pytest.fixture
