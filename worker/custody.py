@@ -11,7 +11,7 @@ import redis
 from celery.exceptions import Reject
 from kombu.exceptions import KombuError
 
-from producer.deliveries import Deliveries
+from producer.ledger import Ledger
 from worker.transport import QoS
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,9 @@ class Custody:
     with it afterwards finds nothing, and does nothing.
     """
 
-    def __init__(self, deliveries: Deliveries) -> None:
-        self._deliveries = deliveries
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._deliveries = ledger.deliveries
         self._consumer: Any = None
         self._running: dict[str, str] = {}
         self._answered: set[str] = set()
@@ -75,13 +76,15 @@ class Custody:
             time.sleep(max(_SHORTEST_PAUSE, visibility_timeout / 4))
             try:
                 if qos := self._qos():
-                    qos.renew()
+                    qos.renew(self._ledger)
                 with self._lock:
                     running = set(self._running.values())
                 for job_id in running:
                     self._deliveries.alive(job_id)
             except UNREACHABLE as error:
                 log.info("the broker was not told that this worker lives: %s", error)
+            except Exception:  # without this thread every long job is done twice
+                log.exception("the broker was not told that this worker lives")
 
     def give_back_waiting(self) -> int:
         """Give back what has not begun: delayed retries, and what waits for a thread."""

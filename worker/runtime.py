@@ -60,7 +60,7 @@ def held() -> Runtime:
         timeout=broker["socket_timeout"],
         signed=settings.signing is not None,
     )
-    custody = Custody(ledger.deliveries)
+    custody = Custody(ledger)
     drain = Drain(custody, grace=settings.grace)
     return Runtime(
         settings=settings,

@@ -10,6 +10,7 @@ from kombu.transport import redis, virtual
 from kombu.utils import json
 
 from producer.job import TASK_NAME
+from producer.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +73,14 @@ class QoS(redis.QoS):
         """Delivery tags of the messages taken over this connection and not answered yet."""
         return set(self._delivered or ()) - set(self._dirty or ())
 
-    def renew(self) -> None:
-        """Have the server take everything held for taken just now."""
+    def renew(self, ledger: Ledger) -> None:
+        """Have the server take everything held for taken just now.
+
+        Over the ledger's connections: those of this channel are the main thread's to close.
+        """
         if tags := self.held():
-            now = self._now()
-            with self.channel.conn_or_acquire() as client:
-                client.zadd(self.unacked_index_key, dict.fromkeys(tags, now), xx=True)
+            times = dict.fromkeys(tags, ledger.now())
+            ledger.redis.zadd(self.unacked_index_key, times, xx=True)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Give a message back; one that cannot be read would be in the way of all behind it."""
@@ -128,6 +131,17 @@ class Channel(redis.Channel):
         super().__init__(*arguments, **options)
         self.quiet = threading.Event()
         """Set once no message can come over this channel any more."""
+
+    def close(self) -> None:
+        """Close everything, where the connection is broken too.
+
+        kombu first reads what the last BRPOP was answered, and where that fails closes nothing. By
+        the time Celery tries once more it has forgotten the server, and that ends the worker.
+        """
+        try:
+            super().close()
+        except self.connection_errors:
+            super().close()
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         """Stop consuming, and wait for the answer to what was asked of the server before.

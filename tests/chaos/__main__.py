@@ -6,6 +6,7 @@ lost.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -54,10 +55,8 @@ def main() -> None:
 def _played(fault: Fault, *, count: int, bars: Progress) -> table.Row:
     done = []
     bar = bars.add_task(fault.name, total=min(count, fault.most or count))
-    with (
-        tempfile.TemporaryDirectory(prefix="cutwork-chaos-") as folder,
-        Ground(Path(folder), fault.terrain) as ground,
-    ):
+    folder = Path(tempfile.mkdtemp(prefix=f"cutwork-chaos-{fault.name}-"))
+    with Ground(folder, fault.terrain) as ground:
         for one in rounds(fault, ground, count=count):
             done.append(one)
             bars.advance(bar)
@@ -66,6 +65,11 @@ def _played(fault: Fault, *, count: int, bars: Progress) -> table.Row:
     # It takes long: who looks on sees each fault as it is done.
     verdict = "ok" if row.ok else "NOT OK"
     bars.console.print(f"{verdict:8}{' | '.join(row.cells())}", markup=False, soft_wrap=True)
+    if row.ok:
+        shutil.rmtree(folder)
+    else:
+        wrong = "".join(f"\n        {text}" for text in (*row.wrong, f"logs are in {folder}"))
+        bars.console.print(wrong.lstrip("\n"), markup=False, soft_wrap=True)
     return row
 
 

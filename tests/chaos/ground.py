@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,6 +184,14 @@ class Ground:
         if replaced:
             self.add_worker()
         return status
+
+    def broken(self) -> Iterator[str]:
+        """What no fault may do to a worker that nobody killed, in words."""
+        for worker in self.workers:
+            if not worker.child.running:
+                yield f"{worker.name} ended by itself, with {worker.child.wait()}"
+            elif "Exception in thread" in worker.child.log.read_text(errors="replace"):
+                yield f"{worker.name} lost a thread"
 
     def named(self, name: str) -> Worker:
         """The worker of a name."""

@@ -82,6 +82,7 @@ def _play(fault: Fault, ground: Ground, load: Load) -> Round:
     silent = sum(item.image not in found for item in load.items)
     wrong += [f"outcomes: {', '.join(codes)}"] if codes else []
     wrong += [f"{silent} without an outcome"] if silent else []
+    wrong += ground.broken()
     return Round(
         items=len(load.items),
         valid=states.count("valid"),
