@@ -46,7 +46,7 @@ broker_transport_options = {
     "unacked_restore_interval": min(5, _visibility_timeout),
     "unacked_restore_throttle": 1,
     "unacked_restore_limit": 100,
-    "unacked_mutex_expire": 30,
+    "unacked_mutex_expire": 10,
     # Not retry_on_timeout: it switches batch publishing off without a word.
 }
 result_backend_transport_options = {"visibility_timeout": _visibility_timeout}
