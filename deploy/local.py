@@ -76,7 +76,8 @@ class LocalStack:
         }
         command = [
             *(str(_BIN / "celery"), "-A", app, "worker", "--loglevel", "INFO"),
-            *("--without-gossip", "--without-mingle", "--hostname", f"{name}@local"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("--hostname", f"{name}@local"),
         ]
         return self._start(name, command, env=env)
 

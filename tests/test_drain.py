@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.pictures import put_pictures
 from deploy.child import Child
-from deploy.local import LocalStack
+from deploy.local import LocalStack, free_ports
 from producer import Client, Job
 from producer.client import Handle
 from producer.deliveries import delivery_key
@@ -150,6 +150,20 @@ def test_a_job_may_take_longer_than_the_visibility_timeout(
     assert (outcome.state, log.stat().st_size) == ("done", 1)
     for child in children:
         child.stop(grace=0)
+
+
+def test_of_many_delayed_retries_none_is_dropped(producer: Client, start: Start) -> None:
+    child = start(
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_ports(1)[0]}",
+        CUTWORK_S3_ATTEMPTS="1",
+        CUTWORK_MAX_ATTEMPTS="20",
+    )
+    submit(producer, 40)
+    child.wait_until(lambda: child.log.read_text().count(", attempt ") >= 60, timeout=60)
+    assert ends(child, signal.SIGTERM) == 0
+    assert "dropped" not in child.log.read_text()
+    status = producer.status()
+    assert (status.waiting, status.in_flight) == (40, 0)
 
 
 def test_a_delayed_retry_goes_back_at_once(

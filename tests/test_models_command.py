@@ -97,7 +97,7 @@ def test_a_worker_runs_on_a_read_only_cache(
     celery = str(Path(sys.executable).with_name("celery"))
     command = [
         *(sys.executable, "-c", WITHOUT_OVERRIDE, celery, "-A", "worker", "worker"),
-        *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+        *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
     broker = stack.broker_url.removesuffix("/0") + "/1"
     env = own_environment() | stack.environment()

@@ -1,19 +1,42 @@
 """A worker outlives its connections to the broker, whichever of them ends first."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
+import pytest
 import redis
 
 from benchmarks.pictures import put_pictures
 from deploy.child import Child
-from deploy.local import LocalStack
+from deploy.local import LocalStack, free_ports
 from producer import Client
 
 
-def test_the_connection_for_broadcasts_ends_first(tmp_path: Path) -> None:
-    log = tmp_path / "standin.log"
+class Bench(NamedTuple):
+    """A worker of two threads whose model takes two seconds, and who gives it work."""
+
+    client: Client
+    worker: Child
+    log: Path
+
+    @property
+    def server(self) -> redis.Redis:
+        found: redis.Redis = self.client.runs.server
+        return found
+
+    def said(self, what: str) -> int:
+        """How often the worker said it."""
+        return self.worker.log.read_text().count(what)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("reconnect")
+    log = folder / "standin.log"
     log.touch()
-    with LocalStack(tmp_path) as stack:
+    with LocalStack(folder) as stack:
         stack.start_broker()
         stack.start_s3()
         for bucket in ("photos", "cutouts"):
@@ -29,25 +52,34 @@ def test_the_connection_for_broadcasts_ends_first(tmp_path: Path) -> None:
         )
         stack.wait_for_worker(worker)
         with stack.client() as client:
-            for number in (1, 2, 3):
-                interrupted(client, worker, number, log)
+            yield Bench(client, worker, log)
         assert worker.running
         assert "Exception in thread" not in worker.log.read_text()
 
 
-def interrupted(client: Client, worker: Child, number: int, log: Path) -> None:
-    """Run a job, and have its worker lose its connections while the model runs."""
-    seen = log.stat().st_size
-    handle = client.submit("s3://photos/000000.jpg", image=f"s3://cutouts/{number}.png")
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_connection_for_broadcasts_ends_first(bench: Bench, number: int) -> None:
+    seen, lost = bench.log.stat().st_size, "Connection to broker lost"
+    before = bench.said(lost)
+    handle = bench.client.submit("s3://photos/000000.jpg", image=f"s3://cutouts/{number}.png")
     # Then one thread is busy, and for the other one the broker is asked for a job.
-    worker.wait_until(lambda: log.stat().st_size > seen, timeout=20)
-    server: redis.Redis = client.runs.server
-    with server.pipeline(transaction=True) as pipe:
+    bench.worker.wait_until(lambda: bench.log.stat().st_size > seen, timeout=20)
+    with bench.server.pipeline(transaction=True) as pipe:
         pipe.config_set("maxclients", 1)  # Nobody connects again at once.
         pipe.client_kill_filter(_type="pubsub")
         pipe.client_kill_filter(_type="normal", skipme=True)
         pipe.execute()
-    lost = "Connection to broker lost"
-    worker.wait_until(lambda: worker.log.read_text().count(lost) >= number, timeout=20)
-    server.config_set("maxclients", 1000)
+    bench.worker.wait_until(lambda: bench.said(lost) > before, timeout=20)
+    bench.server.config_set("maxclients", 1000)
     assert handle.wait(60).state == "done"
+
+
+def test_a_broker_that_refuses_to_write_costs_no_sockets(bench: Bench) -> None:
+    process = psutil.Process(bench.worker.pid)
+    before, again = process.num_fds(), "Trying to reconnect"
+    bench.server.replicaof("127.0.0.1", free_ports(1)[0])
+    bench.worker.wait_until(lambda: bench.said(again) > 20, timeout=60)
+    bench.server.replicaof("NO", "ONE")
+    handle = bench.client.submit("s3://photos/000000.jpg", image="s3://cutouts/later.png")
+    assert handle.wait(60).state == "done"
+    assert process.num_fds() < before + 10

@@ -206,7 +206,15 @@ def test_the_task_composes_in_a_canvas_of_the_user_s(stack: LocalStack, tmp_path
         "service",
         [
             *(sys.executable, "-m", "celery", "-A", "service", "worker", "--pool", "solo"),
-            *("--queues", "service", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+            *(
+                "--queues",
+                "service",
+                "--loglevel",
+                "INFO",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ),
         ],
         log=tmp_path / "service.log",
         env=os.environ | {"PYTHONPATH": str(tmp_path)},

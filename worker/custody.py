@@ -114,10 +114,10 @@ class Custody:
             answered = set(self._answered)
         # Celery, once it ends, would acknowledge them at the very end.
         for tag in answered:
-            qos.ack(tag)
+            qos.finish(tag, self._ledger)
         tags = qos.held() - keep - answered
         for tag in tags:
-            qos.restore_by_tag(tag)
+            qos.give_back(tag, self._ledger)
         return len(tags)
 
     def _is_answered(self, tag: str) -> None:

@@ -82,12 +82,19 @@ class Drain:
 
     def _end(self, *, reason: str) -> NoReturn:
         """End the process now; what it holds is given back, if the broker answers."""
-        giving = threading.Thread(target=self._give_back_all, args=(reason,), daemon=True)
-        giving.start()
-        giving.join(_GIVING_BACK_SECONDS)
-        logging.shutdown()
-        # Threads that hang would keep any gentler way from ending.
-        os._exit(UNFINISHED)
+
+        def last_words() -> None:
+            self._give_back_all(reason)
+            logging.shutdown()
+
+        try:
+            # Neither a broker nor a reader of the log that hangs may keep this one from ending.
+            giving = threading.Thread(target=last_words, daemon=True)
+            giving.start()
+            giving.join(_GIVING_BACK_SECONDS)
+        finally:
+            # Threads that hang would keep any gentler way from ending.
+            os._exit(UNFINISHED)
 
     def _stop_taking(self, *, status: int) -> None:
         self.begun.set()

@@ -112,9 +112,8 @@ def _ready(sender: Any, **_: object) -> None:
 
 @worker_shutdown.connect
 def _stop(**_: object) -> None:
-    here = held()
-    here.pipeline.models.cache.close()
-    here.ledger.close()
+    # Not the ledger: other threads are at it until the process ends.
+    held().pipeline.models.cache.close()
 
 
 def _remote_models(storage: S3Storage) -> RemoteModels:

@@ -81,7 +81,7 @@ def _answer(
     )
     try:
         held.ledger.settle(outcome)
-    except redis.RedisError as error:
+    except (redis.RedisError, MemoryError) as error:
         # Unsettled is undone: the message comes back, and finds the outputs already there.
         log.exception("job %s: the outcome could not be stored", job_id)
         time.sleep(_pause(1))  # A refusal that lasts must not spin.

@@ -3,11 +3,14 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any, Final
 
 from kombu.transport import redis, virtual
 from kombu.utils import json
+from kombu.utils.encoding import bytes_to_str
 
 from producer.job import TASK_NAME
 from producer.ledger import Ledger
@@ -64,10 +67,12 @@ class QoS(redis.QoS):
     """
 
     channel: Any
+    _quick_ack: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._offset: float | None = None
+        self._let_go_of: set[str] = set()
 
     def held(self) -> set[str]:
         """Delivery tags of the messages taken over this connection and not answered yet."""
@@ -82,13 +87,56 @@ class QoS(redis.QoS):
             times = dict.fromkeys(tags, ledger.now())
             ledger.redis.zadd(self.unacked_index_key, times, xx=True)
 
+    def give_back(self, tag: str, ledger: Ledger) -> None:
+        """Put what is held back into its queue; whatever is done with it here later has no effect.
+
+        The next worker holds it under the same tag.
+        """
+        self.restore_by_tag(tag, client=ledger.redis)
+        self._let_go(tag)
+
+    def finish(self, tag: str, ledger: Ledger) -> None:
+        """Remove an answered message before Celery does; with the same finality."""
+        self._remove_from_indices(tag, ledger.redis.pipeline()).execute()  # type: ignore[attr-defined]
+        self._let_go(tag)
+
+    def _let_go(self, tag: str) -> None:
+        self._let_go_of.add(tag)
+        self._quick_ack(tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Remove an answered message; where that fails it comes back, and is no longer renewed."""
+        if delivery_tag not in self._let_go_of:
+            with self._forgetting(delivery_tag):
+                super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Remove a refused message, or put it back; where that fails as `ack`."""
+        if delivery_tag not in self._let_go_of:
+            with self._forgetting(delivery_tag):
+                super().reject(delivery_tag, requeue=requeue)
+
+    @contextmanager
+    def _forgetting(self, tag: str) -> Iterator[None]:
+        """What could not be acknowledged is held no more; kombu would count it for ever."""
+        try:
+            yield
+        except BaseException:
+            self._quick_ack(tag)
+            raise
+
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Give a message back; one that cannot be read would be in the way of all behind it."""
-        try:
-            super().restore_by_tag(tag, client=client, leftmost=leftmost)
-        except UNREADABLE as error:
-            log.error("dropped what was held as %r, it is no message: %r", tag, error)  # noqa: TRY400
-            self._remove_from_indices(tag).execute()  # type: ignore[attr-defined]
+        with self.channel.conn_or_acquire(client) as server:
+            entry = server.hget(self.unacked_key, tag)
+            try:
+                if entry is not None:
+                    _message, _exchange, _routing_key = json.loads(bytes_to_str(entry))
+            except UNREADABLE as error:
+                log.error("dropped what was held as %r, it is no message: %r", tag, error)  # noqa: TRY400
+                self._remove_from_indices(tag, server.pipeline()).execute()  # type: ignore[attr-defined]
+                return
+            super().restore_by_tag(tag, client=server, leftmost=leftmost)
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Write a message down as held."""
@@ -186,3 +234,15 @@ class Transport(redis.Transport):
     """Redis with that channel."""
 
     Channel = Channel
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Begin to consume.
+
+        kombu first looks for what dead workers held. Where the broker refuses that (it is full or
+        read-only) Celery tries again with a new connection, and nobody closes this one.
+        """
+        try:
+            super().register_with_event_loop(connection, loop)
+        except BaseException:
+            self.close_connection(connection)
+            raise

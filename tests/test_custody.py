@@ -1,0 +1,110 @@
+"""What a worker holds of a real queue: once it has let go of a message, that is another's."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection
+
+from producer import Client, Job
+from producer.job import QUEUE
+from producer.reference import ImageRef
+from worker.transport import QoS, Transport
+
+Take = Callable[[], tuple[QoS, str]]
+
+
+@pytest.fixture
+def server(idle: Client) -> redis.Redis:
+    found: redis.Redis = idle.runs.server
+    return found
+
+
+@pytest.fixture
+def take(idle: Client) -> Iterator[Take]:
+    """Each call is one more consumer that takes one message, and its delivery tag."""
+    with ExitStack() as held:
+
+        def take() -> tuple[QoS, str]:
+            connection = Connection(idle.broker_url, transport=Transport, transport_options=OPTIONS)
+            queue = connection.SimpleQueue(QUEUE)
+            message: Any = queue.get(timeout=10)
+            found, tag = message.channel.qos, str(message.delivery_tag)
+            assert found.held() == {tag}
+            # What it gives back as it closes goes over connections that kombu leaves to the end.
+            held.callback(lambda: found.channel._pool and found.channel._pool.disconnect())
+            held.callback(connection.close)
+            return found, tag
+
+        yield take
+
+
+OPTIONS = {"sep": ":", "priority_steps": [0, 3, 6, 9], "socket_timeout": 5}
+
+
+def submit(client: Client) -> None:
+    source = ImageRef(bucket="photos", key="a.jpg")
+    client.submit_many([Job(source=source, image=ImageRef(bucket="cutouts", key="a.png"))])
+
+
+def state(client: Client) -> tuple[int, int]:
+    """Messages that wait, and that are held."""
+    status = client.status()
+    return status.waiting, status.in_flight
+
+
+@pytest.mark.parametrize("late", ["ack", "reject", "close", "renew"])
+def test_what_was_given_back_is_the_next_worker_s(idle: Client, take: Take, late: str) -> None:
+    submit(idle)
+    first, tag = take()
+    first.give_back(tag, idle._ledger)
+    assert state(idle) == (1, 0)
+    second, again = take()
+    assert again == tag
+    idle.runs.server.zadd("unacked_index", {tag: 7})
+    match late:
+        case "ack":
+            first.ack(tag)
+        case "reject":
+            first.reject(tag, requeue=True)
+        case "close":
+            first.channel.close()
+        case "renew":
+            first.renew(idle._ledger)
+    assert state(idle) == (0, 1)
+    assert idle.runs.server.zscore("unacked_index", tag) == 7
+    second.ack(tag)
+    assert state(idle) == (0, 0)
+
+
+@pytest.mark.parametrize("answer", ["ack", "reject"])
+def test_what_cannot_be_acknowledged_is_no_longer_renewed(
+    idle: Client, server: redis.Redis, take: Take, answer: str
+) -> None:
+    submit(idle)
+    qos, tag = take()
+    server.config_set("maxclients", 1)
+    try:
+        server.client_kill_filter(_type="normal", skipme=True)
+        with pytest.raises(redis.ConnectionError):
+            qos.ack(tag) if answer == "ack" else qos.reject(tag, requeue=True)
+    finally:
+        server.config_set("maxclients", 1000)
+    assert qos.held() == set()
+    assert qos.can_consume()
+    # It comes back when the visibility timeout is over.
+    assert state(idle) == (0, 1)
+
+
+def test_a_valid_message_stays_whatever_breaks(
+    idle: Client, server: redis.Redis, take: Take
+) -> None:
+    submit(idle)
+    qos, tag = take()
+    server.hset("unacked", "strange", "[1, 2")
+    qos.restore_by_tag("strange")
+    assert server.hkeys("unacked") == [tag]
+    qos.restore_by_tag(tag)
+    assert state(idle) == (1, 0)
