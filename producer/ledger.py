@@ -7,7 +7,7 @@ number may wait. Celery's own result store can do neither without a subscription
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import redis
@@ -78,17 +78,21 @@ class Ledger:
         seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
-    def overdue(self, *, before: float, most: int) -> dict[str, Job | None]:
-        """Single jobs that were last known to have a message before that time, the oldest first.
+    def overdue(self, *, before: float, most: int) -> list[str]:
+        """Ids of single jobs last known to have a message before that time, the oldest first."""
+        found: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=most)
+        return list(found)
 
-        None where the job cannot be read: written by another release, or by no producer, or not
-        signed where it should be.
+    def pending_jobs(self, job_ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that are pending and can be read.
+
+        Left out is what another release wrote, or no producer, or what is not signed and should be.
         """
-        ids: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=most)
-        if not ids:
-            return {}
-        messages: Any = self.redis.hmget(_MESSAGES, ids)
-        return {name: self._job(name, text) for name, text in zip(ids, messages, strict=True)}
+        if not job_ids:
+            return []
+        texts: Any = self.redis.hmget(_MESSAGES, job_ids)
+        jobs = (self._job(name, text) for name, text in zip(job_ids, texts, strict=True))
+        return [job for job in jobs if job]
 
     def _job(self, name: str, text: str | None) -> Job | None:
         if text is None:

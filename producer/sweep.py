@@ -73,7 +73,7 @@ class Sweep:
         before = self.ledger.now() - self.visibility_timeout
         singles = self.ledger.overdue(before=before, most=_MOST)
         lost = self._missing(singles)
-        found = [job for name, job in singles.items() if job and name in lost]
+        found = self.ledger.pending_jobs([name for name in singles if name in lost])
         publish(self.app, found)
         # Those that cannot be read too, or they would be in the way of the others.
         self.ledger.seen(singles)

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from tests.chaos.ground import Ground
+from tests.chaos.ground import Ground, Terrain
 from tests.chaos.load import Load
 from tests.chaos.rounds import Fault
 from tests.chaos.worker_faults import in_model
@@ -13,6 +13,7 @@ _HEEDED: Final = 1.2
 _AHEAD: Final = "+600"
 _BEHIND: Final = "-600"
 """Ten minutes; S3 itself refuses requests that are a quarter of an hour off."""
+_CLOCKS: Final = Terrain(clocks=True)
 
 
 def _jump(ground: Ground, load: Load) -> None:
@@ -39,11 +40,13 @@ FAULTS: Final = (
         name="clock-jumps",
         what="a worker's clock jumps 10 minutes ahead, 20 back, and is set right",
         strike=_jump,
+        terrain=_CLOCKS,
         items=36,
     ),
     Fault(
         name="killed-clock-ahead",
         what="kill -9 of a worker whose clock is 10 minutes ahead",
         strike=_die_ahead,
+        terrain=_CLOCKS,
     ),
 )

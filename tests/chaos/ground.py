@@ -49,7 +49,9 @@ class Worker:
     log: Path
     """A byte for each image its model saw."""
     clock: Path
-    """How wrong its clock is, in libfaketime's notation: `+600`; heeded within a second."""
+    """How wrong its clock is, in libfaketime's notation: `+600`; heeded within a second.
+
+    Only where the terrain has clocks."""
 
     def runs(self) -> int:
         """How many images its model saw."""
@@ -66,6 +68,8 @@ class Terrain:
 
     workers: int = 2
     concurrency: int = 2
+    clocks: bool = False
+    """Whether each worker has a clock of its own, which can be set; it is slower for that."""
     variables: tuple[tuple[str, str], ...] = ()
     """Of the workers, before all others."""
     environment: Callable[["Ground"], dict[str, str]] | None = None
@@ -141,11 +145,7 @@ class Ground:
                 "CUTWORK_VISIBILITY_TIMEOUT": str(VISIBILITY),
                 "CUTWORK_BROKER_TIMEOUT": str(BROKER_TIMEOUT),
                 "CUTWORK_S3_READ_TIMEOUT": str(READ_TIMEOUT),
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(clock),
-                # The shortest there is but a look at the file each time anybody asks for the time.
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                **(_clock(clock) if self.terrain.clocks else {}),
                 **environment,
                 **dict(self.terrain.variables),
                 **variables,
@@ -232,6 +232,20 @@ def until(condition: Callable[[], object], what: str, *, timeout: float = 20) ->
 def stopped(pid: int) -> bool:
     """Whether a process is stopped by a signal."""
     return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+
+
+def _clock(file: Path) -> dict[str, str]:
+    """Variables with which a process takes its time from a file.
+
+    Its threads wait for each other in a busy loop then: for what is about clocks only.
+    """
+    return {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        # The shortest there is but a look at the file each time anybody asks for the time.
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def _port(url: str) -> int:

@@ -34,7 +34,15 @@ FAULTS: Final = (
         name="soak",
         what=f"{JOBS:,} jobs in a row; memory grows less than {GROWTH:.0%}",
         strike=_soak,
-        terrain=Terrain(workers=1, concurrency=4, variables=(("CUTWORK_STANDIN_SECONDS", "0"),)),
+        terrain=Terrain(
+            workers=1,
+            concurrency=4,
+            variables=(
+                ("CUTWORK_STANDIN_SECONDS", "0"),
+                # As in production: looked for is what waits for longer than this.
+                ("CUTWORK_VISIBILITY_TIMEOUT", "120"),
+            ),
+        ),
         items=JOBS,
         most=1,
     ),
