@@ -12,31 +12,31 @@ from typing import Any, Final
 
 import redis
 
-_CHUNK: Final = 1000
-"""Messages read at once."""
+_CHUNK: Final = 200
+"""Messages read at once: some hundreds of kilobytes."""
 _MOMENT: Final = 1.0
 """Seconds between two looks: a message on its way from a list to a worker is in neither."""
 
 
 def missing(server: redis.Redis, job_ids: Collection[str], *, queues: Sequence[str]) -> set[str]:
     """Which of the jobs have no message, neither waiting in `queues` nor held by any worker."""
-    absent = _absent(server, set(job_ids), queues)
+    absent = set(job_ids)
+    _strike_out(absent, server, queues)
     if absent:
         time.sleep(_MOMENT)
-        absent = _absent(server, absent, queues)
+        _strike_out(absent, server, queues)
     return absent
 
 
-def _absent(server: redis.Redis, job_ids: set[str], queues: Sequence[str]) -> set[str]:
-    absent = set(job_ids)
+def _strike_out(absent: set[str], server: redis.Redis, queues: Sequence[str]) -> None:
+    """Leave only those that have no message."""
     for found in _waiting(server, queues):
         absent -= found
         if not absent:
-            return absent
+            return
     # After the lists: a message goes from there to here, and comes back only when overdue.
     for _, entry in server.hscan_iter("unacked", count=_CHUNK):
         absent.discard(_job_id(entry, held=True))
-    return absent
 
 
 def _waiting(server: redis.Redis, queues: Sequence[str]) -> Iterator[set[str]]:

@@ -119,7 +119,7 @@ FAULTS: Final = (
     ),
     Fault(
         name="broker-restarted-under-sync",
-        what="the same, a run of `cutwork sync`",
+        what="broker killed and restarted with persistence, a run of `cutwork sync`",
         strike=_restart,
         by="sync",
     ),
@@ -130,7 +130,7 @@ FAULTS: Final = (
     ),
     Fault(
         name="broker-forgets-under-sync",
-        what="the same; `cutwork sync` is run again",
+        what="broker restarted without persistence; `cutwork sync` is run again",
         strike=_forget,
         by="sync",
     ),
@@ -165,7 +165,7 @@ FAULTS: Final = (
     ),
     Fault(
         name="delivery-lost-under-sync",
-        what="the same, a run of `cutwork sync`",
+        what="a message lost between the two, a run of `cutwork sync`",
         strike=_lose_delivery,
         by="sync",
     ),
