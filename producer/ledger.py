@@ -7,7 +7,7 @@ number may wait. Celery's own result store can do neither without a subscription
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import redis
@@ -30,6 +30,8 @@ _PENDING: Final = "cutwork:pending"
 _MESSAGES: Final = "cutwork:pending:jobs"
 _OUTCOME: Final = "cutwork:outcome:"
 _FIELD: Final = "json"
+_AT_ONCE: Final = 500
+"""Jobs named in one command."""
 
 
 class Ledger:
@@ -103,13 +105,12 @@ class Ledger:
             log.warning("job %s cannot be sent again: %s", name, error)
             return None
 
-    def seen(self, job_ids: Iterable[str]) -> None:
+    def seen(self, job_ids: Sequence[str]) -> None:
         """Write down that these have a message now; those answered meanwhile stay answered."""
         now = self.now()
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.zadd(_PENDING, {job_id: now}, xx=True)
-            pipe.execute()
+        for start in range(0, len(job_ids), _AT_ONCE):
+            some = job_ids[start : start + _AT_ONCE]
+            self.redis.zadd(_PENDING, dict.fromkeys(some, now), xx=True)
 
     def settle(self, outcome: Outcome) -> None:
         """Store an outcome and end its job's pending, both or neither; a run's is counted."""
