@@ -76,7 +76,7 @@ def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
             if feeder.run:
                 threads.submit(look_ahead, feeder)
                 threads.submit(_ask_for_workers, client, feeder, seen)
-                threads.submit(client.sweep.run, feeder.stopping, found=partial(_swept, seen))
+                threads.submit(client.sweep.run, feeder.stopping, swept=partial(_swept, seen))
                 _watch(client, feeder.run, seen, feeding)
             feeding.result()
         except KeyboardInterrupt:
@@ -123,7 +123,8 @@ def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
 
 
 def _swept(seen: View, jobs: int) -> None:
-    seen.say(f"sent {jobs:,} lost jobs of others again")
+    if jobs:
+        seen.say(f"sent {jobs:,} lost jobs of others again")
 
 
 def _is_unfed(client: Client, run: str) -> bool:

@@ -46,8 +46,8 @@ class Sweep:
         """Seconds between two sweeps, of all processes together."""
         return max(1.0, self.visibility_timeout / 4)
 
-    def run(self, stopping: threading.Event, *, found: Callable[[int], None]) -> None:
-        """Sweep until the event is set; `found` is told how many jobs were sent again."""
+    def run(self, stopping: threading.Event, *, swept: Callable[[int], None]) -> None:
+        """Sweep until the event is set; `swept` is told each time how many jobs were sent again."""
         while not stopping.wait(self.interval / 2):
             try:
                 again = self.sweep()
@@ -58,8 +58,7 @@ class Sweep:
             except Exception:  # whatever lies in Redis, the next sweep is not to be missing
                 log.exception("a sweep ended half-way")
                 continue
-            if again:
-                found(again)
+            swept(again)
 
     def sweep(self) -> int:
         """How many jobs were sent again; 0 too when it is not this process's turn.

@@ -24,3 +24,11 @@ def give_back_large_blocks() -> None:
         return
     if not mallopt(_M_MMAP_THRESHOLD, _LARGE):
         log.warning("mallopt refused M_MMAP_THRESHOLD: memory of finished images may be kept")
+
+
+def give_back_free_pages() -> None:
+    """Have what lies free between blocks in use be the system's again, where glibc can."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except AttributeError:
+        return

@@ -15,7 +15,7 @@ from producer.redact import redacted, secrets_of
 from producer.settings import SettingsError
 from producer.sweep import Sweep
 from worker import matting
-from worker.allocator import give_back_large_blocks
+from worker.allocator import give_back_free_pages, give_back_large_blocks
 from worker.celery_app import app
 from worker.custody import Custody
 from worker.drain import Drain
@@ -104,10 +104,17 @@ def _ready(sender: Any, **_: object) -> None:
     sweep = partial(
         Sweep(app=app, ledger=here.ledger).run,
         here.drain.begun,
-        found=lambda jobs: log.warning("sent %d lost jobs again", jobs),
+        swept=_swept,
     )
     for name, target in (("cutwork-keep", keep), ("cutwork-sweep", sweep)):
         threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def _swept(again: int) -> None:
+    if again:
+        log.warning("sent %d lost jobs again", again)
+    # Thousands of ids and messages were looked at.
+    give_back_free_pages()
 
 
 @worker_shutdown.connect
