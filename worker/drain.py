@@ -55,7 +55,7 @@ class Drain:
     def _signalled(self, how: How) -> None:
         # Here too, and not only in the thread: the main loop looks at it next.
         if state.should_stop is None:
-            state.should_stop = 0  # type: ignore[assignment]  # likewise
+            state.should_stop = 0  # type: ignore[assignment]  # the stubs know its first value
         self._signals.put(how)
 
     def _run(self) -> None:
