@@ -58,8 +58,8 @@ class Worker:
         return self.log.stat().st_size
 
     def memory(self) -> int:
-        """Bytes of RAM nobody else has."""
-        return int(psutil.Process(self.child.pid).memory_full_info().uss)
+        """Bytes of RAM it has, those of libraries included, whoever else has them."""
+        return int(psutil.Process(self.child.pid).memory_info().rss)
 
 
 @dataclass(frozen=True, kw_only=True)
