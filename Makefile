@@ -30,7 +30,7 @@ fuzz: $(VENV)/.fuzz ## look for inputs that stop a worker, a minute each for ima
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
 	@exec $(BIN)/python -m tests.fidelity
 
-chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; an hour [ARGS='stopped --rounds 3']
+chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; half an hour [ARGS='stopped --rounds 3']
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 bench-sync: $(VENV)/.dev ## measure cutwork sync: planning, queue, kills, waiting; some minutes [ARGS='planning killed']
