@@ -10,7 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 # pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
 KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
 
-.PHONY: help demo local test chaos fuzz fidelity bench-sync bench-memory check audit format constraints clean
+.PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on 
 
 chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; half an hour [ARGS='stopped --rounds 3']
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+bench: $(VENV)/.dev ## measure what Cutwork costs beside the model, against bare model, rembg and pymatting; half an hour [ARGS='matting']
+	@exec $(BIN)/python -m benchmarks.bench $(ARGS)
 
 bench-sync: $(VENV)/.dev ## measure cutwork sync: planning, queue, kills, waiting; some minutes [ARGS='planning killed']
 	@exec $(BIN)/python -m benchmarks.sync $(ARGS)
@@ -58,7 +61,7 @@ constraints: $(VENV)/.fuzz ## write the versions in .venv to constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove what the other verbs made (the model cache stays)
-	rm -rf $(VENV) demo-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) bench-out demo-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

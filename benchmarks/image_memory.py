@@ -6,25 +6,25 @@ model takes is what one small picture makes of a worker, beyond one that asks no
 """
 
 import io
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import skimage.data
 from PIL import Image
 from rich.console import Console
 
+from benchmarks.figure import Figure
+from benchmarks.peak_memory import peak_memory
 from benchmarks.table import Row, show
-from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options, Outcome
-from worker.libvips import write_png
 from worker.mask import at_depth
+from worker.png import write_png
 
 AROUND: Final = 500 * 10**6
 """What a worker may take besides the budget and the model."""
@@ -61,7 +61,40 @@ CASES: Final[Mapping[str, Case]] = {
 }
 
 
-def rows(names: list[str]) -> Iterator[Row]:
+class Peak(NamedTuple):
+    """What a worker took for a case's jobs, in bytes."""
+
+    name: str
+    case: Case
+    model: int
+    peak: int
+    done: int
+    seconds: float
+    """Of the job that took longest."""
+
+    @property
+    def bound(self) -> float:
+        """What it may take."""
+        return self.case.budget * 1e9 + self.model + AROUND
+
+    @property
+    def ok(self) -> bool:
+        """Whether it took no more, for all its jobs."""
+        return self.peak < self.bound and self.done == self.case.jobs
+
+    def row(self) -> Row:
+        """As `make bench-memory` shows it."""
+        return Row(
+            f"{self.name}: {self.case.jobs} × {self.case.megapixels:g} MP, budget "
+            f"{self.case.budget:g} GB, model {self.model / 1e6:.0f} MB: peak, done; longest "
+            f"{self.seconds:.0f} s",
+            f"{self.peak / 1e6:,.0f} MB, {self.done}",
+            f"< {self.bound / 1e6:,.0f} MB, {self.case.jobs}",
+            self.ok,
+        )
+
+
+def peaks(names: list[str]) -> Iterator[Peak]:
     """Measure the cases of these names."""
     with (
         tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
@@ -76,16 +109,24 @@ def rows(names: list[str]) -> Iterator[Row]:
         model = _peak(stack, small)[0] - _peak(stack, plain)[0]
         for name in names:
             case = CASES[name]
-            peak, done, seconds = _peak(stack, case)
-            with_model = model if case.options.get("enabled", True) else 0
-            bound = case.budget * 1e9 + with_model + AROUND
-            yield Row(
-                f"{name}: {case.jobs} × {case.megapixels:g} MP, budget {case.budget:g} GB, model "
-                f"{with_model / 1e6:.0f} MB: peak, done; longest {seconds:.0f} s",
-                f"{peak / 1e6:,.0f} MB, {done}",
-                f"< {bound / 1e6:,.0f} MB, {case.jobs}",
-                peak < bound and done == case.jobs,
-            )
+            taken = model if case.options.get("enabled", True) else 0
+            yield Peak(name, case, taken, *_peak(stack, case))
+
+
+def twelve_at_once() -> list[Figure]:
+    """The case that `make bench` has, too: twelve of 24 MP."""
+    (found,) = peaks(["default-24"])
+    case = found.case
+    return [
+        Figure(
+            what=f"peak memory of a worker, {case.jobs} images of {case.megapixels:g} MP at once",
+            value=found.peak / 1e9 if found.done == case.jobs else None,
+            unit="GB",
+            at_most=round(found.bound / 1e9, 2),
+            how=f"budget {case.budget:g} GB + model {found.model / 1e9:.2f} GB + 0.5 GB; "
+            f"{found.done} done",
+        )
+    ]
 
 
 def _peak(stack: LocalStack, case: Case) -> tuple[int, int, float]:
@@ -101,7 +142,7 @@ def _peak(stack: LocalStack, case: Case) -> tuple[int, int, float]:
     stack.wait_for_worker(worker)
     with stack.client() as client:
         outcomes = _run(client, f"s3://photos/{key}", case.jobs, options)
-    peak = peak_memory(worker)
+    peak = peak_memory(worker.pid)
     worker.stop(grace=10)
     for outcome in outcomes:
         if outcome.state != "done":
@@ -121,15 +162,6 @@ def _run(client: Client, source: str, jobs: int, options: Options) -> list[Outco
         for number in range(jobs)
     ]
     return [handle.wait(_TIMEOUT) for handle in handles]
-
-
-def peak_memory(child: Child) -> int:
-    """Bytes of the most memory that a running process ever had."""
-    status = Path(f"/proc/{child.pid}/status").read_text()
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"expected VmHWM in the status of process {child.pid}, found none")
-    return int(found[1]) * 1024
 
 
 def _picture(case: Case, depth: int) -> bytes:
@@ -155,9 +187,9 @@ def main() -> None:
         sys.exit(f"expected some of {', '.join(CASES)}, found {', '.join(sorted(unknown))}")
     found = []
     with Console(stderr=True).status("measuring …"):
-        for row in rows(wanted):
-            Console(stderr=True).print(row)
-            found.append(row)
+        for peak in peaks(wanted):
+            found.append(peak.row())
+            Console(stderr=True).print(found[-1])
     sys.exit(0 if show(found) else 1)
 
 

@@ -20,7 +20,7 @@ def cut_alone(
     memory: int = MEMORY,
     want_image: bool = True,
 ) -> CutOut:
-    limits = Limits.of(decoded=10**8, matted=10**7, memory=memory)
+    limits = Limits.of(decoded=10**8, matted=10**7, matting_seconds=60, memory=memory)
     with limits.pictures.share() as share:
         return cut_out(
             lambda: data,

@@ -21,10 +21,11 @@ from tests.tiny_models import channel_mean
 from worker.cutout import CutOut
 from worker.errors import ImageTooLarge, OptionConflict
 from worker.image import decode
-from worker.libvips import read_sixteen_bits, write_png
+from worker.libvips import read_sixteen_bits
 from worker.mask import Pixels, extent
 from worker.models.store import ModelStore
 from worker.open_models import open_models
+from worker.png import write_png
 from worker.refine import refine
 from worker.segment import Models, loaded, segment
 from worker.settings import ModelSettings

@@ -1,18 +1,17 @@
 """Every hostile file through one real worker: an end for each, in time, and the worker stays."""
 
 import http.server
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import boto3
 import numpy as np
 import pytest
 from botocore.config import Config
 
+from benchmarks.peak_memory import peak_memory
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options, Outcome
@@ -171,10 +170,3 @@ def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:
 
 def broker_url(stack: LocalStack) -> str:
     return stack.broker_url.removesuffix("/0") + "/5"
-
-
-def peak_memory(pid: int) -> int:
-    """The most memory a process has ever had, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) * 1024

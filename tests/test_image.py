@@ -21,7 +21,8 @@ from worker.errors import (
     UnsupportedImage,
 )
 from worker.image import decode
-from worker.libvips import write_png, write_tiff
+from worker.libvips import write_tiff
+from worker.png import write_png
 
 LIMIT = 1_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.image_memory import peak_memory
+from benchmarks.peak_memory import peak_memory
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
@@ -302,7 +302,7 @@ def test_twelve_images_at_once_stay_within_the_budget(
     ]
     outcomes = [handle.wait(WAIT) for handle in handles]
     assert [outcome.state for outcome in outcomes] == ["done"] * 12
-    assert peak_memory(small) < BUDGET + AROUND
+    assert peak_memory(small.pid) < BUDGET + AROUND
     # Whoever waited says so.
     assert max(outcome.seconds["wait"] for outcome in outcomes) > 0.1
 

@@ -21,11 +21,11 @@ from tests.originals import ISNetSegment, SegmentationCustom
 from tests.photographs import Photograph, photograph, photographs
 from tests.tiny_models import channel_mean
 from worker.cutout import CutOut
-from worker.libvips import write_png
 from worker.models.isnet import network_for
 from worker.models.load import why_no_gpu
 from worker.models.profile import Profile
 from worker.models.store import ModelStore
+from worker.png import write_png
 from worker.presets import PRESETS
 
 

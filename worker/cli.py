@@ -20,6 +20,7 @@ from worker.errors import CutworkError
 from worker.mask import extent
 from worker.open_models import open_limits, open_models, open_store
 from worker.settings import ModelSettings
+from worker.stage_chart import chart, listed
 from worker.stopwatch import Stopwatch
 
 app = typer.Typer(
@@ -43,6 +44,9 @@ def segment(
     mask: Annotated[Path | None, typer.Option("--mask", help="Where the mask goes.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what happened as JSON on standard output.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the seconds go, as a chart.")
     ] = False,
     *,
     options: Options,
@@ -116,8 +120,11 @@ def segment(
     for warning in cut.warnings:
         console.print(f"[yellow]warning[/]: {shown(warning)}")
     where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
-    stages = ", ".join(f"{name} {value:.2f} s" for name, value in watch.seconds().items())
-    console.print(f"foreground {found.share:.1%}; {shown(where)}; {stages}")
+    seconds = watch.seconds()
+    stages = "" if profile else f"; {listed(seconds)}"
+    console.print(f"foreground {found.share:.1%}; {shown(where)}{stages}")
+    if profile:
+        console.print(chart(seconds))
 
 
 @app.command()

@@ -35,6 +35,8 @@ class Limits:
     """Pixels of one image."""
     matted: int
     """Pixels of one image whose alpha is solved for."""
+    matting_seconds: float
+    """After which that ends with what it has."""
     sources: Allowance
     """Bytes of all encoded images that were read and are not yet decoded."""
     pictures: Allowance
@@ -43,12 +45,13 @@ class Limits:
     Apart from the sources: who holds some of both waits for nobody, so nobody waits for ever."""
 
     @classmethod
-    def of(cls, *, decoded: int, matted: int, memory: int) -> Self:
+    def of(cls, *, decoded: int, matted: int, matting_seconds: float, memory: int) -> Self:
         """The limits of a process with so many bytes for images in flight."""
         sources = memory // _SOURCES
         return cls(
             decoded=decoded,
             matted=matted,
+            matting_seconds=matting_seconds,
             sources=Allowance(sources),
             pictures=Allowance(memory - sources),
         )
@@ -202,7 +205,13 @@ def cut_out(
 
         with watch.stage("edges"):
             refined = refine(
-                picture, found, options, want_image=want_image, admit_matting=admit_matting
+                picture,
+                found,
+                options,
+                want_image=want_image,
+                admit_matting=admit_matting,
+                matting_seconds=limits.matting_seconds,
+                watch=watch,
             )
         pixels, found = refined.pixels, refined.mask
         crop = compose.crop_box(found, options.margin) if options.crop else None

@@ -16,6 +16,7 @@ from PIL import Image
 from worker import libvips
 from worker.errors import OptionConflict
 from worker.mask import Pixels, eight_bits
+from worker.png import Resolution, write_png
 
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
 
@@ -25,7 +26,7 @@ class Look:
     """How pixels are to be written beside their format."""
 
     icc_profile: bytes | None = None
-    dpi: libvips.Resolution | None = None
+    dpi: Resolution | None = None
     quality: int | None = None
     """1…100 where the format has it; None is the format's own."""
 
@@ -57,7 +58,7 @@ def encode(pixels: Pixels, *, image_format: str, look: Look) -> bytes:
 
 
 def _png(pixels: Pixels, look: Look) -> bytes:
-    return libvips.write_png(pixels, icc_profile=look.icc_profile, dpi=look.dpi)
+    return write_png(pixels, icc_profile=look.icc_profile, dpi=look.dpi)
 
 
 def _tiff(pixels: Pixels, look: Look) -> bytes:
@@ -86,7 +87,7 @@ def _zip(pixels: Pixels, look: Look) -> bytes:
     alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else np.full_like(pixels[:, :, 0], 255)
     parts = {
         "colour.jpg": _jpeg(pixels, look),
-        "alpha.png": libvips.write_png(np.ascontiguousarray(alpha), icc_profile=None, dpi=look.dpi),
+        "alpha.png": write_png(alpha, icc_profile=None, dpi=look.dpi),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -106,7 +107,7 @@ def _pillow(pixels: Pixels, look: Look, name: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _resolution(dpi: libvips.Resolution) -> Image.Exif:
+def _resolution(dpi: Resolution) -> Image.Exif:
     """An EXIF block that says nothing but the resolution, for formats without a place for it."""
     exif = Image.Exif()
     exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = dpi

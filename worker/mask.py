@@ -66,15 +66,19 @@ def to_input(
     The picture is squashed to `size` (width, height): LANCZOS as rembg does, or bilinear as
     ISNetSegment does. A `max` divisor is that of the squashed picture, rembg's; of a black one, 1.
     """
+    means, stds = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
     if resampling == "bilinear":
-        resized = bilinear(rgb.astype(np.float32), size)
+        squashed = bilinear(rgb.astype(np.float32), size)
+        divided = squashed / (255.0 if divisor == "255" else float(squashed.max()) or 1.0)
+        planes = ((divided - means) / stds).transpose(2, 0, 1).astype(np.float32)
     else:
         resized = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
-    # rembg computes in double precision and rounds once, here likewise.
-    scaled = resized / (255.0 if divisor == "255" else float(resized.max()) or 1.0)
-    normalised = (scaled - np.asarray(mean)) / np.asarray(std)
-    ordered = normalised[:, :, ::-1] if channels == "bgr" else normalised
-    return np.ascontiguousarray(ordered.transpose(2, 0, 1)[np.newaxis], np.float32)
+        # rembg computes in double precision and rounds once; here too, for each level once.
+        levels = np.arange(256) / (255.0 if divisor == "255" else float(resized.max()) or 1.0)
+        tables = ((levels - means[:, np.newaxis]) / stds[:, np.newaxis]).astype(np.float32)
+        planes = np.stack([tables[c].take(resized[:, :, c]) for c in range(3)])
+    ordered = planes[::-1] if channels == "bgr" else planes
+    return np.ascontiguousarray(ordered[np.newaxis])
 
 
 def over_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
-"""Alpha and foreground colour of uncertain edges, solved by pymatting. Pure: arrays in, arrays out.
+"""Alpha and foreground colour of uncertain edges. Pure: arrays in, arrays out.
 
-Sources: A. Levin et al., "A Closed-Form Solution to Natural Image Matting", 2008 (alpha);
-T. Germer et al., "Fast Multi-Level Foreground Estimation", 2020 (colour).
+Alpha is solved in `worker.closed_form`, colour by pymatting: T. Germer et al., "Fast Multi-Level
+Foreground Estimation", 2020.
 """
 
 import math
@@ -31,21 +31,24 @@ _FAINT: Final = 2 / 255
 WHOLE: Final = 8_000_000
 """Pixels up to which the colour of clean edges is estimated at full size, in 75 bytes each."""
 
+_NEAR: Final = 2 / 255
+"""How far alpha may lie from the solution without a word."""
+
 _TURN: Final = Lock()
 
 
 class Kernels(NamedTuple):
-    """pymatting's functions; hold the turn while calling one."""
+    """What is compiled: `worker.closed_form.solve`, and pymatting's estimate of colours."""
 
-    alpha: Callable[..., NDArray[np.float64]]
+    alpha: Callable[..., Any]
     foreground: Callable[..., Any]
-    """(H, W, 3) float32; with `return_background` two of them."""
+    """(H, W, 3) float32; with `return_background` two of them. Hold the turn while calling it."""
     turn: AbstractContextManager[object]
 
 
 @cache
 def kernels() -> Kernels:
-    """Import pymatting; the first time ever on a machine that compiles it, for half a minute.
+    """Import both; the first time ever on a machine that compiles them, for half a minute.
 
     Not done above, so that only who cuts out waits for it: a worker does before it takes a job.
     """
@@ -53,12 +56,13 @@ def kernels() -> Kernels:
 
     # It counts only before the first kernel, so before the import below.
     numba.config.THREADING_LAYER = layer = _threading_layer()
-    from pymatting.alpha.estimate_alpha_cf import estimate_alpha_cf
     from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
+
+    from worker.closed_form import solve
 
     # Two threads in a kernel at once kill the process under this layer, and no other.
     turn = _TURN if layer == "workqueue" else nullcontext()
-    return Kernels(estimate_alpha_cf, estimate_foreground_ml, turn)
+    return Kernels(solve, estimate_foreground_ml, turn)
 
 
 def _threading_layer() -> str:
@@ -103,8 +107,18 @@ def _eroded(area: NDArray[np.bool_], size: int, *, outside: bool) -> NDArray[np.
     return area
 
 
-def closed_form_alpha(rgb: Pixels, trimap: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Alpha (H, W) in 0…1 of (H, W, 3) pixels; raises `MattingImpossible`."""
+def closed_form_alpha(
+    rgb: Pixels,
+    trimap: NDArray[np.uint8],
+    *,
+    start: Pixels | None = None,
+    seconds: float = math.inf,
+) -> tuple[NDArray[np.float64], str | None]:
+    """Alpha (H, W) in 0…1 of (H, W, 3) pixels, and what is to be said of it, if anything.
+
+    `start` is a mask to begin with, and `seconds` are after which it ends with what it has. Raises
+    `MattingImpossible`.
+    """
     if min(trimap.shape) < 3:
         height, width = trimap.shape
         raise MattingImpossible(f"expected at least 3×3 pixels, found {width}×{height}")
@@ -112,13 +126,16 @@ def closed_form_alpha(rgb: Pixels, trimap: NDArray[np.uint8]) -> NDArray[np.floa
         if not (trimap == level).any():
             raise MattingImpossible(f"expected some sure {name}, found none")
     if not (trimap == 128).any():
-        return trimap / 255.0
-    try:
-        # What divides by zero on its way ends in no solution, which is told below.
-        with kernels().turn, np.errstate(all="ignore"):
-            return kernels().alpha(rgb / float(peak(rgb)), trimap / 255.0)
-    except ValueError as error:
-        raise MattingImpossible(f"no solution was found: {error}") from error
+        return trimap / 255.0, None
+    found = kernels().alpha(rgb, trimap, start=start, seconds=seconds)
+    if not math.isfinite(found.off):
+        raise MattingImpossible("no solution was found")
+    if found.off <= _NEAR:
+        return found.alpha, None
+    return found.alpha, (
+        f"ended after {found.seconds:.1f} s and {found.steps} steps (CUTWORK_MATTING_SECONDS is "
+        f"{seconds:g}) with what there was; levels may be off by {255 * found.off:.0f} and more"
+    )
 
 
 def foreground_colour(rgb: Pixels, alpha: Float) -> Float:

@@ -62,6 +62,7 @@ def open_limits(settings: ModelSettings) -> Limits:
     return Limits.of(
         decoded=settings.max_pixels,
         matted=settings.max_matted_pixels,
+        matting_seconds=settings.matting_seconds,
         # Beside as much again for models, and an eighth for all the rest.
         memory=settings.image_memory or machine_memory() * 3 // 8,
     )

@@ -1,5 +1,6 @@
 """What becomes of a mask: threshold, post-processing, matting, colour; one cut-out of it all."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from worker.image import Picture
 from worker.mask import Pixels
 from worker.matting import MattingImpossible
 from worker.presets import PRESETS, Preset
+from worker.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +35,14 @@ def refine(
     *,
     want_image: bool,
     admit_matting: Callable[[int], None] = lambda _: None,
+    matting_seconds: float = math.inf,
+    watch: Stopwatch | None = None,
 ) -> Refined:
     """Make a cut-out from a picture and the mask that a model found in it.
 
     In the order of the originals: threshold, post-processing, matting or plain cut-out, background.
     `admit_matting` is told the number of unknown pixels before it is solved for them, and may raise
-    what it refuses.
+    what it refuses; after `matting_seconds` it ends with what it has. `watch` times it by itself.
     """
     preset = PRESETS[options.preset]
     threshold = preset.threshold if options.threshold is None else options.threshold
@@ -50,9 +54,16 @@ def refine(
     warnings: tuple[str, ...] = ()
     if options.alpha_matting and (want_image or preset.mattes_mask):
         try:
-            alpha = _solve(picture, found, options, admit_matting)
+            with (watch or Stopwatch()).stage("matting"):
+                sure = _sure(found, options)
+                admit_matting(int(np.count_nonzero(sure == 128)))
+                alpha, remark = matting.closed_form_alpha(
+                    picture.rgb, sure, start=found, seconds=matting_seconds
+                )
         except MattingImpossible as error:
-            warnings = (f"alpha_matting: not done, {error}; the mask is used as it is",)
+            remark = f"not done, {error}; the mask is used as it is"
+        if remark is not None:
+            warnings = (f"alpha_matting: {remark}",)
     pixels = picture.rgb
     if want_image:
         pixels = _before_background(_cut(picture, found, alpha, options, preset), options)
@@ -77,18 +88,13 @@ def _before_background(rgba: Pixels, options: Options) -> Pixels:
     return pixels
 
 
-def _solve(
-    picture: Picture, found: Pixels, options: Options, admit: Callable[[int], None]
-) -> NDArray[np.float64]:
-    """Alpha (H, W) in 0…1; raises `MattingImpossible`."""
-    sure = matting.trimap(
+def _sure(found: Pixels, options: Options) -> NDArray[np.uint8]:
+    return matting.trimap(
         found,
         foreground_threshold=options.alpha_matting_foreground_threshold,
         background_threshold=options.alpha_matting_background_threshold,
         erode_size=options.alpha_matting_erode_size,
     )
-    admit(int(np.count_nonzero(sure == 128)))
-    return matting.closed_form_alpha(picture.rgb, sure)
 
 
 def _cut(

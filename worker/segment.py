@@ -89,7 +89,7 @@ def segment(
     """The soft mask (H, W) a model finds in a picture, at its depth; where it ran; warnings."""
     preset = PRESETS[options.preset]
     file, engine, profile = model.file, model.engine, model.file.profile
-    with watch.stage("model"):
+    with watch.stage("prepare"):
         seen = mask.eight_bits(picture.rgb)
         if preset.keeps_transparency and picture.alpha is not None:
             seen = mask.over_white(seen, mask.eight_bits(picture.alpha))

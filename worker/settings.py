@@ -86,6 +86,12 @@ class ModelSettings(EnvironmentSettings):
         ge=1,
         description="Largest image, in pixels, that is matted; it takes 0.9 GB a megapixel.",
     )
+    matting_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86_400,
+        description="Seconds after which matting ends with what it has.",
+    )
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads of one inference on a CPU; 0 = every core."
     )

@@ -1,0 +1,76 @@
+"""`make bench`: what Cutwork costs beside the model, as figures with bounds, from one run.
+
+`make bench ARGS='matting overhead'` measures some of it. Prints a table, and writes the figures
+with all that was measured, the machine and the versions to `bench-out/`.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from benchmarks.figure import Figure, markdown, show
+from benchmarks.image_memory import twelve_at_once
+from benchmarks.machine import gpu, machine
+from benchmarks.matting_cost import matting_cost
+from benchmarks.queue_cost import overhead, scaling
+from benchmarks.throughput import against_rembg, against_the_bare_model
+
+OUT: Final = Path("bench-out")
+
+
+def _on_a_gpu() -> list[Figure]:
+    """What only a machine with a GPU can say."""
+    why = "no GPU here" if gpu() is None else "not written yet: no machine with a GPU was at hand"
+    rows = [
+        (
+            f"images/s through broker and S3 ÷ the lower of bare model and encoder, {size} MP, GPU",
+            0.8,
+        )
+        for size in (1, 12)
+    ]
+    rows += [(f"images/s ÷ rembg's with its CUDA provider, {size} MP, GPU", 10) for size in (1, 6)]
+    return [Figure(what=what, value=None, at_least=bound, how=why) for what, bound in rows]
+
+
+PARTS: Final[Mapping[str, Callable[[], Sequence[Figure]]]] = {
+    "bare": against_the_bare_model,
+    "rembg": against_rembg,
+    "gpu": _on_a_gpu,
+    "matting": matting_cost,
+    "overhead": overhead,
+    "scaling": scaling,
+    "memory": twelve_at_once,
+}
+
+
+def main() -> None:
+    """Measure the parts that were named, or all; ends with 1 where a bound is missed."""
+    wanted = sys.argv[1:] or list(PARTS)
+    if unknown := set(wanted) - set(PARTS):
+        sys.exit(f"expected some of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    console = Console(stderr=True)
+    for name in wanted:
+        with console.status(f"measuring {name} …"):
+            figures += PARTS[name]()
+    facts, now = machine(), datetime.now(UTC)
+    show(figures, title=f"{now:%d %B %Y}, " + ", ".join(f"{k} {v}" for k, v in facts.items()))
+    OUT.mkdir(exist_ok=True)
+    found = {
+        "date": now.isoformat(timespec="seconds"),
+        "machine": facts,
+        "figures": [figure.to_json() for figure in figures],
+    }
+    (OUT / "bench.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    (OUT / "bench.md").write_text(markdown(figures) + "\n")
+    console.print(f"wrote {OUT}/bench.json and {OUT}/bench.md")
+    sys.exit(1 if any(figure.ok is False for figure in figures) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What a benchmark ran on."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+_PACKAGES: Final = (
+    *("cutwork", "celery", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow"),
+    *("pymatting", "pyvips", "rembg", "scipy", "torch"),
+)
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, memory, GPU, and the versions that matter."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*: (.*)", info)
+    vector = [each for each in ("amx_bf16", "avx512f", "avx2") if re.search(rf"\b{each}\b", info)]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    facts = {
+        "processor": f"{name[1] if name else platform.processor()} ({', '.join(vector[:1])})",
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory / 2**30:.0f} GiB",
+        "gpu": gpu() or "none",
+        "python": platform.python_version(),
+    }
+    for package in _PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return facts
+
+
+def gpu() -> str | None:
+    """The first GPU's name and driver; None where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.splitlines()[0].strip() or None

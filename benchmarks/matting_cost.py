@@ -1,0 +1,155 @@
+"""Time, memory and result of matting beside pymatting's, each run in a process of its own.
+
+    python -m benchmarks.matting_cost ours|pymatting CASE.npz ALPHA.npy
+
+runs one and prints its seconds and the bytes it took at most.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from benchmarks.figure import Figure
+from benchmarks.peak_memory import peak_memory
+from benchmarks.photographs import jpegs
+from deploy.demo import MODEL
+from producer.options import Options
+from worker import matting
+from worker.image import decode
+from worker.open_models import open_models, open_store
+from worker.segment import loaded, segment
+from worker.settings import ModelSettings
+from worker.stopwatch import Stopwatch
+
+MEGAPIXELS: Final = 6
+_NEAR: Final = 2 / 255
+
+
+class _Run(NamedTuple):
+    seconds: float
+    memory: int
+    alpha: NDArray[np.float64]
+
+
+def matting_cost() -> list[Figure]:
+    """Every photograph at 6 MP, matted by both from the same trimap."""
+    ours: list[_Run] = []
+    theirs: list[_Run] = []
+    near: list[float] = []
+    unknown: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder:
+        for case in _cases(Path(folder)):
+            ours.append(_run("ours", case))
+            theirs.append(_run("pymatting", case))
+            off = np.abs(ours[-1].alpha - theirs[-1].alpha)
+            near.append(100 * float((off <= _NEAR).mean()))
+            with np.load(case) as arrays:
+                unknown.append(100 * float((arrays["trimap"] == 128).mean()))
+    seconds = [a.seconds / b.seconds for a, b in zip(ours, theirs, strict=True)]
+    memory = [a.memory / b.memory for a, b in zip(ours, theirs, strict=True)]
+    share = f"{min(unknown):.0f} to {max(unknown):.0f} % of the pixels unknown"
+    return [
+        Figure(
+            what=f"matting {MEGAPIXELS} MP, time ÷ pymatting's",
+            value=median(seconds),
+            at_most=0.25,
+            how=f"{_middle(ours, 'seconds'):.2f} ÷ {_middle(theirs, 'seconds'):.1f} s; {share}",
+            samples={
+                "ours, s": [run.seconds for run in ours],
+                "pymatting, s": [run.seconds for run in theirs],
+            },
+        ),
+        Figure(
+            what=f"matting {MEGAPIXELS} MP, peak memory ÷ pymatting's",
+            value=median(memory),
+            at_most=0.5,
+            how=f"{_middle(ours, 'memory') / 1e9:.2f} ÷ {_middle(theirs, 'memory') / 1e9:.2f} GB",
+            samples={
+                "ours, bytes": [run.memory for run in ours],
+                "pymatting, bytes": [run.memory for run in theirs],
+            },
+        ),
+        Figure(
+            what=f"matting {MEGAPIXELS} MP, pixels within 2/255 of pymatting's",
+            value=min(near),
+            unit="%",
+            at_least=99.5,
+            how="the worst photograph",
+            samples={"within, %": near, "unknown, %": unknown},
+        ),
+    ]
+
+
+def _middle(runs: list[_Run], name: str) -> float:
+    return median(float(getattr(run, name)) for run in runs)
+
+
+def _cases(folder: Path) -> list[Path]:
+    """Each photograph with what the model finds in it, and the trimap of that."""
+    settings, options = ModelSettings.read(), Options(model=MODEL)
+    store = open_store(settings)
+    models = open_models(settings, store)
+    file, watch = store.find(MODEL), Stopwatch()
+    cases = []
+    for number, data in enumerate(jpegs(MEGAPIXELS)):
+        picture = decode(data, max_pixels=10**8)
+        with loaded(file, options, models=models, watch=watch) as model:
+            found, _, _ = segment(picture, options, model=model, watch=watch)
+        sure = matting.trimap(
+            found,
+            foreground_threshold=options.alpha_matting_foreground_threshold,
+            background_threshold=options.alpha_matting_background_threshold,
+            erode_size=options.alpha_matting_erode_size,
+        )
+        cases.append(folder / f"{number}.npz")
+        np.savez(cases[-1], rgb=picture.rgb, found=found, trimap=sure)
+    models.cache.close()
+    return cases
+
+
+def _run(name: str, case: Path) -> _Run:
+    target = case.with_suffix(f".{name}.npy")
+    command = [sys.executable, "-m", "benchmarks.matting_cost", name, str(case), str(target)]
+    # pymatting prints its warnings, too.
+    said = json.loads(
+        subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1]
+    )
+    return _Run(said["seconds"], said["memory"], np.load(target))
+
+
+def main(name: str, case: str, target: str) -> None:
+    """One run, in this process."""
+    with np.load(case) as arrays:
+        rgb, found, trimap = arrays["rgb"], arrays["found"], arrays["trimap"]
+    if name == "ours":
+        matting.kernels()
+
+        def solve() -> NDArray[np.float64]:
+            return matting.closed_form_alpha(rgb, trimap, start=found)[0]
+    else:
+        from pymatting import estimate_alpha_cf
+
+        def solve() -> NDArray[np.float64]:
+            alpha: NDArray[np.float64] = estimate_alpha_cf(rgb / 255.0, trimap / 255.0)
+            return alpha
+
+    before = psutil.Process().memory_info().rss
+    began = time.perf_counter()
+    alpha = solve()
+    seconds = time.perf_counter() - began
+    memory = max(peak_memory(psutil.Process().pid) - before, 1)
+    np.save(target, alpha)
+    print(json.dumps({"seconds": seconds, "memory": memory}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,25 @@
+"""Photographs of any number of megapixels, as a camera would write them."""
+
+import io
+import math
+from collections.abc import Sequence
+from functools import cache
+
+from PIL import Image
+
+from deploy.demo import photographs
+
+
+@cache
+def jpegs(megapixels: float) -> Sequence[bytes]:
+    """The demo's photographs at a size, as JPEGs."""
+    return [_jpeg(data, megapixels) for data in photographs().values()]
+
+
+def _jpeg(data: bytes, megapixels: float) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        scale = math.sqrt(megapixels * 1e6 / (image.width * image.height))
+        size = (round(image.width * scale), round(image.height * scale))
+        buffer = io.BytesIO()
+        image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

@@ -1,0 +1,194 @@
+"""Images a second through broker and S3, beside the bare model's and beside rembg's."""
+
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+import onnx
+import rembg
+
+from benchmarks.figure import Figure
+from benchmarks.photographs import jpegs
+from deploy.local import LocalStack
+from producer import Client, Options
+from worker.models.graph import to_full_precision
+from worker.open_models import open_models, open_store
+from worker.segment import loaded
+from worker.settings import ModelSettings
+from worker.stopwatch import Stopwatch
+
+MODEL: Final = "isnet-general-use"
+SIZES: Final = (0.25, 1, 3, 6, 12, 24)
+"""Megapixels of the plot."""
+_ROUNDS: Final = 3
+_IMAGES: Final = 8
+_BARE: Final = 4
+_THREADS: Final = 4
+
+
+class Site:
+    """A worker with a broker and an S3, and photographs to cut out."""
+
+    def __init__(self, stack: LocalStack, client: Client) -> None:
+        self._stack = stack
+        self._client = client
+        self._sent = 0
+
+    def rate(self, megapixels: float, *, mask: bool, images: int = _IMAGES) -> float:
+        """Images a second, from the first that is done to the last."""
+        for number, data in enumerate(jpegs(megapixels)):
+            self._stack.s3().put_object(Bucket="photos", Key=f"{megapixels}/{number}", Body=data)
+        handles = []
+        for number in range(images):
+            self._sent += 1
+            handles.append(
+                self._client.submit(
+                    f"s3://photos/{megapixels}/{number % len(jpegs(megapixels))}",
+                    image=f"s3://cutouts/{self._sent}.png",
+                    mask=f"s3://cutouts/{self._sent}-mask.png" if mask else None,
+                    options=Options(model=MODEL),
+                )
+            )
+        ended = []
+        for handle in handles:
+            outcome = handle.wait(600)
+            if outcome.state != "done":
+                raise RuntimeError(f"{outcome.code}: {outcome.message}")
+            ended.append(outcome.finished_at)
+        ended.sort()
+        return (images - 1) / (ended[-1] - ended[0])
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    """A worker that has loaded the model and cut out an image."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
+        LocalStack(Path(folder)) as stack,
+    ):
+        stack.start_broker()
+        stack.start_s3()
+        for bucket in ("photos", "cutouts"):
+            stack.s3().create_bucket(Bucket=bucket)
+        worker = stack.start_worker(concurrency=_THREADS, CUTWORK_PRELOAD=MODEL)
+        stack.wait_for_worker(worker)
+        with stack.client() as client:
+            here = Site(stack, client)
+            here.rate(0.25, mask=True, images=2)
+            yield here
+
+
+def against_the_bare_model() -> list[Figure]:
+    """Both in turns: the model in a loop, and jobs through broker and S3."""
+    bare, through = [], []
+    with site() as here, _in_a_process(_bare_model) as loop:
+        for _ in range(_ROUNDS):
+            bare.append(loop(_BARE))
+            through.append(here.rate(1, mask=True))
+    return [
+        Figure(
+            what="images/s through broker and S3 ÷ the bare model's in a loop, 1 MP, CPU",
+            value=median(through) / median(bare),
+            at_least=0.9,
+            how=f"{median(through):.3f} ÷ {median(bare):.3f} images/s; RGBA PNG and mask",
+            samples={"through, images/s": through, "bare, images/s": bare},
+        )
+    ]
+
+
+def against_rembg() -> list[Figure]:
+    """Both in turns: rembg on an image's bytes, and jobs through broker and S3."""
+    figures = []
+    with site() as here, _in_a_process(_rembg) as loop:
+        for megapixels, at_least in ((1, 1.5), (6, 2.0)):
+            theirs, ours = [], []
+            for _ in range(_ROUNDS):
+                theirs.append(loop(_BARE, megapixels))
+                ours.append(here.rate(megapixels, mask=False))
+            figures.append(
+                Figure(
+                    what=f"images/s ÷ rembg's, {megapixels} MP, CPU",
+                    value=median(ours) / median(theirs),
+                    at_least=at_least,
+                    how=f"{median(ours):.3f} ÷ {median(theirs):.3f} images/s; JPEG to RGBA PNG",
+                    samples={"ours, images/s": ours, "rembg, images/s": theirs},
+                )
+            )
+    return figures
+
+
+Loop = Callable[..., float]
+
+
+@contextmanager
+def _in_a_process(make: Callable[[], Loop]) -> Iterator[Loop]:
+    """A loop in a process of its own: its threads and its memory are in nobody's way."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(make, theirs), daemon=True)
+    process.start()
+
+    def loop(*arguments: float) -> float:
+        ours.send(arguments)
+        rate: float = ours.recv()
+        return rate
+
+    try:
+        loop(1)
+        yield loop
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(make: Callable[[], Loop], pipe: Connection) -> None:
+    loop = make()
+    while True:
+        pipe.send(loop(*pipe.recv()))
+
+
+def _bare_model() -> Loop:
+    """Nothing but inference, of an input that is ready, as a worker's engine does it."""
+    settings, options = ModelSettings.read(), Options(model=MODEL)
+    store = open_store(settings)
+    models = open_models(settings, store)
+    held = ExitStack()
+    model = held.enter_context(loaded(store.find(MODEL), options, models=models, watch=Stopwatch()))
+    width, height = model.size
+    image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
+
+    def loop(images: int) -> float:
+        began = time.perf_counter()
+        for _ in range(images):
+            model.engine.infer(image)
+        return images / (time.perf_counter() - began)
+
+    return loop
+
+
+def _rembg() -> Loop:
+    """`rembg.remove` on the same weights, in full precision with all outputs, as it gets them."""
+    folder = tempfile.mkdtemp(prefix="cutwork-bench-")
+    path = Path(folder) / "isnet.onnx"
+    model = onnx.load(open_store(ModelSettings.read()).find(MODEL).path)
+    to_full_precision(model)
+    onnx.save(model, path)
+    session = rembg.new_session("dis_custom", model_path=str(path))
+    shutil.rmtree(folder)
+
+    def loop(images: int, megapixels: float = 1) -> float:
+        sources = jpegs(megapixels)
+        began = time.perf_counter()
+        for number in range(images):
+            rembg.remove(sources[number % len(sources)], session=session)
+        return images / (time.perf_counter() - began)
+
+    return loop

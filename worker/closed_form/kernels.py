@@ -1,0 +1,168 @@
+"""The matting Laplacian of the unknown pixels alone: its entries, products and sweeps, compiled.
+
+Unknown pixels are numbered row by row. `numbers` is a picture of them, flat and framed by two
+pixels: the number of each unknown pixel, −1 elsewhere. `places` are their places in it, and `steps`
+the way from a pixel to the twelve before it that a window may share with it. As the matrix is
+symmetric, a row keeps those twelve and the pixel itself; the twelve behind are in theirs.
+
+Source: A. Levin et al., "A Closed-Form Solution to Natural Image Matting", 2008, with its windows
+of 3×3 and the epsilon of pymatting.
+"""
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+REACH: Final = 2
+"""Pixels between two that share a window, at most."""
+BEFORE: Final = 12
+"""Pixels before one, row by row, that share a window with it."""
+EPSILON: Final = 1e-7
+"""How much a window's colours may be explained by noise."""
+COLOURS: Final = 4
+"""Vectors a coarse cell stands for: a constant, and the three colours."""
+
+_SWEEP: Final = "(f4[:,::1], i4[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)"
+
+
+@njit("void(f4[:,:,::1], u1[:,::1], i4[:,::1], f4[:,::1], f8[::1], i8, i8)", cache=True, nogil=True)
+def assemble(rgb, trimap, numbers, rows, known, top, bottom):  # type: ignore[no-untyped-def]
+    """Add what the windows centred between two rows of a picture say to `rows` and `known`.
+
+    `rgb` is in 0…1, and `numbers` has no frame here. `rows` is (N, 13); `known` is what the known
+    foreground adds to the right-hand side.
+    """
+    width = rgb.shape[1]
+    colour = np.empty((9, 3))
+    number = np.empty(9, np.int64)
+    for y in range(top, bottom):
+        for x in range(1, width - 1):
+            unknown = False
+            for k in range(9):
+                number[k] = numbers[y - 1 + k // 3, x - 1 + k % 3]
+                unknown |= number[k] >= 0
+            if not unknown:
+                continue
+            for c in range(3):
+                total = 0.0
+                for k in range(9):
+                    colour[k, c] = rgb[y - 1 + k // 3, x - 1 + k % 3, c]
+                    total += colour[k, c]
+                for k in range(9):
+                    colour[k, c] -= total / 9
+            rr = gg = bb = EPSILON
+            rg = rb = gb = 0.0
+            for k in range(9):
+                r, g, b = colour[k]
+                rr += r * r
+                rg += r * g
+                rb += r * b
+                gg += g * g
+                gb += g * b
+                bb += b * b
+            # Nine times the covariance, so nine times its inverse; the determinant is never zero.
+            whole = rr * (gg * bb - gb * gb) - rg * (rg * bb - rb * gb) + rb * (rg * gb - rb * gg)
+            scale = 9 / whole
+            i_rr, i_rg, i_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+            i_gg, i_gb, i_bb = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+            for i in range(9):
+                row = number[i]
+                if row < 0:
+                    continue
+                r, g, b = colour[i]
+                to_r = scale * (i_rr * r + i_rg * g + i_rb * b)
+                to_g = scale * (i_rg * r + i_gg * g + i_gb * b)
+                to_b = scale * (i_rb * r + i_gb * g + i_bb * b)
+                for j in range(9):
+                    likeness = to_r * colour[j, 0] + to_g * colour[j, 1] + to_b * colour[j, 2]
+                    value = -(1 + likeness) / 9
+                    if number[j] < 0:
+                        if trimap[y - 1 + j // 3, x - 1 + j % 3] == 255:
+                            known[row] -= value
+                    elif j == i:
+                        rows[row, 12] += 1 + value
+                    elif j < i:
+                        rows[row, (j // 3 - i // 3 + 2) * 5 + j % 3 - i % 3 + 2] += value
+
+
+@njit("f8" + _SWEEP, cache=True, nogil=True)
+def times(rows, numbers, places, steps, x, result, first, last):  # type: ignore[no-untyped-def]
+    """Write the product with `x` to `result[first:last]`; gives its share of their inner one."""
+    inner = 0.0
+    for i in range(first, last):
+        place = places[i]
+        total = rows[i, 12] * x[i]
+        for k in range(BEFORE):
+            j = numbers[place + steps[k]]
+            if j >= 0:
+                total += rows[i, k] * x[j]
+            j = numbers[place - steps[k]]
+            if j >= 0:
+                total += rows[j, k] * x[j]
+        result[i] = total
+        inner += total * x[i]
+    return inner
+
+
+@njit("void" + _SWEEP, cache=True, nogil=True)
+def sweep(rows, numbers, places, steps, rest, result, first, last):  # type: ignore[no-untyped-def]
+    """Symmetric Gauss–Seidel of a rest within `first…last`, forth and back, to `result`."""
+    for i in range(first, last):
+        place = places[i]
+        total = rest[i]
+        for k in range(BEFORE):
+            j = numbers[place + steps[k]]
+            if j >= first:
+                total -= rows[i, k] * result[j]
+        result[i] = total / rows[i, 12]
+    for i in range(last - 1, first - 1, -1):
+        place = places[i]
+        total = 0.0
+        for k in range(BEFORE):
+            j = numbers[place - steps[k]]
+            if 0 <= j < last:
+                total += rows[j, k] * result[j]
+        result[i] -= total / rows[i, 12]
+
+
+@njit(
+    "void(f4[:,::1], i4[::1], i4[::1], i4[::1], i4[::1], f4[:,::1], i4[:,::1], f8[:,:,:,::1])",
+    cache=True,
+    nogil=True,
+)
+def coarsen(rows, numbers, places, steps, cells, basis, sides, blocks):  # type: ignore[no-untyped-def]
+    """Add the matrix between neighbouring cells, seen through a basis, to `blocks` (M, 9, 4, 4).
+
+    `cells` is each pixel's cell, `sides` each cell's row and column.
+    """
+    for i in range(len(places)):
+        own = cells[i]
+        for k in range(BEFORE + 1):
+            j = i if k == BEFORE else numbers[places[i] + steps[k]]
+            if j < 0:
+                continue
+            other = cells[j]
+            there = (sides[other, 0] - sides[own, 0] + 1) * 3 + sides[other, 1] - sides[own, 1] + 1
+            for a in range(COLOURS):
+                for b in range(COLOURS):
+                    value = rows[i, k] * basis[i, a] * basis[j, b]
+                    blocks[own, there, a, b] += value
+                    if k < BEFORE:
+                        blocks[other, 8 - there, b, a] += value
+
+
+@njit("void(f4[:,::1], i4[::1], f8[::1], f8[:,::1])", cache=True, nogil=True)
+def gather(basis, cells, fine, coarse):  # type: ignore[no-untyped-def]
+    """Add a vector of pixels to one of cells (M, 4)."""
+    for i in range(len(fine)):
+        for a in range(COLOURS):
+            coarse[cells[i], a] += basis[i, a] * fine[i]
+
+
+@njit("void(f4[:,::1], i4[::1], f8[:,::1], f8[::1])", cache=True, nogil=True)
+def spread(basis, cells, coarse, fine):  # type: ignore[no-untyped-def]
+    """Add a vector of cells (M, 4) to one of pixels."""
+    for i in range(len(fine)):
+        for a in range(COLOURS):
+            fine[i] += basis[i, a] * coarse[cells[i], a]
