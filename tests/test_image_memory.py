@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,7 +18,6 @@ from producer import Client, Options
 from tests.cutting import cut_alone
 from tests.jobs import WAIT, run
 from tests.photographs import photograph
-from worker import matting
 from worker.allowance import Allowance
 from worker.errors import ImageTooLarge, SourceTooLarge
 from worker.footprint import footprint
@@ -274,21 +272,6 @@ def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Mo
     file = models.store.find("u2netp")
     with pytest.raises(ImageTooLarge, match=r"unknown pixels of 240,000.*erode_size"):
         cut_alone(data, options, file=file, models=models, memory=memory)
-
-
-def test_colours_of_a_large_picture_are_those_of_a_small_one() -> None:
-    """Estimated at a third of the size and fused with the picture: the same where alpha counts."""
-    photo = Image.open(io.BytesIO(photograph("chelsea.png"))).resize((900, 600))
-    rgb = np.asarray(photo)
-    y, x = np.mgrid[:600, :900]
-    mask = np.clip(255 - np.abs(np.hypot(y - 300, x - 450) - 150), 0, 255).astype(np.uint8)
-    whole = matting.clean_edges(rgb, mask).astype(int)
-    fused = matting.clean_edges(rgb, mask, whole=mask.size // 9).astype(int)
-    seen = mask[:, :, np.newaxis] / 255
-    off = np.abs(fused - whole) * seen
-    assert off.mean() < 2
-    assert (np.abs(rgb - whole) * seen).mean() > 2 * off.mean()
-    assert (fused[mask >= 253] == rgb[mask >= 253]).all()
 
 
 def test_twelve_images_at_once_stay_within_the_budget(

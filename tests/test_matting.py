@@ -102,28 +102,6 @@ def test_a_trimap_without_doubt_is_its_own_alpha() -> None:
     assert remark is None
 
 
-def test_soft_edges_get_the_subject_s_own_colour() -> None:
-    alpha = disc(4)
-    rgb, found = blended(alpha), levels(alpha)
-    clean = matting.clean_edges(rgb, found)
-    edge = (found > 25) & (found < 230)
-    wanted = np.array((230, 140, 30))
-    before, after = (np.abs(item[edge] - wanted).mean() for item in (rgb, clean))
-    assert after < before / 5
-    assert np.array_equal(clean[found == 255], rgb[found == 255])
-    assert not clean[0, 0].any()
-    wide = matting.clean_edges(at_depth(rgb, np.uint16), at_depth(found, np.uint16))
-    assert np.abs(wide / 257 - clean).max() < 1
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2)])
-def test_the_smallest_pictures(shape: tuple[int, int]) -> None:
-    rgb = np.full((*shape, 3), 90, np.uint8)
-    assert matting.clean_edges(rgb, np.full(shape, 128, np.uint8)).shape == rgb.shape
-    assert not matting.clean_edges(rgb, np.zeros(shape, np.uint8)).any()
-    assert np.array_equal(matting.clean_edges(rgb, np.full(shape, 255, np.uint8)), rgb)
-
-
 def test_without_openmp_one_thread_at_a_time() -> None:
     """In a process of its own: numba's layer is chosen once."""
     program = """

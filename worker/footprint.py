@@ -7,8 +7,8 @@ The figures are bytes a pixel: the most that was measured of a stage, rounded up
 from typing import Final, NamedTuple
 
 from producer.options import Options
+from worker.edges import LAYERS
 from worker.image import Header
-from worker.matting import WHOLE
 from worker.presets import PRESETS
 
 _DECODE: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
@@ -27,7 +27,8 @@ _MAP: Final = {"default": 5, "isnet-segment": 17, "segmentation-custom": 3}
 """Of a picture while a map becomes its mask, by preset."""
 _POST_PROCESS: Final = 18
 _ESTIMATE: Final = 76
-"""Of a picture whose subject's colour is estimated at full size."""
+"""Of what the subject's colour is estimated for: at most some of the picture in the default preset,
+all of it in rembg's."""
 _SHARES: Final = 8
 """Of alpha in double precision."""
 _MATTED, _MATTED_UNKNOWN = 450, 2100
@@ -79,15 +80,15 @@ def footprint(
     whole = 0
     result, work = 0, _POST_PROCESS * options.post_process_mask
     if want_image:
-        # The clean colours or what lies before a background, and the cut-out.
-        result = (7 if options.background is None else 11) * deep
+        # The cut-out, what lies before a background, and where the subject is.
+        result = (5 if options.background is None else 9) * deep
     if options.enabled and options.alpha_matting:
         work = max(work, round(_MATTED + _MATTED_UNKNOWN * _MATTED_SHARE))
     if options.enabled and want_image and _estimates(options):
         if PRESETS[options.preset].as_rembg:
             work = max(work, _ESTIMATE + _SHARES)
         else:
-            whole = (_ESTIMATE + _SHARES) * min(pixels, WHOLE)
+            whole = (_ESTIMATE + _SHARES) * min(pixels, LAYERS)
     encode = max(
         (4 + _ENCODE[options.image_format]) * want_image,
         # The bytes of a finished cut-out wait for those of the mask.

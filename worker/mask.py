@@ -5,6 +5,7 @@ or uint16, 0 for background; pixels have the same type. The three presets read a
 ways: `soft_mask` (ours), `isnet_mask` (ISNetSegment) and `rembg_mask` (ImageSegmentationCustom).
 """
 
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -60,11 +61,13 @@ def to_input(
     divisor: Literal["255", "max"] = "255",
     resampling: Literal["lanczos", "bilinear"] = "lanczos",
     channels: Literal["rgb", "bgr"] = "rgb",
+    squash: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None,
 ) -> Map:
     """Prepare (H, W, 3) pixels for a model: (1, 3, height, width) of `(x / divisor - mean) / std`.
 
     The picture is squashed to `size` (width, height): LANCZOS as rembg does, or bilinear as
     ISNetSegment does. A `max` divisor is that of the squashed picture, rembg's; of a black one, 1.
+    `squash` is another LANCZOS than Pillow's, where it need not be rembg's to the last bit.
     """
     means, stds = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
     if resampling == "bilinear":
@@ -72,13 +75,17 @@ def to_input(
         divided = squashed / (255.0 if divisor == "255" else float(squashed.max()) or 1.0)
         planes = ((divided - means) / stds).transpose(2, 0, 1).astype(np.float32)
     else:
-        resized = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+        resized = (squash or _squashed)(rgb, size)
         # rembg computes in double precision and rounds once; here too, for each level once.
         levels = np.arange(256) / (255.0 if divisor == "255" else float(resized.max()) or 1.0)
         tables = ((levels - means[:, np.newaxis]) / stds[:, np.newaxis]).astype(np.float32)
         planes = np.stack([tables[c].take(resized[:, :, c]) for c in range(3)])
     ordered = planes[::-1] if channels == "bgr" else planes
     return np.ascontiguousarray(ordered[np.newaxis])
+
+
+def _squashed(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
 
 
 def over_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -134,11 +141,15 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
         saliency = np.zeros_like(saliency)
     elif stretched:
         saliency = stretch(saliency)
-    resized = Image.fromarray(saliency)
-    if resized.size != size:
-        resized = resized.resize(size, Image.Resampling.LANCZOS)
     width, height = size
     mask = np.empty((height, width), depth)
+    if width >= saliency.shape[1] and height >= saliency.shape[0]:
+        # Not above: numba takes a second, which who only looks at a mask need not wait for.
+        from worker.enlarging import enlarged
+
+        enlarged(saliency, size, mask)
+        return mask
+    resized = Image.fromarray(saliency).resize(size, Image.Resampling.LANCZOS)
     for rows in strips(height, width):
         part = np.asarray(resized.crop((0, rows.start, width, rows.stop)), np.float32)
         mask[rows] = _levels(np.clip(part, 0, 1), depth)

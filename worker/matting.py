@@ -14,22 +14,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
-from worker.mask import Box, Pixels, eight_bits, extent, peak
-from worker.rows import strips
+from worker.mask import Pixels, eight_bits, peak
 
 Float = NDArray[np.float64] | NDArray[np.float32]
-
-_MARGIN: Final = 16
-"""Pixels around the subject that also get its colour, for whoever resizes the cut-out."""
-_FULL: Final = 0.99
-"""Alpha from which a pixel keeps its colour: hardly anything shines through."""
-_FAINT: Final = 2 / 255
-"""Alpha up to this is a model's noise; where the subject ends is above it."""
-WHOLE: Final = 8_000_000
-"""Pixels up to which the colour of clean edges is estimated at full size, in 75 bytes each."""
 
 _NEAR: Final = 2 / 255
 """How far alpha may lie from the solution without a word."""
@@ -38,11 +27,13 @@ _TURN: Final = Lock()
 
 
 class Kernels(NamedTuple):
-    """What is compiled: `worker.closed_form.solve`, and pymatting's estimate of colours."""
+    """What is compiled: `worker.closed_form.solve`, pymatting's estimate of colours, and more."""
 
     alpha: Callable[..., Any]
     foreground: Callable[..., Any]
     """(H, W, 3) float32; with `return_background` two of them. Hold the turn while calling it."""
+    fuse: Callable[..., None]
+    """`worker.fusion.fuse`."""
     turn: AbstractContextManager[object]
 
 
@@ -59,10 +50,11 @@ def kernels() -> Kernels:
     from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
 
     from worker.closed_form import solve
+    from worker.fusion import fuse
 
     # Two threads in a kernel at once kill the process under this layer, and no other.
     turn = _TURN if layer == "workqueue" else nullcontext()
-    return Kernels(solve, estimate_foreground_ml, turn)
+    return Kernels(solve, estimate_foreground_ml, fuse, turn)
 
 
 def _threading_layer() -> str:
@@ -148,97 +140,11 @@ def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
     return estimated
 
 
-def clean_edges(rgb: Pixels, mask: Pixels, *, whole: int = WHOLE) -> Pixels:
-    """The picture with the subject's own colour wherever something else shines through its mask.
-
-    Where the mask is full the picture stays as it is. Far from the subject it becomes black, so
-    that a cut-out neither carries its background along nor pays for it in bytes. A subject of more
-    pixels than `whole` is estimated at a fraction of its size, and fused with the picture.
-    """
-    found = extent(mask, above=int(_FAINT * peak(mask))).box
-    if mask.min() >= _FULL * peak(mask):
-        return rgb
-    if found is None:
-        return np.zeros_like(rgb)
-    left, upper, right, lower = _wider(found, (mask.shape[1], mask.shape[0]))
-    part = np.s_[upper:lower, left:right]
-    seen, levels = rgb[part], mask[part]
-    step = math.ceil(math.sqrt(levels.size / whole))
-    clean = np.zeros_like(rgb)
-    coarse = _Layers.of(seen[::step, ::step], levels[::step, ::step])
-    if step > 1:
-        coarse = coarse.framed()
-    for rows in strips(*levels.shape):
-        alpha = levels[rows, :, np.newaxis] / np.float32(peak(mask))
-        if step == 1:
-            estimated = coarse.foreground[rows]
-        else:
-            estimated = coarse.fused(seen[rows] / np.float32(peak(rgb)), alpha, rows, step)
-        colours = np.rint(estimated * np.float32(peak(rgb))).astype(rgb.dtype)
-        clean[part][rows] = np.where(alpha < _FULL, colours, seen[rows])
-    return clean
-
-
-class _Layers(NamedTuple):
+def layers(rgb: Pixels, mask: Pixels) -> tuple[Float, Float]:
     """The colours of the subject and of what is behind it, (H, W, 3) in 0…1."""
-
-    foreground: Float
-    background: Float
-
-    @classmethod
-    def of(cls, rgb: Pixels, mask: Pixels) -> "_Layers":
-        """Estimate both."""
-        colour, alpha = rgb / np.float32(peak(rgb)), mask / np.float32(peak(mask))
-        if max(mask.shape) < 2:
-            return cls(colour, colour)
-        with kernels().turn:
-            foreground, background = kernels().foreground(colour, alpha, return_background=True)
-        return cls(foreground, background)
-
-    def framed(self) -> "_Layers":
-        """The same with a pixel more on every side."""
-        return _Layers(
-            *(
-                np.asarray(np.pad(layer, ((1, 1), (1, 1), (0, 0)), "edge"), np.float32)
-                for layer in self
-            )
-        )
-
-    def fused(self, colour: Float, alpha: Float, rows: slice, step: int) -> Float:
-        """The subject's colour in rows of a picture `step` times as large, whose colours are known.
-
-        What the two layers leave unexplained of a pixel is the subject's by its alpha: M. Forte,
-        "Approximate Fast Foreground Colour Estimation", 2021.
-        """
-        width = colour.shape[1]
-        front, behind = (_larger(layer, rows, width, step) for layer in self)
-        rest = colour - alpha * front - (1 - alpha) * behind
-        return np.clip(front + alpha * rest, 0, 1)
-
-
-def _larger(layer: Float, rows: slice, width: int, step: int) -> NDArray[np.float32]:
-    """Some rows of a layer that is `step` times as large, bilinearly."""
-    # Samples are every step's first pixel: half a step from where a resize takes them to be. The
-    # layer has a pixel more on every side.
-    off = 1.5 - 0.5 / step
-    first, last = rows.start / step + off, rows.stop / step + off
-    upper = int(first) - 1
-    near = layer[upper : math.ceil(last) + 1]
-    box = (off, first - upper, width / step + off, last - upper)
-    channels = [
-        Image.fromarray(np.ascontiguousarray(near[:, :, channel])).resize(
-            (width, rows.stop - rows.start), Image.Resampling.BILINEAR, box=box
-        )
-        for channel in range(3)
-    ]
-    return np.dstack([np.asarray(channel) for channel in channels])
-
-
-def _wider(box: Box, size: tuple[int, int]) -> Box:
-    left, upper, right, lower = box
-    return (
-        max(left - _MARGIN, 0),
-        max(upper - _MARGIN, 0),
-        min(right + _MARGIN, size[0]),
-        min(lower + _MARGIN, size[1]),
-    )
+    colour, alpha = rgb / np.float32(peak(rgb)), mask / np.float32(peak(mask))
+    if max(mask.shape) < 2:
+        return colour, colour
+    with kernels().turn:
+        front, behind = kernels().foreground(colour, alpha, return_background=True)
+    return front, behind

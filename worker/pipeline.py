@@ -31,7 +31,7 @@ from worker.storage import S3Storage, Source, Stored
 
 log = logging.getLogger(__name__)
 
-PIPELINE_VERSION: Final = 3
+PIPELINE_VERSION: Final = 4
 """Part of every fingerprint; raised when the same input would give other bytes."""
 
 _NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}

@@ -3,10 +3,15 @@
 A preset is a starting point. Every option still applies on top of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from producer.options import Preset as Name
+from worker.libvips import squashed
 from worker.mask import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
 from worker.models.profile import Profile
 
@@ -34,6 +39,8 @@ class Preset:
     as_rembg: bool = False
     """Whether colours are rembg's to the last bit: a plain cut-out is a composite with transparent
     black, which darkens its edges, and estimated ones are cut off, inside the subject too."""
+    squash: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None
+    """LANCZOS on the way to a model; None is Pillow's, as rembg has it."""
     mattes_mask: bool = False
     """Whether matting changes the mask too, and not only the cut-out's alpha."""
 
@@ -53,7 +60,11 @@ class Preset:
 
 PRESETS: Final[dict[Name, Preset]] = {
     "default": Preset(
-        read_map=soft_mask, keeps_transparency=True, estimates_foreground=True, mattes_mask=True
+        read_map=soft_mask,
+        keeps_transparency=True,
+        estimates_foreground=True,
+        squash=squashed,
+        mattes_mask=True,
     ),
     "isnet-segment": Preset(
         read_map=isnet_mask,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.options import Options
-from worker import compose, mask, matting
+from worker import compose, edges, mask, matting
 from worker.image import Picture
 from worker.mask import Pixels
 from worker.matting import MattingImpossible
@@ -116,8 +116,10 @@ def _cut(
     if preset.as_rembg:
         share = found / np.float64(mask.peak(found)) if alpha is None else alpha
         rgb = mask.to_levels(matting.foreground_colour(rgb, share), found.dtype)
-    elif clean:
-        rgb = matting.clean_edges(rgb, levels)
-    if preset.keeps_transparency:
-        levels = mask.combine(levels, picture.alpha)
-    return compose.straight(rgb, levels)
+    rgba = np.empty((*levels.shape, 4), rgb.dtype)
+    if clean and not preset.as_rembg:
+        edges.clean_edges(rgb, levels, result=rgba[:, :, :3])
+    else:
+        rgba[:, :, :3] = rgb
+    rgba[:, :, 3] = mask.combine(levels, picture.alpha if preset.keeps_transparency else None)
+    return rgba

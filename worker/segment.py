@@ -101,6 +101,7 @@ def segment(
             divisor=profile.divisor,
             resampling=profile.resampling,
             channels=profile.channels,
+            squash=preset.squash,
         )
     turn = model.inference.run(engine, batch, name=file.name)
     watch.add("wait", turn.waited)
