@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cache
 
 from PIL import Image
@@ -11,9 +11,9 @@ from deploy.demo import photographs
 
 
 @cache
-def jpegs(megapixels: float) -> Sequence[bytes]:
-    """The demo's photographs at a size, as JPEGs."""
-    return [_jpeg(data, megapixels) for data in photographs().values()]
+def jpegs(megapixels: float) -> Mapping[str, bytes]:
+    """The demo's photographs at a size, as JPEGs, by their names."""
+    return {name: _jpeg(data, megapixels) for name, data in photographs().items()}
 
 
 def _jpeg(data: bytes, megapixels: float) -> bytes:

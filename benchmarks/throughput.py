@@ -44,14 +44,15 @@ class Site:
 
     def rate(self, megapixels: float, *, mask: bool, images: int = _IMAGES) -> float:
         """Images a second, from the first that is done to the last."""
-        for number, data in enumerate(jpegs(megapixels)):
-            self._stack.s3().put_object(Bucket="photos", Key=f"{megapixels}/{number}", Body=data)
+        names = list(jpegs(megapixels))
+        for name, data in jpegs(megapixels).items():
+            self._stack.s3().put_object(Bucket="photos", Key=f"{megapixels}/{name}", Body=data)
         handles = []
         for number in range(images):
             self._sent += 1
             handles.append(
                 self._client.submit(
-                    f"s3://photos/{megapixels}/{number % len(jpegs(megapixels))}",
+                    f"s3://photos/{megapixels}/{names[number % len(names)]}",
                     image=f"s3://cutouts/{self._sent}.png",
                     mask=f"s3://cutouts/{self._sent}-mask.png" if mask else None,
                     options=Options(model=MODEL),
@@ -185,7 +186,7 @@ def _rembg() -> Loop:
     shutil.rmtree(folder)
 
     def loop(images: int, megapixels: float = 1) -> float:
-        sources = jpegs(megapixels)
+        sources = list(jpegs(megapixels).values())
         began = time.perf_counter()
         for number in range(images):
             rembg.remove(sources[number % len(sources)], session=session)
