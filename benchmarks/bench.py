@@ -18,6 +18,7 @@ from benchmarks.image_memory import twelve_at_once
 from benchmarks.machine import gpu, machine
 from benchmarks.matting_cost import matting_cost
 from benchmarks.queue_cost import overhead, scaling
+from benchmarks.size_plot import against_size
 from benchmarks.throughput import against_rembg, against_the_bare_model
 
 OUT: Final = Path("bench-out")
@@ -40,6 +41,7 @@ def _on_a_gpu() -> list[Figure]:
 PARTS: Final[Mapping[str, Callable[[], Sequence[Figure]]]] = {
     "bare": against_the_bare_model,
     "rembg": against_rembg,
+    "sizes": lambda: against_size(OUT / "throughput.png"),
     "gpu": _on_a_gpu,
     "matting": matting_cost,
     "overhead": overhead,
@@ -53,6 +55,7 @@ def main() -> None:
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := set(wanted) - set(PARTS):
         sys.exit(f"expected some of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
+    OUT.mkdir(exist_ok=True)
     figures: list[Figure] = []
     console = Console(stderr=True)
     for name in wanted:
@@ -60,7 +63,6 @@ def main() -> None:
             figures += PARTS[name]()
     facts, now = machine(), datetime.now(UTC)
     show(figures, title=f"{now:%d %B %Y}, " + ", ".join(f"{k} {v}" for k, v in facts.items()))
-    OUT.mkdir(exist_ok=True)
     found = {
         "date": now.isoformat(timespec="seconds"),
         "machine": facts,

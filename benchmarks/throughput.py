@@ -1,6 +1,7 @@
 """Images a second through broker and S3, beside the bare model's and beside rembg's."""
 
 import multiprocessing
+import os
 import shutil
 import tempfile
 import time
@@ -26,8 +27,6 @@ from worker.settings import ModelSettings
 from worker.stopwatch import Stopwatch
 
 MODEL: Final = "isnet-general-use"
-SIZES: Final = (0.25, 1, 3, 6, 12, 24)
-"""Megapixels of the plot."""
 _ROUNDS: Final = 3
 _IMAGES: Final = 8
 _BARE: Final = 4
@@ -90,7 +89,7 @@ def site() -> Iterator[Site]:
 def against_the_bare_model() -> list[Figure]:
     """Both in turns: the model in a loop, and jobs through broker and S3."""
     bare, through = [], []
-    with site() as here, _in_a_process(_bare_model) as loop:
+    with site() as here, in_a_process(bare_model) as loop:
         for _ in range(_ROUNDS):
             bare.append(loop(_BARE))
             through.append(here.rate(1, mask=True))
@@ -108,7 +107,7 @@ def against_the_bare_model() -> list[Figure]:
 def against_rembg() -> list[Figure]:
     """Both in turns: rembg on an image's bytes, and jobs through broker and S3."""
     figures = []
-    with site() as here, _in_a_process(_rembg) as loop:
+    with site() as here, in_a_process(_rembg) as loop:
         for megapixels, at_least in ((1, 1.5), (6, 2.0)):
             theirs, ours = [], []
             for _ in range(_ROUNDS):
@@ -130,12 +129,13 @@ Loop = Callable[..., float]
 
 
 @contextmanager
-def _in_a_process(make: Callable[[], Loop]) -> Iterator[Loop]:
+def in_a_process(make: Callable[[], Loop]) -> Iterator[Loop]:
     """A loop in a process of its own: its threads and its memory are in nobody's way."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(make, theirs), daemon=True)
     process.start()
+    theirs.close()
 
     def loop(*arguments: float) -> float:
         ours.send(arguments)
@@ -156,7 +156,7 @@ def _serve(make: Callable[[], Loop], pipe: Connection) -> None:
         pipe.send(loop(*pipe.recv()))
 
 
-def _bare_model() -> Loop:
+def bare_model() -> Loop:
     """Nothing but inference, of an input that is ready, as a worker's engine does it."""
     settings, options = ModelSettings.read(), Options(model=MODEL)
     store = open_store(settings)
@@ -177,7 +177,8 @@ def _bare_model() -> Loop:
 
 def _rembg() -> Loop:
     """`rembg.remove` on the same weights, in full precision with all outputs, as it gets them."""
-    folder = tempfile.mkdtemp(prefix="cutwork-bench-")
+    # The one folder that rembg takes models from.
+    folder = os.environ["U2NET_HOME"] = tempfile.mkdtemp(prefix="cutwork-bench-")
     path = Path(folder) / "isnet.onnx"
     model = onnx.load(open_store(ModelSettings.read()).find(MODEL).path)
     to_full_precision(model)

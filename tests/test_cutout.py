@@ -247,3 +247,24 @@ def test_profile_and_resolution_survive_and_orientation_does_not(models: Models)
         assert not tags.get_ifd(0x8769)
         dpi = written.info.get("dpi") or (tags[282], tags[283])
         assert round(float(dpi[0])) == 240
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_mask_alone_needs_no_picture_of_full_size(models: Models, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    photo = Image.open(io.BytesIO(photograph("coffee.png"))).resize((2400, 1600))
+    photo.save(buffer, "JPEG", quality=95, exif=exif)
+    options = Options(model="u2netp")
+    file = models.store.find(options.model)
+    both = cut_alone(buffer.getvalue(), options, file=file, models=models)
+    alone = cut_alone(buffer.getvalue(), options, file=file, models=models, want_image=False)
+    assert alone.picture_size == ((2400, 1600) if orientation == 1 else (1600, 2400))
+    assert alone.mask.shape == both.mask.shape
+    off = np.abs(alone.mask.astype(int) - both.mask)
+    assert off.mean() < 0.1
+    assert off.max() < 16
+    small = decode(buffer.getvalue(), max_pixels=10**8, enough=(480, 480))
+    assert small.rgb.size == 2400 * 1600 * 3 / 4
+    assert small.size == alone.picture_size

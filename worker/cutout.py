@@ -1,5 +1,6 @@
 """An image's bytes to those of its cut-out and mask: decode → segment → refine → encode."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from worker.refine import passed_through, refine
 from worker.segment import LoadedModel, Models, loaded, segment
 from worker.stopwatch import Stopwatch
 
+_SPARE: Final = 1.5
+"""How much larger than a model's input a picture for it alone is decoded, at least."""
 _SOURCES: Final = 8
 """The part of the memory for images that is for encoded ones: decoded they are larger."""
 
@@ -184,11 +187,17 @@ def cut_out(
                 encoded.take(length)
             data = read()
             with watch.stage("decode"):
-                picture = image.decode(data, max_pixels=limits.decoded, depth=depth, admit=admit)
+                picture = image.decode(
+                    data,
+                    max_pixels=limits.decoded,
+                    depth=depth,
+                    enough=_enough(options, model, want_image=want_image),
+                    admit=admit,
+                )
             del data
         (cost,) = costs
         share.keep(max(cost.model, cost.edges, cost.encode))
-        found, run = np.zeros(picture.rgb.shape[:2], depth), None
+        found, run = np.zeros(picture.size[::-1], depth), None
         told: tuple[str, ...] = ()
         if model is not None:
             found, run, told = segment(picture, options, model=model, watch=watch)
@@ -243,6 +252,17 @@ def cut_out(
             del part
     share.keep(found.nbytes + len(image_bytes or b"") + len(mask_bytes or b""))
     return replace(result, image_bytes=image_bytes, mask_bytes=mask_bytes)
+
+
+def _enough(
+    options: Options, model: LoadedModel | None, *, want_image: bool
+) -> tuple[int, int] | None:
+    """How large a picture must be, where all that is made of it is what the model sees."""
+    if want_image or model is None or not PRESETS[options.preset].may_shrink:
+        return None
+    if options.alpha_matting:
+        return None
+    return math.ceil(_SPARE * model.size[0]), math.ceil(_SPARE * model.size[1])
 
 
 def _usual_input(file: ModelFile | None, model: LoadedModel | None) -> tuple[int, int]:

@@ -56,6 +56,8 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes an EXIF orientation."""
+_SIDEWAYS: Final = (5, 6, 7, 8)
+"""Those that swap width and height."""
 
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
 _CM_PER_INCH: Final = 2.54
@@ -78,11 +80,8 @@ class Picture:
     mode: str
     """Pillow's name of the pixel format as stored."""
     warnings: tuple[str, ...]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.rgb.shape[1], self.rgb.shape[0]
+    size: tuple[int, int]
+    """Width and height in pixels: of the image, which may have been decoded smaller."""
 
 
 class Header(NamedTuple):
@@ -103,14 +102,17 @@ def decode(
     *,
     max_pixels: int,
     depth: Depth = np.uint8,
+    enough: tuple[int, int] | None = None,
     admit: Callable[[Header], None] = lambda _: None,
 ) -> Picture:
     """Decode the first frame of an image, upright, as straight RGB and alpha of a depth.
 
     16-bit input is read in 16 bits where that is asked for, and by its high byte else; 8-bit input
-    is widened. The size is checked before a pixel is decoded, then `admit` is called: it may wait,
-    or raise what it refuses. Raises `EmptySource`, `NotAnImage`, `ImageTooLarge`, `CorruptImage` or
-    `UnsupportedImage`.
+    is widened. A JPEG may be decoded at a half, a quarter or an eighth of its size, where that is
+    still as wide and high as is `enough`. The size is checked before a pixel is decoded, then
+    `admit` is called: it may wait, or raise what it refuses.
+
+    Raises `EmptySource`, `NotAnImage`, `ImageTooLarge`, `CorruptImage` or `UnsupportedImage`.
     """
     if not data:
         raise EmptySource("expected an image, found an object of 0 bytes")
@@ -142,6 +144,8 @@ def decode(
                 if image.format == "TIFF":
                     tiff.check_directories(data)
                 wide = read_sixteen_bits(data, image)
+            if enough is not None and image.format == "JPEG":
+                image.draft(image.mode, enough)
             image.load()
         except (MemoryError, CutworkError):
             raise
@@ -151,7 +155,7 @@ def decode(
                 f"{image.format} of {width}×{height} whose pixels cannot be decoded to the end: "
                 f"{error}; the upload may have been cut short"
             ) from error
-        picture = _picture(image)
+        picture = _picture(image, header.size)
     if depth is np.uint8:
         return picture
     if wide is None and header.sixteen:
@@ -206,11 +210,11 @@ def _widened(picture: Picture, wide: Pixels | None) -> Picture:
     return replace(picture, rgb=np.ascontiguousarray(wide[:, :, :3]), alpha=alpha)
 
 
-def _picture(image: Image.Image) -> Picture:
+def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
     warnings: list[str] = []
     stored_format, stored_mode = str(image.format), image.mode
     profile = image.info.get("icc_profile")
-    upright = _upright(image, warnings)
+    upright, sideways = _upright(image, warnings)
     converted, kept = _to_rgb(_to_eight_bits(upright), profile, warnings)
     rgb, alpha = _arrays(converted)
     return Picture(
@@ -221,24 +225,28 @@ def _picture(image: Image.Image) -> Picture:
         format="JPEG" if stored_format == "MPO" else stored_format,
         mode=stored_mode,
         warnings=tuple(warnings),
+        size=size[::-1] if sideways else size,
     )
 
 
-def _upright(image: Image.Image, warnings: list[str]) -> Image.Image:
-    """The image as EXIF or XMP says it is to be looked at; the same one where nothing does."""
+def _upright(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, bool]:
+    """The image as EXIF or XMP says it is to be looked at, and whether it lay on its side.
+
+    The same one where nothing does.
+    """
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except (CutworkError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
         warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
-        return image
+        return image, False
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     if method is None:
-        return image
+        return image, False
     turned = image.transpose(method)
     image.close()  # Its pixels; what it says of itself stays.
-    return turned
+    return turned, orientation in _SIDEWAYS
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -41,6 +41,8 @@ class Preset:
     black, which darkens its edges, and estimated ones are cut off, inside the subject too."""
     squash: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None
     """LANCZOS on the way to a model; None is Pillow's, as rembg has it."""
+    may_shrink: bool = False
+    """Whether a picture that only a model sees may be decoded smaller."""
     mattes_mask: bool = False
     """Whether matting changes the mask too, and not only the cut-out's alpha."""
 
@@ -64,6 +66,7 @@ PRESETS: Final[dict[Name, Preset]] = {
         keeps_transparency=True,
         estimates_foreground=True,
         squash=squashed,
+        may_shrink=True,
         mattes_mask=True,
     ),
     "isnet-segment": Preset(

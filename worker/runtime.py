@@ -3,11 +3,13 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+import psutil
 from celery.signals import worker_init, worker_ready, worker_shutdown
 
 from producer.ledger import Ledger
@@ -25,6 +27,8 @@ from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
+from worker.stage_chart import listed
+from worker.stopwatch import Stopwatch
 from worker.storage import S3Storage, open_storage
 from worker.turnstile import Turnstile
 
@@ -81,15 +85,27 @@ def held() -> Runtime:
 @worker_init.connect
 def _start(**_: object) -> None:
     give_back_large_blocks()
+    watch, imports = Stopwatch(), time.time() - psutil.Process().create_time()
+    # Beside the models: both take their while, and not of the same core.
+    kernels = threading.Thread(target=matting.kernels, name="cutwork-kernels")
     try:
-        here = held()
-        models = here.pipeline.models
-        open_disk(here.settings).check()
-        matting.kernels()
+        with watch.stage("settings"):
+            here = held()
+            models = here.pipeline.models
+            open_disk(here.settings).check()
+        kernels.start()
         for name in here.settings.preload:
-            file = models.store.find(name)
-            with models.cache.use(file, choose_device(file, "auto").device) as engine:
-                log.info("loaded %s on %s (%s)", name, engine.facts.device, engine.facts.provider)
+            with watch.stage("models"):
+                file = models.store.find(name)
+                with models.cache.use(file, choose_device(file, "auto").device) as engine:
+                    facts = engine.facts
+            log.info("loaded %s on %s (%s)", name, facts.device, facts.provider)
+        with watch.stage("kernels"):
+            kernels.join()
+            matting.kernels()  # There by now, or raises why not.
+        spent = watch.seconds()
+        spent |= {"total": imports + spent["total"]}
+        log.info("started: %s", listed({"imports": imports} | spent))
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
         raise SystemExit(redacted(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error

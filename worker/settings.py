@@ -82,9 +82,9 @@ class ModelSettings(EnvironmentSettings):
         default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
     )
     max_matted_pixels: int = Field(
-        default=12_000_000,
+        default=24_000_000,
         ge=1,
-        description="Largest image, in pixels, that is matted; it takes 0.9 GB a megapixel.",
+        description="Largest image, in pixels, that is matted.",
     )
     matting_seconds: float = Field(
         default=60,

@@ -1,0 +1,85 @@
+"""Images a second against their size, with what bounds them drawn in, as a PNG."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+from matplotlib.figure import Figure as Page
+
+from benchmarks.figure import Figure
+from benchmarks.machine import machine
+from benchmarks.photographs import jpegs
+from benchmarks.throughput import bare_model, in_a_process, site
+from worker.encoder import Look, encode
+from worker.image import decode
+
+SIZES: Final = (0.25, 1, 3, 6, 12, 24)
+"""Megapixels."""
+_BARE: Final = 4
+_IMAGES: Final = 6
+
+
+def against_size(target: Path) -> list[Figure]:
+    """Measure every size once, beside the bare model and the encoder alone; plot to `target`."""
+    with site() as here, in_a_process(bare_model) as loop:
+        bare = loop(_BARE)
+        through = [here.rate(size, mask=True, images=_IMAGES) for size in SIZES]
+    cores = len(os.sched_getaffinity(0))
+    encoder = [cores / _encoding(size) for size in SIZES]
+    _plot(target, bare=bare, through=through, encoder=encoder)
+    shares = [rate / min(bare, limit) for rate, limit in zip(through, encoder, strict=True)]
+    return [
+        Figure(
+            what="images/s ÷ the lower of bare model and encoder, 0.25 to 24 MP, the least",
+            value=min(shares),
+            how=", ".join(
+                f"{size:g} MP {share:.2f}" for size, share in zip(SIZES, shares, strict=True)
+            ),
+            samples={
+                "megapixels": SIZES,
+                "through, images/s": through,
+                "bare, images/s": [bare],
+                "encoder, images/s": encoder,
+            },
+        )
+    ]
+
+
+def _encoding(megapixels: float) -> float:
+    """Seconds of one core for an image's RGBA and mask, half of it subject."""
+    spent = []
+    for data in jpegs(megapixels).values():
+        rgb = decode(data, max_pixels=10**9).rgb
+        y, x = np.ogrid[-1 : 1 : rgb.shape[0] * 1j, -1 : 1 : rgb.shape[1] * 1j]
+        mask = np.where(np.hypot(y, x) < 0.8, np.uint8(255), np.uint8(0))
+        rgba = np.dstack((np.where(mask[:, :, np.newaxis], rgb, 0), mask))
+        began = time.perf_counter()
+        for pixels in (rgba, mask):
+            encode(pixels, image_format="png", look=Look())
+        spent.append(time.perf_counter() - began)
+    return median(spent)
+
+
+def _plot(target: Path, *, bare: float, through: Sequence[float], encoder: Sequence[float]) -> None:
+    page = Page(figsize=(8, 4.5), layout="constrained")
+    axes = page.add_subplot(
+        xscale="log", yscale="log", xlabel="megapixels", ylabel="images a second"
+    )
+    axes.plot(SIZES, through, "o-", color="#f28e2b", label="through broker and S3")
+    axes.axhline(bare, color="#4e79a7", label="the bare model in a loop")
+    axes.plot(SIZES, encoder, "--", color="#59a14f", label="PNG encoder alone, every core")
+    axes.set_xticks(SIZES, [f"{size:g}" for size in SIZES])
+    axes.minorticks_off()
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend(frameon=False)
+    facts = machine()
+    axes.set_title(
+        f"1 worker, JPEG to RGBA PNG and mask; {facts['processor']}, {facts['cores']} cores, "
+        f"GPU: {facts['gpu']}",
+        fontsize=9,
+    )
+    page.savefig(target, dpi=120)
