@@ -264,11 +264,10 @@ def test_a_source_above_its_part_of_the_budget_is_refused_before_it_is_read(
 
 
 def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Models) -> None:
-    """All of the picture unknown takes three times what a picture to be matted usually does."""
+    """All of the picture unknown takes four times what a picture to be matted usually does."""
     options = Options(model="u2netp", alpha_matting=True, alpha_matting_erode_size=100)
     data = photograph("coffee.png")
-    pixels = 600 * 400
-    memory = (pixels * 1000 + 160 * 2**20) * 8 // 7
+    memory = 72 * 2**20 * 8 // 7
     file = models.store.find("u2netp")
     with pytest.raises(ImageTooLarge, match=r"unknown pixels of 240,000.*erode_size"):
         cut_alone(data, options, file=file, models=models, memory=memory)
