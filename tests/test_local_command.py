@@ -4,6 +4,7 @@ Where the model does not matter it is U²-Net's small one, which takes a fifth o
 """
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -54,6 +55,22 @@ def test_onnx_and_torch_give_the_same_mask(
     difference = np.abs(pixels(onnx).astype(int) - pixels(torch))
     assert difference.max() <= 1
     assert 0.4 < from_onnx["foreground_share"] < 0.65
+
+
+def test_where_its_seconds_go(tmp_path: Path, photographs: Path) -> None:
+    done = segment(photographs / "coffee.png", tmp_path / "out.png", *SMALL, "--profile")
+    assert done.exit_code == 0, done.stderr
+    bars = {
+        line.split()[0]: line for line in done.stderr.splitlines() if re.search("[█▌▍▐▕]", line)
+    }
+    assert list(bars) == [
+        *("load", "wait", "fetch", "decode", "prepare", "model", "mask", "edges", "encode"),
+        "store",
+    ]
+    # Each begins where the one before it ends.
+    starts = [len(line) - len(line.split("%")[1].lstrip()) for line in bars.values()]
+    assert starts == sorted(starts)
+    assert re.search(r"total +\d+\.\d{3} +100%", done.stderr)
 
 
 def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:

@@ -71,6 +71,18 @@ def test_what_pymatting_gives_up_is_solved() -> None:
     assert np.array_equal(alpha[sure != 128], sure[sure != 128] / 255)
 
 
+def test_matting_that_ends_early_says_so() -> None:
+    alpha = disc(4)
+    sure = np.full(alpha.shape, 128, np.uint8)
+    sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
+    start = np.full_like(sure, 128)
+    found, remark = matting.closed_form_alpha(blended(alpha), sure, start=start, seconds=1e-9)
+    assert np.allclose(found[sure == 128], 128 / 255)
+    assert remark is not None
+    assert remark.startswith("ended after 0.")
+    assert "CUTWORK_MATTING_SECONDS" in remark
+
+
 def test_the_alpha_of_a_blurred_disc_is_found() -> None:
     alpha = disc(4)
     sure = np.full(alpha.shape, 128, np.uint8)

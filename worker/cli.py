@@ -11,7 +11,7 @@ from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.options import Options
 from producer.settings import SettingsError
-from worker import cli_models
+from worker import cli_models, matting
 from worker.cutout import cut_out
 from worker.doctor import examine
 from worker.download_bar import download_bar
@@ -71,6 +71,8 @@ def segment(
                     if options.enabled
                     else None
                 )
+                if options.enabled:
+                    matting.kernels()
 
         def read() -> bytes:
             with watch.stage("fetch"):

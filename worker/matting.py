@@ -52,6 +52,8 @@ def kernels() -> Kernels:
     from worker.closed_form import solve
     from worker.fusion import fuse
 
+    import_module("worker.enlarging")  # Of `mask`, which imports it where it is needed.
+
     # Two threads in a kernel at once kill the process under this layer, and no other.
     turn = _TURN if layer == "workqueue" else nullcontext()
     return Kernels(solve, estimate_foreground_ml, fuse, turn)
