@@ -10,6 +10,8 @@ from pymatting import estimate_alpha_cf
 
 from tests.photographs import photograph
 from worker.closed_form import solve
+from worker.closed_form.cells import MOST_CELLS, Cells
+from worker.closed_form.laplacian import Laplacian
 from worker.mask import at_depth
 
 NEAR = 2 / 255
@@ -36,6 +38,39 @@ def test_the_same_as_pymatting(name: str) -> None:
         assert ours.off <= NEAR
     deep = solve(at_depth(rgb, np.uint16), trimap)
     assert (np.abs(deep.alpha - theirs) <= NEAR).mean() >= 0.995
+
+
+@pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.84, 0.62)])
+def test_colours_on_a_line(tint: tuple[float, float, float]) -> None:
+    """Grey and sepia: the covariance of three colours has rank one, and alpha follows the step."""
+    step = np.repeat(np.where(np.arange(80) < 40, 20, 230)[np.newaxis], 60, axis=0)
+    rgb = np.rint(step[:, :, np.newaxis] * np.array(tint)).astype(np.uint8)
+    trimap = np.full((60, 80), 128, np.uint8)
+    trimap[:, :10], trimap[:, -10:] = 0, 255
+    found = solve(rgb, trimap)
+    assert found.off <= NEAR
+    assert np.abs(found.alpha - (step > 100)).max() < 0.01
+
+
+def test_black_script_on_sepia_is_solved() -> None:
+    script = np.random.default_rng(4).random((120, 150)) < 0.2
+    rgb = np.rint(np.where(script, 0, 255)[:, :, np.newaxis] * np.array((1, 0.84, 0.62)))
+    y, x = np.mgrid[:120, :150]
+    way = np.hypot(y - 60, x - 75)
+    trimap = np.full((120, 150), 128, np.uint8)
+    trimap[way < 25], trimap[way > 50] = 255, 0
+    found = solve(rgb.astype(np.uint8), trimap)
+    assert found.off <= NEAR
+    assert found.steps < 1500
+
+
+def test_thin_lines_take_no_more_cells_than_there_may_be() -> None:
+    trimap = np.zeros((1200, 1200), np.uint8)
+    trimap[::8], trimap[:, ::8] = 128, 128
+    trimap[600:700, 600:700] = 255
+    rgb = np.random.default_rng(5).integers(0, 256, (1200, 1200, 3), np.uint8)
+    cells = Cells(Laplacian(rgb, trimap))
+    assert cells.count <= MOST_CELLS
 
 
 def test_unknown_to_the_very_border() -> None:

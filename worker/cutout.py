@@ -254,13 +254,17 @@ def cut_out(
     return replace(result, image_bytes=image_bytes, mask_bytes=mask_bytes)
 
 
+def may_shrink(options: Options, *, want_image: bool) -> bool:
+    """Whether a picture may be decoded smaller: all that is made of it is what a model sees."""
+    if want_image or options.alpha_matting or not options.enabled:
+        return False
+    return PRESETS[options.preset].may_shrink
+
+
 def _enough(
     options: Options, model: LoadedModel | None, *, want_image: bool
 ) -> tuple[int, int] | None:
-    """How large a picture must be, where all that is made of it is what the model sees."""
-    if want_image or model is None or not PRESETS[options.preset].may_shrink:
-        return None
-    if options.alpha_matting:
+    if model is None or not may_shrink(options, want_image=want_image):
         return None
     return math.ceil(_SPARE * model.size[0]), math.ceil(_SPARE * model.size[1])
 

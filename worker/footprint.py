@@ -31,7 +31,7 @@ _ESTIMATE: Final = 76
 all of it in rembg's."""
 _SHARES: Final = 8
 """Of alpha in double precision."""
-_MATTED, _MATTED_UNKNOWN = 30, 400
+_MATTED, _MATTED_UNKNOWN = 30, 550
 """Of a picture that is matted, and of each of its unknown pixels besides."""
 _BESIDE: Final = 12
 """Of the picture itself and its mask, of 16 bits."""

@@ -145,12 +145,13 @@ def decode(
                     tiff.check_directories(data)
                 wide = read_sixteen_bits(data, image)
             if enough is not None and image.format == "JPEG":
-                image.draft(image.mode, enough)
+                # As stored it may lie on its side.
+                image.draft(image.mode, (max(enough), max(enough)))
             image.load()
         except (MemoryError, CutworkError):
             raise
         except Exception as error:
-            width, height = image.size
+            width, height = header.size
             raise CorruptImage(
                 f"{image.format} of {width}×{height} whose pixels cannot be decoded to the end: "
                 f"{error}; the upload may have been cut short"

@@ -15,7 +15,7 @@ from producer.outcome import Outcome, OutputFacts, SourceFacts
 from producer.reference import ImageRef
 from worker import mask
 from worker.allowance import Share
-from worker.cutout import CutOut, Limits, cut_out
+from worker.cutout import CutOut, Limits, cut_out, may_shrink
 from worker.encoder import FORMATS
 from worker.errors import (
     AccessDenied,
@@ -40,10 +40,13 @@ precision on a GPU moves a mask by less than a level). Nor do defaults count:
 an option that a later version adds must not make everything that is stored look old."""
 
 
-def fingerprint(*, etag: str, options: Options, file: ModelFile | None) -> str:
+def fingerprint(
+    *, etag: str, options: Options, file: ModelFile | None, want_image: bool = True
+) -> str:
     """SHA-256 over everything that decides the bytes of the outputs.
 
-    `file` is the model's, with what is known of its input; None where no model is asked.
+    `file` is the model's, with what is known of its input; None where no model is asked. A mask
+    alone may be of a picture that was decoded smaller, and is not the one of a cut-out.
     """
     facts = {
         "source": etag,
@@ -53,6 +56,8 @@ def fingerprint(*, etag: str, options: Options, file: ModelFile | None) -> str:
         ),
         "pipeline": PIPELINE_VERSION,
     }
+    if may_shrink(options, want_image=want_image):
+        facts["smaller"] = True
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -129,6 +134,7 @@ class _Passage:
                 etag=source.etag,
                 options=options,
                 file=file,
+                want_image=job.image is not None,
             )
             if options.if_exists == "skip" and (there := self._already_there(source.modified)):
                 return self._outcome("skipped", **there)

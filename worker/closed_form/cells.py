@@ -15,7 +15,7 @@ from worker.closed_form.laplacian import Laplacian, Vector
 
 _SIDE: Final = 8
 """Pixels. Smaller cells save steps, and cost more to solve for."""
-_MOST: Final = 20_000
+MOST_CELLS: Final = 20_000
 """Beyond so many they are larger: an exact solution grows faster than their number."""
 _SLIGHT: Final = 1e-9
 """Added to the matrix, as a share of its diagonal: in a cell of one colour no vector has a say."""
@@ -25,12 +25,16 @@ class Cells:
     """A near inverse of a Laplacian, seen through its cells."""
 
     def __init__(self, laplacian: Laplacian) -> None:
-        side = max(_SIDE, int((len(laplacian.known) / _MOST) ** 0.5))
-        y, x = laplacian.y // side, laplacian.x // side
-        width = int(x.max()) + 3
-        used, first, cells = np.unique(
-            (y + 1) * width + x + 1, return_index=True, return_inverse=True
-        )
+        side = max(_SIDE, int((len(laplacian.known) / MOST_CELLS) ** 0.5))
+        while True:
+            y, x = laplacian.y // side, laplacian.x // side
+            width = int(x.max()) + 3
+            used, first, cells = np.unique(
+                (y + 1) * width + x + 1, return_index=True, return_inverse=True
+            )
+            if len(used) <= MOST_CELLS:
+                break
+            side *= 2
         self._cells = cells.astype(np.int32)
         self._basis = self._vectors(laplacian.colours, len(used))
         blocks = np.zeros((len(used), 9, kernels.COLOURS, kernels.COLOURS))
@@ -63,7 +67,8 @@ class Cells:
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
         )
-        self._shape = (len(used), kernels.COLOURS)
+        self.count = len(used)
+        self._shape = (self.count, kernels.COLOURS)
 
     def _vectors(self, colours: np.ndarray, count: int) -> np.ndarray:
         """(N, 4): a constant, and the colours from the mean of their cell."""

@@ -23,10 +23,10 @@ EPSILON: Final = 1e-7
 COLOURS: Final = 4
 """Vectors a coarse cell stands for: a constant, and the three colours."""
 
-_SWEEP: Final = "(f4[:,::1], i4[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)"
+_SWEEP: Final = "(f8[:,::1], i4[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)"
 
 
-@njit("void(f4[:,:,::1], u1[:,::1], i4[:,::1], f4[:,::1], f8[::1], i8, i8)", cache=True, nogil=True)
+@njit("void(f4[:,:,::1], u1[:,::1], i4[:,::1], f8[:,::1], f8[::1], i8, i8)", cache=True, nogil=True)
 def assemble(rgb, trimap, numbers, rows, known, top, bottom):  # type: ignore[no-untyped-def]
     """Add what the windows centred between two rows of a picture say to `rows` and `known`.
 
@@ -61,21 +61,27 @@ def assemble(rgb, trimap, numbers, rows, known, top, bottom):  # type: ignore[no
                 gg += g * g
                 gb += g * b
                 bb += b * b
-            # Nine times the covariance, so nine times its inverse; the determinant is never zero.
-            whole = rr * (gg * bb - gb * gb) - rg * (rg * bb - rb * gb) + rb * (rg * gb - rb * gg)
-            scale = 9 / whole
-            i_rr, i_rg, i_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
-            i_gg, i_gb, i_bb = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+            # Nine times the covariance is L D Lᵀ. Its determinant would be lost where all colours
+            # lie on a line, as in a grey picture; of D nothing is below epsilon.
+            to_g, to_b = rg / rr, rb / rr
+            d_g = max(gg - to_g * rg, EPSILON)
+            rest = gb - to_g * rb
+            from_g = rest / d_g
+            d_b = max(bb - to_b * rb - from_g * rest, EPSILON)
+            for k in range(9):
+                r, g, b = colour[k]
+                g -= to_g * r
+                b -= to_b * r + from_g * g
+                colour[k, 0] = 3 * r / rr**0.5
+                colour[k, 1] = 3 * g / d_g**0.5
+                colour[k, 2] = 3 * b / d_b**0.5
             for i in range(9):
                 row = number[i]
                 if row < 0:
                     continue
                 r, g, b = colour[i]
-                to_r = scale * (i_rr * r + i_rg * g + i_rb * b)
-                to_g = scale * (i_rg * r + i_gg * g + i_gb * b)
-                to_b = scale * (i_rb * r + i_gb * g + i_bb * b)
                 for j in range(9):
-                    likeness = to_r * colour[j, 0] + to_g * colour[j, 1] + to_b * colour[j, 2]
+                    likeness = r * colour[j, 0] + g * colour[j, 1] + b * colour[j, 2]
                     value = -(1 + likeness) / 9
                     if number[j] < 0:
                         if trimap[y - 1 + j // 3, x - 1 + j % 3] == 255:
@@ -127,7 +133,7 @@ def sweep(rows, numbers, places, steps, rest, result, first, last):  # type: ign
 
 
 @njit(
-    "void(f4[:,::1], i4[::1], i4[::1], i4[::1], i4[::1], f4[:,::1], i4[:,::1], f8[:,:,:,::1])",
+    "void(f8[:,::1], i4[::1], i4[::1], i4[::1], i4[::1], f4[:,::1], i4[:,::1], f8[:,:,:,::1])",
     cache=True,
     nogil=True,
 )

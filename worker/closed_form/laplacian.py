@@ -21,9 +21,7 @@ _ROWS: Final = 64
 _FRAME: Final = 2
 """Pixels between two that share a window, at most."""
 
-_threads: Final = ThreadPoolExecutor(
-    len(os.sched_getaffinity(0)), thread_name_prefix="cutwork-matting"
-)
+_threads: Final = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cutwork-matting")
 
 
 class Laplacian:
@@ -39,7 +37,7 @@ class Laplacian:
         self.colours = rgb[self.y, self.x] / np.float32(peak(rgb))
         """(N, 3) float32, in 0…1."""
         self.known: Vector = np.zeros(count)
-        self.rows = np.zeros((count, kernels.BEFORE + 1), np.float32)
+        self.rows = np.zeros((count, kernels.BEFORE + 1))
         self.numbers = framed.ravel()
         self.places = np.asarray((self.y + _FRAME) * framed.shape[1] + self.x + _FRAME, np.int32)
         self.steps = np.array(

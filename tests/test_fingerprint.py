@@ -1,0 +1,28 @@
+"""What makes outputs count as the same."""
+
+import pytest
+
+from producer.options import Options
+from worker.pipeline import fingerprint
+
+
+def of(options: Options, *, want_image: bool) -> str:
+    return fingerprint(etag="e", options=options, file=None, want_image=want_image)
+
+
+def test_a_mask_alone_is_not_that_of_a_cut_out() -> None:
+    """It may be of a picture that was decoded smaller."""
+    assert of(Options(), want_image=False) != of(Options(), want_image=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(preset="isnet-segment"),
+        Options(preset="segmentation-custom"),
+        Options(alpha_matting=True),
+        Options(enabled=False),
+    ],
+)
+def test_where_it_is_of_the_same_picture_it_is_the_same(options: Options) -> None:
+    assert of(options, want_image=False) == of(options, want_image=True)
