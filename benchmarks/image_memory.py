@@ -7,10 +7,8 @@ model takes is what one small picture makes of a worker, beyond one that asks no
 
 import io
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from rich.console import Console
 
 from benchmarks.figure import Figure
 from benchmarks.peak_memory import peak_memory
+from benchmarks.servers import servers
 from benchmarks.table import Row, show
 from deploy.local import LocalStack
 from producer import Client, Options, Outcome
@@ -96,14 +95,7 @@ class Peak(NamedTuple):
 
 def peaks(names: list[str]) -> Iterator[Peak]:
     """Measure the cases of these names."""
-    with (
-        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
-        LocalStack(Path(folder)) as stack,
-    ):
-        stack.start_broker()
-        stack.start_s3()
-        for bucket in ("photos", "cutouts"):
-            stack.s3().create_bucket(Bucket=bucket)
+    with servers() as (stack, _):
         small = Case(megapixels=0.05, jobs=1)
         plain = Case(megapixels=0.05, jobs=1, options={"enabled": False})
         model = _peak(stack, small)[0] - _peak(stack, plain)[0]

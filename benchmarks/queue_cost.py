@@ -1,6 +1,5 @@
 """What the queue adds to a job, and how workers add up, with a model that sleeps."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Final
 
 from benchmarks.figure import Figure
 from benchmarks.pictures import put_pictures
+from benchmarks.servers import servers
 from deploy.local import LocalStack
 from producer import Client, Outcome
 
@@ -23,16 +23,9 @@ _EACH: Final = 40
 
 @contextmanager
 def _site() -> Iterator[tuple[LocalStack, Path]]:
-    with (
-        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
-        LocalStack(Path(folder)) as stack,
-    ):
-        stack.start_broker()
-        stack.start_s3()
-        for bucket in ("photos", "cutouts"):
-            stack.s3().create_bucket(Bucket=bucket)
+    with servers() as (stack, folder):
         put_pictures(stack.s3(), "photos", "", max(_SINGLES, _EACH * max(_WORKERS)))
-        yield stack, Path(folder)
+        yield stack, folder
 
 
 def _start(stack: LocalStack, folder: Path, *, seconds: float) -> None:

@@ -18,6 +18,7 @@ import rembg
 
 from benchmarks.figure import Figure
 from benchmarks.photographs import jpegs
+from benchmarks.servers import servers
 from deploy.local import LocalStack
 from producer import Client, Options
 from worker.models.graph import to_full_precision
@@ -70,14 +71,7 @@ class Site:
 @contextmanager
 def site() -> Iterator[Site]:
     """A worker that has loaded the model and cut out an image."""
-    with (
-        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
-        LocalStack(Path(folder)) as stack,
-    ):
-        stack.start_broker()
-        stack.start_s3()
-        for bucket in ("photos", "cutouts"):
-            stack.s3().create_bucket(Bucket=bucket)
+    with servers() as (stack, _):
         worker = stack.start_worker(concurrency=_THREADS, CUTWORK_PRELOAD=MODEL)
         stack.wait_for_worker(worker)
         with stack.client() as client:

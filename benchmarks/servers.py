@@ -1,0 +1,22 @@
+"""A broker and an S3 with the buckets that every benchmark uses."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local import LocalStack
+
+
+@contextmanager
+def servers() -> Iterator[tuple[LocalStack, Path]]:
+    """Both running, with nothing in them, and a folder that is removed in the end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
+        LocalStack(Path(folder)) as stack,
+    ):
+        stack.start_broker()
+        stack.start_s3()
+        for bucket in ("photos", "cutouts"):
+            stack.s3().create_bucket(Bucket=bucket)
+        yield stack, Path(folder)
