@@ -48,7 +48,7 @@ def test_onnx_and_torch_give_the_same_mask(
     onnx, torch = tmp_path / "onnx.png", tmp_path / "torch.png"
     from_onnx = facts(segment(photograph, "--mask", onnx, "--json"))
     from_torch = facts(segment(photograph, "--mask", torch, "--model", isnet_pth, "--json"))
-    assert from_onnx["run"]["engine"].startswith("onnxruntime")
+    assert from_onnx["run"]["engine"].startswith("cutwork")
     assert from_torch["run"]["engine"] == "torch"
     assert from_onnx["run"]["device"] == from_torch["run"]["device"] == "cpu"
     assert from_onnx["run"]["dtype"] == from_torch["run"]["dtype"] == "float32"

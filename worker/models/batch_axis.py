@@ -50,12 +50,12 @@ def free_batch_axis(model: ModelProto) -> None:
         return
     if not {node.op_type for node in graph.node} <= _PER_IMAGE:
         return
-    skeleton = _skeleton(model)
+    bare = skeleton(model)
     try:
-        if _mixes(skeleton):
+        if _mixes(bare):
             return
-        _sizes_to_scales(skeleton)
-        output = _output_shape(skeleton, inputs[0].name)
+        _sizes_to_scales(bare)
+        output = _output_shape(bare, inputs[0].name)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return  # The graph counts on a batch of 1, or cannot be followed.
     if not output or output[0] != BATCH:
@@ -64,9 +64,9 @@ def free_batch_axis(model: ModelProto) -> None:
     element = graph.output[0].type.tensor_type.elem_type
     graph.output[0].CopyFrom(helper.make_tensor_value_info(graph.output[0].name, element, output))
     del graph.node[:], graph.value_info[:]
-    graph.node.extend(skeleton.graph.node)
+    graph.node.extend(bare.graph.node)
     graph.initializer.extend(
-        tensor for tensor in skeleton.graph.initializer if tensor.name not in weights
+        tensor for tensor in bare.graph.initializer if tensor.name not in weights
     )
 
 
@@ -92,7 +92,7 @@ def _mixes(model: ModelProto) -> bool:
     return False
 
 
-def _skeleton(model: ModelProto) -> ModelProto:
+def skeleton(model: ModelProto) -> ModelProto:
     """The graph with its weights as inputs: all that shape inference needs, and little else."""
     graph = GraphProto(name=model.graph.name)
     graph.node.extend(model.graph.node)

@@ -1,5 +1,6 @@
 """Choose the engine by the file and the device by the job, and say what came of it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -11,7 +12,10 @@ from worker.models.disk import DiskCache
 from worker.models.engine import Engine
 from worker.models.prepared import prepared
 from worker.models.store import ModelFile
+from worker.models.winograd.unsupported import UnsupportedGraph
 from worker.watchdog import Watching, unwatched
+
+log = logging.getLogger(__name__)
 
 _CHECKPOINTS: Final = (".pth", ".pt", ".safetensors")
 
@@ -33,12 +37,13 @@ class Placement:
 
 
 def loader(
-    *, threads: int, disk: DiskCache, watching: Watching = unwatched
+    *, threads: int, disk: DiskCache, watching: Watching = unwatched, own_engine: bool = False
 ) -> Callable[[ModelFile, str], Engine]:
     """A function that loads a model file on a device, for the cache.
 
     `disk` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core;
-    `watching` bounds what the device does.
+    `watching` bounds what the device does. With `own_engine` what Winograd's networks can run on a
+    CPU is run by them, and not by ONNX Runtime.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
@@ -49,7 +54,8 @@ def loader(
                     file.path, device=device, threads=threads, watching=watching
                 )
                 return engine
-            return onnx_engine.load(
+            own = _own(file, threads=threads, disk=disk) if own_engine and device == "cpu" else None
+            return own or onnx_engine.load(
                 file.path,
                 name=file.name,
                 sha256=file.sha256,
@@ -72,6 +78,28 @@ def loader(
             ) from error
 
     return load
+
+
+def _own(file: ModelFile, *, threads: int, disk: DiskCache) -> Engine | None:
+    """The file as a network of our own; None where it has something that these have not."""
+    # Here: its kernels take a second to load.
+    from worker.models import winograd_engine
+
+    if file.profile.layout != "nchw":
+        return None
+    graph = prepared(
+        file.path,
+        name=file.name,
+        sha256=file.sha256,
+        output=file.profile.output,
+        full_precision=True,
+        disk=disk,
+    )
+    try:
+        return winograd_engine.load(graph, threads=threads)
+    except UnsupportedGraph as reason:
+        log.info("%s runs on ONNX Runtime: %s", file.name, reason)
+        return None
 
 
 def prepare_here(file: ModelFile, disk: DiskCache) -> None:

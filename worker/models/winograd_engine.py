@@ -1,0 +1,69 @@
+"""The engine for a CPU of networks like ISNet and U²-Net: see `worker.models.winograd`."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from worker.models.engine import EngineFacts
+from worker.models.winograd.plan import Network, plan
+from worker.models.winograd.team import Team
+
+_FACTS: Final = EngineFacts(
+    engine="cutwork winograd", provider="numba", device="cpu", dtype="float32"
+)
+
+
+class WinogradEngine:
+    """A network, laid out for images of one size."""
+
+    facts = _FACTS
+
+    def __init__(self, network: Network, *, threads: int) -> None:
+        """`threads`: 0 for every core."""
+        height, width, _ = network.image.part.shape
+        self.input_size = (width, height)
+        self.bytes = network.weight_bytes
+        self._network: Network | None = network
+        threads = threads or len(os.sched_getaffinity(0))
+        needed = [step.scratch for step in network.steps]
+        self._team = Team(
+            threads,
+            scratch=max(each.own for each in needed),
+            common=max(each.common for each in needed),
+        )
+        # Each of the team calls BLAS for its own part; threads of BLAS's own would only be more
+        # threads than cores.
+        threadpool_limits(1, user_api="blas")
+
+    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps (N, h, w) of a batch (N, 3, H, W), float32; one after the other."""
+        network = self._network
+        if network is None:
+            raise RuntimeError("this engine is closed; load the model again")
+        image, found = network.image.part, network.map.part
+        if batch.shape[1:] != (image.shape[2], *image.shape[:2]):
+            raise ValueError(
+                f"expected (N, 3, {image.shape[0]}, {image.shape[1]}), found {batch.shape}"
+            )
+        maps = np.empty((len(batch), *found.shape[:2]), np.float32)
+        for planes, result in zip(batch, maps, strict=True):
+            image[:] = planes.transpose(1, 2, 0)
+            for step in network.steps:
+                step.run(self._team)
+            result[:] = found[:, :, 0]
+        return maps
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._network = None
+        self._team.close()
+
+
+def load(graph: Path, *, threads: int) -> WinogradEngine:
+    """Load a prepared graph; raises `UnsupportedGraph` where it is none of those."""
+    return WinogradEngine(plan(onnx.load(graph)), threads=threads)
