@@ -13,12 +13,14 @@ from typing import Final
 
 from rich.console import Console
 
+from benchmarks.encoders import encoders
 from benchmarks.figure import Figure, markdown, show
 from benchmarks.image_memory import twelve_at_once
 from benchmarks.machine import gpu, machine
 from benchmarks.matting_cost import matting_cost
 from benchmarks.queue_cost import overhead, scaling
 from benchmarks.size_plot import against_size
+from benchmarks.start_cost import start
 from benchmarks.throughput import against_rembg, against_the_bare_model
 
 OUT: Final = Path("bench-out")
@@ -43,10 +45,12 @@ PARTS: Final[Mapping[str, Callable[[], Sequence[Figure]]]] = {
     "rembg": against_rembg,
     "sizes": lambda: against_size(OUT / "throughput.png"),
     "gpu": _on_a_gpu,
+    "encoders": encoders,
     "matting": matting_cost,
     "overhead": overhead,
     "scaling": scaling,
     "memory": twelve_at_once,
+    "start": start,
 }
 
 
@@ -58,18 +62,19 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     figures: list[Figure] = []
     console = Console(stderr=True)
+    facts, now = machine(), datetime.now(UTC)
     for name in wanted:
         with console.status(f"measuring {name} …"):
             figures += PARTS[name]()
-    facts, now = machine(), datetime.now(UTC)
+        # Each time: a part that fails takes nothing with it.
+        found = {
+            "date": now.isoformat(timespec="seconds"),
+            "machine": facts,
+            "figures": [figure.to_json() for figure in figures],
+        }
+        (OUT / "bench.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        (OUT / "bench.md").write_text(markdown(figures) + "\n")
     show(figures, title=f"{now:%d %B %Y}, " + ", ".join(f"{k} {v}" for k, v in facts.items()))
-    found = {
-        "date": now.isoformat(timespec="seconds"),
-        "machine": facts,
-        "figures": [figure.to_json() for figure in figures],
-    }
-    (OUT / "bench.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    (OUT / "bench.md").write_text(markdown(figures) + "\n")
     console.print(f"wrote {OUT}/bench.json and {OUT}/bench.md")
     sys.exit(1 if any(figure.ok is False for figure in figures) else 0)
 

@@ -10,12 +10,11 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure as Page
 
+from benchmarks.encoders import cut_outs
 from benchmarks.figure import Figure
 from benchmarks.machine import machine
-from benchmarks.photographs import jpegs
 from benchmarks.throughput import bare_model, in_a_process, site
 from worker.encoder import Look, encode
-from worker.image import decode
 
 SIZES: Final = (0.25, 1, 3, 6, 12, 24)
 """Megapixels."""
@@ -52,13 +51,9 @@ def against_size(target: Path) -> list[Figure]:
 def _encoding(megapixels: float) -> float:
     """Seconds of one core for an image's RGBA and mask, half of it subject."""
     spent = []
-    for data in jpegs(megapixels).values():
-        rgb = decode(data, max_pixels=10**9).rgb
-        y, x = np.ogrid[-1 : 1 : rgb.shape[0] * 1j, -1 : 1 : rgb.shape[1] * 1j]
-        mask = np.where(np.hypot(y, x) < 0.8, np.uint8(255), np.uint8(0))
-        rgba = np.dstack((np.where(mask[:, :, np.newaxis], rgb, 0), mask))
+    for rgba in cut_outs(megapixels):
         began = time.perf_counter()
-        for pixels in (rgba, mask):
+        for pixels in (rgba, np.ascontiguousarray(rgba[:, :, 3])):
             encode(pixels, image_format="png", look=Look())
         spent.append(time.perf_counter() - began)
     return median(spent)

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -49,6 +49,8 @@ class Runtime:
     """Seconds after which what a dead worker held is another's."""
     secrets: Collection[str] = ()
     """What no outcome may say."""
+    news: list[str] = field(default_factory=list)
+    """What the log is to say once there is one: Celery opens it after `worker_init`."""
 
 
 @cache
@@ -99,13 +101,13 @@ def _start(**_: object) -> None:
                 file = models.store.find(name)
                 with models.cache.use(file, choose_device(file, "auto").device) as engine:
                     facts = engine.facts
-            log.info("loaded %s on %s (%s)", name, facts.device, facts.provider)
+            here.news.append(f"loaded {name} on {facts.device} ({facts.engine}, {facts.provider})")
         with watch.stage("kernels"):
             kernels.join()
             matting.kernels()  # There by now, or raises why not.
         spent = watch.seconds()
         spent |= {"total": imports + spent["total"]}
-        log.info("started: %s", listed({"imports": imports} | spent))
+        here.news.append(f"started: {listed({'imports': imports} | spent)}")
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
         raise SystemExit(redacted(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error
@@ -114,6 +116,8 @@ def _start(**_: object) -> None:
 @worker_ready.connect
 def _ready(sender: Any, **_: object) -> None:
     here = held()
+    for line in here.news:
+        log.info(line)
     here.custody.watch(sender)
     here.drain.listen()
     keep = partial(here.custody.keep, visibility_timeout=here.visibility_timeout)
