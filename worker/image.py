@@ -11,19 +11,20 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from worker.bombs import bmp, gif, heif, jpeg, png, tiff
+from worker.colours import has_transparency, to_eight_bits, to_rgb
 from worker.errors import (
     CorruptImage,
     CutworkError,
     EmptySource,
     ImageTooLarge,
     NotAnImage,
-    UnsupportedImage,
 )
 from worker.libvips import has_sixteen_bits, read_sixteen_bits
 from worker.mask import Depth, Pixels, at_depth
+from worker.orientation import resolution, upright
 from worker.rows import strips
 
 # Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
@@ -38,31 +39,8 @@ _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 _LONGEST_SIDE: Final = 1_000_000
 """Pixels. A row costs memory of its own, and a row too long is refused by Pillow's encoders."""
 
-_LONGEST_ICC_PROFILE: Final = 4 * 2**20
-"""Bytes. Real profiles are below 2 MiB; this one is copied into every output."""
-# Else a PNG with a profile above 1 MiB would be a broken file.
-PngImagePlugin.MAX_TEXT_CHUNK = _LONGEST_ICC_PROFILE
 # EXIF is read by it too; some formats' plugins do so when they open a file.
 TiffImagePlugin.ImageFileDirectory_v2 = tiff.BoundedDirectory  # type: ignore[misc]
-
-_ORIENTATION: Final = 0x0112
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes an EXIF orientation."""
-_SIDEWAYS: Final = (5, 6, 7, 8)
-"""Those that swap width and height."""
-
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
-_CM_PER_INCH: Final = 2.54
-
-_SRGB: Final = ImageCms.createProfile("sRGB")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +101,7 @@ def decode(
             format=str(image.format),
             mode=image.mode,
             size=image.size,
-            transparent=_has_transparency(image),
+            transparent=has_transparency(image),
             sixteen=has_sixteen_bits(data, image),
         )
     except UnidentifiedImageError as error:
@@ -215,44 +193,19 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
     warnings: list[str] = []
     stored_format, stored_mode = str(image.format), image.mode
     profile = image.info.get("icc_profile")
-    upright, sideways = _upright(image, warnings)
-    converted, kept = _to_rgb(_to_eight_bits(upright), profile, warnings)
+    turned, sideways = upright(image, warnings)
+    converted, kept = to_rgb(to_eight_bits(turned), profile, warnings)
     rgb, alpha = _arrays(converted)
     return Picture(
         rgb=rgb,
         alpha=alpha,
         icc_profile=kept,
-        dpi=_resolution(image),
+        dpi=resolution(image),
         format="JPEG" if stored_format == "MPO" else stored_format,
         mode=stored_mode,
         warnings=tuple(warnings),
         size=size[::-1] if sideways else size,
     )
-
-
-def _upright(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, bool]:
-    """The image as EXIF or XMP says it is to be looked at, and whether it lay on its side.
-
-    The same one where nothing does.
-    """
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except (CutworkError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
-        warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
-        return image, False
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    if method is None:
-        return image, False
-    turned = image.transpose(method)
-    image.close()  # Its pixels; what it says of itself stays.
-    return turned, orientation in _SIDEWAYS
-
-
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in a mode; without the copy that Pillow would make of one that is."""
-    return image if image.mode == mode else image.convert(mode)
 
 
 def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
@@ -266,88 +219,3 @@ def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
         if alpha is not None:
             alpha[rows] = part[:, :, 3]
     return rgb, alpha
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by its high byte; Pillow's own conversion clips at 255 instead."""
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image)
-        grey = Image.fromarray((wide >> 8).astype(np.uint8))
-        if "transparency" in image.info:
-            alpha = np.where(wide == image.info["transparency"], 0, 255).astype(np.uint8)
-            return Image.merge("LA", (grey, Image.fromarray(alpha)))
-        return grey
-    if image.mode in ("I", "F"):
-        # Neither says which of its values is white.
-        kind = "32-bit integers" if image.mode == "I" else "floating point"
-        raise UnsupportedImage(f"expected 1, 8 or 16 bits a channel, found {kind}")
-    return image
-
-
-def _to_rgb(
-    image: Image.Image, profile: bytes | None, warnings: list[str]
-) -> tuple[Image.Image, bytes | None]:
-    """RGB or RGBA pixels, and the profile if it still describes them.
-
-    A profile of another colour space cannot be embedded in RGB: its colours are converted to sRGB.
-    """
-    try:
-        plain = _in_mode(image, "RGBA" if _has_transparency(image) else "RGB")
-    except (AssertionError, ValueError) as error:
-        raise _without_palette(image, error) from error
-    space = _profile_space(profile, warnings)
-    if profile is None or space is None:
-        return plain, None
-    if space == "RGB " and image.mode in ("RGB", "RGBA", "RGBX", "P", "PA"):
-        return plain, profile
-    if (space, image.mode) not in {("CMYK", "CMYK"), ("GRAY", "L"), ("Lab ", "LAB")}:
-        warnings.append(f"colour profile dropped: it is for {space.strip()}, not {image.mode}")
-        return plain, None
-    try:
-        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), _SRGB
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except ImageCms.PyCMSError as error:
-        warnings.append(f"colour profile dropped, it cannot be applied: {error}")
-        return plain, None
-    return converted or plain, None
-
-
-def _has_transparency(image: Image.Image) -> bool:
-    try:
-        return image.has_transparency_data
-    except (AssertionError, ValueError) as error:
-        raise _without_palette(image, error) from error
-
-
-def _without_palette(image: Image.Image, error: Exception) -> CorruptImage:
-    return CorruptImage(
-        f"{image.mode} pixels that cannot be converted to RGB: {str(error) or 'no palette'}"
-    )
-
-
-def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
-    """The colour space an ICC profile is for, by its header; None without a usable profile."""
-    if not profile:
-        return None
-    if len(profile) > _LONGEST_ICC_PROFILE:
-        warnings.append(f"colour profile dropped: it has {len(profile):,} bytes")
-        return None
-    try:
-        return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)
-    except (OSError, UnicodeDecodeError, ImageCms.PyCMSError):
-        warnings.append("colour profile dropped: it cannot be read")
-        return None
-
-
-def _resolution(image: Image.Image) -> tuple[float, float] | None:
-    """Pixels per inch, from the format's own place for it or from EXIF."""
-    found = image.info.get("dpi")
-    try:
-        if not found:
-            exif = image.getexif()
-            scale = _CM_PER_INCH if exif.get(_RESOLUTION_UNIT) == _CENTIMETRE else 1
-            found = [exif[tag] * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
-        x, y = (float(value) for value in found)
-    except Exception:  # noqa: BLE001 - a broken EXIF block is no reason to refuse
-        return None
-    return (x, y) if 0 < x < 1e5 and 0 < y < 1e5 else None
