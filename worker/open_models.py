@@ -46,7 +46,13 @@ def open_models(
     `on_end` is called, for a few seconds at most, before the process ends for want of a device.
     """
     watchdog = Watchdog(timeout=settings.device_timeout, on_end=on_end)
-    load = loader(threads=settings.threads, disk=open_disk(settings), watching=watchdog.watching)
+    load = loader(
+        threads=settings.threads,
+        disk=open_disk(settings),
+        batch=settings.batch,
+        tensorrt=settings.tensorrt,
+        watching=watchdog.watching,
+    )
     budget = Budget.of(
         memory=settings.model_memory,
         gpu_memory=settings.gpu_model_memory,
