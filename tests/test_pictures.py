@@ -24,14 +24,16 @@ from worker import mask
 from worker.errors import ModelInvalid
 from worker.image import decode
 from worker.inference import Inference
-from worker.models import onnx_engine, torch_engine, torch_pictures
+from worker.models import gpu, onnx_engine, torch_engine, torch_pictures
 from worker.models.budget import Budget
 from worker.models.cache import ModelCache
 from worker.models.disk import DiskCache
+from worker.models.load import loader
 from worker.models.onnx_engine import OnnxEngine
 from worker.models.onnx_steps import mask_graph
 from worker.models.pictures import Pictures, Reading, Seen, Uploaded
 from worker.models.profile import Profile
+from worker.models.providers import CUDA, TENSORRT
 from worker.models.store import ModelFile, ModelStore
 from worker.models.torch_engine import TorchEngine
 from worker.presets import LARGEST, PRESETS, fits_device
@@ -301,6 +303,45 @@ def test_the_real_model_sees_the_same(store: ModelStore, tmp_path: Path) -> None
     # A picture that was rounded otherwise is another one to the network, here and there.
     assert (apart > 2).mean() < 1e-3
     assert (apart > 0).mean() < 0.05
+
+
+def cuda_starts() -> bool:
+    return gpu.why_not(gpu.onnxruntime_facts()) is None
+
+
+@pytest.mark.skipif(not cuda_starts(), reason="needs a CUDA device and ONNX Runtime for it")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("tensorrt", [False, True])
+def test_the_real_model_on_a_gpu(tensorrt: bool, store: ModelStore, tmp_path: Path) -> None:
+    if tensorrt and (reason := gpu.why_no_tensorrt()):
+        pytest.skip(reason)
+    file = store.find("isnet-general-use")
+    load = loader(threads=0, disk=DiskCache(tmp_path), batch=4, tensorrt=tensorrt)
+    on_gpu, on_cpu = load(file, "cuda"), load(file, "cpu")
+    assert on_gpu.facts.provider == (TENSORRT if tensorrt else CUDA)
+    assert on_gpu.facts.device == "cuda:0"
+    assert on_gpu.pictures is not None
+    assert isinstance(on_cpu, OnnxEngine)
+    images = photographs()[:3]
+    found = there(on_gpu.pictures, file.profile, images, 1024)
+    for rgb, seen in zip(images, found, strict=True):
+        apart = np.abs(seen.mask.astype(int) - here(on_cpu, file.profile, rgb, 1024))
+        # Half precision is another number type, not another mask.
+        assert (apart > 8).mean() < 0.02
+    on_gpu.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_torch_on_a_gpu(isnet_pth: Path) -> None:
+    on_gpu = torch_engine.load(isnet_pth, device="cuda", threads=0, most=4)
+    on_cpu = torch_engine.load(isnet_pth, device="cpu", threads=0)
+    assert on_gpu.pictures is not None
+    images = photographs()[:3]
+    found = there(on_gpu.pictures, Profile(), images, 256)
+    for rgb, seen in zip(images, found, strict=True):
+        apart = np.abs(seen.mask.astype(int) - here(on_cpu, Profile(), rgb, 256))
+        assert (apart > 8).mean() < 0.05
+    on_gpu.close()
 
 
 class OnDevice:

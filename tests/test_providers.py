@@ -11,7 +11,7 @@ from tests.tiny_models import value
 from worker.errors import OptionConflict
 from worker.models import gpu
 from worker.models.graph import WEIGHTS
-from worker.models.onnx_engine import can_use_tensorrt
+from worker.models.onnx_session import can_use_tensorrt
 from worker.models.profile import Profile
 from worker.models.providers import TENSORRT, EngineShapes, engine_shapes, providers
 

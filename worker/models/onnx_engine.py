@@ -1,6 +1,5 @@
 """Run a segmentation model in ONNX Runtime."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,21 +13,18 @@ from onnx import TensorProto, helper
 from onnxruntime import OrtValue
 
 from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable, OptionConflict
-from worker.models import gpu
-from worker.models.batch_axis import BATCH
 from worker.models.device_error import device_error
 from worker.models.disk import DiskCache
 from worker.models.engine import EngineFacts
 from worker.models.graph import WEIGHTS
 from worker.models.ladder import rung
 from worker.models.onnx_pictures import ELEMENTS, Network, OnnxPictures, Place
+from worker.models.onnx_session import can_use_tensorrt, kept_engine, open_session
 from worker.models.output import channel_axis
 from worker.models.prepared import prepared
 from worker.models.profile import Layout, Profile
-from worker.models.providers import CPU, TENSORRT, EngineShapes, engine_shapes, providers
+from worker.models.providers import CPU
 from worker.watchdog import DeviceLost, Watching, unwatched
-
-log = logging.getLogger(__name__)
 
 _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
@@ -215,10 +211,10 @@ def load(
     def session_on(device: str, graph: Path) -> onnxruntime.InferenceSession:
         engine = None
         if tensorrt and device != "cpu" and can_use_tensorrt():
-            engine = _engine_shapes(graph, profile, name=name, most=most, disk=disk)
+            engine = kept_engine(graph, profile, name=name, most=most, disk=disk)
         with watching(f"loading {name} on {device}"):
             try:
-                return _session(graph, device, threads, engine)
+                return open_session(graph, device, threads=threads, engine=engine)
             except Exception as error:
                 found = device_error(error, doing=f"loading {name}", device=device)
                 if found is not None:
@@ -242,47 +238,6 @@ def load(
     return OnnxEngine(
         session, name=name, layout=profile.layout, weight_bytes=weight_bytes, most=most
     )
-
-
-def can_use_tensorrt() -> bool:
-    """Whether TensorRT is here; the log says why not, as somebody asked for it."""
-    reason = gpu.why_no_tensorrt()
-    if reason is not None:
-        log.warning("CUTWORK_TENSORRT: %s; CUDA runs the model by itself", reason)
-    return reason is None
-
-
-def _engine_shapes(
-    graph: Path, profile: Profile, *, name: str, most: int, disk: DiskCache
-) -> EngineShapes:
-    """What TensorRT is to build of a prepared graph, in a folder of the graph's own."""
-    folder = disk.folder / "tensorrt" / graph.stem
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelUnavailable(
-            f"TensorRT's engine of {name} cannot be kept ({error}); make CUTWORK_MODEL_CACHE "
-            "writable, or do without CUTWORK_TENSORRT"
-        ) from error
-    return engine_shapes(onnx.load(graph), profile=profile, name=name, most=most, folder=folder)
-
-
-def _session(
-    graph: Path, device: str, threads: int, engine: EngineShapes | None
-) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    if device == "cpu":
-        # On two cores, two images at once took a sixth longer than one after the other, and
-        # a single one 2 to 7 % longer than with a batch of 1 that is known beforehand.
-        options.add_free_dimension_override_by_name(BATCH, 1)
-    session = onnxruntime.InferenceSession(
-        str(graph), options, providers=providers(device, engine=engine)
-    )
-    if engine is not None and session.get_providers()[0] != TENSORRT:
-        log.warning("TensorRT did not start; %s runs the model", session.get_providers()[0])
-    return session
 
 
 def _check_channels(shape: list[int | str | None], layout: Layout, *, name: str) -> None:
