@@ -19,9 +19,10 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
 from producer.options import Options
+from tests.short_memory import MIB, in_a_process, leave
 from tests.tiny_models import loaded, saved, value
 from worker import mask
-from worker.errors import ModelInvalid
+from worker.errors import DeviceOutOfMemory, ModelInvalid
 from worker.image import decode
 from worker.inference import Inference
 from worker.models import gpu, onnx_engine, torch_engine, torch_pictures
@@ -440,3 +441,47 @@ def test_a_device_warns_of_logits_and_refuses_what_is_no_number(tmp_path: Path) 
     engine.go.set()
     with pytest.raises(ModelInvalid, match="expected a map of numbers, found NaN"):
         segmenting(engine, profile=Profile())(np.zeros((70, 80, 3), np.uint8), Options())
+
+
+def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
+    """What a picture that does not fit is told, whether an idle model went, and one that fits."""
+    own, idle = (OnDevice(mean_and(folder / f"{name}.onnx", "Identity")) for name in "ab")
+    own.go.set()
+    engines = {"own": own, "idle": idle}
+    files = {
+        name: ModelFile(name=name, path=Path(name), sha256=name, profile=Profile(mean=0))
+        for name in engines
+    }
+    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
+    cache = ModelCache(lambda file, _: engines[file.name], budget=budget)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=4)
+    with cache.use(files["idle"], "cuda", keep=True):
+        pass
+    fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)
+    reading = Reading.of(files["own"].profile, (64, 64))
+
+    def see() -> tuple[int, ...]:
+        uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
+        return inference.see(own, uploaded, reading, name="own").result.mask.shape
+
+    said = "it fits"
+    with cache.use(files["own"], "cuda"):
+        see()
+        leave(100 * MIB)
+        try:
+            inference.upload(own, own, wide, size=(64, 64), name="own")
+        except DeviceOutOfMemory as error:
+            said = str(error)
+        after = see()
+    try:
+        idle.infer(np.zeros((1, 3, 8, 8), np.float32))
+    except RuntimeError as error:
+        return said, "closed" in str(error), after
+    return said, False, after
+
+
+def test_a_picture_that_does_not_fit_makes_idle_models_go(tmp_path: Path) -> None:
+    said, gone, after = in_a_process(squeezed, tmp_path)
+    assert said.startswith("a.onnx on a picture of (8, 3000000, 3): expected enough memory")
+    assert gone
+    assert after == (200, 301)
