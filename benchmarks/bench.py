@@ -13,11 +13,13 @@ from typing import Final
 
 from rich.console import Console
 
+from benchmarks.batch_cost import batch_cost
 from benchmarks.encoders import encoders
 from benchmarks.figure import Figure, markdown, show
 from benchmarks.image_memory import twelve_at_once
-from benchmarks.machine import gpu, machine
+from benchmarks.machine import machine
 from benchmarks.matting_cost import matting_cost
+from benchmarks.on_a_gpu import on_a_gpu
 from benchmarks.queue_cost import overhead, scaling
 from benchmarks.size_plot import against_size
 from benchmarks.start_cost import start
@@ -26,25 +28,12 @@ from benchmarks.throughput import against_rembg, against_the_bare_model
 OUT: Final = Path("bench-out")
 
 
-def _on_a_gpu() -> list[Figure]:
-    """What only a machine with a GPU can say."""
-    why = "no GPU here" if gpu() is None else "not written yet: no machine with a GPU was at hand"
-    rows = [
-        (
-            f"images/s through broker and S3 ÷ the lower of bare model and encoder, {size} MP, GPU",
-            0.8,
-        )
-        for size in (1, 12)
-    ]
-    rows += [(f"images/s ÷ rembg's with its CUDA provider, {size} MP, GPU", 10) for size in (1, 6)]
-    return [Figure(what=what, value=None, at_least=bound, how=why) for what, bound in rows]
-
-
 PARTS: Final[Mapping[str, Callable[[], Sequence[Figure]]]] = {
     "bare": against_the_bare_model,
     "rembg": against_rembg,
     "sizes": lambda: against_size(OUT / "throughput.png"),
-    "gpu": _on_a_gpu,
+    "batches": batch_cost,
+    "gpu": on_a_gpu,
     "encoders": encoders,
     "matting": matting_cost,
     "overhead": overhead,

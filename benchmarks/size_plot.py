@@ -28,7 +28,7 @@ def against_size(target: Path) -> list[Figure]:
         bare = loop(_BARE)
         through = [here.rate(size, mask=True, images=_IMAGES) for size in SIZES]
     cores = len(os.sched_getaffinity(0))
-    encoder = [cores / _encoding(size) for size in SIZES]
+    encoder = [cores / encoding(size) for size in SIZES]
     _plot(target, bare=bare, through=through, encoder=encoder)
     shares = [rate / min(bare, limit) for rate, limit in zip(through, encoder, strict=True)]
     return [
@@ -48,7 +48,7 @@ def against_size(target: Path) -> list[Figure]:
     ]
 
 
-def _encoding(megapixels: float) -> float:
+def encoding(megapixels: float) -> float:
     """Seconds of one core for an image's RGBA and mask, half of it subject."""
     spent = []
     for rgba in cut_outs(megapixels):

@@ -22,12 +22,14 @@ from benchmarks.servers import servers
 from deploy.local import LocalStack
 from producer import Client, Options
 from worker.models.graph import to_full_precision
+from worker.models.providers import CPU
 from worker.open_models import open_models, open_store
 from worker.segment import loaded
 from worker.settings import ModelSettings
 from worker.stopwatch import Stopwatch
 
 MODEL: Final = "isnet-general-use"
+_OPTIONS: Final = Options(model=MODEL)
 _ROUNDS: Final = 3
 _IMAGES: Final = 8
 _BARE: Final = 4
@@ -35,11 +37,12 @@ _THREADS: Final = 4
 
 
 class Site:
-    """A worker with a broker and an S3, and photographs to cut out."""
+    """Workers with a broker and an S3, and photographs to cut out."""
 
-    def __init__(self, stack: LocalStack, client: Client) -> None:
+    def __init__(self, stack: LocalStack, client: Client, options: Options) -> None:
         self._stack = stack
         self._client = client
+        self._options = options
         self._sent = 0
 
     def rate(self, megapixels: float, *, mask: bool, images: int = _IMAGES) -> float:
@@ -55,7 +58,7 @@ class Site:
                     f"s3://photos/{megapixels}/{names[number % len(names)]}",
                     image=f"s3://cutouts/{self._sent}.png",
                     mask=f"s3://cutouts/{self._sent}-mask.png" if mask else None,
-                    options=Options(model=MODEL),
+                    options=self._options,
                 )
             )
         ended = []
@@ -69,14 +72,19 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """A worker that has loaded the model and cut out an image."""
+def site(
+    *, workers: int = 1, threads: int = _THREADS, options: Options = _OPTIONS
+) -> Iterator[Site]:
+    """Worker processes that have loaded the model and cut out an image."""
     with servers() as (stack, _):
-        worker = stack.start_worker(concurrency=_THREADS, CUTWORK_PRELOAD=MODEL)
-        stack.wait_for_worker(worker)
+        started = [
+            stack.start_worker(concurrency=threads, CUTWORK_PRELOAD=MODEL) for _ in range(workers)
+        ]
+        for worker in started:
+            stack.wait_for_worker(worker)
         with stack.client() as client:
-            here = Site(stack, client)
-            here.rate(0.25, mask=True, images=2)
+            here = Site(stack, client, options)
+            here.rate(0.25, mask=True, images=2 * workers)
             yield here
 
 
@@ -101,7 +109,7 @@ def against_the_bare_model() -> list[Figure]:
 def against_rembg() -> list[Figure]:
     """Both in turns: rembg on an image's bytes, and jobs through broker and S3."""
     figures = []
-    with site() as here, in_a_process(_rembg) as loop:
+    with site() as here, in_a_process(rembg_loop) as loop:
         for megapixels, at_least in ((1, 1.5), (6, 2.0)):
             theirs, ours = [], []
             for _ in range(_ROUNDS):
@@ -169,7 +177,7 @@ def bare_model() -> Loop:
     return loop
 
 
-def _rembg() -> Loop:
+def rembg_loop(provider: str = CPU) -> Loop:
     """`rembg.remove` on the same weights, in full precision with all outputs, as it gets them."""
     # The one folder that rembg takes models from.
     folder = os.environ["U2NET_HOME"] = tempfile.mkdtemp(prefix="cutwork-bench-")
@@ -177,8 +185,11 @@ def _rembg() -> Loop:
     model = onnx.load(open_store(ModelSettings.read()).find(MODEL).path)
     to_full_precision(model)
     onnx.save(model, path)
-    session = rembg.new_session("dis_custom", model_path=str(path))
+    chosen = [*dict.fromkeys((provider, CPU))]
+    session = rembg.new_session("dis_custom", providers=chosen, model_path=str(path))
     shutil.rmtree(folder)
+    if session.inner_session.get_providers()[0] != provider:
+        raise RuntimeError(f"rembg was to run on {provider}, which did not start")
 
     def loop(images: int, megapixels: float = 1) -> float:
         sources = list(jpegs(megapixels).values())

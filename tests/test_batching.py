@@ -27,7 +27,7 @@ class Device:
         self._freed = freed
         self.batcher = Batcher(
             self.run,
-            most=most,
+            most=lambda _: most,
             kind=lambda number: number > 1000,
             out_of_memory=lambda error: isinstance(error, NoMemory),
             relieve=self.relieve,

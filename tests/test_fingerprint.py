@@ -3,6 +3,7 @@
 import pytest
 
 from producer.options import Options
+from worker.models.profile import Profile
 from worker.pipeline import fingerprint
 
 
@@ -26,3 +27,7 @@ def test_a_mask_alone_is_not_that_of_a_cut_out() -> None:
 )
 def test_where_it_is_of_the_same_picture_it_is_the_same(options: Options) -> None:
     assert of(options, want_image=False) == of(options, want_image=True)
+
+
+def test_how_many_images_run_at_once_changes_nothing() -> None:
+    assert Profile(batch=2).facts() == Profile().facts() == {}

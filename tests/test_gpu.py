@@ -189,7 +189,7 @@ def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
         said = str(error)
     batcher: Batcher[NDArray[np.float32], NDArray[np.float32]] = Batcher(
         lambda batch: list(engine.infer(np.concatenate(batch))),
-        most=4,
+        most=lambda _: 4,
         kind=lambda _: None,
         out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
         relieve=gpu.give_back_unused,

@@ -44,6 +44,7 @@ class Noted:
     def __init__(self, engine: Engine, device: str) -> None:
         self.facts: EngineFacts = replace(engine.facts, device=device)
         self.input_size, self.bytes = engine.input_size, engine.bytes
+        self.pictures = engine.pictures
         self.batches: list[int] = []
         self.go = threading.Event()
         self.closed = False

@@ -61,7 +61,7 @@ def endless(path: Path) -> Path:
     return saved(path, nodes, [value("x", (1, 3, 8, 8))], [value("y", (1, 1, 8, 8))], [trips])
 
 
-def loaded(path: Path, *, profile: Profile | None = None) -> onnx_engine.OnnxEngine:
+def loaded(path: Path, *, profile: Profile | None = None, most: int = 1) -> onnx_engine.OnnxEngine:
     """The model on the CPU; what is prepared lies beside it."""
     return onnx_engine.load(
         path,
@@ -70,5 +70,6 @@ def loaded(path: Path, *, profile: Profile | None = None) -> onnx_engine.OnnxEng
         profile=profile or Profile(),
         device="cpu",
         threads=1,
+        most=most,
         disk=DiskCache(path.parent),
     )

@@ -40,12 +40,14 @@ class Batcher(Generic[Item, Result]):
         self,
         run: Callable[[Sequence[Item]], Sequence[Result]],
         *,
-        most: int,
+        most: Callable[[Item], int],
         kind: Callable[[Item], Hashable],
         out_of_memory: Callable[[Exception], bool],
         relieve: Callable[[], None],
     ) -> None:
-        """`run` gives a result for each item; a batch has `most` items, all of one `kind`.
+        """`run` gives a result for each item. A batch has items of one `kind`, at most `most`.
+
+        `most` is asked of the first of them.
 
         Where `run` raises, the batch is halved to find the item it is about, which fails alone.
         Where that is for want of memory, `relieve` is called first, once a batch, and a batch of
@@ -86,7 +88,7 @@ class Batcher(Generic[Item, Result]):
         """The next batch: the oldest item, and those of its kind; what was cancelled goes."""
         batch: list[_Ticket[Item, Result]] = []
         others: deque[_Ticket[Item, Result]] = deque()
-        while self._waiting and len(batch) < self._most:
+        while self._waiting and (not batch or len(batch) < self._most(batch[0].item)):
             ticket = self._waiting.popleft()
             if batch and self._kind(ticket.item) != self._kind(batch[0].item):
                 others.append(ticket)

@@ -7,10 +7,10 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.resampling import SLIGHT
+
 _TAPS: Final = 6
 """Pixels of a map that a pixel between them is made of: three on either side."""
-SLIGHT: Final = np.float32(1e-6)
-"""What single precision may lack of a sum."""
 _OF: Final = "void(f4[:,::1], i8[::1], f4[:,::1], f4, {0}[:,::1])"
 
 

@@ -49,8 +49,10 @@ def open_models(
     load = loader(
         threads=settings.threads,
         disk=open_disk(settings),
-        watching=watchdog.watching,
+        batch=settings.batch,
+        tensorrt=settings.tensorrt,
         own_engine=settings.cpu_engine == "auto",
+        watching=watchdog.watching,
     )
     budget = Budget.of(
         memory=settings.model_memory,

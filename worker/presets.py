@@ -15,6 +15,9 @@ from worker.libvips import squashed
 from worker.mask import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
 from worker.models.profile import Profile
 
+LARGEST: Final = 50_000_000
+"""Pixels of a picture that a device takes: some 27 bytes of its memory each, at their peak."""
+
 
 class ReadMap(Protocol):
     """How a saliency map becomes a mask of the picture's size."""
@@ -43,6 +46,8 @@ class Preset:
     """LANCZOS on the way to a model; None is Pillow's, as rembg has it."""
     may_shrink: bool = False
     """Whether a picture that only a model sees may be decoded smaller."""
+    on_device: bool = False
+    """Whether `worker.models.pictures` does what this preset does."""
     mattes_mask: bool = False
     """Whether matting changes the mask too, and not only the cut-out's alpha."""
 
@@ -56,8 +61,25 @@ class Preset:
                 "channels": profile.channels,
                 "output": self.profile.output if profile.output is None else profile.output,
                 "sigmoid": profile.sigmoid,
+                "batch": profile.batch,
             }
         )
+
+
+def fits_device(preset: Preset, profile: Profile, pixels: Pixels) -> bool:
+    """Whether an engine's `pictures` make of (H, W, 3) pixels the mask that would be made here.
+
+    What they do not know is a model's own way of reading pixels, and 16 bits a channel; and a very
+    large picture would take the device's memory from the network.
+    """
+    return (
+        preset.on_device
+        and profile.divisor == "255"
+        and profile.resampling == "lanczos"
+        and profile.layout == "nchw"
+        and pixels.dtype == np.uint8
+        and pixels.shape[0] * pixels.shape[1] <= LARGEST
+    )
 
 
 PRESETS: Final[dict[Name, Preset]] = {
@@ -67,6 +89,7 @@ PRESETS: Final[dict[Name, Preset]] = {
         estimates_foreground=True,
         squash=squashed,
         may_shrink=True,
+        on_device=True,
         mattes_mask=True,
     ),
     "isnet-segment": Preset(

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from producer.options import Options
 from producer.outcome import RunFacts
@@ -13,13 +14,14 @@ from worker import mask
 from worker.errors import ModelInvalid
 from worker.image import Picture
 from worker.inference import Inference
-from worker.mask import Pixels
+from worker.mask import Depth, Pixels
 from worker.models.cache import ModelCache
 from worker.models.engine import Engine
 from worker.models.load import check_device, choose_device, device_warnings
+from worker.models.pictures import Pictures, Reading
 from worker.models.profile import adapt, input_size
 from worker.models.store import ModelFile, ModelStore
-from worker.presets import PRESETS
+from worker.presets import PRESETS, Preset, fits_device
 from worker.stopwatch import Stopwatch
 
 _TOLERANCE: Final = 0.05
@@ -88,13 +90,72 @@ def segment(
 ) -> tuple[Pixels, RunFacts, tuple[str, ...]]:
     """The soft mask (H, W) a model finds in a picture, at its depth; where it ran; warnings."""
     preset = PRESETS[options.preset]
-    file, engine, profile = model.file, model.engine, model.file.profile
     with watch.stage("prepare"):
         seen = mask.eight_bits(picture.rgb)
         if preset.keeps_transparency and picture.alpha is not None:
             seen = mask.over_white(seen, mask.eight_bits(picture.alpha))
+    pictures = model.engine.pictures
+    if pictures is not None and fits_device(preset, model.file.profile, picture.rgb):
+        found = _on_device(seen, pictures, model=model, watch=watch)
+    else:
+        depth = picture.rgb.dtype.type
+        found = _here(seen, preset, model=model, depth=depth, size=picture.size, watch=watch)
+    warnings: tuple[str, ...] = ()
+    if not -_TOLERANCE <= found.low <= found.high <= 1 + _TOLERANCE:
+        warnings = (
+            f"{model.file.name}: expected a map of 0…1, found {found.low:.3g}…{found.high:.3g}; a "
+            "model of logits needs `sigmoid` in its profile",
+        )
+    facts = model.engine.facts
+    run = RunFacts(
+        model=model.file.name,
+        sha256=model.file.sha256,
+        engine=facts.engine,
+        provider=facts.provider,
+        device=facts.device,
+        dtype=facts.dtype,
+        fallback=model.fallback,
+    )
+    return found.mask, run, warnings
+
+
+class _Found(NamedTuple):
+    mask: Pixels
+    low: float
+    """The least value of the map."""
+    high: float
+
+
+def _on_device(
+    rgb: NDArray[np.uint8], pictures: Pictures, *, model: LoadedModel, watch: Stopwatch
+) -> _Found:
+    """The mask of a picture that goes to the device as it is, and whose map stays there."""
+    name, profile, engine = model.file.name, model.file.profile, model.engine
+    with watch.stage("prepare"):
+        uploaded = model.inference.upload(engine, pictures, rgb, size=model.size, name=name)
+    reading = Reading.of(profile, model.size)
+    turn = model.inference.see(engine, uploaded, reading, name=name, most=profile.batch)
+    watch.add("wait", turn.waited)
+    watch.add("model", turn.ran)
+    with watch.stage("mask"):
+        _check(turn.result.finite, name)
+        return _Found(turn.result.mask, turn.result.low, turn.result.high)
+
+
+def _here(
+    rgb: NDArray[np.uint8],
+    preset: Preset,
+    *,
+    model: LoadedModel,
+    depth: Depth,
+    size: tuple[int, int],
+    watch: Stopwatch,
+) -> _Found:
+    """The mask of a picture that is prepared here, and whose map comes back."""
+    name, profile = model.file.name, model.file.profile
+    with watch.stage("prepare"):
         batch = mask.to_input(
-            seen,
+            rgb,
             size=model.size,
             mean=profile.mean,
             std=profile.std,
@@ -103,36 +164,18 @@ def segment(
             channels=profile.channels,
             squash=preset.squash,
         )
-    turn = model.inference.run(engine, batch, name=file.name)
+    turn = model.inference.run(model.engine, batch, name=name, most=profile.batch)
     watch.add("wait", turn.waited)
     watch.add("model", turn.ran)
     saliency = turn.result
-    if not np.isfinite(saliency).all():
-        raise ModelInvalid(f"{file.name}: expected a map of numbers, found NaN or infinity in it")
-    warnings: tuple[str, ...] = ()
     with watch.stage("mask"):
+        _check(bool(np.isfinite(saliency).all()), name)
         if profile.sigmoid:
             saliency = mask.sigmoid(saliency)
-        low, high = float(saliency.min()), float(saliency.max())
-        if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
-            warnings = (
-                f"{file.name}: expected a map of 0…1, found {low:.3g}…{high:.3g}; a model of "
-                "logits needs `sigmoid` in its profile",
-            )
-        found = preset.read_map(
-            saliency,
-            picture.size,
-            stretched=profile.stretch,
-            depth=picture.rgb.dtype.type,
-        )
-    facts = engine.facts
-    run = RunFacts(
-        model=file.name,
-        sha256=file.sha256,
-        engine=facts.engine,
-        provider=facts.provider,
-        device=facts.device,
-        dtype=facts.dtype,
-        fallback=model.fallback,
-    )
-    return found, run, warnings
+        found = preset.read_map(saliency, size, stretched=profile.stretch, depth=depth)
+        return _Found(found, float(saliency.min()), float(saliency.max()))
+
+
+def _check(finite: bool, name: str) -> None:
+    if not finite:
+        raise ModelInvalid(f"{name}: expected a map of numbers, found NaN or infinity in it")

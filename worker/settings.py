@@ -67,6 +67,10 @@ class ModelSettings(EnvironmentSettings):
     batch: int = Field(
         default=4, ge=1, le=64, description="Images a GPU runs at once, at most; a CPU runs one."
     )
+    tensorrt: bool = Field(
+        default=False,
+        description="Run ONNX models in TensorRT on a GPU; the first load takes minutes.",
+    )
     device_timeout: float = Field(
         default=300,
         gt=0,

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.models.pictures import Pictures
+
 __all__ = ["Engine", "EngineFacts"]
 
 
@@ -45,6 +47,11 @@ class Engine(Protocol):
     @property
     def bytes(self) -> int:
         """Bytes of the weights, on whichever device they lie: what the cache's budget counts."""
+        ...
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """Its way from pictures to masks; None where that is no gain, as on a CPU."""
         ...
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

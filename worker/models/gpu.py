@@ -122,8 +122,23 @@ def onnxruntime_facts() -> GpuFacts:
         extra="cutwork[worker-gpu]",
         provider=provider,
         cuda=_version(getattr(build_and_package_info, "cuda_version", None)),
-        missing=_missing_library() if provider else None,
+        missing=_missing_library("cuda") if provider else None,
     )
+
+
+@cache
+def why_no_tensorrt() -> str | None:
+    """Why ONNX Runtime cannot use TensorRT here, for a person; None: it can."""
+    library = f"onnxruntime {onnxruntime.__version__}"
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        return f"{library} is a build without TensorRT; install cutwork[worker-gpu]"
+    missing = _missing_library("tensorrt")
+    if missing is not None:
+        return (
+            f"{library} needs {missing}, which cannot be loaded; install that release of TensorRT, "
+            "and put it on LD_LIBRARY_PATH"
+        )
+    return None
 
 
 @cache
@@ -148,11 +163,11 @@ def give_back_unused() -> None:
         torch.cuda.empty_cache()
 
 
-def _missing_library() -> str | None:
-    """The library that keeps ONNX Runtime's CUDA provider from loading."""
+def _missing_library(provider: str) -> str | None:
+    """The library that keeps ONNX Runtime's `cuda` or `tensorrt` provider from loading."""
     folder = Path(build_and_package_info.__file__).parent
     try:
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+        ctypes.CDLL(str(folder / f"libonnxruntime_providers_{provider}.so"))
     except OSError as error:
         # By itself it always lacks a symbol of its host, which comes after all its libraries.
         name, _, problem = str(error).partition(": ")

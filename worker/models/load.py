@@ -12,6 +12,7 @@ from worker.models.disk import DiskCache
 from worker.models.engine import Engine
 from worker.models.prepared import prepared
 from worker.models.store import ModelFile
+from worker.models.warm_up import warm_up
 from worker.models.winograd.unsupported import UnsupportedGraph
 from worker.watchdog import Watching, unwatched
 
@@ -37,21 +38,36 @@ class Placement:
 
 
 def loader(
-    *, threads: int, disk: DiskCache, watching: Watching = unwatched, own_engine: bool = False
+    *,
+    threads: int,
+    disk: DiskCache,
+    batch: int = 1,
+    tensorrt: bool = False,
+    own_engine: bool = False,
+    watching: Watching = unwatched,
 ) -> Callable[[ModelFile, str], Engine]:
     """A function that loads a model file on a device, for the cache.
 
     `disk` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core;
-    `watching` bounds what the device does. With `own_engine` what Winograd's networks can run on a
-    CPU is run by them, and not by ONNX Runtime.
+    `batch`: images that a GPU is given at once, at most; `tensorrt`: ONNX models run in it on a GPU
+    where it is there; `own_engine`: what Winograd's networks can run
+    on a CPU is run by them, and not by ONNX Runtime; `watching` bounds what the device does.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
+        most = min(batch, file.profile.batch or batch)
+        engine = loaded(file, device, most)
+        if engine.facts.device != "cpu":
+            with watching(f"trying out {file.name} on {engine.facts.device}"):
+                warm_up(engine, profile=file.profile, most=most, name=file.name)
+        return engine
+
+    def loaded(file: ModelFile, device: str, most: int) -> Engine:
         try:
             if is_checkpoint(file.path.suffix):
                 _check_profile(file)
                 engine: Engine = _torch().load(
-                    file.path, device=device, threads=threads, watching=watching
+                    file.path, device=device, threads=threads, most=most, watching=watching
                 )
                 return engine
             own = _own(file, threads=threads, disk=disk) if own_engine and device == "cpu" else None
@@ -63,6 +79,8 @@ def loader(
                 device=device,
                 threads=threads,
                 disk=disk,
+                most=most,
+                tensorrt=tensorrt,
                 watching=watching,
             )
         except FileNotFoundError as error:

@@ -1,5 +1,7 @@
 """Run a segmentation model in ONNX Runtime."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -8,21 +10,29 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnxruntime import OrtValue
 
-from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.models.batch_axis import BATCH
+from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable, OptionConflict
 from worker.models.device_error import device_error
 from worker.models.disk import DiskCache
 from worker.models.engine import EngineFacts
 from worker.models.graph import WEIGHTS
+from worker.models.ladder import rung
+from worker.models.onnx_pictures import ELEMENTS, Network, OnnxPictures, Place
+from worker.models.onnx_session import can_use_tensorrt, kept_engine, open_session
 from worker.models.output import channel_axis
 from worker.models.prepared import prepared
 from worker.models.profile import Layout, Profile
+from worker.models.providers import CPU
 from worker.watchdog import DeviceLost, Watching, unwatched
 
 _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
-_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_IN_A_RUN: Final = "Error in execution"
+_TYPES: Final[dict[str, type[np.float32] | type[np.float16]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
 
 
 class OnnxEngine:
@@ -35,12 +45,14 @@ class OnnxEngine:
         name: str,
         layout: Layout,
         weight_bytes: int,
+        most: int = 1,
     ) -> None:
+        """`most`: images it is given at once, of which it is told the sizes of the ladder."""
         self._session: onnxruntime.InferenceSession | None = session
         self.bytes = weight_bytes
         self._layout = layout
         self._name = name
-        inputs = session.get_inputs()
+        inputs, (self._output,) = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise ModelInvalid(
                 f"{name}: expected one input (N, 3, H, W), found "
@@ -57,6 +69,7 @@ class OnnxEngine:
                 "export it with a batch of 1 or a dynamic one"
             )
         self._one_by_one = isinstance(batch, int)
+        self._most = 1 if self._one_by_one else most
         height, width = axes[1:] if layout == "nchw" else axes[:2]
         self.input_size = (
             width if isinstance(width, int) else None,
@@ -69,6 +82,25 @@ class OnnxEngine:
             device=_device(session, provider),
             dtype=session.get_modelmeta().custom_metadata_map[WEIGHTS],
         )
+        self._place = Place.of(self.facts.device)
+        self.pictures = None if self._place.kind == "cpu" else self.on_pictures()
+
+    def on_pictures(self) -> OnnxPictures | None:
+        """Its way from pictures to masks on its device, be it a CPU; None for a model without one.
+
+        That is one whose axes are in another order, or whose map is of an unusual type.
+        """
+        if self._layout != "nchw" or self._output.type not in ELEMENTS:
+            return None
+        network = Network(
+            run=self._run,
+            channels=self._channels,
+            speaking=self._speaking,
+            element=ELEMENTS[self._input.type],
+            dtype=_TYPES[self._input.type],
+            most=self._most,
+        )
+        return OnnxPictures(network, self._place)
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Maps (N, h, w) of a batch (N, 3, H, W), float32.
@@ -77,38 +109,70 @@ class OnnxEngine:
         """
         if self._one_by_one and len(batch) > 1:
             return np.concatenate([self.infer(image[np.newaxis]) for image in batch])
-        session = self._session
-        if session is None:
-            raise RuntimeError("this engine is closed; load the model again")
         fed = batch if self._layout == "nchw" else batch.transpose(0, 2, 3, 1)
-        feed = {self._input.name: fed.astype(_TYPES[self._input.type], copy=False)}
-        (value,) = session.get_outputs()
+        fed = fed.astype(_TYPES[self._input.type], copy=False)
+        if missing := rung(len(fed), self._most) - len(fed):
+            fed = np.concatenate([fed, np.zeros((missing, *fed.shape[1:]), fed.dtype)])
+        session = self._open()
+        with self._speaking(f"an input of {fed.shape}"):
+            (output,) = session.run([self._output.name], {self._input.name: fed})
+        maps: NDArray[np.float32] = np.asarray(output, np.float32)
+        channels = self._channels(maps.shape, len(fed))
+        if channels is not None:
+            maps = np.take(maps, 0, axis=channels)
+        return maps[: len(batch)]
+
+    def _run(self, images: OrtValue) -> OrtValue:
+        """The network's output for prepared images, both on its device."""
+        session = self._open()
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(self._input.name, images)
+        binding.bind_output(self._output.name, *self._place)
+        session.run_with_iobinding(binding)
+        (output,) = binding.get_outputs()
+        return output
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        if self._session is None:
+            raise RuntimeError("this engine is closed; load the model again")
+        return self._session
+
+    def _channels(self, shape: Sequence[int], images: int) -> int | None:
+        """The axis of channels in maps of so many images; `ModelInvalid` for what is no map."""
+        if len(shape) not in (3, 4) or shape[0] != images:
+            raise ModelInvalid(
+                f"{self._name}: expected an output of ({images}, channels, height, width), "
+                f"found {tuple(shape)}; the output {self._output.name} is no saliency map"
+            )
+        if len(shape) == 3:
+            return None
+        known = self._output.shape
+        return channel_axis(known if len(known) == 4 else shape, self._layout)
+
+    @contextmanager
+    def _speaking(self, what: str) -> Iterator[None]:
+        """Say whose an error is: the device's, or the model's that refuses `what` it is given."""
         try:
-            output = session.run([value.name], feed)[0]
+            yield
+        except (ModelInvalid, DeviceOutOfMemory, DeviceLost):
+            raise
         except Exception as error:
-            doing = f"{self._name} on an input of {fed.shape}"
-            found = device_error(error, doing=doing, device=self.facts.device)
+            found = device_error(error, doing=f"{self._name} on {what}", device=self.facts.device)
             if found is not None:
                 raise found from error
-            if not isinstance(error, (_ort.InvalidArgument, _ort.Fail)):
+            # With what is bound to a device, a run's error has no type of its own.
+            bound = isinstance(error, RuntimeError) and str(error).startswith(_IN_A_RUN)
+            if not bound and not isinstance(error, (_ort.InvalidArgument, _ort.Fail)):
                 raise
             raise ModelInvalid(
-                f"{self._name} refuses an input of {fed.shape}: {' '.join(str(error).split())}"
+                f"{self._name} refuses {what}: {' '.join(str(error).split())}"
             ) from error
-        maps = np.asarray(output, dtype=np.float32)
-        if maps.ndim == 4:
-            known = value.shape if len(value.shape) == 4 else maps.shape
-            maps = maps[:, 0] if channel_axis(known, self._layout) == 1 else maps[..., 0]
-        if maps.ndim != 3 or len(maps) != len(batch):
-            raise ModelInvalid(
-                f"{self._name}: expected an output of ({len(batch)}, channels, height, width), "
-                f"found {np.shape(output)}; the output {value.name} is no saliency map"
-            )
-        return maps
 
     def close(self) -> None:
         """Give the memory back, once a running inference is done."""
         self._session = None
+        if self.pictures is not None:
+            self.pictures.close()
 
 
 def load(
@@ -120,14 +184,18 @@ def load(
     device: str,
     threads: int,
     disk: DiskCache,
+    most: int = 1,
+    tensorrt: bool = False,
     watching: Watching = unwatched,
 ) -> OnnxEngine:
     """Load an ONNX file for `cpu` or `cuda`, as its profile says.
 
     The graph is prepared once, and kept in `disk` under the file's hash. `threads`: of one
-    inference on a CPU, 0 for every core; `name` is the user's for it, for errors. Raises
-    `ModelInvalid`, `ModelUnavailable`, `DeviceOutOfMemory`, `DeviceLost`. `watching` bounds what
-    the device does, and not the preparation, which may wait for another process.
+    inference on a CPU, 0 for every core; `most`: images a GPU is given at once; `tensorrt`: it is
+    to run there where it can; `name` is the user's for the model, for errors. Raises
+    `ModelInvalid`, `ModelUnavailable`, `OptionConflict`, `DeviceOutOfMemory`, `DeviceLost`.
+    `watching` bounds what the device does, and not the preparation, which may wait for another
+    process.
     """
 
     def ready(device: str) -> Path:
@@ -141,9 +209,12 @@ def load(
         )
 
     def session_on(device: str, graph: Path) -> onnxruntime.InferenceSession:
+        engine = None
+        if tensorrt and device != "cpu" and can_use_tensorrt():
+            engine = kept_engine(graph, profile, name=name, most=most, disk=disk)
         with watching(f"loading {name} on {device}"):
             try:
-                return _session(graph, device, threads)
+                return open_session(graph, device, threads=threads, engine=engine)
             except Exception as error:
                 found = device_error(error, doing=f"loading {name}", device=device)
                 if found is not None:
@@ -153,32 +224,20 @@ def load(
     graph = ready(device)
     try:
         session = session_on(device, graph)
-        if device != "cpu" and session.get_providers()[0] == "CPUExecutionProvider":
+        if device != "cpu" and session.get_providers()[0] == CPU:
             # CUDA did not start, of which ONNX Runtime says no more than a line in the log.
             graph = ready("cpu")
             session = session_on("cpu", graph)
         weight_bytes = graph.stat().st_size
     except _ort.NoSuchFile as error:
         raise FileNotFoundError(str(error)) from error
-    except (FileNotFoundError, DeviceOutOfMemory, DeviceLost):
+    except (FileNotFoundError, DeviceOutOfMemory, DeviceLost, ModelUnavailable, OptionConflict):
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
         raise ModelInvalid(f"{name} cannot be loaded: {error}") from error
-    return OnnxEngine(session, name=name, layout=profile.layout, weight_bytes=weight_bytes)
-
-
-def _session(graph: Path, device: str, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    if device == "cpu":
-        # On two cores, two images at once took a sixth longer than one after the other, and
-        # a single one 2 to 7 % longer than with a batch of 1 that is known beforehand.
-        options.add_free_dimension_override_by_name(BATCH, 1)
-    else:
-        providers.insert(0, "CUDAExecutionProvider")
-    return onnxruntime.InferenceSession(str(graph), options, providers=providers)
+    return OnnxEngine(
+        session, name=name, layout=profile.layout, weight_bytes=weight_bytes, most=most
+    )
 
 
 def _check_channels(shape: list[int | str | None], layout: Layout, *, name: str) -> None:
@@ -213,6 +272,6 @@ def probe_gpu(folder: Path) -> str:
 
 
 def _device(session: onnxruntime.InferenceSession, provider: str) -> str:
-    if provider == "CPUExecutionProvider":
+    if provider == CPU:
         return "cpu"
     return f"cuda:{session.get_provider_options()[provider].get('device_id', '0')}"

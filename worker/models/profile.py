@@ -57,6 +57,12 @@ class Profile(BaseModel):
     stretch: bool = Field(
         default=True, description="Stretch each map to 0…1 by its minimum and maximum."
     )
+    batch: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Images a GPU runs at once, at most; none: CUTWORK_BATCH.",
+    )
 
     @property
     def sides(self) -> tuple[int, int] | None:
@@ -72,8 +78,11 @@ class Profile(BaseModel):
             raise ModelInvalid(f"profile {name}: {explain(error)}") from error
 
     def facts(self) -> dict[str, Any]:
-        """What differs from the default, as JSON values: part of an output's fingerprint."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """What differs from the default, as JSON values: part of an output's fingerprint.
+
+        How many images run at once is not: each has the same map as alone.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"batch"})
 
 
 def adapt(profile: Profile, options: Options) -> Profile:

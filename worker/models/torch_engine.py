@@ -3,7 +3,8 @@
 import errno
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from worker.errors import ModelInvalid
 from worker.models.device_error import device_error
 from worker.models.engine import EngineFacts
 from worker.models.isnet import ISNetBase, network_for
+from worker.models.ladder import rung
+from worker.models.torch_pictures import Network, TorchPictures
 from worker.watchdog import Watching, unwatched
 
 __all__ = ["TorchEngine", "halve_precision", "load"]
@@ -29,13 +32,15 @@ class TorchEngine:
 
     Args:
         network: the network, on its device, in evaluation mode.
+        most: images it is given at once, of which it is told the sizes of the ladder.
     """
 
     facts: EngineFacts
     input_size: tuple[int | None, int | None]
     bytes: int
+    pictures: TorchPictures | None
 
-    def __init__(self, network: ISNetBase) -> None:
+    def __init__(self, network: ISNetBase, *, most: int = 1) -> None:
         weight = network.conv_in.weight
         self.input_size = (None, None)  # fully convolutional
         self.facts = EngineFacts(
@@ -48,6 +53,19 @@ class TorchEngine:
             tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()
         )
         self._network: ISNetBase | None = network
+        self._most = most
+        self.pictures = None if weight.device.type == "cpu" else self.on_pictures()
+
+    def on_pictures(self) -> TorchPictures:
+        """Its way from pictures to masks on its device, be it a CPU."""
+        return TorchPictures(
+            Network(
+                run=self._saliency,
+                device=torch.device(self.facts.device),
+                speaking=self._speaking,
+                most=self._most,
+            )
+        )
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the saliency maps (side output d1) of prepared images.
@@ -66,37 +84,50 @@ class TorchEngine:
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
+        if missing := rung(len(batch), self._most) - len(batch):
+            padding = np.zeros((missing, *batch.shape[1:]), np.float32)
+            images = np.concatenate([batch, padding])
+        else:
+            images = np.ascontiguousarray(batch)
+        with self._speaking(f"an input of {images.shape}"), torch.inference_mode():
+            # torch.tensor copies, so a read-only array does no harm.
+            maps = self._saliency(torch.tensor(images)).cpu().numpy()
+        found: NDArray[np.float32] = maps[: len(batch)]
+        return found
+
+    def close(self) -> None:
+        """Give the network's memory back, once a running inference is done."""
+        self._network = None
+        if self.pictures is not None:
+            self.pictures.close()
+        if self.facts.device != "cpu":
+            torch.cuda.empty_cache()
+
+    def _saliency(self, images: Tensor) -> Tensor:
+        """Maps (N, H, W), float32, of prepared images (N, 3, H, W); the maps are on the device."""
         network = self._network
         if network is None:
             raise RuntimeError("this engine is closed; load the model again")
+        weight = network.conv_in.weight
+        images = images.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        return network.saliency(images)[:, 0].float()
+
+    @contextmanager
+    def _speaking(self, what: str) -> Iterator[None]:
+        """Say of an error on `what` the network is given that it is the device's, if it is."""
         try:
-            return _saliency(network, batch)
+            yield
         except Exception as error:
-            doing = f"ISNet on an input of {batch.shape}"
+            doing = f"ISNet on {what}"
             found = device_error(error, doing=doing, device=self.facts.device)
             if found is None:
                 raise
             raise found from error
 
-    def close(self) -> None:
-        """Give the network's memory back, once a running inference is done."""
-        self._network = None
-        if self.facts.device != "cpu":
-            torch.cuda.empty_cache()
 
-
-def _saliency(network: ISNetBase, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        weight = network.conv_in.weight
-        # torch.tensor copies, so a read-only array does no harm.
-        images = torch.tensor(np.ascontiguousarray(batch)).to(
-            weight.device, weight.dtype, memory_format=torch.channels_last
-        )
-        maps: NDArray[np.float32] = network.saliency(images)[:, 0].float().cpu().numpy()
-    return maps
-
-
-def load(path: Path, *, device: str, threads: int, watching: Watching = unwatched) -> TorchEngine:
+def load(
+    path: Path, *, device: str, threads: int, most: int = 1, watching: Watching = unwatched
+) -> TorchEngine:
     """Load an ISNet checkpoint.
 
     On CUDA the convolutions run in half precision and BatchNorm keeps float32. On the CPU
@@ -106,6 +137,7 @@ def load(path: Path, *, device: str, threads: int, watching: Watching = unwatche
         path: a ``.pth`` or ``.pt`` file of tensors alone, or a ``.safetensors`` file.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads: CPU threads that torch may use, in the whole process; 0 leaves them as they are.
+        most: images that a GPU is given at once.
         watching: bounds what the device does.
 
     Raises:
@@ -125,6 +157,8 @@ def load(path: Path, *, device: str, threads: int, watching: Watching = unwatche
         raise ModelInvalid(f"{path.name} is not a checkpoint of ISNet: {error}") from error
     if target.type == "cuda":
         halve_precision(network)
+        # cuDNN tries each convolution in every way, once for a shape: there are few, the ladder's.
+        torch.backends.cudnn.benchmark = True
     with watching(f"loading {path.name} on {device}"):
         try:
             network.to(target)
@@ -136,7 +170,7 @@ def load(path: Path, *, device: str, threads: int, watching: Watching = unwatche
             if found is None:
                 raise
             raise found from error
-    return TorchEngine(network)
+    return TorchEngine(network, most=most)
 
 
 def halve_precision(network: nn.Module) -> None:

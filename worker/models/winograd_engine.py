@@ -22,6 +22,7 @@ class WinogradEngine:
     """A network, laid out for images of one size."""
 
     facts = _FACTS
+    pictures = None
 
     def __init__(self, network: Network, *, threads: int) -> None:
         """`threads`: 0 for every core."""

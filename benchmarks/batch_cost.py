@@ -1,0 +1,90 @@
+"""What batches bring: images a second of the network alone, one at a time and several."""
+
+import time
+from functools import partial
+from statistics import median
+from typing import Final
+
+import numpy as np
+import onnxruntime
+
+from benchmarks.figure import Figure
+from benchmarks.throughput import MODEL, Loop, in_a_process
+from worker.models import gpu
+from worker.models.onnx_pictures import Place
+from worker.models.prepared import prepared
+from worker.models.providers import providers
+from worker.open_models import open_disk, open_store
+from worker.settings import ModelSettings
+
+_ROUNDS: Final = 3
+_SIZES: Final = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16)}
+_RUNS: Final = {"cpu": 1, "cuda": 30}
+"""Batches in a row: where one takes milliseconds, one by itself says little."""
+
+
+def batch_cost() -> list[Figure]:
+    """Every size of batch in turns, on each device that is here."""
+    devices = ["cpu"] if gpu.why_not(gpu.onnxruntime_facts()) else ["cpu", "cuda"]
+    return [_figure(device) for device in devices]
+
+
+def _figure(device: str) -> Figure:
+    rates: dict[int, list[float]] = {size: [] for size in _SIZES[device]}
+    with in_a_process(partial(network, device)) as loop:
+        for _ in range(_ROUNDS):
+            for size, found in rates.items():
+                found.append(loop(size))
+    medians = {size: median(found) for size, found in rates.items()}
+    best = max(medians, key=lambda size: medians[size])
+    return Figure(
+        what=f"the network's images/s in batches of {best} ÷ one at a time, {_named(device)}",
+        value=medians[best] / medians[1],
+        how=", ".join(f"{size}: {rate:.3g}" for size, rate in medians.items()) + " images/s",
+        samples={f"in batches of {size}, images/s": found for size, found in rates.items()},
+    )
+
+
+def network(device: str) -> Loop:
+    """The network in a loop on `cpu` or `cuda`, of images that lie there already, its maps too.
+
+    A function of the batch's size that gives images a second.
+    """
+    settings = ModelSettings.read()
+    file = open_store(settings).find(MODEL)
+    graph = prepared(
+        file.path,
+        name=file.name,
+        sha256=file.sha256,
+        output=file.profile.output,
+        full_precision=device == "cpu",
+        disk=open_disk(settings),
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(graph), options, providers=providers(device))
+    if Place.of(device).kind == "cuda" and session.get_providers()[0] == providers("cpu")[0][0]:
+        raise RuntimeError("CUDA did not start; onnxruntime's log says why")
+    (fed,), (read,) = session.get_inputs(), session.get_outputs()
+    dtype = np.float16 if fed.type == "tensor(float16)" else np.float32
+    sides = file.profile.sides or (1024, 1024)
+
+    def loop(images: float) -> float:
+        shape = (int(images), 3, sides[1], sides[0])
+        place = Place.of(device)
+        binding = session.io_binding()
+        batch = np.random.default_rng(0).random(shape, np.float32).astype(dtype)
+        binding.bind_ortvalue_input(fed.name, place.put(batch))
+        binding.bind_output(read.name, *place)
+        if device != "cpu":
+            session.run_with_iobinding(binding)  # What is searched once for a shape.
+        began = time.perf_counter()
+        for _ in range(_RUNS[device]):
+            session.run_with_iobinding(binding)
+        return _RUNS[device] * images / (time.perf_counter() - began)
+
+    return loop
+
+
+def _named(device: str) -> str:
+    return "CPU" if device == "cpu" else "GPU"

@@ -1,0 +1,487 @@
+"""Masks made on the device beside those made here, on the one device that is always there."""
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import skimage.data
+import torch
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from PIL import Image
+
+from producer.options import Options
+from tests.short_memory import MIB, in_a_process, leave
+from tests.tiny_models import loaded, saved, value
+from worker import mask
+from worker.errors import DeviceOutOfMemory, ModelInvalid
+from worker.image import decode
+from worker.inference import Inference
+from worker.models import gpu, onnx_engine, torch_engine, torch_pictures
+from worker.models.budget import Budget
+from worker.models.cache import ModelCache
+from worker.models.disk import DiskCache
+from worker.models.load import loader
+from worker.models.onnx_engine import OnnxEngine
+from worker.models.onnx_steps import mask_graph
+from worker.models.pictures import Pictures, Reading, Seen, Uploaded
+from worker.models.profile import Profile
+from worker.models.providers import CUDA, TENSORRT
+from worker.models.store import ModelFile, ModelStore
+from worker.models.torch_engine import TorchEngine
+from worker.presets import LARGEST, PRESETS, fits_device
+from worker.resampling import lanczos
+from worker.segment import LoadedModel, segment
+from worker.stopwatch import Stopwatch
+from worker.watchdog import Watchdog
+
+Picture = NDArray[np.uint8]
+
+
+def photographs() -> list[Picture]:
+    """Larger than a model's input and smaller, wide and high, and of a single colour."""
+    coffee = Image.fromarray(skimage.data.coffee())
+    return [
+        *(np.asarray(coffee.resize(size)) for size in ((301, 200), (64, 64), (40, 90), (90, 40))),
+        np.full((70, 80, 3), 200, np.uint8),
+    ]
+
+
+def here(engine: OnnxEngine | TorchEngine, profile: Profile, rgb: Picture, side: int) -> Picture:
+    """The default preset's mask, with Pillow's resizing on the way in."""
+    batch = mask.to_input(
+        rgb,
+        size=(side, side),
+        mean=profile.mean,
+        std=profile.std,
+        channels=profile.channels,
+    )
+    (saliency,) = engine.infer(batch)
+    if profile.sigmoid:
+        saliency = mask.sigmoid(saliency)
+    size = (rgb.shape[1], rgb.shape[0])
+    return np.asarray(
+        mask.soft_mask(saliency, size, stretched=profile.stretch, depth=np.uint8), np.uint8
+    )
+
+
+def there(
+    pictures: Pictures, profile: Profile, images: Sequence[Picture], side: int
+) -> Sequence[Seen]:
+    size = (side, side)
+    uploaded = [pictures.upload(rgb, size) for rgb in images]
+    return pictures.masks(uploaded, Reading.of(profile, size))
+
+
+def model(
+    path: Path, nodes: Sequence[NodeProto], *weights: TensorProto, of: int, most: int = 4
+) -> OnnxEngine:
+    """A model of any number of images of any size, in numbers of a type."""
+    saved(
+        path,
+        nodes,
+        [value("x", ("n", 3, "h", "w"), of)],
+        [value("y", ("n", "c", "h", "w"), of)],
+        weights,
+    )
+    return loaded(path, most=most, profile=Profile(output=0))
+
+
+def mean_and(
+    path: Path, operator: str, *, of: int = TensorProto.FLOAT, most: int = 4
+) -> OnnxEngine:
+    """The mean of the three channels, and something done to it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        helper.make_node(operator, ["m"], ["y"]),
+    ]
+    return model(path, nodes, of=of, most=most)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Profile(mean=0),
+        Profile(mean=(0.1, 0.05, 0), std=(1, 0.9, 1.1), channels="bgr"),
+        Profile(mean=0, stretch=False),
+        Profile(mean=0.5, std=0.25, sigmoid=True),
+        # Nothing in it exceeds a half.
+        Profile(mean=0.9),
+    ],
+)
+def test_masks_are_those_of_the_host(tmp_path: Path, profile: Profile) -> None:
+    engine = mean_and(tmp_path / "own.onnx", "Identity")
+    pictures = engine.on_pictures()
+    assert pictures is not None
+    images = photographs()
+    for rgb, found in zip(images, there(pictures, profile, images, 64), strict=True):
+        expected = here(engine, profile, rgb, 64)
+        assert found.finite
+        assert found.mask.shape == expected.shape
+        assert found.mask.dtype == np.uint8
+        # Pillow rounds a picture twice on its way, and a stretched map shows it a little more.
+        limit = 1 if rgb.shape[:2] == (64, 64) else 3
+        assert np.abs(found.mask.astype(int) - expected).max() <= limit
+        assert (found.mask != expected).mean() < 0.25
+
+
+def test_a_flat_map_is_no_foreground(tmp_path: Path) -> None:
+    engine = mean_and(tmp_path / "own.onnx", "Identity")
+    pictures = engine.on_pictures()
+    assert pictures is not None
+    white = np.full((70, 80, 3), 255, np.uint8)
+    (found,) = there(pictures, Profile(mean=0), [white], 64)
+    assert (found.low, found.high) == pytest.approx((1, 1))
+    assert not found.mask.any()
+    (found,) = there(pictures, Profile(mean=0, stretch=False), [white], 64)
+    # What is full is 255 and not 254.
+    assert found.mask.min() == 255
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
+def test_a_batch_gives_what_each_gives_alone(tmp_path: Path, count: int) -> None:
+    pictures = mean_and(tmp_path / "own.onnx", "Identity").on_pictures()
+    assert pictures is not None
+    images = (photographs() * 2)[:count]
+    together = there(pictures, Profile(mean=0), images, 32)
+    for rgb, found in zip(images, together, strict=True):
+        (alone,) = there(pictures, Profile(mean=0), [rgb], 32)
+        np.testing.assert_array_equal(found.mask, alone.mask)
+        assert found[1:] == alone[1:]
+
+
+def test_a_graph_for_one_image_is_run_one_by_one(tmp_path: Path) -> None:
+    axes = (1, 3, 32, 32)
+    node = helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1)
+    # A product over all axes, the batch's too, so that it stays one.
+    nodes = [
+        node,
+        helper.make_node("ReduceMax", ["m"], ["top"], keepdims=1),
+        helper.make_node("Div", ["m", "top"], ["y"]),
+    ]
+    path = saved(tmp_path / "one.onnx", nodes, [value("x", axes)], [value("y", (1, 1, 32, 32))])
+    pictures = loaded(path, most=4).on_pictures()
+    assert pictures is not None
+    found = there(pictures, Profile(mean=0), photographs()[:3], 32)
+    assert [seen.high for seen in found] == [1, 1, 1]
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.full((2, 3, 1, 1), 1 / 3, np.float16), "w")
+    # Two channels, of which the first is the map.
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    path = tmp_path / "half.onnx"
+    engine = model(path, nodes, weight, of=TensorProto.FLOAT16)
+    pictures = engine.on_pictures()
+    assert pictures is not None
+    for rgb in photographs()[:2]:
+        (found,) = there(pictures, Profile(mean=0), [rgb], 64)
+        assert np.abs(found.mask.astype(int) - here(engine, Profile(mean=0), rgb, 64)).max() <= 3
+
+
+def test_what_is_no_number_is_said_of_the_picture_it_is_in(tmp_path: Path) -> None:
+    pictures = mean_and(tmp_path / "own.onnx", "Sqrt").on_pictures()
+    assert pictures is not None
+    light, dark = np.full((9, 9, 3), 200, np.uint8), np.full((9, 9, 3), 10, np.uint8)
+    found = there(pictures, Profile(), [light, dark, light], 8)
+    assert [seen.finite for seen in found] == [True, False, True]
+    pictures = mean_and(tmp_path / "infinite.onnx", "Reciprocal").on_pictures()
+    assert pictures is not None
+    (seen,) = there(pictures, Profile(mean=0), [np.zeros((9, 9, 3), np.uint8)], 8)
+    assert not seen.finite
+
+
+def test_a_refusal_is_the_model_s(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)]
+    path = saved(
+        tmp_path / "own.onnx",
+        nodes,
+        [value("x", ("n", 3, 32, 32))],
+        [value("y", ("n", 1, 32, 32))],
+    )
+    pictures = loaded(path, most=4).on_pictures()
+    assert pictures is not None
+    with pytest.raises(ModelInvalid, match=r"own\.onnx refuses 1 pictures at \(64, 64\)"):
+        there(pictures, Profile(), photographs()[:1], 64)
+
+
+def test_only_a_gpu_takes_pictures(tmp_path: Path) -> None:
+    assert mean_and(tmp_path / "own.onnx", "Identity").pictures is None
+
+
+def test_what_a_device_does_not_know_is_done_here() -> None:
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    default, profile = PRESETS["default"], Profile()
+    assert fits_device(default, profile, pixels)
+    assert fits_device(default, Profile(sigmoid=True, stretch=False, channels="bgr"), pixels)
+    assert not fits_device(PRESETS["isnet-segment"], profile, pixels)
+    assert not fits_device(PRESETS["segmentation-custom"], profile, pixels)
+    assert not fits_device(default, Profile(divisor="max"), pixels)
+    assert not fits_device(default, Profile(resampling="bilinear"), pixels)
+    assert not fits_device(default, Profile(layout="nhwc"), pixels)
+    assert not fits_device(default, profile, pixels.astype(np.uint16))
+    large = np.lib.stride_tricks.as_strided(pixels, (LARGEST, 2, 3), (0, 0, 1))
+    assert not fits_device(default, profile, large)
+
+
+def test_torch_makes_the_same_masks(isnet_pth: Path) -> None:
+    """Photographs of several sizes at once, through ISNet at a size that takes no time."""
+    engine = torch_engine.load(isnet_pth, device="cpu", threads=0, most=4)
+    assert engine.pictures is None
+    images = photographs()[:3]
+    for profile in (Profile(), Profile(stretch=False, channels="bgr")):
+        found = there(engine.on_pictures(), profile, images, 128)
+        for rgb, seen in zip(images, found, strict=True):
+            expected = here(engine, profile, rgb, 128)
+            assert seen.finite
+            assert seen.mask.shape == expected.shape
+            apart = np.abs(seen.mask.astype(int) - expected)
+            assert apart.mean() < 1
+            assert (apart > 4).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [Profile(), Profile(sigmoid=True), Profile(stretch=False)],
+    ids=["plain", "sigmoid", "unstretched"],
+)
+@pytest.mark.parametrize("top", [1.0, 0.4, float("nan"), float("inf")])
+def test_both_libraries_read_a_map_alike(tmp_path: Path, reading: Profile, top: float) -> None:
+    map_ = np.random.default_rng(0).random((32, 32), dtype=np.float32) * np.float32(0.4)
+    map_[8:16, 4:9] = top
+    down, across = lanczos(32, 70), np.ascontiguousarray(lanczos(32, 50).T)
+    read = Reading.of(reading, (32, 32))
+    graph = mask_graph(
+        element=TensorProto.FLOAT,
+        rank=4,
+        channels=1,
+        sigmoid=read.sigmoid,
+        stretch=read.stretch,
+    )
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    feed = {"maps": map_[None, None], "index": np.array([0]), "down": down, "across": across}
+    levels, (low, high, sound) = session.run(None, feed)
+    other = torch_pictures.seen(
+        torch.from_numpy(map_),
+        down=torch.from_numpy(down),
+        across=torch.from_numpy(across),
+        reading=read,
+    )
+    assert other.finite == (sound == 0) == np.isfinite(top)
+    if other.finite:
+        assert (other.low, other.high) == pytest.approx((low, high), rel=1e-6)
+        assert np.abs(other.mask.astype(int) - levels).max() <= 1
+        saliency = mask.sigmoid(map_) if reading.sigmoid else map_
+        expected = mask.soft_mask(saliency, (50, 70), stretched=reading.stretch, depth=np.uint8)
+        assert np.abs(levels.astype(int) - expected).max() <= 1
+
+
+def test_the_real_model_sees_the_same(store: ModelStore, tmp_path: Path) -> None:
+    file = store.find("isnet-general-use")
+    engine = onnx_engine.load(
+        file.path,
+        name=file.name,
+        sha256=file.sha256,
+        profile=file.profile,
+        device="cpu",
+        threads=0,
+        disk=DiskCache(tmp_path),
+    )
+    pictures = engine.on_pictures()
+    assert pictures is not None
+    rgb = np.asarray(Image.fromarray(skimage.data.coffee()).resize((1500, 1100)))
+    (found,) = there(pictures, file.profile, [rgb], 1024)
+    expected = here(engine, file.profile, rgb, 1024)
+    apart = np.abs(found.mask.astype(int) - expected)
+    # A picture that was rounded otherwise is another one to the network, here and there.
+    assert (apart > 2).mean() < 1e-3
+    assert (apart > 0).mean() < 0.05
+
+
+def cuda_starts() -> bool:
+    return gpu.why_not(gpu.onnxruntime_facts()) is None
+
+
+@pytest.mark.skipif(not cuda_starts(), reason="needs a CUDA device and ONNX Runtime for it")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("tensorrt", [False, True])
+def test_the_real_model_on_a_gpu(tensorrt: bool, store: ModelStore, tmp_path: Path) -> None:
+    if tensorrt and (reason := gpu.why_no_tensorrt()):
+        pytest.skip(reason)
+    file = store.find("isnet-general-use")
+    load = loader(threads=0, disk=DiskCache(tmp_path), batch=4, tensorrt=tensorrt)
+    on_gpu, on_cpu = load(file, "cuda"), load(file, "cpu")
+    assert on_gpu.facts.provider == (TENSORRT if tensorrt else CUDA)
+    assert on_gpu.facts.device == "cuda:0"
+    assert on_gpu.pictures is not None
+    assert isinstance(on_cpu, OnnxEngine)
+    images = photographs()[:3]
+    found = there(on_gpu.pictures, file.profile, images, 1024)
+    for rgb, seen in zip(images, found, strict=True):
+        apart = np.abs(seen.mask.astype(int) - here(on_cpu, file.profile, rgb, 1024))
+        # Half precision is another number type, not another mask.
+        assert (apart > 8).mean() < 0.02
+    on_gpu.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_torch_on_a_gpu(isnet_pth: Path) -> None:
+    on_gpu = torch_engine.load(isnet_pth, device="cuda", threads=0, most=4)
+    on_cpu = torch_engine.load(isnet_pth, device="cpu", threads=0)
+    assert on_gpu.pictures is not None
+    images = photographs()[:3]
+    found = there(on_gpu.pictures, Profile(), images, 256)
+    for rgb, seen in zip(images, found, strict=True):
+        apart = np.abs(seen.mask.astype(int) - here(on_cpu, Profile(), rgb, 256))
+        assert (apart > 8).mean() < 0.05
+    on_gpu.close()
+
+
+class OnDevice:
+    """An engine that takes pictures, as one on a GPU does; its batches are noted."""
+
+    def __init__(self, engine: OnnxEngine) -> None:
+        self.facts = replace(engine.facts, device="cuda:0")
+        self.input_size, self.bytes = engine.input_size, engine.bytes
+        self.infer, self.close = engine.infer, engine.close
+        self.batches: list[int] = []
+        self.started, self.go = Event(), Event()
+        found = engine.on_pictures()
+        assert found is not None
+        self._pictures = found
+        self.pictures = self
+
+    def upload(self, rgb: Picture, size: tuple[int, int]) -> Uploaded:
+        return self._pictures.upload(rgb, size)
+
+    def masks(self, pictures: Sequence[Uploaded], reading: Reading) -> Sequence[Seen]:
+        self.batches.append(len(pictures))
+        self.started.set()
+        self.go.wait()
+        return self._pictures.masks(pictures, reading)
+
+
+def png(pixels: Picture) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def segmenting(
+    engine: OnDevice, *, profile: Profile, batch: int = 8
+) -> Callable[[Picture, Options], tuple[NDArray[Any], tuple[str, ...], dict[str, float]]]:
+    """Masks, warnings and stages of pictures whose model is on what says it is a GPU."""
+    file = ModelFile(name="own", path=Path("own"), sha256="own", profile=profile)
+    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
+    cache = ModelCache(lambda *_: engine, budget=budget)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=batch)
+    model = LoadedModel(
+        file=file, engine=engine, inference=inference, size=(64, 64), fallback=None, warnings=()
+    )
+
+    def run(
+        rgb: Picture, options: Options
+    ) -> tuple[NDArray[Any], tuple[str, ...], dict[str, float]]:
+        watch = Stopwatch()
+        picture = decode(png(rgb), max_pixels=10**6)
+        found, _, warnings = segment(picture, options, model=model, watch=watch)
+        return found, warnings, watch.seconds()
+
+    return run
+
+
+def test_pictures_of_every_size_share_a_batch(tmp_path: Path) -> None:
+    """As many as the model's profile says, though the worker would take more."""
+    engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
+    run = segmenting(engine, profile=Profile(mean=0, batch=2))
+    images = photographs()
+    with ThreadPoolExecutor(len(images)) as pool:
+        first = pool.submit(run, images[0], Options())
+        engine.started.wait()
+        rest = [pool.submit(run, rgb, Options()) for rgb in images[1:]]
+        time.sleep(0.5)  # From there into the queue.
+        engine.go.set()
+        found = [future.result() for future in (first, *rest)]
+    assert engine.batches == [1, 2, 2]
+    for rgb, (levels, warnings, stages) in zip(images, found, strict=True):
+        assert levels.shape == rgb.shape[:2]
+        assert warnings == ()
+        assert {"prepare", "model", "mask"} <= stages.keys()
+
+
+def test_what_does_not_fit_the_device_goes_the_other_way(tmp_path: Path) -> None:
+    engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
+    engine.go.set()
+    run = segmenting(engine, profile=Profile(mean=0, divisor="max"))
+    assert run(photographs()[0], Options())[0].shape == (200, 301)
+    run = segmenting(engine, profile=Profile(mean=0))
+    run(photographs()[0], Options(preset="isnet-segment"))
+    run(photographs()[0], Options(preset="segmentation-custom"))
+    assert engine.batches == []
+    run(photographs()[0], Options())
+    assert engine.batches == [1]
+
+
+def test_a_device_warns_of_logits_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+    engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
+    engine.go.set()
+    _, (warning,), _ = segmenting(engine, profile=Profile(mean=0, std=0.1))(
+        photographs()[0], Options()
+    )
+    assert "expected a map of 0…1" in warning
+    engine = OnDevice(mean_and(tmp_path / "log.onnx", "Sqrt"))
+    engine.go.set()
+    with pytest.raises(ModelInvalid, match="expected a map of numbers, found NaN"):
+        segmenting(engine, profile=Profile())(np.zeros((70, 80, 3), np.uint8), Options())
+
+
+def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
+    """What a picture that does not fit is told, whether an idle model went, and one that fits."""
+    own, idle = (OnDevice(mean_and(folder / f"{name}.onnx", "Identity")) for name in "ab")
+    own.go.set()
+    engines = {"own": own, "idle": idle}
+    files = {
+        name: ModelFile(name=name, path=Path(name), sha256=name, profile=Profile(mean=0))
+        for name in engines
+    }
+    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
+    cache = ModelCache(lambda file, _: engines[file.name], budget=budget)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=4)
+    with cache.use(files["idle"], "cuda", keep=True):
+        pass
+    fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)
+    reading = Reading.of(files["own"].profile, (64, 64))
+
+    def see() -> tuple[int, ...]:
+        uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
+        return inference.see(own, uploaded, reading, name="own").result.mask.shape
+
+    said = "it fits"
+    with cache.use(files["own"], "cuda"):
+        see()
+        leave(100 * MIB)
+        try:
+            inference.upload(own, own, wide, size=(64, 64), name="own")
+        except DeviceOutOfMemory as error:
+            said = str(error)
+        after = see()
+    try:
+        idle.infer(np.zeros((1, 3, 8, 8), np.float32))
+    except RuntimeError as error:
+        return said, "closed" in str(error), after
+    return said, False, after
+
+
+def test_a_picture_that_does_not_fit_makes_idle_models_go(tmp_path: Path) -> None:
+    said, gone, after = in_a_process(squeezed, tmp_path)
+    assert said.startswith("a.onnx on a picture of (8, 3000000, 3): expected enough memory")
+    assert gone
+    assert after == (200, 301)
