@@ -18,98 +18,104 @@ _1, _2, _3, _4 = "f4[::1]", "f4[:,::1]", "f4[:,:,::1]", "f4[:,:,:,::1]"
 
 
 @njit(f"void({_3}, u8, i8, i8, i8, {_3}, i8)", **_SET)
-def _edge(x, first, row, across, step, half, j):  # type: ignore[no-untyped-def]
-    """The same Bᵀ d of a column that is not all within."""
-    height, width = x.shape[0], x.shape[1]
-    seen = np.zeros(6, np.float32)
-    for k in range(np.uint64(half.shape[2])):
-        for i in range(6):
-            down = row + i * step
-            if 0 <= down < height and 0 <= across < width:
-                seen[i] = x[down, across, first + k]
-        a, b, c, d, e, f = seen[0], seen[1], seen[2], seen[3], seen[4], seen[5]
-        half[0, j, k] = 4 * a - 5 * c + e
-        half[1, j, k] = e - 4 * c + (d - 4 * b)
-        half[2, j, k] = e - 4 * c - (d - 4 * b)
-        half[3, j, k] = e - c + 2 * (d - b)
-        half[4, j, k] = e - c - 2 * (d - b)
-        half[5, j, k] = 4 * b - 5 * d + f
+def _analysed(x, first, row, column, step, found, n):  # type: ignore[no-untyped-def]
+    """Bᵀ d B of 6×6 pixels, `step` apart, from a row and a column on."""
+    two, four, five = np.float32(2), np.float32(4), np.float32(5)
+    channels = np.uint64(found.shape[2])
+    # Made here, and given to nobody: so the compiler knows that nothing else lies in it.
+    half = np.empty((6, 6, found.shape[2]), np.float32)
+    for j in range(6):
+        across = column + j * step
+        for k in range(channels):
+            at = first + k
+            a, b = x[row, across, at], x[row + step, across, at]
+            c, d = x[row + 2 * step, across, at], x[row + 3 * step, across, at]
+            e, f = x[row + 4 * step, across, at], x[row + 5 * step, across, at]
+            even, odd, mild, wild = e - four * c, d - four * b, e - c, two * (d - b)
+            half[0, j, k] = four * a - five * c + e
+            half[1, j, k] = even + odd
+            half[2, j, k] = even - odd
+            half[3, j, k] = mild + wild
+            half[4, j, k] = mild - wild
+            half[5, j, k] = four * b - five * d + f
+    for i in range(6):
+        for k in range(channels):
+            a, b, c = half[i, 0, k], half[i, 1, k], half[i, 2, k]
+            d, e, f = half[i, 3, k], half[i, 4, k], half[i, 5, k]
+            even, odd, mild, wild = e - four * c, d - four * b, e - c, two * (d - b)
+            found[6 * i, n, k] = four * a - five * c + e
+            found[6 * i + 1, n, k] = even + odd
+            found[6 * i + 2, n, k] = even - odd
+            found[6 * i + 3, n, k] = mild + wild
+            found[6 * i + 4, n, k] = mild - wild
+            found[6 * i + 5, n, k] = four * b - five * d + f
+
+
+@njit(f"void({_3}, i8, {_1}, f4, {_3}, u8, i8, i8, i8)", **_SET)
+def _synthesised(found, n, bias, least, y, first, row, column, step):  # type: ignore[no-untyped-def]
+    """Aᵀ m A and the bias, nowhere below `least`, as 4×4 pixels from a row and a column on."""
+    two, four, eight = np.float32(2), np.float32(4), np.float32(8)
+    channels = np.uint64(len(bias))
+    half = np.empty((4, 6, len(bias)), np.float32)
+    for j in range(6):
+        for k in range(channels):
+            near, far = found[6 + j, n, k], found[12 + j, n, k]
+            more, less = found[18 + j, n, k], found[24 + j, n, k]
+            even, odd, mild, wild = near + far, near - far, more + less, more - less
+            half[0, j, k] = found[j, n, k] + even + mild
+            half[1, j, k] = odd + two * wild
+            half[2, j, k] = even + four * mild
+            half[3, j, k] = odd + eight * wild + found[30 + j, n, k]
+    for i in range(4):
+        down = row + i * step
+        for k in range(channels):
+            even, odd = half[i, 1, k] + half[i, 2, k], half[i, 1, k] - half[i, 2, k]
+            mild, wild = half[i, 3, k] + half[i, 4, k], half[i, 3, k] - half[i, 4, k]
+            here, at = bias[k], first + k
+            y[down, column, at] = max(here + half[i, 0, k] + even + mild, least)
+            y[down, column + step, at] = max(here + odd + two * wild, least)
+            y[down, column + 2 * step, at] = max(here + even + four * mild, least)
+            last = here + odd + eight * wild + half[i, 5, k]
+            y[down, column + 3 * step, at] = max(last, least)
 
 
 @njit(f"void({_3}, u8, i8, i8[:,::1], i8, i8, {_3})", **_SET)
 def to_frequencies(x, first, step, places, begin, end, found):  # type: ignore[no-untyped-def]
-    """Bᵀ d B of the 6×6 pixels, `step` apart, around the tiles from `begin` to `end`."""
-    two, four, five = np.float32(2), np.float32(4), np.float32(5)
-    height, width, channels = x.shape[0], x.shape[1], np.uint64(found.shape[2])
-    # Of its own: the compiler sees that nothing else is in this memory.
-    half = np.empty((6, 6, found.shape[2]), np.float32)
+    """Analyse the pixels around the tiles from `begin` to `end`; outside there is nothing."""
+    height, width, channels = x.shape[0], x.shape[1], found.shape[2]
+    edge = np.empty((6, 6, channels), np.float32)
     for n in range(begin, end):
         row, column = places[n, 0] - step, places[n, 1] - step
-        within = row >= 0 and row + 5 * step < height
-        for j in range(6):
-            across = column + j * step
-            if within and 0 <= across < width:
-                for k in range(channels):
-                    a, b = x[row, across, first + k], x[row + step, across, first + k]
-                    c, d = (
-                        x[row + 2 * step, across, first + k],
-                        x[row + 3 * step, across, first + k],
-                    )
-                    e, f = (
-                        x[row + 4 * step, across, first + k],
-                        x[row + 5 * step, across, first + k],
-                    )
-                    even, odd, mild, wild = e - four * c, d - four * b, e - c, two * (d - b)
-                    half[0, j, k] = four * a - five * c + e
-                    half[1, j, k] = even + odd
-                    half[2, j, k] = even - odd
-                    half[3, j, k] = mild + wild
-                    half[4, j, k] = mild - wild
-                    half[5, j, k] = four * b - five * d + f
-            else:
-                _edge(x, first, row, across, step, half, j)
+        if row >= 0 and column >= 0 and row + 5 * step < height and column + 5 * step < width:
+            _analysed(x, first, row, column, step, found, n)
+            continue
+        edge[:] = 0
         for i in range(6):
-            for k in range(channels):
-                a, b, c = half[i, 0, k], half[i, 1, k], half[i, 2, k]
-                d, e, f = half[i, 3, k], half[i, 4, k], half[i, 5, k]
-                even, odd, mild, wild = e - four * c, d - four * b, e - c, two * (d - b)
-                found[6 * i, n, k] = four * a - five * c + e
-                found[6 * i + 1, n, k] = even + odd
-                found[6 * i + 2, n, k] = even - odd
-                found[6 * i + 3, n, k] = mild + wild
-                found[6 * i + 4, n, k] = mild - wild
-                found[6 * i + 5, n, k] = four * b - five * d + f
+            for j in range(6):
+                down, across = row + i * step, column + j * step
+                if 0 <= down < height and 0 <= across < width:
+                    for k in range(np.uint64(channels)):
+                        edge[i, j, k] = x[down, across, first + k]
+        _analysed(edge, np.uint64(0), 0, 0, 1, found, n)
 
 
 @njit(f"void({_3}, {_1}, f4, {_3}, u8, i8, i8[:,::1], i8, i8)", **_SET)
 def to_pixels(found, bias, least, y, first, step, places, begin, end):  # type: ignore[no-untyped-def]
-    """Aᵀ m A and the bias, nowhere below `least`, to those of the 4×4 pixels that are within."""
-    two, four, eight = np.float32(2), np.float32(4), np.float32(8)
-    height, width, channels = y.shape[0], y.shape[1], np.uint64(len(bias))
-    half, whole = np.empty((4, 6, len(bias)), np.float32), np.empty((4, len(bias)), np.float32)
+    """Synthesise the tiles from `begin` to `end`, as far as they are within."""
+    height, width, channels = y.shape[0], y.shape[1], len(bias)
+    edge = np.empty((4, 4, channels), np.float32)
     for n in range(begin, end):
         row, column = places[n, 0], places[n, 1]
-        for j in range(6):
-            for k in range(channels):
-                near, far = found[6 + j, n, k], found[12 + j, n, k]
-                more, less = found[18 + j, n, k], found[24 + j, n, k]
-                even, odd, mild, wild = near + far, near - far, more + less, more - less
-                half[0, j, k] = found[j, n, k] + even + mild
-                half[1, j, k] = odd + two * wild
-                half[2, j, k] = even + four * mild
-                half[3, j, k] = odd + eight * wild + found[30 + j, n, k]
-        for i in range(min(4, (height - row + step - 1) // step)):
-            for k in range(channels):
-                even, odd = half[i, 1, k] + half[i, 2, k], half[i, 1, k] - half[i, 2, k]
-                mild, wild = half[i, 3, k] + half[i, 4, k], half[i, 3, k] - half[i, 4, k]
-                here = bias[k]
-                whole[0, k] = max(here + half[i, 0, k] + even + mild, least)
-                whole[1, k] = max(here + odd + two * wild, least)
-                whole[2, k] = max(here + even + four * mild, least)
-                whole[3, k] = max(here + odd + eight * wild + half[i, 5, k], least)
-            for j in range(min(4, (width - column + step - 1) // step)):
-                for k in range(channels):
-                    y[row + i * step, column + j * step, first + k] = whole[j, k]
+        if row + 3 * step < height and column + 3 * step < width:
+            _synthesised(found, n, bias, least, y, first, row, column, step)
+            continue
+        _synthesised(found, n, bias, least, edge, np.uint64(0), 0, 0, 1)
+        for i in range(4):
+            for j in range(4):
+                down, across = row + i * step, column + j * step
+                if down < height and across < width:
+                    for k in range(np.uint64(channels)):
+                        y[down, across, first + k] = edge[i, j, k]
 
 
 @njit(f"void({_3}, {_3}, {_3}, i8, i8, i8)", **_SET)

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 _SCRATCH: Final = 2**20
 """Numbers of a thread's share of a convolution: they are to stay in its cache."""
-_FEW: Final = 1200
+_FEW: Final = 2000
 """Tiles below which the threads share the frequencies: each weight is read once."""
 _ROWS: Final = 2**17
 """Numbers of a thread's share of all other steps."""
