@@ -38,7 +38,7 @@ def _figure(device: str) -> Figure:
     medians = {size: median(found) for size, found in rates.items()}
     best = max(medians, key=lambda size: medians[size])
     return Figure(
-        what=f"the network's images/s in batches of {best} ÷ one at a time, {_named(device)}",
+        what=f"ONNX Runtime's images/s in batches of {best} ÷ one at a time, {_named(device)}",
         value=medians[best] / medians[1],
         how=", ".join(f"{size}: {rate:.3g}" for size, rate in medians.items()) + " images/s",
         samples={f"in batches of {size}, images/s": found for size, found in rates.items()},

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.batch_cost import batch_cost
 from benchmarks.encoders import encoders
+from benchmarks.engine_cost import engines
 from benchmarks.figure import Figure, markdown, show
 from benchmarks.image_memory import twelve_at_once
 from benchmarks.machine import machine
@@ -32,6 +33,7 @@ PARTS: Final[Mapping[str, Callable[[], Sequence[Figure]]]] = {
     "bare": against_the_bare_model,
     "rembg": against_rembg,
     "sizes": lambda: against_size(OUT / "throughput.png"),
+    "engines": engines,
     "batches": batch_cost,
     "gpu": on_a_gpu,
     "encoders": encoders,

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import onnx
@@ -158,9 +158,10 @@ def _serve(make: Callable[[], Loop], pipe: Connection) -> None:
         pipe.send(loop(*pipe.recv()))
 
 
-def bare_model() -> Loop:
+def bare_model(cpu_engine: Literal["auto", "onnxruntime"] = "auto") -> Loop:
     """Nothing but inference, of an input that is ready, as a worker's engine does it."""
-    settings, options = ModelSettings.read(), Options(model=MODEL)
+    options = Options(model=MODEL)
+    settings = ModelSettings.read().model_copy(update={"cpu_engine": cpu_engine})
     store = open_store(settings)
     models = open_models(settings, store)
     held = ExitStack()

@@ -1,58 +1,32 @@
 """Masks made on the device beside those made here, on the one device that is always there."""
 
-import io
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import skimage.data
 import torch
-from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from producer.options import Options
-from tests.short_memory import MIB, in_a_process, leave
+from tests.device_models import Picture, mean_and, model, photographs
 from tests.tiny_models import loaded, saved, value
 from worker import mask
-from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.image import decode
-from worker.inference import Inference
+from worker.errors import ModelInvalid
 from worker.models import gpu, onnx_engine, torch_engine, torch_pictures
-from worker.models.budget import Budget
-from worker.models.cache import ModelCache
 from worker.models.disk import DiskCache
 from worker.models.load import loader
 from worker.models.onnx_engine import OnnxEngine
 from worker.models.onnx_steps import mask_graph
-from worker.models.pictures import Pictures, Reading, Seen, Uploaded
+from worker.models.pictures import Pictures, Reading, Seen
 from worker.models.profile import Profile
 from worker.models.providers import CUDA, TENSORRT
-from worker.models.store import ModelFile, ModelStore
+from worker.models.store import ModelStore
 from worker.models.torch_engine import TorchEngine
 from worker.presets import LARGEST, PRESETS, fits_device
 from worker.resampling import lanczos
-from worker.segment import LoadedModel, segment
-from worker.stopwatch import Stopwatch
-from worker.watchdog import Watchdog
-
-Picture = NDArray[np.uint8]
-
-
-def photographs() -> list[Picture]:
-    """Larger than a model's input and smaller, wide and high, and of a single colour."""
-    coffee = Image.fromarray(skimage.data.coffee())
-    return [
-        *(np.asarray(coffee.resize(size)) for size in ((301, 200), (64, 64), (40, 90), (90, 40))),
-        np.full((70, 80, 3), 200, np.uint8),
-    ]
 
 
 def here(engine: OnnxEngine | TorchEngine, profile: Profile, rgb: Picture, side: int) -> Picture:
@@ -79,31 +53,6 @@ def there(
     size = (side, side)
     uploaded = [pictures.upload(rgb, size) for rgb in images]
     return pictures.masks(uploaded, Reading.of(profile, size))
-
-
-def model(
-    path: Path, nodes: Sequence[NodeProto], *weights: TensorProto, of: int, most: int = 4
-) -> OnnxEngine:
-    """A model of any number of images of any size, in numbers of a type."""
-    saved(
-        path,
-        nodes,
-        [value("x", ("n", 3, "h", "w"), of)],
-        [value("y", ("n", "c", "h", "w"), of)],
-        weights,
-    )
-    return loaded(path, most=most, profile=Profile(output=0))
-
-
-def mean_and(
-    path: Path, operator: str, *, of: int = TensorProto.FLOAT, most: int = 4
-) -> OnnxEngine:
-    """The mean of the three channels, and something done to it."""
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
-        helper.make_node(operator, ["m"], ["y"]),
-    ]
-    return model(path, nodes, of=of, most=most)
 
 
 @pytest.mark.parametrize(
@@ -343,145 +292,3 @@ def test_torch_on_a_gpu(isnet_pth: Path) -> None:
         apart = np.abs(seen.mask.astype(int) - here(on_cpu, Profile(), rgb, 256))
         assert (apart > 8).mean() < 0.05
     on_gpu.close()
-
-
-class OnDevice:
-    """An engine that takes pictures, as one on a GPU does; its batches are noted."""
-
-    def __init__(self, engine: OnnxEngine) -> None:
-        self.facts = replace(engine.facts, device="cuda:0")
-        self.input_size, self.bytes = engine.input_size, engine.bytes
-        self.infer, self.close = engine.infer, engine.close
-        self.batches: list[int] = []
-        self.started, self.go = Event(), Event()
-        found = engine.on_pictures()
-        assert found is not None
-        self._pictures = found
-        self.pictures = self
-
-    def upload(self, rgb: Picture, size: tuple[int, int]) -> Uploaded:
-        return self._pictures.upload(rgb, size)
-
-    def masks(self, pictures: Sequence[Uploaded], reading: Reading) -> Sequence[Seen]:
-        self.batches.append(len(pictures))
-        self.started.set()
-        self.go.wait()
-        return self._pictures.masks(pictures, reading)
-
-
-def png(pixels: Picture) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def segmenting(
-    engine: OnDevice, *, profile: Profile, batch: int = 8
-) -> Callable[[Picture, Options], tuple[NDArray[Any], tuple[str, ...], dict[str, float]]]:
-    """Masks, warnings and stages of pictures whose model is on what says it is a GPU."""
-    file = ModelFile(name="own", path=Path("own"), sha256="own", profile=profile)
-    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
-    cache = ModelCache(lambda *_: engine, budget=budget)
-    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=batch)
-    model = LoadedModel(
-        file=file, engine=engine, inference=inference, size=(64, 64), fallback=None, warnings=()
-    )
-
-    def run(
-        rgb: Picture, options: Options
-    ) -> tuple[NDArray[Any], tuple[str, ...], dict[str, float]]:
-        watch = Stopwatch()
-        picture = decode(png(rgb), max_pixels=10**6)
-        found, _, warnings = segment(picture, options, model=model, watch=watch)
-        return found, warnings, watch.seconds()
-
-    return run
-
-
-def test_pictures_of_every_size_share_a_batch(tmp_path: Path) -> None:
-    """As many as the model's profile says, though the worker would take more."""
-    engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
-    run = segmenting(engine, profile=Profile(mean=0, batch=2))
-    images = photographs()
-    with ThreadPoolExecutor(len(images)) as pool:
-        first = pool.submit(run, images[0], Options())
-        engine.started.wait()
-        rest = [pool.submit(run, rgb, Options()) for rgb in images[1:]]
-        time.sleep(0.5)  # From there into the queue.
-        engine.go.set()
-        found = [future.result() for future in (first, *rest)]
-    assert engine.batches == [1, 2, 2]
-    for rgb, (levels, warnings, stages) in zip(images, found, strict=True):
-        assert levels.shape == rgb.shape[:2]
-        assert warnings == ()
-        assert {"prepare", "model", "mask"} <= stages.keys()
-
-
-def test_what_does_not_fit_the_device_goes_the_other_way(tmp_path: Path) -> None:
-    engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
-    engine.go.set()
-    run = segmenting(engine, profile=Profile(mean=0, divisor="max"))
-    assert run(photographs()[0], Options())[0].shape == (200, 301)
-    run = segmenting(engine, profile=Profile(mean=0))
-    run(photographs()[0], Options(preset="isnet-segment"))
-    run(photographs()[0], Options(preset="segmentation-custom"))
-    assert engine.batches == []
-    run(photographs()[0], Options())
-    assert engine.batches == [1]
-
-
-def test_a_device_warns_of_logits_and_refuses_what_is_no_number(tmp_path: Path) -> None:
-    engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
-    engine.go.set()
-    _, (warning,), _ = segmenting(engine, profile=Profile(mean=0, std=0.1))(
-        photographs()[0], Options()
-    )
-    assert "expected a map of 0…1" in warning
-    engine = OnDevice(mean_and(tmp_path / "log.onnx", "Sqrt"))
-    engine.go.set()
-    with pytest.raises(ModelInvalid, match="expected a map of numbers, found NaN"):
-        segmenting(engine, profile=Profile())(np.zeros((70, 80, 3), np.uint8), Options())
-
-
-def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
-    """What a picture that does not fit is told, whether an idle model went, and one that fits."""
-    own, idle = (OnDevice(mean_and(folder / f"{name}.onnx", "Identity")) for name in "ab")
-    own.go.set()
-    engines = {"own": own, "idle": idle}
-    files = {
-        name: ModelFile(name=name, path=Path(name), sha256=name, profile=Profile(mean=0))
-        for name in engines
-    }
-    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
-    cache = ModelCache(lambda file, _: engines[file.name], budget=budget)
-    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=4)
-    with cache.use(files["idle"], "cuda", keep=True):
-        pass
-    fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)
-    reading = Reading.of(files["own"].profile, (64, 64))
-
-    def see() -> tuple[int, ...]:
-        uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
-        return inference.see(own, uploaded, reading, name="own").result.mask.shape
-
-    said = "it fits"
-    with cache.use(files["own"], "cuda"):
-        see()
-        leave(100 * MIB)
-        try:
-            inference.upload(own, own, wide, size=(64, 64), name="own")
-        except DeviceOutOfMemory as error:
-            said = str(error)
-        after = see()
-    try:
-        idle.infer(np.zeros((1, 3, 8, 8), np.float32))
-    except RuntimeError as error:
-        return said, "closed" in str(error), after
-    return said, False, after
-
-
-def test_a_picture_that_does_not_fit_makes_idle_models_go(tmp_path: Path) -> None:
-    said, gone, after = in_a_process(squeezed, tmp_path)
-    assert said.startswith("a.onnx on a picture of (8, 3000000, 3): expected enough memory")
-    assert gone
-    assert after == (200, 301)

@@ -101,8 +101,7 @@ class ModelSettings(EnvironmentSettings):
     )
     cpu_engine: Literal["auto", "onnxruntime"] = Field(
         default="auto",
-        description="What runs ONNX models on a CPU; `auto`: Cutwork's own where it can, in about "
-        "half the time, with four times the model's size of memory.",
+        description="What runs ONNX models on a CPU; `auto`: Cutwork's own engine where it can.",
     )
 
 

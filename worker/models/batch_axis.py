@@ -144,8 +144,7 @@ def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
     constants = _constants(model.graph)
     probe = ModelProto()
     probe.CopyFrom(model)
-    if any(item.domain in ("", "ai.onnx") and item.version < _OPSET for item in model.opset_import):
-        probe = onnx.version_converter.convert_version(probe, _OPSET)
+    probe = followed(probe)
     graph = probe.graph
     del graph.value_info[:]
     for value in graph.input:
@@ -171,6 +170,13 @@ def _known(shapes: dict[str, tuple[Axis, ...]], name: str) -> NDArray[np.int64] 
     """The shape of a value if every axis is a number."""
     sides = [axis for axis in shapes.get(name, ()) if isinstance(axis, int)]
     return np.asarray(sides) if sides and len(sides) == len(shapes[name]) else None
+
+
+def followed(model: ModelProto) -> ModelProto:
+    """A skeleton in a version of ONNX whose shape inference follows every step of a size."""
+    if any(item.domain in ("", "ai.onnx") and item.version < _OPSET for item in model.opset_import):
+        return onnx.version_converter.convert_version(model, _OPSET)
+    return model
 
 
 def _stand_in(node: NodeProto, operator: str, inputs: list[str]) -> None:

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError
 
-from worker.models.batch_axis import skeleton
+from worker.models.batch_axis import followed, skeleton
 from worker.models.output import shape
 from worker.models.winograd.layers import (
     Each,
@@ -102,7 +102,7 @@ def _plan(model: ModelProto) -> Network:
 
 def _shapes(model: ModelProto, fed: str) -> dict[str, Shape]:
     """Of everything that has the axes of an image, for a batch of 1."""
-    bare = skeleton(model)
+    bare = followed(skeleton(model))
     for value in bare.graph.input:
         if value.name == fed:
             value.type.tensor_type.shape.dim[0].dim_value = 1
