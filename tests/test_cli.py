@@ -34,7 +34,7 @@ def test_submit_and_wait(stack: LocalStack) -> None:
     done = cutwork(stack, "submit", *places, "--wait", "--threshold", "0.5")
     assert done.exit_code == 0, done.stderr
     assert "s3://cutouts/cli.png" in done.stdout
-    assert "isnet-general-use on cpu (CPUExecutionProvider, float32)" in done.stdout
+    assert "isnet-general-use on cpu (Winograd, float32)" in done.stdout
     again = cutwork(stack, "submit", *places, "--wait", "--threshold", "0.5", "--json")
     assert json.loads(again.stdout)["state"] == "skipped"
 

@@ -58,8 +58,8 @@ def test_the_outcome_says_where_the_model_ran_and_how_long_everything_took(
     outcome = usual
     assert outcome.run is not None
     assert outcome.run.model == "isnet-general-use"
-    assert outcome.run.engine == "cutwork winograd"
-    assert (outcome.run.provider, outcome.run.device) == ("numba", "cpu")
+    assert outcome.run.engine == "cutwork"
+    assert (outcome.run.provider, outcome.run.device) == ("Winograd", "cpu")
     assert outcome.run.dtype == "float32"
     before, after = {"load", "fetch", "decode", "wait", "prepare"}, {"mask", "edges", "encode"}
     stages = before | {"model"} | after | {"store"}

@@ -13,9 +13,7 @@ from worker.models.engine import EngineFacts
 from worker.models.winograd.plan import Network, plan
 from worker.models.winograd.team import Team
 
-_FACTS: Final = EngineFacts(
-    engine="cutwork winograd", provider="numba", device="cpu", dtype="float32"
-)
+_FACTS: Final = EngineFacts(engine="cutwork", provider="Winograd", device="cpu", dtype="float32")
 
 
 class WinogradEngine:
