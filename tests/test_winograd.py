@@ -196,6 +196,13 @@ def test_a_graph_that_says_other_sizes_than_its_weights_have(tmp_path: Path) -> 
         load(path, threads=1)
 
 
+def test_a_huge_input_is_not_laid_out(tmp_path: Path) -> None:
+    graph = Graph(3, 5000, 5000)
+    path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1))
+    with pytest.raises(UnsupportedGraph, match="at most"):
+        load(path, threads=1)
+
+
 def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
     path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1))

@@ -26,6 +26,8 @@ from worker.models.winograd.layers import (
 )
 from worker.models.winograd.unsupported import UnsupportedGraph
 
+_MOST_PIXELS: Final = 2**24
+"""Of an input; every layer of a larger one would be laid out before the first image comes."""
 _EACH: Final = {"Add": "add", "Relu": "relu", "Sigmoid": "sigmoid"}
 _RENAMING: Final = {"Cast", "Identity"}
 _KINDS: Final = {"Conv", "MaxPool", "Resize", "Concat", *_EACH}
@@ -89,6 +91,8 @@ def _plan(model: ModelProto) -> Network:
     (fed,) = (value.name for value in model.graph.input if value.name not in weights)
     shapes = _shapes(model, fed)
     operations, result = _operations(model, shapes, fed)
+    if fed in shapes and shapes[fed].height * shapes[fed].width > _MOST_PIXELS:
+        raise UnsupportedGraph(f"expected an input of at most {_MOST_PIXELS:,} pixels")
     if result not in shapes or shapes[result].channels != 1:
         raise UnsupportedGraph("expected one map as the output")
     operations, places = _together(operations, shapes, fed=fed)
