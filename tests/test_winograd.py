@@ -162,6 +162,12 @@ def _nearest(graph: Graph) -> str:
     return graph.add("Resize", graph.conv("x", 3, 1), "", "", sizes, mode="nearest")
 
 
+def _uneven(graph: Graph) -> str:
+    """A size that its scale does not give: 33 pixels of 32, by 1.05."""
+    scales = graph.held(np.array([1, 1, 1.05, 1.05], np.float32))
+    return graph.add("Resize", graph.conv("x", 3, 1), "", scales, mode="linear")
+
+
 def _wide_pool(graph: Graph) -> str:
     return graph.add("MaxPool", graph.conv("x", 3, 1), kernel_shape=[3, 3], strides=[2, 2])
 
@@ -175,7 +181,9 @@ def _spread(graph: Graph) -> str:
     return graph.add("Add", graph.conv("x", 3, 1), graph.held(np.ones((1, 1, 1, 1), np.float32)))
 
 
-@pytest.mark.parametrize("add", [_transposed, _grouped, _nearest, _wide_pool, _rows, _spread])
+@pytest.mark.parametrize(
+    "add", [_transposed, _grouped, _nearest, _uneven, _wide_pool, _rows, _spread]
+)
 def test_what_is_not_built_here_runs_on_onnx_runtime(tmp_path: Path, add: Any) -> None:
     graph = Graph(3, 32, 32)
     path = graph.saved(tmp_path / "x.onnx", add(graph))

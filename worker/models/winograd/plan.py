@@ -26,6 +26,12 @@ from worker.models.winograd.layers import (
 )
 from worker.models.winograd.unsupported import UnsupportedGraph
 
+_HALF_PIXEL: Final = {b"half_pixel", b"pytorch_half_pixel"}
+_RESIZING: Final = {
+    *("mode", "coordinate_transformation_mode", "antialias", "nearest_mode", "cubic_coeff_a"),
+    "exclude_outside",
+}
+"""Attributes that are looked at, or have no say in a linear `Resize`."""
 _MOST_PIXELS: Final = 2**24
 """Of an input; every layer of a larger one would be laid out before the first image comes."""
 _EACH: Final = {"Add": "add", "Relu": "relu", "Sigmoid": "sigmoid"}
@@ -88,6 +94,13 @@ def plan(model: ModelProto) -> Network:
 
 def _plan(model: ModelProto) -> Network:
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights |= {
+        node.output[0]: attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
     (fed,) = (value.name for value in model.graph.input if value.name not in weights)
     shapes = _shapes(model, fed)
     operations, result = _operations(model, shapes, fed)
@@ -114,7 +127,9 @@ def _shapes(model: ModelProto, fed: str) -> dict[str, Shape]:
     bare.graph.output[0].type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True).graph
     found = {}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+    # Of the inputs that alone; the others are weights.
+    images = [value for value in inferred.input if value.name == fed]
+    for value in (*images, *inferred.value_info, *inferred.output):
         axes = shape(value)
         if (
             value.type.tensor_type.elem_type == TensorProto.FLOAT
@@ -246,7 +261,8 @@ def _step(
             return _convolution(each, attributes, source, target, weights)
         case "MaxPool":
             sides, strides = attributes["kernel_shape"], attributes.get("strides")
-            if sides != [2, 2] or strides != [2, 2] or any(attributes.get("pads", ())):
+            plain = not any(attributes.get("pads", ())) and "auto_pad" not in attributes
+            if sides != [2, 2] or strides != [2, 2] or not plain or "dilations" in attributes:
                 raise UnsupportedGraph(f"expected MaxPool of 2×2, found {attributes}")
             if any(
                 (there + 1) // 2 < made
@@ -255,13 +271,7 @@ def _step(
                 raise UnsupportedGraph("MaxPool makes more than it has")
             return Pooling(source=source, target=target)
         case "Resize":
-            way = attributes.get("coordinate_transformation_mode", b"half_pixel")
-            if attributes.get("mode") != b"linear" or b"half_pixel" not in way:
-                raise UnsupportedGraph(
-                    f"expected a linear Resize by half_pixel, found {attributes}"
-                )
-            if attributes.get("antialias") or source.channels != target.channels:
-                raise UnsupportedGraph(f"expected a plain Resize, found {attributes}")
+            _check_resize(each.node, attributes, source, target, weights)
             return Resizing(source=source, target=target)
         case "Copy":
             return Each(kind="copy", sources=[source], target=target)
@@ -269,6 +279,28 @@ def _step(
     if any(layer.part.shape != target.part.shape for layer in sources):
         raise UnsupportedGraph(f"{each.kind} of layers of several sizes")
     return Each(kind=_EACH[each.kind], sources=sources, target=target)
+
+
+def _check_resize(
+    node: NodeProto,
+    attributes: Mapping[str, Any],
+    source: Layer,
+    target: Layer,
+    weights: Mapping[str, TensorProto],
+) -> None:
+    """Raise `UnsupportedGraph` where a `Resize` is not what `kernels.resized` does."""
+    way = attributes.get("coordinate_transformation_mode", b"half_pixel")
+    before, after = source.part.shape, target.part.shape
+    known = attributes.get("mode") == b"linear" and set(attributes) <= _RESIZING
+    if not known or way not in _HALF_PIXEL or attributes.get("antialias") or len(node.input) < 3:
+        raise UnsupportedGraph(f"expected a linear Resize by half_pixel, found {attributes}")
+    if before[2] != after[2] or (way == b"pytorch_half_pixel" and 1 in after[:2]):
+        raise UnsupportedGraph(f"expected a Resize of the sides, found {before} to {after}")
+    scales = numpy_helper.to_array(weights[node.input[2]])[2:] if node.input[2] else np.array([])
+    # Pixels lie by the scale, which a size that was rounded does not give back.
+    exact = np.multiply(before[:2], scales) if scales.size else after[:2]
+    if not np.allclose(exact, after[:2], rtol=0, atol=1e-3):
+        raise UnsupportedGraph(f"expected a Resize to whole pixels, found scales {scales}")
 
 
 def _convolution(
