@@ -61,9 +61,10 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
     return made, pixels, mask
 
 
-def test_the_figures_of_the_presets(systems: Systems) -> None:
-    """Of one photograph; `make fidelity` takes all of them."""
-    name = "chelsea, half transparent"
+# In the second, most of what matting is to find out is colour that hardly shows.
+@pytest.mark.parametrize("name", ["chelsea, half transparent", "rocket, EXIF sideways"])
+def test_the_figures_of_the_presets(systems: Systems, name: str) -> None:
+    """Of two photographs; `make fidelity` takes all of them."""
     for figure, value in figures(Photograph(name, photograph(name)), systems):
         assert BOUNDS[figure].holds(value), f"{figure}: {value}"
 
