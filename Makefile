@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 # pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
-KERNELS = echo "compiling the matting kernels …" && $(BIN)/python -c 'import worker.matting as m; m.kernels()'
+KERNELS = echo "compiling kernels …" && $(BIN)/python -c 'import worker.matting as m, worker.models.winograd.kernels; m.kernels()'
 
 .PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory check audit format constraints clean
 

@@ -87,8 +87,9 @@ def both(path: Path, *, threads: int = 2, batch: int = 1) -> tuple[Floats, Float
 @pytest.mark.parametrize("step", [1, 2, 3, 8])
 @pytest.mark.parametrize("size", [(1, 1), (3, 9), (16, 16), (37, 50)])
 def test_a_convolution_of_any_size(tmp_path: Path, step: int, size: tuple[int, int]) -> None:
-    graph = Graph(5, *size)
-    path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 5, 1, step=step))
+    graph = Graph(3, *size)
+    inner = graph.conv("x", 3, 5, step=step)
+    path = graph.saved(tmp_path / "x.onnx", graph.conv(inner, 5, 1, step=step))
     theirs, ours = both(path)
     assert np.abs(ours - theirs).max() < 1e-5
 
@@ -181,8 +182,37 @@ def _spread(graph: Graph) -> str:
     return graph.add("Add", graph.conv("x", 3, 1), graph.held(np.ones((1, 1, 1, 1), np.float32)))
 
 
+def _cut_off(graph: Graph) -> str:
+    """Numbers that are whole on their way."""
+    whole = graph.add("Cast", graph.conv("x", 3, 3), to=TensorProto.INT32)
+    return graph.conv(graph.add("Cast", whole, to=TensorProto.FLOAT), 3, 1)
+
+
+def _with_a_plane(graph: Graph) -> str:
+    plane = graph.held(np.ones((1, 1, 32, 32), np.float32))
+    return graph.conv(graph.concat(graph.conv("x", 3, 2), plane), 3, 1)
+
+
+def _spread_pool(graph: Graph) -> str:
+    return graph.add(
+        *("MaxPool", graph.conv("x", 3, 1)), kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2]
+    )
+
+
 @pytest.mark.parametrize(
-    "add", [_transposed, _grouped, _nearest, _uneven, _wide_pool, _rows, _spread]
+    "add",
+    [
+        _transposed,
+        _grouped,
+        _nearest,
+        _uneven,
+        _wide_pool,
+        _rows,
+        _spread,
+        _cut_off,
+        _with_a_plane,
+        _spread_pool,
+    ],
 )
 def test_what_is_not_built_here_runs_on_onnx_runtime(tmp_path: Path, add: Any) -> None:
     graph = Graph(3, 32, 32)
@@ -204,8 +234,25 @@ def test_a_graph_that_says_other_sizes_than_its_weights_have(tmp_path: Path) -> 
         load(path, threads=1)
 
 
+def test_a_step_across_the_whole_address_space(tmp_path: Path) -> None:
+    graph = Graph(3, 32, 32)
+    path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1, step=3_500_000_000_000_000_000))
+    with pytest.raises(UnsupportedGraph, match="nearby"):
+        load(path, threads=1)
+
+
+def test_a_name_that_a_copy_would_have(tmp_path: Path) -> None:
+    graph = Graph(3, 32, 32)
+    one = graph.conv("x", 3, 2)
+    wide = graph.add("Relu", graph.conv(one, 2, 9), name="cat/1")
+    both = graph.add("Concat", one, one, name="cat", axis=1)
+    path = graph.saved(tmp_path / "x.onnx", graph.conv(graph.concat(both, wide), 13, 1))
+    with pytest.raises(UnsupportedGraph, match="taken"):
+        load(path, threads=1)
+
+
 def test_a_huge_input_is_not_laid_out(tmp_path: Path) -> None:
-    graph = Graph(3, 5000, 5000)
+    graph = Graph(3, 20_000, 20_000)
     path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1))
     with pytest.raises(UnsupportedGraph, match="at most"):
         load(path, threads=1)
@@ -213,7 +260,8 @@ def test_a_huge_input_is_not_laid_out(tmp_path: Path) -> None:
 
 def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
-    path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1))
+    wide = graph.conv(graph.conv("x", 3, 64), 64, 64)
+    path = graph.saved(tmp_path / "x.onnx", graph.conv(wide, 64, 1))
     file = ModelFile(name="x", path=path, sha256="2" * 64, profile=Profile())
     disk = DiskCache(tmp_path)
     own = loader(threads=1, disk=disk, own_engine=True)(file, "cpu")
@@ -222,6 +270,16 @@ def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
     assert other.facts.engine.startswith("onnxruntime")
     image = _RNG.random((1, 3, 32, 32), np.float32)
     assert np.abs(own.infer(image) - other.infer(image)).max() < 1e-5
+
+
+def test_a_network_of_few_channels_is_left_to_onnx_runtime(tmp_path: Path) -> None:
+    """Its multiplications are too few for what the way to frequencies and back costs."""
+    graph = Graph(3, 32, 32)
+    narrow = graph.conv(graph.conv("x", 3, 16), 16, 16)
+    path = graph.saved(tmp_path / "x.onnx", graph.conv(narrow, 16, 1))
+    file = ModelFile(name="x", path=path, sha256="3" * 64, profile=Profile())
+    engine = loader(threads=1, disk=DiskCache(tmp_path), own_engine=True)(file, "cpu")
+    assert engine.facts.engine.startswith("onnxruntime")
 
 
 def test_a_closed_engine_and_another_size_are_refused(tmp_path: Path) -> None:

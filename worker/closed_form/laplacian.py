@@ -21,7 +21,9 @@ _ROWS: Final = 64
 _FRAME: Final = 2
 """Pixels between two that share a window, at most."""
 
-_threads: Final = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cutwork-matting")
+_threads: Final = ThreadPoolExecutor(
+    len(os.sched_getaffinity(0)), thread_name_prefix="cutwork-matting"
+)
 
 
 class Laplacian:

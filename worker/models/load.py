@@ -18,6 +18,8 @@ from worker.watchdog import Watching, unwatched
 
 log = logging.getLogger(__name__)
 
+_WIDE: Final = 0.5
+"""The share of multiplications that must gain by it for a network to run in our own engine."""
 _CHECKPOINTS: Final = (".pth", ".pt", ".safetensors")
 
 
@@ -114,7 +116,7 @@ def _own(file: ModelFile, *, threads: int, disk: DiskCache) -> Engine | None:
         disk=disk,
     )
     try:
-        return winograd_engine.load(graph, threads=threads)
+        return winograd_engine.load(graph, threads=threads, wide=_WIDE)
     except UnsupportedGraph as reason:
         log.info("%s runs on ONNX Runtime: %s", file.name, reason)
         return None

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from worker.models.engine import EngineFacts
 from worker.models.winograd.plan import Network, plan
 from worker.models.winograd.team import Team
+from worker.models.winograd.unsupported import UnsupportedGraph
 
 _FACTS: Final = EngineFacts(engine="cutwork", provider="Winograd", device="cpu", dtype="float32")
 
@@ -26,7 +28,7 @@ class WinogradEngine:
         """`threads`: 0 for every core."""
         height, width, _ = network.image.part.shape
         self.input_size = (width, height)
-        self.bytes = network.weight_bytes
+        self.bytes = network.weight_bytes + network.layer_bytes
         self._network: Network | None = network
         threads = threads or len(os.sched_getaffinity(0))
         needed = [step.scratch for step in network.steps]
@@ -38,6 +40,7 @@ class WinogradEngine:
         # Each of the team calls BLAS for its own part; threads of BLAS's own would only be more
         # threads than cores.
         threadpool_limits(1, user_api="blas")
+        self._lock = Lock()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Maps (N, h, w) of a batch (N, 3, H, W), float32; one after the other."""
@@ -51,10 +54,12 @@ class WinogradEngine:
             )
         maps = np.empty((len(batch), *found.shape[:2]), np.float32)
         for planes, result in zip(batch, maps, strict=True):
-            image[:] = planes.transpose(1, 2, 0)
-            for step in network.steps:
-                step.run(self._team)
-            result[:] = found[:, :, 0]
+            # One image at a time has the memory.
+            with self._lock:
+                image[:] = planes.transpose(1, 2, 0)
+                for step in network.steps:
+                    step.run(self._team)
+                result[:] = found[:, :, 0]
         return maps
 
     def close(self) -> None:
@@ -63,6 +68,13 @@ class WinogradEngine:
         self._team.close()
 
 
-def load(graph: Path, *, threads: int) -> WinogradEngine:
-    """Load a prepared graph; raises `UnsupportedGraph` where it is none of those."""
-    return WinogradEngine(plan(onnx.load(graph)), threads=threads)
+def load(graph: Path, *, threads: int, wide: float = 0) -> WinogradEngine:
+    """Load a prepared graph.
+
+    Raises `UnsupportedGraph` where it is none of those, or where less than `wide` of its
+    multiplications gain by it.
+    """
+    network = plan(onnx.load(graph))
+    if network.wide < wide:
+        raise UnsupportedGraph(f"{network.wide:.0%} of it is between many channels")
+    return WinogradEngine(network, threads=threads)

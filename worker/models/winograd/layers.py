@@ -60,6 +60,8 @@ class Scratch(NamedTuple):
 class Step(ABC):
     """What makes one layer."""
 
+    target: Layer
+
     @property
     def scratch(self) -> Scratch:
         """What it needs while it runs."""
