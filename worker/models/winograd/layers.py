@@ -1,7 +1,7 @@
 """Pixels in memory, and the steps that make them of each other."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -201,41 +201,25 @@ class Gathering(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pooling(Step):
-    """The greatest of each 2×2 pixels."""
+class Sampling(Step):
+    """Pixels of a smaller or larger layer, each of its neighbourhood there, channel by channel."""
 
+    kernel: Callable[..., None]
+    """`kernels.pooled` or `kernels.resized`."""
     source: Layer
     target: Layer
 
     def run(self, team: Team) -> None:
         """Write the layer."""
-        team.share(lambda part, _: self._run(part), _strips(self.target))
-
-    def _run(self, part: range) -> None:
         source, target = self.source, self.target
-        kernels.pooled(
-            *(source.pixels, source.first, target.pixels, target.first),
-            *(source.channels, part.start, part.stop),
-        )
 
+        def rows(part: range, _: Floats) -> None:
+            self.kernel(
+                *(source.pixels, source.first, target.pixels, target.first),
+                *(source.channels, part.start, part.stop),
+            )
 
-@dataclass(frozen=True, kw_only=True)
-class Resizing(Step):
-    """Bilinear, to the size of the target."""
-
-    source: Layer
-    target: Layer
-
-    def run(self, team: Team) -> None:
-        """Write the layer."""
-        team.share(lambda part, _: self._run(part), _strips(self.target))
-
-    def _run(self, part: range) -> None:
-        source, target = self.source, self.target
-        kernels.resized(
-            *(source.pixels, source.first, target.pixels, target.first),
-            *(source.channels, part.start, part.stop),
-        )
+        team.share(rows, _strips(target))
 
 
 @dataclass(frozen=True, kw_only=True)
