@@ -45,6 +45,7 @@ class _Engine:
         self.facts = real.facts if real else _FACTS
         self.input_size = real.input_size if real else (_SIDE, _SIDE)
         self.bytes = real.bytes if real else 1
+        self.most = real.most if real else 1
         self.pictures = None  # What it does is counted in `infer` alone.
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -41,7 +41,8 @@ BUDGET = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
 class Noted:
     """An engine with its batches noted; the first one is held back until told."""
 
-    def __init__(self, engine: Engine, device: str) -> None:
+    def __init__(self, engine: Engine, device: str, *, most: int = 8) -> None:
+        self.most = most
         self.facts: EngineFacts = replace(engine.facts, device=device)
         self.input_size, self.bytes = engine.input_size, engine.bytes
         self.pictures = engine.pictures
@@ -81,7 +82,7 @@ def mean_and(operator: str, path: Path) -> Engine:
     return tiny(path, nodes)
 
 
-def opened(*engines: Noted, batch: int = 8) -> tuple[ModelCache, Inference, list[ModelFile]]:
+def opened(*engines: Noted) -> tuple[ModelCache, Inference, list[ModelFile]]:
     """A cache and the inference of it; the models are named by their number."""
     files = [
         ModelFile(name=str(number), path=Path(str(number)), sha256=str(number), profile=Profile())
@@ -89,7 +90,7 @@ def opened(*engines: Noted, batch: int = 8) -> tuple[ModelCache, Inference, list
     ]
     cache = ModelCache(lambda file, _: engines[int(file.name)], budget=BUDGET)
     dog = Watchdog(timeout=600)
-    return cache, Inference(cache=cache, watchdog=dog, batch=batch), files
+    return cache, Inference(cache=cache, watchdog=dog), files
 
 
 def outcome(run: Callable[[], Any]) -> Any:
@@ -127,8 +128,8 @@ def grey(level: float, side: int = 8) -> Images:
 
 
 def test_images_that_wait_share_a_batch_on_a_gpu(tmp_path: Path) -> None:
-    engine = Noted(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0")
-    _, inference, _ = opened(engine, batch=3)
+    engine = Noted(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0", most=3)
+    _, inference, _ = opened(engine)
     found = together(inference, engine, [grey(level) for level in range(6)])
     assert [float(map_.mean()) for map_ in found] == [0, 1, 2, 3, 4, 5]
     assert {map_.shape for map_ in found} == {(8, 8)}

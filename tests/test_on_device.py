@@ -36,6 +36,7 @@ class OnDevice:
 
     def __init__(self, engine: OnnxEngine) -> None:
         self.facts = replace(engine.facts, device="cuda:0")
+        self.most = engine.most
         self.input_size, self.bytes = engine.input_size, engine.bytes
         self.infer, self.close = engine.infer, engine.close
         self.batches: list[int] = []
@@ -65,13 +66,13 @@ def png(pixels: Picture) -> bytes:
 
 
 def segmenting(
-    engine: OnDevice, *, profile: Profile, batch: int = 8
+    engine: OnDevice, *, profile: Profile
 ) -> Callable[[Picture, Options], tuple[NDArray[Any], tuple[str, ...], dict[str, float]]]:
     """Masks, warnings and stages of pictures whose model is on what says it is a GPU."""
     file = ModelFile(name="own", path=Path("own"), sha256="own", profile=profile)
     budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
     cache = ModelCache(lambda *_: engine, budget=budget)
-    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=batch)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600))
     model = LoadedModel(
         file=file, engine=engine, inference=inference, size=(64, 64), fallback=None, warnings=()
     )
@@ -88,9 +89,10 @@ def segmenting(
 
 
 def test_pictures_of_every_size_share_a_batch(tmp_path: Path) -> None:
-    """As many as the model's profile says, though the worker would take more."""
+    """As many as the engine is good for."""
     engine = OnDevice(mean_and(tmp_path / "own.onnx", "Identity"))
-    run = segmenting(engine, profile=Profile(mean=0, batch=2))
+    engine.most = 2
+    run = segmenting(engine, profile=Profile(mean=0))
     images = photographs()
     with ThreadPoolExecutor(len(images)) as pool:
         first = pool.submit(run, images[0], Options())
@@ -145,7 +147,7 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
     }
     budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
     cache = ModelCache(lambda file, _: engines[file.name], budget=budget)
-    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600), batch=4)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600))
     with cache.use(files["idle"], "cuda", keep=True):
         pass
     fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)

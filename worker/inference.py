@@ -21,8 +21,6 @@ class _Task(NamedTuple):
     engine: Engine
     name: str
     """The user's for the model, for the log."""
-    most: int
-    """Images at once that the model is good for."""
     fed: Images | Uploaded
     reading: Reading | None = None
     """Of a picture; None for a prepared image."""
@@ -40,24 +38,20 @@ class Inference:
     cores, and on a GPU the memory.
     """
 
-    def __init__(self, *, cache: ModelCache, watchdog: Watchdog, batch: int) -> None:
-        """`batch`: images that a GPU runs at once, at most."""
+    def __init__(self, *, cache: ModelCache, watchdog: Watchdog) -> None:
+        """`cache` gives room where memory is short; `watchdog` bounds what a device does."""
         self._cache = cache
         self._watchdog = watchdog
-        self._batch = batch
         self._batchers: dict[str, Batcher[_Task, Any]] = {}
         self._lock = Lock()
 
-    def run(
-        self, engine: Engine, image: Images, *, name: str, most: int | None = None
-    ) -> Turn[Images]:
+    def run(self, engine: Engine, image: Images, *, name: str) -> Turn[Images]:
         """The map (h, w) of one prepared image (1, 3, H, W).
 
-        Images of other threads may run with it, `most` in all where the model's profile says so;
-        each has its own result or error, and none another one's. Raises what `Engine.infer` raises
-        for this image alone.
+        Images of other threads may run with it, the engine's `most` in all; each has its own result
+        or error, and none another one's. Raises what `Engine.infer` raises for this image alone.
         """
-        turn: Turn[Images] = self._run(_Task(engine, name, most or self._batch, image))
+        turn: Turn[Images] = self._run(_Task(engine, name, image))
         return turn
 
     def upload(
@@ -88,10 +82,9 @@ class Inference:
         reading: Reading,
         *,
         name: str,
-        most: int | None = None,
     ) -> Turn[Seen]:
         """What a model sees in an uploaded picture; as `run` otherwise."""
-        turn: Turn[Seen] = self._run(_Task(engine, name, most or self._batch, picture, reading))
+        turn: Turn[Seen] = self._run(_Task(engine, name, picture, reading))
         return turn
 
     def _run(self, task: _Task) -> Turn[Any]:
@@ -106,7 +99,7 @@ class Inference:
         return Batcher(
             self._infer,
             # On two cores a batch took longer than its images one after the other.
-            most=lambda task: 1 if device == "cpu" else min(task.most, self._batch),
+            most=lambda task: 1 if device == "cpu" else task.engine.most,
             kind=lambda task: task.kind,
             out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
             relieve=lambda: self._cache.relieve(device),

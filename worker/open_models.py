@@ -60,7 +60,7 @@ def open_models(
         gpu_idle=settings.gpu_idle_seconds,
     )
     cache = ModelCache(load, budget=budget)
-    inference = Inference(cache=cache, watchdog=watchdog, batch=settings.batch)
+    inference = Inference(cache=cache, watchdog=watchdog)
     return Models(store=store, cache=cache, inference=inference)
 
 

@@ -134,7 +134,7 @@ def _on_device(
     with watch.stage("prepare"):
         uploaded = model.inference.upload(engine, pictures, rgb, size=model.size, name=name)
     reading = Reading.of(profile, model.size)
-    turn = model.inference.see(engine, uploaded, reading, name=name, most=profile.batch)
+    turn = model.inference.see(engine, uploaded, reading, name=name)
     watch.add("wait", turn.waited)
     watch.add("model", turn.ran)
     with watch.stage("mask"):
@@ -164,7 +164,7 @@ def _here(
             channels=profile.channels,
             squash=preset.squash,
         )
-    turn = model.inference.run(model.engine, batch, name=name, most=profile.batch)
+    turn = model.inference.run(model.engine, batch, name=name)
     watch.add("wait", turn.waited)
     watch.add("model", turn.ran)
     saliency = turn.result

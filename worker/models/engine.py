@@ -29,10 +29,10 @@ class EngineFacts:
 
 
 class Engine(Protocol):
-    """A segmentation network, loaded on one device and ready to run, one call at a time.
+    """A segmentation network, loaded on one device and ready to run, one call at a time."""
 
-    The members are read-only here, so an implementation may use plain or frozen attributes.
-    """
+    most: int
+    """Images at once that it is good for and that fit into its device's memory."""
 
     @property
     def facts(self) -> EngineFacts:

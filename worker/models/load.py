@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -61,7 +62,7 @@ def loader(
         engine = loaded(file, device, most)
         if engine.facts.device != "cpu":
             with watching(f"trying out {file.name} on {engine.facts.device}"):
-                warm_up(engine, profile=file.profile, most=most, name=file.name)
+                warm_up(engine, profile=file.profile, name=file.name)
         return engine
 
     def loaded(file: ModelFile, device: str, most: int) -> Engine:
@@ -107,15 +108,8 @@ def _own(file: ModelFile, *, threads: int, disk: DiskCache) -> Engine | None:
 
     if file.profile.layout != "nchw":
         return None
-    graph = prepared(
-        file.path,
-        name=file.name,
-        sha256=file.sha256,
-        output=file.profile.output,
-        full_precision=True,
-        disk=disk,
-    )
     try:
+        graph = _prepared(file, disk, full_precision=True)
         return winograd_engine.load(graph, threads=threads, wide=_WIDE)
     except UnsupportedGraph as reason:
         log.info("%s runs on ONNX Runtime: %s", file.name, reason)
@@ -129,14 +123,18 @@ def prepare_here(file: ModelFile, disk: DiskCache) -> None:
     # A GPU that does not start leaves the CPU, which needs a graph of its own; and an image is
     # built where there is no GPU, of a build of ONNX Runtime that will see one.
     for full_precision in (True, False) if gpu.onnxruntime_facts().provider else (True,):
-        prepared(
-            file.path,
-            name=file.name,
-            sha256=file.sha256,
-            output=file.profile.output,
-            full_precision=full_precision,
-            disk=disk,
-        )
+        _prepared(file, disk, full_precision=full_precision)
+
+
+def _prepared(file: ModelFile, disk: DiskCache, *, full_precision: bool) -> Path:
+    return prepared(
+        file.path,
+        name=file.name,
+        sha256=file.sha256,
+        output=file.profile.output,
+        full_precision=full_precision,
+        disk=disk,
+    )
 
 
 def is_checkpoint(suffix: str) -> bool:

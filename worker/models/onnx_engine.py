@@ -69,7 +69,7 @@ class OnnxEngine:
                 "export it with a batch of 1 or a dynamic one"
             )
         self._one_by_one = isinstance(batch, int)
-        self._most = 1 if self._one_by_one else most
+        self.most = 1 if self._one_by_one else most
         height, width = axes[1:] if layout == "nchw" else axes[:2]
         self.input_size = (
             width if isinstance(width, int) else None,
@@ -98,7 +98,7 @@ class OnnxEngine:
             speaking=self._speaking,
             element=ELEMENTS[self._input.type],
             dtype=_TYPES[self._input.type],
-            most=self._most,
+            most=self.most,
         )
         return OnnxPictures(network, self._place)
 
@@ -111,7 +111,7 @@ class OnnxEngine:
             return np.concatenate([self.infer(image[np.newaxis]) for image in batch])
         fed = batch if self._layout == "nchw" else batch.transpose(0, 2, 3, 1)
         fed = fed.astype(_TYPES[self._input.type], copy=False)
-        if missing := rung(len(fed), self._most) - len(fed):
+        if missing := rung(len(fed), self.most) - len(fed):
             fed = np.concatenate([fed, np.zeros((missing, *fed.shape[1:]), fed.dtype)])
         session = self._open()
         with self._speaking(f"an input of {fed.shape}"):

@@ -13,7 +13,7 @@ from onnxruntime import OrtValue
 
 from worker.models.ladder import rung
 from worker.models.onnx_steps import mask_graph, squash_graph
-from worker.models.pictures import Matrices, Reading, Seen, Uploaded
+from worker.models.pictures import OnDevice, Reading, Seen, Uploaded
 from worker.models.providers import providers
 
 ELEMENTS: Final = {
@@ -58,13 +58,13 @@ class Network(NamedTuple):
     """Images it is given at once, at most."""
 
 
-class OnnxPictures:
+class OnnxPictures(OnDevice):
     """See `worker.models.pictures.Pictures`. On a CPU too, where it is no gain, for tests."""
 
     def __init__(self, network: Network, place: Place) -> None:
         self._network = network
         self._place = place
-        self._matrices = Matrices(place.put)
+        super().__init__(most=network.most, speaking=network.speaking)
         self._squash = cache(lambda: _session(squash_graph(network.element), place))
         self._mask = cache(
             lambda element, rank, channels, sigmoid, stretch: _session(
@@ -75,28 +75,14 @@ class OnnxPictures:
             )
         )
 
-    def upload(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Uploaded:
-        """Put a picture (H, W, 3) on the device, with what brings it to `size` and back."""
-        height, width = rgb.shape[:2]
-        with self._network.speaking(f"a picture of {rgb.shape}"):
-            self._matrices.foresee((width, height), size)
-            return Uploaded(self._place.put(rgb), width, height)
-
-    def masks(self, pictures: Sequence[Uploaded], reading: Reading) -> list[Seen]:
-        """Run the network on pictures of whatever sizes at once."""
-        most = self._network.most
-        with self._network.speaking(f"{len(pictures)} pictures at {reading.size}"):
-            return [
-                seen
-                for first in range(0, len(pictures), most)
-                for seen in self._masks(pictures[first : first + most], reading)
-            ]
-
     def close(self) -> None:
         """Give the memory back, once what runs is done."""
-        self._matrices.clear()
+        super().close()
         self._squash.cache_clear()
         self._mask.cache_clear()
+
+    def _put(self, array: NDArray[Any]) -> OrtValue:
+        return self._place.put(array)
 
     def _masks(self, pictures: Sequence[Uploaded], reading: Reading) -> list[Seen]:
         batch = self._squashed(pictures, reading)

@@ -4,7 +4,9 @@ Between the two nothing comes back from the device: squashed, normalised, run, s
 and turned to levels there, as `worker.mask.to_input` and `worker.mask.soft_mask` do it here.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
@@ -99,6 +101,46 @@ class Pictures(Protocol):
         Raises `ModelInvalid`, `DeviceOutOfMemory` and `DeviceLost` as `Engine.infer` does.
         """
         ...
+
+
+class OnDevice(ABC):
+    """What engines have in common there: uploads with their matrices, batches of what fits."""
+
+    def __init__(
+        self, *, most: int, speaking: Callable[[str], AbstractContextManager[None]]
+    ) -> None:
+        """`most` images at once; `speaking` makes a block whose errors are the device's."""
+        self._most = most
+        self._speaking = speaking
+        self._matrices = Matrices(self._put)
+
+    def upload(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Uploaded:
+        """See `Pictures`."""
+        height, width = rgb.shape[:2]
+        with self._speaking(f"a picture of {rgb.shape}"):
+            self._matrices.foresee((width, height), size)
+            return Uploaded(self._put(rgb), width, height)
+
+    def masks(self, pictures: Sequence[Uploaded], reading: Reading) -> list[Seen]:
+        """See `Pictures`."""
+        with self._speaking(f"{len(pictures)} pictures at {reading.size}"):
+            return [
+                seen
+                for first in range(0, len(pictures), self._most)
+                for seen in self._masks(pictures[first : first + self._most], reading)
+            ]
+
+    def close(self) -> None:
+        """Give the memory back, once what runs is done."""
+        self._matrices.clear()
+
+    @abstractmethod
+    def _put(self, array: NDArray[Any]) -> Any:
+        """A copy on the device."""
+
+    @abstractmethod
+    def _masks(self, pictures: Sequence[Uploaded], reading: Reading) -> list[Seen]:
+        """What is seen in at most so many pictures."""
 
 
 class Matrices:

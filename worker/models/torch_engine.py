@@ -39,6 +39,7 @@ class TorchEngine:
     input_size: tuple[int | None, int | None]
     bytes: int
     pictures: TorchPictures | None
+    most: int
 
     def __init__(self, network: ISNetBase, *, most: int = 1) -> None:
         weight = network.conv_in.weight
@@ -53,7 +54,7 @@ class TorchEngine:
             tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()
         )
         self._network: ISNetBase | None = network
-        self._most = most
+        self.most = most
         self.pictures = None if weight.device.type == "cpu" else self.on_pictures()
 
     def on_pictures(self) -> TorchPictures:
@@ -63,7 +64,7 @@ class TorchEngine:
                 run=self._saliency,
                 device=torch.device(self.facts.device),
                 speaking=self._speaking,
-                most=self._most,
+                most=self.most,
             )
         )
 
@@ -84,7 +85,7 @@ class TorchEngine:
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
-        if missing := rung(len(batch), self._most) - len(batch):
+        if missing := rung(len(batch), self.most) - len(batch):
             padding = np.zeros((missing, *batch.shape[1:]), np.float32)
             images = np.concatenate([batch, padding])
         else:

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.mask import SALIENT
 from worker.models.ladder import rung
-from worker.models.pictures import Matrices, Reading, Seen, Uploaded
+from worker.models.pictures import OnDevice, Reading, Seen, Uploaded
 from worker.resampling import SLIGHT
 
 __all__ = ["Network", "TorchPictures"]
@@ -29,35 +28,14 @@ class Network(NamedTuple):
     """Images it is given at once, at most."""
 
 
-class TorchPictures:
+class TorchPictures(OnDevice):
     """See `worker.models.pictures.Pictures`. On a CPU too, where it is no gain, for tests."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._matrices = Matrices(self._put)
+        super().__init__(most=network.most, speaking=network.speaking)
         # Beside the stream of the network, whose turn another picture has.
         self._uploads = _stream(network.device)
-
-    def upload(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Uploaded:
-        """Put a picture (H, W, 3) on the device, with what brings it to `size` and back."""
-        height, width = rgb.shape[:2]
-        with self._network.speaking(f"a picture of {rgb.shape}"):
-            self._matrices.foresee((width, height), size)
-            return Uploaded(self._put(rgb), width, height)
-
-    def masks(self, pictures: Sequence[Uploaded], reading: Reading) -> list[Seen]:
-        """Run the network on pictures of whatever sizes at once."""
-        most = self._network.most
-        with self._network.speaking(f"{len(pictures)} pictures at {reading.size}"):
-            return [
-                seen
-                for first in range(0, len(pictures), most)
-                for seen in self._masks(pictures[first : first + most], reading)
-            ]
-
-    def close(self) -> None:
-        """Give the memory of the matrices back."""
-        self._matrices.clear()
 
     @torch.inference_mode()
     def _masks(self, pictures: Sequence[Uploaded], reading: Reading) -> list[Seen]:
@@ -83,7 +61,7 @@ class TorchPictures:
             for map_, picture in zip(maps, pictures, strict=False)
         ]
 
-    def _put(self, array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
+    def _put(self, array: NDArray[Any]) -> Tensor:
         if self._uploads is None:
             return torch.tensor(array)
         with torch.cuda.stream(self._uploads):

@@ -13,24 +13,30 @@ from worker.models.profile import Profile, input_size
 log = logging.getLogger(__name__)
 
 
-def warm_up(engine: Engine, *, profile: Profile, most: int, name: str) -> None:
+def warm_up(engine: Engine, *, profile: Profile, name: str) -> None:
     """Run batches of zeros up the ladder, and a black picture where the engine takes pictures.
 
     cuDNN searches its algorithms at the first batch of a shape, for seconds. Where a batch does not
-    fit into the device's memory, the larger ones are left out; raises `DeviceOutOfMemory` when
-    not even one image fits, and `DeviceLost`. What a model has against its input is left for a
-    job to be told.
+    fit into the device's memory, the engine's `most` is lowered to what did; raises
+    `DeviceOutOfMemory` when not even one image fits, and `DeviceLost`. What a model has against its
+    input is left for a job to be told.
     """
     try:
         width, height = input_size(profile, fixed=engine.input_size, model=name)
-        for images in ladder(most):
+        fits = 1
+        for images in ladder(engine.most):
             try:
                 engine.infer(np.zeros((images, 3, height, width), np.float32))
             except DeviceOutOfMemory:
                 if images == 1:
                     raise
-                log.warning("%s: %d images at once do not fit into the memory", name, images)
+                log.warning(
+                    "%s: %d images at once do not fit into the memory; at most %d will be",
+                    *(name, images, fits),
+                )
+                engine.most = fits
                 break
+            fits = images
         if engine.pictures is not None:
             black = np.zeros((height, width, 3), np.uint8)
             picture = engine.pictures.upload(black, (width, height))

@@ -23,6 +23,7 @@ class WinogradEngine:
 
     facts = _FACTS
     pictures = None
+    most = 1
 
     def __init__(self, network: Network, *, threads: int) -> None:
         """`threads`: 0 for every core."""
