@@ -7,8 +7,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
-# pymatting compiles itself at its first import, for half a minute; here, no job waits for it.
-KERNELS = echo "compiling kernels …" && $(BIN)/python -c 'import worker.matting as m, worker.models.winograd.kernels; m.kernels()'
+KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
 .PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory check audit format constraints clean
 

@@ -62,7 +62,18 @@ def test_where_its_seconds_go(tmp_path: Path, photographs: Path) -> None:
     assert done.exit_code == 0, done.stderr
     rows = re.findall(r"^ *(\w+) +\d+\.\d{3} +\d+% *(.*)$", done.stderr, re.MULTILINE)
     assert [stage for stage, _ in rows] == [
-        *("load", "wait", "fetch", "decode", "prepare", "model", "mask", "edges", "encode"),
+        *(
+            "load",
+            "kernels",
+            "wait",
+            "fetch",
+            "decode",
+            "prepare",
+            "model",
+            "mask",
+            "edges",
+            "encode",
+        ),
         *("store", "total"),
     ]
     # Each begins where the one before it ends; a very short one shows nothing.

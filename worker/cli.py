@@ -11,7 +11,8 @@ from producer.finding import show, shown
 from producer.flags import takes_options
 from producer.options import Options
 from producer.settings import SettingsError
-from worker import cli_models, matting
+from worker import cli_models
+from worker.compiled import compiled
 from worker.cutout import cut_out
 from worker.doctor import examine
 from worker.download_bar import download_bar
@@ -71,8 +72,9 @@ def segment(
                     if options.enabled
                     else None
                 )
-                if options.enabled:
-                    matting.kernels()
+            if options.enabled:
+                with watch.stage("kernels"):
+                    compiled()
 
         def read() -> bytes:
             with watch.stage("fetch"):
@@ -140,6 +142,13 @@ def doctor(
     else:
         show(findings, console)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command(name="compile")
+def compile_() -> None:
+    """Compile the loops that numba compiles, so that no job waits: for machines and for images."""
+    with console.status("compiling …"):
+        compiled()
 
 
 def _check_output(path: Path, image_format: str) -> None:

@@ -101,7 +101,7 @@ class ModelSettings(EnvironmentSettings):
     )
     cpu_engine: Literal["auto", "onnxruntime"] = Field(
         default="auto",
-        description="What runs ONNX models on a CPU; `auto`: Cutwork's own engine where it can.",
+        description="What runs ONNX models on a CPU: `onnxruntime`, or `auto`, ours where it can.",
     )
 
 
