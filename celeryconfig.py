@@ -5,6 +5,7 @@ https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.ht
 """
 
 import os
+import re
 
 
 def _whole_number(name: str, default: int, *, most: int) -> int:
@@ -12,6 +13,15 @@ def _whole_number(name: str, default: int, *, most: int) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise ValueError(f"{name}={text!r}: expected a whole number from 1 to {most}")
     return int(text)
+
+
+def _names(variable: str, *, among: frozenset[str] | None = None) -> list[str]:
+    names = [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+    wrong = [name for name in names if not re.fullmatch("[a-z0-9-]{1,32}", name)]
+    if wrong or (among and not among.issuperset(names)):
+        expected = f"some of {', '.join(sorted(among))}" if among else "names of a-z, 0-9 and -"
+        raise ValueError(f"{variable}={os.environ[variable]!r}: expected {expected}, with commas")
+    return names
 
 
 # No job need be shorter: a worker that lives says so several times in it (worker/custody.py).
@@ -34,7 +44,8 @@ broker_transport_options = {
     "visibility_timeout": _visibility_timeout,
     "sep": ":",
     "priority_steps": [0, 3, 6, 9],
-    "queue_order_strategy": "priority",
+    # By priority first; among queues of one priority, who was served last waits longest.
+    "queue_order_strategy": "round_robin",
     "socket_keepalive": True,
     # A connection that a network swallowed without a word is noticed after twice this time: kombu
     # looks as often for an answer that is overdue, and each call on a dead one takes it too.
@@ -60,6 +71,26 @@ task_serializer = "auth" if security_key else "json"
 accept_content = [task_serializer]
 result_serializer = "json"
 result_accept_content = ["json"]
+
+# The classes of jobs that wait apart, for workers of their own: those of runs (bulk), those that
+# say `require_gpu` (gpu), and images too large for the worker that had them first (large).
+_apart = _names("CUTWORK_CLASSES", among=frozenset({"bulk", "gpu", "large"}))
+# Services that share the workers: each has queues of its own, served in turn.
+_tenants = _names("CUTWORK_TENANTS")
+# A queue a class, and what a worker must be able to do that takes from it (producer/routes.py).
+_classes = {
+    "default": [],
+    "bulk": [],
+    "gpu": ["gpu"],
+    "gpu-bulk": ["gpu"],
+    "large": ["large"],
+}
+job_queues = {
+    f"cutwork.{name}{tenant}": needs
+    for tenant in ("", *(f".{name}" for name in _tenants))
+    for name, needs in _classes.items()
+    if {*name.split("-")} <= {"default", *_apart}
+}
 
 task_default_queue = "cutwork.default"
 task_routes = {"cutwork.*": {"queue": "cutwork.default"}}

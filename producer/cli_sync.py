@@ -158,6 +158,7 @@ def sync(
                 detach(client, spec, run, as_json=as_json)
                 return
             feeder = Feeder(
+                tenant=client.tenant,
                 spec=spec,
                 plan=plan,
                 app=client.app,

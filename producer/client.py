@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from producer.broker_url import advice
 from producer.explain import explain, without_password
-from producer.job import QUEUE, SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
+from producer.job import SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.ledger import Ledger
 from producer.options import Options
 from producer.outcome import Outcome
-from producer.queues import queue_names
 from producer.reference import ImageRef
+from producer.routes import Routes
 from producer.run.ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
 from producer.signing import register_signing
@@ -100,6 +100,9 @@ class Client:
         settings = ProducerSettings.read(**values)
         self._url = settings.broker_url
         self.app = celery_app(settings)
+        self._routes = Routes.of(self.app)
+        self.tenant = settings.tenant
+        """Whose queues its jobs wait in; None for nobody's own."""
         timeout = self.app.conf.broker_transport_options["socket_timeout"]
         self._ledger = Ledger(self._url, timeout=timeout, signed=settings.signing is not None)
         self._waiter = OutcomeWaiter(self._ledger)
@@ -125,6 +128,7 @@ class Client:
                     "image": image,
                     "mask": mask,
                     "options": options or Options(),
+                    "tenant": self.tenant,
                 }
             )
         except ValidationError as error:
@@ -159,7 +163,7 @@ class Client:
                         TASK_NAME,
                         args=[job.to_message()],
                         task_id=job.id,
-                        queue=QUEUE,
+                        queue=self._routes.queue(job),
                         priority=SINGLE_PRIORITY,
                         producer=producer,
                         # Outcomes have the ledger; a result would cost a subscription each.
@@ -225,7 +229,7 @@ class Client:
     def status(self) -> QueueStatus:
         """How the queue stands; `redis.RedisError` when the broker does not answer."""
         with redis.Redis.from_url(self._url, socket_timeout=10) as server:
-            return queue_status(server, names=queue_names(self.app))
+            return queue_status(server, names=self._routes.lists())
 
     def pending(self) -> int:
         """How many jobs were submitted by any client and have no outcome yet."""

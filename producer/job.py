@@ -55,6 +55,8 @@ class Job(Value):
     mask: Ref | None = None
     """Where the mask goes: grey, 0 is background."""
     options: Options = Options()
+    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] | None = None
+    """Whose it is, where services that share workers have queues of their own."""
     submitted_at: float = Field(default_factory=time.time, ge=0)
     """Unix time in seconds, for the age of what waits."""
 

@@ -5,7 +5,8 @@ from typing import Final
 
 from celery import Celery
 
-from producer.job import BULK_PRIORITY, QUEUE, SINGLE_PRIORITY, TASK_NAME, Job, run_of
+from producer.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job, run_of
+from producer.routes import Routes
 
 _AT_ONCE: Final = 500
 """Messages sent to the server together; a batch that fails is in the queue or not, as a whole."""
@@ -17,6 +18,7 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
     Raises kombu's `OperationalError` or `BatchPublishError`, or an `OSError`, when the broker
     fails; some of the jobs may then be in the queue.
     """
+    routes = Routes.of(app)
     with (
         app.producer_pool.acquire(block=True, timeout=30) as producer,
         # Not in the stubs yet: kombu has it since 5.7.
@@ -37,7 +39,7 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
                 producer,
                 TASK_NAME,
                 message,
-                queue=QUEUE,
+                queue=routes.queue(job),
                 priority=BULK_PRIORITY if run_of(job.id) else SINGLE_PRIORITY,
                 declare=[],
                 retry=False,

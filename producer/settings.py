@@ -58,6 +58,11 @@ class ProducerSettings(EnvironmentSettings):
         description="Redis or Valkey with a database of its own; broker and ledger in one.",
     )
 
+    tenant: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]{1,32}$",
+        description="Whose queues this service's jobs wait in, of those in CUTWORK_TENANTS.",
+    )
     signing_key: Path | None = Field(
         default=None, description="RSA key (PEM) that messages are signed with; none: unsigned."
     )

@@ -16,7 +16,7 @@ from kombu.exceptions import KombuError
 from producer.ledger import Ledger
 from producer.overdue import missing
 from producer.publisher import publish
-from producer.queues import queue_names
+from producer.routes import Routes
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Sweep:
     def _missing(self, job_ids: Collection[str]) -> set[str]:
         if not job_ids:
             return set()
-        return missing(self.ledger.redis, job_ids, queues=queue_names(self.app))
+        return missing(self.ledger.redis, job_ids, queues=Routes.of(self.app).lists())
 
     def _unfed(self) -> Iterator[str]:
         """Running runs that no process feeds: a feeder looks after its own jobs."""

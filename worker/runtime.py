@@ -14,6 +14,7 @@ from celery.signals import worker_init, worker_ready, worker_shutdown
 
 from producer.ledger import Ledger
 from producer.redact import redacted, secrets_of
+from producer.routes import Routes
 from producer.settings import SettingsError
 from producer.sweep import Sweep
 from worker import matting
@@ -22,10 +23,11 @@ from worker.celery_app import app
 from worker.custody import Custody
 from worker.drain import Drain
 from worker.errors import CutworkError
-from worker.models.load import choose_device
+from worker.models.load import choose_device, why_no_gpu
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
 from worker.pipeline import Pipeline
+from worker.queues import taken
 from worker.settings import WorkerSettings
 from worker.stage_chart import listed
 from worker.stopwatch import Stopwatch
@@ -45,6 +47,9 @@ class Runtime:
     custody: Custody
     drain: Drain
     turnstile: Turnstile
+    routes: Routes
+    taken: list[str]
+    """The queues it takes jobs from."""
     visibility_timeout: float
     """Seconds after which what a dead worker held is another's."""
     secrets: Collection[str] = ()
@@ -66,6 +71,10 @@ def held() -> Runtime:
         timeout=broker["socket_timeout"],
         signed=settings.signing is not None,
     )
+    routes = Routes.of(app)
+    # The driver is asked only where a queue is for GPUs.
+    asked = any("gpu" in needs for needs in routes.needs.values())
+    no_gpu = why_no_gpu(".onnx") if asked else None
     custody = Custody(ledger)
     drain = Drain(custody, grace=settings.grace)
     return Runtime(
@@ -79,6 +88,8 @@ def held() -> Runtime:
         custody=custody,
         drain=drain,
         turnstile=Turnstile(),
+        routes=routes,
+        taken=taken(routes.needs, takes=settings.takes, no_gpu=no_gpu),
         visibility_timeout=float(broker["visibility_timeout"]),
         secrets=secrets_of(os.environ),
     )
@@ -95,6 +106,9 @@ def _start(**_: object) -> None:
             here = held()
             models = here.pipeline.models
             open_disk(here.settings).check()
+            # Whatever Celery was told with -Q: what is taken here must be what can be done here.
+            app.amqp.queues.select(here.taken)
+            here.news.append(f"takes from {', '.join(here.taken)}")
         kernels.start()
         for name in here.settings.preload:
             with watch.stage("models"):

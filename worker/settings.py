@@ -121,6 +121,10 @@ class WorkerSettings(ModelSettings, ProducerSettings):
         default=512 * 2**20, ge=1, description="Largest source object, in bytes, that is fetched."
     )
     preload: Names = Field(default=(), description="Models to load before the first job is taken.")
+    takes: Names = Field(
+        default=(),
+        description="Classes of jobs to take; none: all it can do, but for those too large.",
+    )
     max_attempts: int = Field(
         default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
     )

@@ -4,11 +4,11 @@ import logging
 import random
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import redis
 from celery import Task
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
 
 from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.outcome import Outcome
@@ -17,6 +17,7 @@ from worker import runtime
 from worker.access import require_s3
 from worker.celery_app import app
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
+from worker.queues import elsewhere
 from worker.runtime import Runtime
 from worker.stopwatch import Stopwatch
 
@@ -48,23 +49,20 @@ def _answer(
     try:
         job = _read_job(args, kwargs)
         outcome = _outcome(held, job, tag=tag, final=attempt >= held.settings.max_attempts)
+        if queue := elsewhere(outcome, job, routes=held.routes, taken=held.taken):
+            log.info("job %s: %s; sent on to %s", job_id, outcome.code, queue)
+            _send(task, held, job_id, queue=queue, pause=0)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
-        try:
-            held.ledger.deliveries.undo(job_id)
-            # Where a message says it came from is a stranger's word: the retry goes to our queue.
-            raise task.retry(countdown=_pause(attempt), queue=QUEUE) from error
-        except (Reject, redis.RedisError) as unsent:
-            # Celery would drop a message whose retry it cannot send.
-            raise Reject("the retry could not be sent", requeue=True) from unsent
+        _send(task, held, job_id, queue=_queue(task, held), pause=_pause(attempt))
     except redis.RedisError as error:
         log.exception("job %s: the ledger could not be read", job_id)
         time.sleep(_pause(1))
         raise Reject(error, requeue=True) from error
     except (Forbidden, MalformedMessage) as error:
         outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
-    except Reject:
+    except (Reject, Retry):
         raise
     except Exception:
         # A fault of ours must still end in an outcome, or whoever waits waits for ever.
@@ -87,6 +85,24 @@ def _answer(
         time.sleep(_pause(1))  # A refusal that lasts must not spin.
         raise Reject(error, requeue=True) from error
     return outcome
+
+
+def _send(
+    task: Task[Any, Any], held: Runtime, job_id: str, *, queue: str, pause: float
+) -> NoReturn:
+    """Have the job done later, or elsewhere: raises `Retry`, which ends this delivery of it."""
+    try:
+        held.ledger.deliveries.undo(job_id)
+        raise task.retry(countdown=pause, queue=queue)
+    except (Reject, redis.RedisError) as unsent:
+        # Celery would drop a message whose retry it cannot send.
+        raise Reject("the retry could not be sent", requeue=True) from unsent
+
+
+def _queue(task: Task[Any, Any], held: Runtime) -> str:
+    """Where the message came from; that is a stranger's word, and may be none of our queues."""
+    said = (task.request.delivery_info or {}).get("routing_key")
+    return said if said is not None and said in held.routes.needs else QUEUE
 
 
 def _outcome(held: Runtime, job: Job, *, tag: str, final: bool) -> Outcome:

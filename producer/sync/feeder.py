@@ -23,7 +23,7 @@ from producer.listing.objects import ListingFailed
 from producer.overdue import missing
 from producer.plan.steps import Plan, Step
 from producer.publisher import publish
-from producer.queues import bulk_queue, queue_names
+from producer.routes import Routes
 from producer.run.ledger import Batch, RunLedger, UnknownRun
 from producer.run.record import Failure, RunCounts, RunSpec
 from producer.sync.breaker import Breaker
@@ -66,6 +66,8 @@ class Feeder:
     """What was typed, for whoever looks at the run later."""
     heard: Callable[[str], None]
     """Told, in a sentence, what is waited for."""
+    tenant: str | None = None
+    """Whose queues its jobs wait in."""
     run: str | None = None
     """The run to take up again; None: a new one."""
     planned: RunCounts = field(default_factory=RunCounts)
@@ -216,6 +218,7 @@ class Feeder:
                 "image": step.image,
                 "mask": step.mask,
                 "options": self.spec.options,
+                "tenant": self.tenant,
             }
         )
 
@@ -262,7 +265,8 @@ class Feeder:
 
     def _grown(self, in_flight: int) -> int:
         """The window, doubled where workers hold nearly all of it and none is waiting for them."""
-        if in_flight > self._window // 2 and not self.ledger.server.llen(bulk_queue(self.app)):
+        waiting = Routes.of(self.app).bulk_list(self.spec.options, self.tenant)
+        if in_flight > self._window // 2 and not self.ledger.server.llen(waiting):
             self._window = min(2 * self._window, _WIDEST)
         return self._window
 
@@ -304,7 +308,9 @@ class Feeder:
         jobs = {
             name: job for name, job in self.ledger.jobs(run).items() if job.submitted_at <= latest
         }
-        gone = missing(self.ledger.server, jobs, queues=queue_names(self.app)) if jobs else set()
+        gone = (
+            missing(self.ledger.server, jobs, queues=Routes.of(self.app).lists()) if jobs else set()
+        )
         return [job for name, job in jobs.items() if name in gone]
 
     def _send_again(self, run: str, jobs: list[Job]) -> None:

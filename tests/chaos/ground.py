@@ -17,7 +17,7 @@ import redis
 from benchmarks.pictures import put_pictures
 from deploy.child import Child
 from deploy.local import LocalStack
-from producer.queues import queue_names
+from producer.routes import Routes
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.tcp_proxy import TcpProxy
 
@@ -208,7 +208,7 @@ class Ground:
     def settle(self, *, timeout: float = 10) -> None:
         """Wait until nothing waits in the queue and no worker holds anything."""
         deadline = time.monotonic() + timeout
-        names = queue_names(self.client.app)
+        names = Routes.of(self.client.app).lists()
         while time.monotonic() < deadline:
             with self.server.pipeline() as pipe:
                 for name in names:
