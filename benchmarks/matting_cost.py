@@ -1,6 +1,6 @@
 """Time, memory and result of matting beside pymatting's, each run in a process of its own.
 
-    python -m benchmarks.matting_cost ours|pymatting CASE.npz ALPHA.npy
+    python -m benchmarks.matting_cost ours|exact|pymatting CASE.npz ALPHA.npy
 
 runs one and prints its seconds and the bytes it took at most.
 """
@@ -45,12 +45,14 @@ class _Run(NamedTuple):
 def matting_cost() -> list[Figure]:
     """Photographs at 6 MP, matted by both from the same trimap."""
     ours: list[_Run] = []
+    exact: list[_Run] = []
     theirs: list[_Run] = []
     near: list[float] = []
     unknown: list[float] = []
     with tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder:
         for case in _cases(Path(folder)):
             ours.append(_run("ours", case))
+            exact.append(_run("exact", case))
             theirs.append(_run("pymatting", case))
             off = np.abs(ours[-1].alpha - theirs[-1].alpha)
             near.append(100 * float((off <= _NEAR).mean()))
@@ -69,6 +71,13 @@ def matting_cost() -> list[Figure]:
                 "ours, s": [run.seconds for run in ours],
                 "pymatting, s": [run.seconds for run in theirs],
             },
+        ),
+        Figure(
+            what="the same, as exact as segmentation-custom needs it for its colours",
+            value=median(a.seconds / b.seconds for a, b in zip(exact, theirs, strict=True)),
+            at_most=0.25,
+            how=f"{_middle(exact, 'seconds'):.2f} ÷ {_middle(theirs, 'seconds'):.1f} s",
+            samples={"exact, s": [run.seconds for run in exact]},
         ),
         Figure(
             what=f"matting {MEGAPIXELS} MP, peak memory ÷ pymatting's",
@@ -132,11 +141,11 @@ def main(name: str, case: str, target: str) -> None:
     """One run, in this process."""
     with np.load(case) as arrays:
         rgb, found, trimap = arrays["rgb"], arrays["found"], arrays["trimap"]
-    if name == "ours":
+    if name in ("ours", "exact"):
         matting.kernels()
 
         def solve() -> NDArray[np.float64]:
-            return matting.closed_form_alpha(rgb, trimap, start=found)[0]
+            return matting.closed_form_alpha(rgb, trimap, start=found, exact=name == "exact")[0]
     else:
         from pymatting import estimate_alpha_cf
 

@@ -110,10 +110,12 @@ def closed_form_alpha(
     *,
     start: Pixels | None = None,
     seconds: float = math.inf,
+    exact: bool = False,
 ) -> tuple[NDArray[np.float64], str | None]:
     """Alpha (H, W) in 0…1 of (H, W, 3) pixels, and what is to be said of it, if anything.
 
-    `start` is a mask to begin with, and `seconds` are after which it ends with what it has. Raises
+    `start` is a mask to begin with, and `seconds` are after which it ends with what it has. With
+    `exact` alpha is good for telling the foreground's colour by, and not only for levels. Raises
     `MattingImpossible`.
     """
     if min(trimap.shape) < 3:
@@ -124,7 +126,7 @@ def closed_form_alpha(
             raise MattingImpossible(f"expected some sure {name}, found none")
     if not (trimap == 128).any():
         return trimap / 255.0, None
-    found = kernels().alpha(rgb, trimap, start=start, seconds=seconds)
+    found = kernels().alpha(rgb, trimap, start=start, seconds=seconds, exact=exact)
     if not math.isfinite(found.off):
         raise MattingImpossible("no solution was found")
     if found.off <= _NEAR:

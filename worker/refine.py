@@ -58,7 +58,11 @@ def refine(
                 sure = _sure(found, options)
                 admit_matting(int(np.count_nonzero(sure == 128)))
                 alpha, remark = matting.closed_form_alpha(
-                    picture.rgb, sure, start=found, seconds=matting_seconds
+                    picture.rgb,
+                    sure,
+                    start=found,
+                    seconds=matting_seconds,
+                    exact=preset.as_rembg,
                 )
         except MattingImpossible as error:
             remark = f"not done, {error}; the mask is used as it is"

@@ -11,11 +11,13 @@ from worker.closed_form.cells import Cells
 from worker.closed_form.laplacian import Laplacian, Vector
 from worker.mask import Pixels, peak
 
-ENOUGH: Final = 1e-6
-"""How far alpha may seem to lie from the solution, anywhere; what is smooth lies further off.
+_NEAR: Final = 1 / 16_384
+"""How far alpha may seem to lie from the solution, anywhere; what is smooth lies further off."""
+_NEARER: Final = 1e-6
+"""The same, where the foreground's colour is told by alpha, and not by its levels.
 
-A mask would be content with far less. But where alpha is nearly nothing, so is what tells the
-foreground's colour there: at 1/16,384 whole skies had another one than from pymatting's alpha.
+Where alpha is nearly nothing, so is what tells the colour: with `_NEAR` whole skies have another
+one than from pymatting's alpha.
 """
 _MOST_STEPS: Final = 2_000
 _AROUND: Final = 2
@@ -39,13 +41,15 @@ def solve(
     *,
     start: Pixels | None = None,
     seconds: float = math.inf,
+    exact: bool = False,
 ) -> Solution:
     """Alpha of (H, W, 3) pixels, of at least 3×3, where a trimap of 0, 128 and 255 leaves it open.
 
-    `start` is a mask (H, W) to begin with; near the solution it is a shorter way. It ends after so
-    many `seconds`, or where numbers end, with what it has by then.
+    `start` is a mask (H, W) to begin with; near the solution it is a shorter way. It ends near the
+    solution, `exact` still nearer, and after so many `seconds`, or where numbers end, with what it
+    has by then.
     """
-    began = time.monotonic()
+    began, enough = time.monotonic(), _NEARER if exact else _NEAR
     unknown = trimap == 128
     part = _around(unknown)
     laplacian = Laplacian(rgb[part], trimap[part])
@@ -62,7 +66,7 @@ def solve(
     way, size = guess.copy(), float(rest @ guess)
     # The inverse is near enough for its guess at what is missing to be about that much.
     steps, off = 0, float(np.abs(guess).max())
-    while off > ENOUGH and steps < _MOST_STEPS and time.monotonic() - began < seconds:
+    while off > enough and steps < _MOST_STEPS and time.monotonic() - began < seconds:
         pushed, inner = laplacian.times(way)
         share = size / inner
         x += share * way
