@@ -226,6 +226,16 @@ class Client:
         replies = self.app.control.ping(timeout=timeout) or []
         return sorted(name for reply in replies for name in reply)
 
+    @property
+    def queues(self) -> list[str]:
+        """Names of all queues that there are for jobs, by `celeryconfig.py`."""
+        return list(self._routes.needs)
+
+    def served_queues(self, timeout: float = 1.0) -> set[str]:
+        """Names of the queues that workers take from which answer within `timeout` seconds."""
+        replies = self.app.control.inspect(timeout=timeout).active_queues() or {}
+        return {str(queue["name"]) for queues in replies.values() for queue in queues}
+
     def status(self) -> QueueStatus:
         """How the queue stands; `redis.RedisError` when the broker does not answer."""
         with redis.Redis.from_url(self._url, socket_timeout=10) as server:

@@ -28,7 +28,10 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
     broker = _broker(client)
     yield broker
     if broker.ok:
-        yield _workers(client)
+        workers = _workers(client)
+        yield workers
+        if workers.ok:
+            yield from _queues(client)
     if not read and not write:
         yield Finding(
             "S3", True, "not checked: name buckets, `cutwork doctor s3://in --write s3://out`"
@@ -67,6 +70,21 @@ def _workers(client: Client) -> Finding:
         "none answered; start one with `celery -A worker worker --loglevel INFO "
         "--without-gossip --without-mingle`",
     )
+
+
+def _queues(client: Client) -> Iterator[Finding]:
+    """One finding a queue that no worker takes from, where classes or tenants have their own."""
+    served = client.served_queues()
+    orphans = [name for name in client.queues if name not in served]
+    for name in orphans:
+        yield Finding(
+            f"queue {name}",
+            False,
+            "no worker takes from it, and what is sent there waits; start one that can (README, "
+            "Pools), or take its class or tenant out of CUTWORK_CLASSES or CUTWORK_TENANTS",
+        )
+    if not orphans:
+        yield Finding("queues", True, f"workers take from {', '.join(client.queues)}")
 
 
 def _s3(place: str, *, writing: bool) -> Finding:

@@ -86,18 +86,18 @@ def test_status(stack: LocalStack, worker: Child) -> None:
     assert worker.running
     done = cutwork(stack, "status")
     assert done.exit_code == 0, done.stderr
-    for name in ("waiting", "in flight", "pending", "worker1@local"):
+    for name in ("waiting", "in flight", "pending", f"{worker.name}@local"):
         assert name in done.stdout
     facts: dict[str, Any] = json.loads(cutwork(stack, "status", "--json").stdout)
     assert set(facts) == {"waiting", "in_flight", "oldest_waiting_seconds", "pending", "workers"}
-    assert facts["workers"] == ["worker1@local"]
+    assert facts["workers"] == [f"{worker.name}@local"]
 
 
 @pytest.mark.usefixtures("worker")
 def test_doctor_with_everything_in_order(stack: LocalStack) -> None:
     done = cutwork(stack, "doctor", "s3://photos", "--write", "s3://cutouts/a/b")
     assert done.exit_code == 0, done.stdout
-    for name in ("broker", "workers", "S3 read s3://photos", "S3 write s3://cutouts/a/b"):
+    for name in ("broker", "workers", "queues", "S3 read s3://photos", "S3 write s3://cutouts/a/b"):
         assert f"✓ {name}" in done.stdout
     for name in ("worker settings", "model cache", "onnxruntime", "torch"):
         assert f"✓ {name}" in done.stdout

@@ -99,7 +99,7 @@ def test_no_key_forges_a_line_of_the_log(client: Client, worker: Child) -> None:
     log = worker.log.read_text()
     assert "job forged done" in log
     assert "\n[2026-11-22 08:00:00,000: INFO/MainProcess] job forged" not in log
-    ours = log[log.index("] worker1@local ready.") :]
+    ours = log[log.index(f"] {worker.name}@local ready.") :]
     assert all(line.isprintable() for line in ours.split("\n"))
     assert re.findall(r"^(?!\[\d{4}-|    |$).*", ours[2:].partition("\n")[2], re.MULTILINE) == []
 

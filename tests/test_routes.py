@@ -138,6 +138,7 @@ def test_what_a_worker_cannot_do_is_sent_on_to_those_that_can(
     assert large.outcome() is None
     roomy = start(CUTWORK_TAKES="large")
     outcome = large.wait(60)
+    assert idle.served_queues() == {"cutwork.default", "cutwork.large"}
     assert (outcome.state, outcome.worker) == ("done", f"{roomy.name}@local")
     assert gpu.outcome() is None
     assert server.llen("cutwork.gpu:3") == 1
