@@ -73,6 +73,12 @@ def test_thin_lines_take_no_more_cells_than_there_may_be() -> None:
     assert cells.count <= MOST_CELLS
 
 
+def test_of_a_grey_picture_it_is_pymatting_s_own_rounding_if_that_is_asked_for() -> None:
+    rgb, trimap = case("camera", 200)
+    theirs = estimate_alpha_cf(rgb / 255.0, trimap / 255.0)
+    assert np.abs(solve(rgb, trimap, exact=True).alpha - theirs).max() < 1e-4
+
+
 def test_unknown_to_the_very_border() -> None:
     rgb, trimap = case("coffee", 120)
     trimap[:50], trimap[:, -20:] = 128, 128

@@ -23,20 +23,67 @@ EPSILON: Final = 1e-7
 COLOURS: Final = 4
 """Vectors a coarse cell stands for: a constant, and the three colours."""
 
+_WEIGH: Final = "void(f8[:,::1], f8, f8, f8, f8, f8, f8, f8[:,::1])"
 _SWEEP: Final = "(f8[:,::1], i4[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)"
 
 
-@njit("void(f4[:,:,::1], u1[:,::1], i4[:,::1], f8[:,::1], f8[::1], i8, i8)", cache=True, nogil=True)
-def assemble(rgb, trimap, numbers, rows, known, top, bottom):  # type: ignore[no-untyped-def]
-    """Add what the windows centred between two rows of a picture say to `rows` and `known`.
+@njit(_WEIGH, cache=True, nogil=True)
+def _exactly(colour, rr, rg, rb, gg, gb, bb, weighed):  # type: ignore[no-untyped-def]
+    """Write to `weighed` what colours (9, 3) from their mean are, seen through their covariance.
+
+    The sums are of their products. Nine times the covariance is L D Lᵀ. Its determinant would be
+    lost where all colours lie on a line, as in a grey picture; of D nothing is below epsilon.
+    """
+    to_g, to_b = rg / rr, rb / rr
+    d_g = max(gg - to_g * rg, EPSILON)
+    rest = gb - to_g * rb
+    from_g = rest / d_g
+    d_b = max(bb - to_b * rb - from_g * rest, EPSILON)
+    for k in range(9):
+        r, g, b = colour[k]
+        b = (b - to_b * r - from_g * (g - to_g * r)) / d_b
+        g = (g - to_g * r) / d_g - from_g * b
+        weighed[k, 0] = 9 * (r / rr - to_g * g - to_b * b)
+        weighed[k, 1] = 9 * g
+        weighed[k, 2] = 9 * b
+
+
+@njit(_WEIGH, cache=True, nogil=True)
+def _as_pymatting(colour, rr, rg, rb, gg, gb, bb, weighed):  # type: ignore[no-untyped-def]
+    """The same by the steps of pymatting, rounded as it rounds.
+
+    Of a grey picture what it has is mostly rounding, and who wants its alpha wants that too.
+    """
+    rr, rg, rb, gg, gb, bb = rr / 9, rg / 9, rb / 9, gg / 9, gb / 9, bb / 9
+    share = 1.0 / (rr * gb * gb + rg * rg * bb + rb * rb * gg - rr * gg * bb - 2 * rg * rb * gb)
+    to_rr, to_rg, to_rb = (
+        (gb * gb - gg * bb) * share,
+        (rg * bb - rb * gb) * share,
+        (rb * gg - rg * gb) * share,
+    )
+    to_gg, to_gb, to_bb = (
+        (rb * rb - rr * bb) * share,
+        (rr * gb - rg * rb) * share,
+        (rg * rg - rr * gg) * share,
+    )
+    for k in range(9):
+        r, g, b = colour[k]
+        weighed[k, 0] = to_rr * r + to_rg * g + to_rb * b
+        weighed[k, 1] = to_rg * r + to_gg * g + to_gb * b
+        weighed[k, 2] = to_rb * r + to_gb * g + to_bb * b
+
+
+@njit("void(f8[:,:,::1], u1[:,::1], i4[:,::1], f8[:,::1], f8[::1], b1)", cache=True, nogil=True)
+def assemble(rgb, trimap, numbers, rows, known, as_pymatting):  # type: ignore[no-untyped-def]
+    """Add what the windows of some rows of a picture say to `rows` and `known`.
 
     `rgb` is in 0…1, and `numbers` has no frame here. `rows` is (N, 13); `known` is what the known
     foreground adds to the right-hand side.
     """
-    width = rgb.shape[1]
-    colour = np.empty((9, 3))
+    height, width, _ = rgb.shape
+    colour, weighed = np.empty((9, 3)), np.empty((9, 3))
     number = np.empty(9, np.int64)
-    for y in range(top, bottom):
+    for y in range(1, height - 1):
         for x in range(1, width - 1):
             unknown = False
             for k in range(9):
@@ -61,25 +108,15 @@ def assemble(rgb, trimap, numbers, rows, known, top, bottom):  # type: ignore[no
                 gg += g * g
                 gb += g * b
                 bb += b * b
-            # Nine times the covariance is L D Lᵀ. Its determinant would be lost where all colours
-            # lie on a line, as in a grey picture; of D nothing is below epsilon.
-            to_g, to_b = rg / rr, rb / rr
-            d_g = max(gg - to_g * rg, EPSILON)
-            rest = gb - to_g * rb
-            from_g = rest / d_g
-            d_b = max(bb - to_b * rb - from_g * rest, EPSILON)
-            for k in range(9):
-                r, g, b = colour[k]
-                g -= to_g * r
-                b -= to_b * r + from_g * g
-                colour[k, 0] = 3 * r / rr**0.5
-                colour[k, 1] = 3 * g / d_g**0.5
-                colour[k, 2] = 3 * b / d_b**0.5
+            if as_pymatting:
+                _as_pymatting(colour, rr, rg, rb, gg, gb, bb, weighed)
+            else:
+                _exactly(colour, rr, rg, rb, gg, gb, bb, weighed)
             for i in range(9):
                 row = number[i]
                 if row < 0:
                     continue
-                r, g, b = colour[i]
+                r, g, b = weighed[i]
                 for j in range(9):
                     likeness = r * colour[j, 0] + g * colour[j, 1] + b * colour[j, 2]
                     value = -(1 + likeness) / 9

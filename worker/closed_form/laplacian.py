@@ -29,8 +29,13 @@ _threads: Final = ThreadPoolExecutor(
 class Laplacian:
     """The equations between the unknown pixels of a picture: `times(alpha) = known`."""
 
-    def __init__(self, rgb: Pixels, trimap: NDArray[np.uint8]) -> None:
-        """Of (H, W, 3) pixels, of at least 3×3, where a trimap of 0, 128 and 255 is 128."""
+    def __init__(
+        self, rgb: Pixels, trimap: NDArray[np.uint8], *, as_pymatting: bool = False
+    ) -> None:
+        """Of (H, W, 3) pixels, of at least 3×3, where a trimap of 0, 128 and 255 is 128.
+
+        `as_pymatting`: rounded as its matrix is.
+        """
         self.y, self.x = np.nonzero(trimap == 128)
         count = len(self.y)
         height, width = trimap.shape
@@ -46,17 +51,25 @@ class Laplacian:
             [y * framed.shape[1] + x for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)],
             np.int32,
         )
-        self._assemble(rgb, trimap, framed)
+        self._assemble(rgb, trimap, framed, as_pymatting)
 
-    def _assemble(self, rgb: Pixels, trimap: NDArray[np.uint8], framed: NDArray[np.int32]) -> None:
+    def _assemble(
+        self,
+        rgb: Pixels,
+        trimap: NDArray[np.uint8],
+        framed: NDArray[np.int32],
+        as_pymatting: bool,
+    ) -> None:
         height = len(trimap)
-        colours = rgb / np.float32(peak(rgb))
         trimap = np.ascontiguousarray(trimap)
         numbers = np.ascontiguousarray(framed[_FRAME:-_FRAME, _FRAME:-_FRAME])
 
         def some(top: int) -> None:
-            bottom = min(top + _ROWS, height - 1)
-            kernels.assemble(colours, trimap, numbers, self.rows, self.known, top, bottom)
+            part = slice(top - 1, min(top + _ROWS, height - 1) + 1)
+            colours = rgb[part] / np.float64(peak(rgb))
+            kernels.assemble(
+                colours, trimap[part], numbers[part], self.rows, self.known, as_pymatting
+            )
 
         # A window writes to the rows beside it: neighbours take turns.
         for first in (1, 1 + _ROWS):

@@ -52,7 +52,7 @@ def solve(
     began, enough = time.monotonic(), _NEARER if exact else _NEAR
     unknown = trimap == 128
     part = _around(unknown)
-    laplacian = Laplacian(rgb[part], trimap[part])
+    laplacian = Laplacian(rgb[part], trimap[part], as_pymatting=exact)
     cells = Cells(laplacian)
 
     def inverse(rest: Vector) -> Vector:
