@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -73,4 +74,9 @@ def _split(value: object) -> object:
     return {"bucket": bucket, "key": key}
 
 
-Ref = Annotated[ImageRef, BeforeValidator(_split), PlainSerializer(str, return_type=str)]
+Ref = Annotated[
+    ImageRef,
+    BeforeValidator(_split),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^s3://{BUCKET.pattern}/[\\s\\S]+$"}),
+]
