@@ -1,0 +1,79 @@
+"""What the simulation reckons with, and where each number is from."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+RESULTS: Final = Path(__file__).parents[1] / "results"
+_JOB: Final = RESULTS / "2026-11-23-job.json"
+_HOST: Final = RESULTS / "2026-11-23-host.json"
+
+Source = Literal["measured", "documented", "assumed", "chosen"]
+MEASURED_JOB: Final = "`python -m benchmarks.job_cost`"
+MEASURED_HOST: Final = "`python -m benchmarks.host_cost`, 6 MP"
+AWS_LIMITS: Final = "AWS: Best practices design patterns, optimizing Amazon S3 performance"
+
+
+def _number(default: float, unit: str, source: Source, why: str) -> float:
+    found: float = field(default=default, metadata={"unit": unit, "source": source, "why": why})
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """One fleet. Change what differs with you: `python -m benchmarks.fleet gpu_images=40 …`."""
+
+    gpus: float = _number(1000, "", "chosen", "one worker process each")
+    images: float = _number(100e6, "", "chosen", "in one run, or several")
+    gpu_images: float = _number(
+        25, "images/s", "assumed", "of one GPU; no GPU was here: 10 to 60 is drawn too"
+    )
+    threads: float = _number(16, "", "chosen", "`CUTWORK_CONCURRENCY`")
+    cores: float = _number(8, "", "chosen", "for each GPU")
+    brokers: float = _number(1, "", "chosen", "Redis instances, each with workers of its own")
+    prefixes: float = _number(1, "", "chosen", "of inputs, and as many of outputs")
+
+    submit_seconds: float = _number(0, "s", "measured", MEASURED_JOB)
+    work_seconds: float = _number(0, "s", "measured", MEASURED_JOB)
+    idle_seconds: float = _number(0, "s/s", "measured", f"{MEASURED_JOB}, a worker")
+    commands: float = _number(0, "a job", "measured", MEASURED_JOB)
+    network_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
+    waiting_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
+    in_flight_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
+    connections: float = _number(0, "a worker", "measured", f"{MEASURED_JOB}, 8 threads")
+    connection_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
+    reads: float = _number(0, "a job", "measured", f"GET and HEAD, {MEASURED_JOB}")
+    writes: float = _number(0, "a job", "measured", f"PUT, {MEASURED_JOB}")
+    host_seconds: float = _number(0, "core s", "measured", MEASURED_HOST)
+    feed_rate: float = _number(
+        3300, "jobs/s", "measured", "`make bench-sync`, one `cutwork sync`; one for each broker"
+    )
+    window: float = _number(64_000, "jobs", "documented", "what a run widens its window to")
+
+    read_limit: float = _number(5500, "1/s", "documented", f"of a prefix, {AWS_LIMITS}")
+    write_limit: float = _number(3500, "1/s", "documented", f"of a prefix, {AWS_LIMITS}")
+    read_latency: float = _number(0.04, "s", "assumed", "mean of an exponential, a request")
+    write_latency: float = _number(0.08, "s", "assumed", "mean of an exponential, a request")
+    clients_limit: float = _number(10_000, "", "documented", "Redis' `maxclients` by default")
+
+    gpu_price: float = _number(0.35, "$/h", "assumed", "a spot machine with one small GPU")
+    broker_price: float = _number(0.25, "$/h", "assumed", "8 GB of Redis")
+    put_price: float = _number(5e-6, "$", "assumed", "a PUT, list price of a large region")
+    get_price: float = _number(4e-7, "$", "assumed", "a GET or HEAD, likewise")
+
+    @classmethod
+    def measured(cls, **changed: float) -> "Parameters":
+        """With the kept measurements, and what is changed."""
+        job = json.loads(_JOB.read_text())["job"]
+        host = json.loads(_HOST.read_text())
+        reads = sum(job["s3"].get(name, 0) for name in ("GetObject", "HeadObject"))
+        names = ("submit_seconds", "work_seconds", "idle_seconds", "network_bytes")
+        sizes = ("waiting_bytes", "in_flight_bytes", "connections", "connection_bytes")
+        found = {name: float(job[name]) for name in (*names, *sizes)} | {
+            "commands": sum(job["commands"].values()),
+            "reads": reads,
+            "writes": sum(job["s3"].values()) - reads,
+            "host_seconds": host["seconds"]["6"],
+        }
+        return cls(**(found | changed))

@@ -1,0 +1,143 @@
+"""The fleet as a network of queues, simulated event by event.
+
+A job is fed into one broker's queue, taken by a free thread of a worker, fetched, decoded, run on
+the worker's GPU, encoded, stored, and answered; only then may its feeder send another. Every
+station serves in order, and as fast as one of its kind was measured to: a broker is one thread, a
+prefix of S3 one allowance, a GPU one at a time, a host its cores. S3 also takes its time, in
+parallel.
+
+Left out: batches on a GPU (a rate says the same), retries, pre-emption, the network's width.
+"""
+
+import heapq
+import random
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import simpy
+
+from benchmarks.fleet.parameters import Parameters
+
+_BATCH: Final = 500
+"""Jobs a feeder sends together."""
+Process = Generator[simpy.Event, Any, None]
+
+
+class Station:
+    """Some servers with one line before them, first come first served.
+
+    Who comes knows at once when it will be done, so a visit is a single event.
+    """
+
+    def __init__(self, world: simpy.Environment, *, servers: int = 1) -> None:
+        self._world = world
+        self._free = [0.0] * servers
+        self.busy = 0.0
+        """Seconds of work done or promised since the last look."""
+
+    def serve(self, seconds: float) -> simpy.Timeout:
+        """An event at the end of so much work."""
+        begin = max(self._world.now, heapq.heappop(self._free))
+        heapq.heappush(self._free, begin + seconds)
+        self.busy += seconds
+        return self._world.timeout(begin + seconds - self._world.now)
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What a fleet does once it is at work."""
+
+    parameters: Parameters
+    images_per_second: float
+    load: dict[str, float]
+    """How busy each kind of station is, 0…1, the feeders too."""
+
+    @property
+    def bottleneck(self) -> str:
+        """What is busiest."""
+        return max(self.load, key=lambda name: self.load[name])
+
+
+class _Fleet:
+    def __init__(self, parameters: Parameters, seed: int) -> None:
+        self.p = p = parameters
+        self.world = world = simpy.Environment()
+        self.random = random.Random(seed)
+        brokers, prefixes = int(p.brokers), int(p.prefixes)
+        self.brokers = [Station(world) for _ in range(brokers)]
+        self.feeders = [Station(world) for _ in range(brokers)]
+        self.reads = [Station(world) for _ in range(prefixes)]
+        self.writes = [Station(world) for _ in range(prefixes)]
+        self.gpus = [Station(world) for _ in range(int(p.gpus))]
+        self.hosts = [Station(world, servers=int(p.cores)) for _ in range(int(p.gpus))]
+        self.queues = [simpy.Container(world) for _ in range(brokers)]
+        # As wide as `cutwork sync` makes it: twice what its workers can hold, at least its least.
+        threads = p.gpus * p.threads / brokers
+        window = min(p.window, max(2000, 2 * threads))
+        self.windows = [simpy.Container(world, init=window) for _ in range(brokers)]
+        self.done = 0
+        for number in range(brokers):
+            world.process(self._feed(number))
+        for gpu in range(int(p.gpus)):
+            for _ in range(int(p.threads)):
+                world.process(self._work(gpu))
+
+    def _feed(self, number: int) -> Process:
+        batch = min(_BATCH, self.windows[number].level)
+        while True:
+            yield self.windows[number].get(batch)
+            yield self.feeders[number].serve(batch / self.p.feed_rate)
+            yield self.brokers[number].serve(batch * self.p.submit_seconds)
+            yield self.queues[number].put(batch)
+
+    def _work(self, gpu: int) -> Process:
+        p, broker = self.p, gpu % len(self.brokers)
+        while True:
+            yield self.queues[broker].get(1)
+            yield self.brokers[broker].serve(p.work_seconds / 2)
+            prefix = self.random.randrange(len(self.reads))
+            yield self.reads[prefix].serve(p.reads / p.read_limit)
+            yield self.world.timeout(self._latency(p.reads, p.read_latency))
+            yield self.hosts[gpu].serve(p.host_seconds / 2)
+            yield self.gpus[gpu].serve(1 / p.gpu_images)
+            yield self.hosts[gpu].serve(p.host_seconds / 2)
+            yield self.writes[prefix].serve(p.writes / p.write_limit)
+            yield self.world.timeout(self._latency(p.writes, p.write_latency))
+            yield self.brokers[broker].serve(p.work_seconds / 2)
+            self.done += 1
+            yield self.windows[broker].put(1)
+
+    def _latency(self, requests: float, mean: float) -> float:
+        return sum(self.random.expovariate(1 / mean) for _ in range(round(requests)))
+
+    def stations(self) -> dict[str, list[Station]]:
+        """By what they stand for."""
+        return {
+            "Redis": self.brokers,
+            "cutwork sync": self.feeders,
+            "S3 reads": self.reads,
+            "S3 writes": self.writes,
+            "GPU": self.gpus,
+            "host cores": self.hosts,
+        }
+
+
+def simulate(parameters: Parameters, *, settle: float = 4, seconds: float = 4) -> Steady:
+    """Let a fleet settle, and look at it for some seconds of its own time."""
+    fleet = _Fleet(parameters, seed=1)
+    fleet.world.run(until=settle)
+    begun = fleet.done
+    for stations in fleet.stations().values():
+        for station in stations:
+            station.busy = 0
+    fleet.world.run(until=settle + seconds)
+    servers = {"host cores": parameters.cores}
+    load = {
+        name: min(1, sum(each.busy for each in found) / len(found) / seconds / servers.get(name, 1))
+        for name, found in fleet.stations().items()
+    }
+    # What idle workers ask for comes on top of the jobs'.
+    resting = parameters.idle_seconds * parameters.gpus / parameters.brokers
+    load["Redis"] = min(1, load["Redis"] + resting * (1 - load["GPU"]))
+    return Steady(parameters, (fleet.done - begun) / seconds, load)

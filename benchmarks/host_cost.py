@@ -1,0 +1,113 @@
+"""`python -m benchmarks.host_cost`: processor time of an image beside the model's.
+
+The whole path of a photograph in memory: decode, resize, normalise, mask, edges, encode to RGBA PNG
+and mask. The model runs once for each, before; then its maps are remembered. On a GPU what lies
+next to the model runs on the device, so this is a little more than its host has to do.
+"""
+
+import os
+import time
+from statistics import median
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.figure import Figure, show
+from benchmarks.photographs import jpegs
+from producer import Options
+from worker.cutout import cut_out
+from worker.inference import Inference
+from worker.models.budget import Budget
+from worker.models.cache import ModelCache
+from worker.models.engine import Engine
+from worker.models.load import loader
+from worker.models.store import ModelFile
+from worker.open_models import open_disk, open_limits, open_store
+from worker.segment import Models
+from worker.settings import ModelSettings
+from worker.stopwatch import Stopwatch
+from worker.watchdog import Watchdog
+
+_SIZES: Final = (1, 6, 12)
+_ROUNDS: Final = 3
+_OPTIONS: Final = Options()
+
+
+class _Remembering:
+    """An engine that runs every picture once."""
+
+    def __init__(self, real: Engine) -> None:
+        self._real = real
+        self._known: dict[bytes, NDArray[np.float32]] = {}
+        self.facts, self.input_size = real.facts, real.input_size
+        self.bytes, self.most = real.bytes, real.most
+        self.pictures = None
+
+    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        name = batch[:, :, ::64, ::64].tobytes()
+        if name not in self._known:
+            self._known[name] = self._real.infer(batch)
+        return self._known[name]
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def host_cost() -> list[Figure]:
+    """Seconds of one core for an image, at several sizes."""
+    settings = ModelSettings.read()
+    load = loader(threads=0, disk=open_disk(settings))
+
+    def remembering(file: ModelFile, device: str) -> Engine:
+        return _Remembering(load(file, device))
+
+    cache = ModelCache(remembering, budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60))
+    watchdog = Watchdog(timeout=settings.device_timeout, on_end=lambda: None)
+    inference = Inference(cache=cache, watchdog=watchdog)
+    models = Models(store=open_store(settings), cache=cache, inference=inference)
+    limits, file = open_limits(settings), models.find(_OPTIONS.model)
+
+    def once(data: bytes) -> None:
+        with limits.pictures.share() as share:
+            cut_out(
+                lambda: data,
+                _OPTIONS,
+                length=len(data),
+                file=file,
+                models=models,
+                limits=limits,
+                share=share,
+                watch=Stopwatch(),
+            )
+
+    figures = []
+    for megapixels in _SIZES:
+        pictures = list(jpegs(megapixels).values())
+        for data in pictures:
+            once(data)
+        spent = []
+        for _ in range(_ROUNDS):
+            began = time.process_time()
+            for data in pictures:
+                once(data)
+            spent.append((time.process_time() - began) / len(pictures))
+        figures.append(
+            Figure(
+                what=f"processor time beside the model, {megapixels} MP",
+                value=1000 * median(spent),
+                unit="ms",
+                how=f"JPEG to RGBA PNG and mask, {len(os.sched_getaffinity(0))} cores at it",
+                samples={"seconds": spent},
+            )
+        )
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    show(host_cost(), title="python -m benchmarks.host_cost")
+
+
+if __name__ == "__main__":
+    main()

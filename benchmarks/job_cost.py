@@ -1,0 +1,239 @@
+"""`python -m benchmarks.job_cost`: what a job costs Redis and S3, counted on real servers.
+
+A run's jobs are fed while no worker is there, and then worked off; what idle workers ask for is
+counted by itself. The figures go to `bench-out/job.json`; `benchmarks.fleet` reckons with those in
+`benchmarks/results/`.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from benchmarks.machine import machine
+from benchmarks.pictures import put_pictures
+from benchmarks.servers import servers
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client
+from producer.plan.steps import Plan, Step
+from producer.reference import ImageRef
+from producer.run.record import RunSpec
+from producer.sync.feeder import Feeder
+
+OUT: Final = Path("bench-out")
+_BULK: Final = "cutwork.default:6"
+
+
+@dataclass(frozen=True)
+class JobCost:
+    """What was counted."""
+
+    jobs: int
+    commands: dict[str, float]
+    """Redis commands a job, by name, from feeding to outcome."""
+    submit_seconds: float
+    """Redis' own processor time to take one job in."""
+    work_seconds: float
+    """The same, from a worker's taking it to its outcome."""
+    kernel_share: float
+    """Of both, in the kernel: a busier Redis answers more commands with one call of it."""
+    idle_commands: float
+    """Redis commands a second of a worker that has nothing to do."""
+    idle_seconds: float
+    """Redis' processor time a second for it."""
+    connections: float
+    """Of a worker with that many threads, while all are at work."""
+    threads: int
+    connection_bytes: float
+    waiting_bytes: float
+    """Redis memory of a job of a run in the queue."""
+    in_flight_bytes: float
+    """Of one that a worker has."""
+    outcome_bytes: float
+    """Of the outcome of a job that is no run's, until `CUTWORK_OUTCOME_TTL` is over."""
+    network_bytes: float
+    """A job, in and out of Redis."""
+    s3: dict[str, float]
+    """S3 requests a job, by name."""
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    calls: Counter[str]
+    user: float
+    kernel: float
+    network: int
+    at: float
+
+    @classmethod
+    def of(cls, server: redis.Redis) -> "_Snapshot":
+        commands: Any = server.info("commandstats")
+        facts: Any = server.info("cpu") | server.info("stats")
+        return cls(
+            Counter(
+                {key.removeprefix("cmdstat_"): value["calls"] for key, value in commands.items()}
+            ),
+            # Of the one thread that all commands go through.
+            facts["used_cpu_user_main_thread"],
+            facts["used_cpu_sys_main_thread"],
+            facts["total_net_input_bytes"] + facts["total_net_output_bytes"],
+            time.monotonic(),
+        )
+
+    @property
+    def seconds(self) -> float:
+        return self.user + self.kernel
+
+    def __sub__(self, other: "_Snapshot") -> "_Snapshot":
+        return _Snapshot(
+            self.calls - other.calls,
+            self.user - other.user,
+            self.kernel - other.kernel,
+            self.network - other.network,
+            self.at - other.at,
+        )
+
+
+def measure(*, jobs: int = 2000, workers: int = 2, threads: int = 8, idle: float = 30) -> JobCost:
+    """Count everything once; `idle`: seconds for which idle workers are looked at."""
+    with servers() as (stack, folder), stack.client() as client:
+        server: Any = client.runs.server
+        log = folder / "requests.log"
+        log.touch()
+        put_pictures(stack.s3(), "photos", "in/", jobs)
+        held = _held(stack, client, folder, threads=threads)
+        server.flushdb()
+        feeder = _feeder(client, jobs)
+        start = _Snapshot.of(server)
+        with ThreadPoolExecutor(1) as threads_of_ours:
+            feeding = threads_of_ours.submit(feeder.feed)
+            while server.llen(_BULK) < jobs:
+                time.sleep(0.1)
+            fed = _Snapshot.of(server)
+            waiting = server.memory_usage(_BULK, samples=0) + server.memory_usage(
+                f"cutwork:run:{feeder.run}:jobs", samples=0
+            )
+            for _ in range(workers):
+                _start(stack, log, threads=threads, seconds=0.0)
+            feeding.result()
+        done = _Snapshot.of(server)
+        time.sleep(2)
+        before = _Snapshot.of(server)
+        time.sleep(idle)
+        resting = _Snapshot.of(server) - before
+        rest = resting.seconds / resting.at
+        lines = Counter(log.read_text().split())
+        counts = client.runs.brief(str(feeder.run)).counts
+        if counts.done != jobs:
+            raise RuntimeError(f"expected {jobs} images done, found {counts}")
+    taken, worked = fed - start, done - fed
+    return JobCost(
+        jobs=jobs,
+        commands={
+            name: round(calls / jobs, 3)
+            for name, calls in (taken.calls + worked.calls).most_common()
+            if calls >= jobs / 100
+        },
+        submit_seconds=taken.seconds / jobs,
+        work_seconds=(worked.seconds - rest * worked.at) / jobs,
+        kernel_share=(taken.kernel + worked.kernel) / (taken.seconds + worked.seconds),
+        idle_commands=resting.calls.total() / resting.at / workers,
+        idle_seconds=rest / workers,
+        waiting_bytes=waiting / jobs,
+        network_bytes=(taken.network + worked.network) / jobs,
+        s3={name: round(count / jobs, 3) for name, count in lines.most_common()},
+        threads=threads,
+        **held,
+    )
+
+
+def _held(stack: LocalStack, client: Client, folder: Path, *, threads: int) -> Mapping[str, Any]:
+    """What Redis keeps of jobs while a worker has them, and of its connections."""
+    server: Any = client.runs.server
+    own = len(server.client_list())
+    worker = _start(stack, folder / "other.log", threads=threads, seconds=5)
+    handles = [
+        client.submit(f"s3://photos/in/{number:06d}.jpg", image=f"s3://cutouts/held/{number}.png")
+        for number in range(threads)
+    ]
+    while server.hlen("unacked") < threads or not all(
+        server.exists(f"cutwork:delivery:{handle.id}") for handle in handles
+    ):
+        time.sleep(0.05)
+    names = ["unacked", "unacked_index", *(f"cutwork:delivery:{handle.id}" for handle in handles)]
+    in_flight = sum(server.memory_usage(name, samples=0) for name in names)
+    for handle in handles:
+        handle.wait(60)
+    clients = server.client_list()
+    outcome = server.memory_usage(f"cutwork:outcome:{handles[0].id}", samples=0)
+    worker.stop(grace=10)
+    return {
+        "connections": len(clients) - own,
+        "connection_bytes": sum(int(each["tot-mem"]) for each in clients) / len(clients),
+        "in_flight_bytes": in_flight / threads,
+        "outcome_bytes": outcome,
+    }
+
+
+def _start(stack: LocalStack, log: Path, *, threads: int, seconds: float) -> Child:
+    worker = stack.start_worker(
+        app="benchmarks.counted_s3",
+        concurrency=threads,
+        CUTWORK_STANDIN="sleep",
+        CUTWORK_STANDIN_SECONDS=str(seconds),
+        CUTWORK_STANDIN_LOG="/dev/null",
+        CUTWORK_S3_LOG=str(log),
+    )
+    stack.wait_for_worker(worker)
+    return worker
+
+
+def _feeder(client: Client, jobs: int) -> Feeder:
+    def plan(cursor: str) -> Generator[Step, None, None]:
+        for number in range(int(cursor or -1) + 1, jobs):
+            yield Step(
+                cursor=str(number),
+                verdict="send",
+                source=ImageRef(bucket="photos", key=f"in/{number:06d}.jpg"),
+                etag="x",
+                image=ImageRef(bucket="cutouts", key=f"out/{number:06d}.png"),
+                mask=ImageRef(bucket="cutouts", key=f"masks/{number:06d}.png"),
+            )
+
+    found: Plan = plan
+    return Feeder(
+        spec=RunSpec(source="s3://photos/in/", image="s3://cutouts/out/"),
+        plan=found,
+        app=client.app,
+        ledger=client.runs,
+        window=2 * jobs,
+        command="",
+        heard=lambda _: None,
+    )
+
+
+def main() -> None:
+    """Measure, print, and write it down."""
+    cost = asdict(measure())
+    found = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "python -m benchmarks.job_cost",
+        "machine": machine(),
+        "job": cost,
+    }
+    OUT.mkdir(exist_ok=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    (OUT / "job.json").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
