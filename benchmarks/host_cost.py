@@ -1,19 +1,25 @@
 """`python -m benchmarks.host_cost`: processor time of an image beside the model's.
 
+The figures go to `bench-out/host.json`; `benchmarks.fleet` reckons with those in
+`benchmarks/results/`.
+
 The whole path of a photograph in memory: decode, resize, normalise, mask, edges, encode to RGBA PNG
 and mask. The model runs once for each, before; then its maps are remembered. On a GPU what lies
 next to the model runs on the device, so this is a little more than its host has to do.
 """
 
-import os
+import json
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import Final
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figure import Figure, show
+from benchmarks.machine import machine
 from benchmarks.photographs import jpegs
 from producer import Options
 from worker.cutout import cut_out
@@ -29,6 +35,7 @@ from worker.settings import ModelSettings
 from worker.stopwatch import Stopwatch
 from worker.watchdog import Watchdog
 
+OUT: Final = Path("bench-out")
 _SIZES: Final = (1, 6, 12)
 _ROUNDS: Final = 3
 _OPTIONS: Final = Options()
@@ -54,8 +61,10 @@ class _Remembering:
         self._real.close()
 
 
-def host_cost() -> list[Figure]:
-    """Seconds of one core for an image, at several sizes."""
+def host_cost() -> dict[int, list[float]]:
+    """Seconds of one core for an image, by its megapixels, several times each."""
+    # Threads that wait for each other spin, and would count as work.
+    numba.set_num_threads(1)
     settings = ModelSettings.read()
     load = loader(threads=0, disk=open_disk(settings))
 
@@ -81,32 +90,34 @@ def host_cost() -> list[Figure]:
                 watch=Stopwatch(),
             )
 
-    figures = []
+    found: dict[int, list[float]] = {}
     for megapixels in _SIZES:
         pictures = list(jpegs(megapixels).values())
         for data in pictures:
             once(data)
-        spent = []
+        found[megapixels] = []
         for _ in range(_ROUNDS):
             began = time.process_time()
             for data in pictures:
                 once(data)
-            spent.append((time.process_time() - began) / len(pictures))
-        figures.append(
-            Figure(
-                what=f"processor time beside the model, {megapixels} MP",
-                value=1000 * median(spent),
-                unit="ms",
-                how=f"JPEG to RGBA PNG and mask, {len(os.sched_getaffinity(0))} cores at it",
-                samples={"seconds": spent},
-            )
-        )
-    return figures
+            found[megapixels].append((time.process_time() - began) / len(pictures))
+    return found
 
 
 def main() -> None:
-    """Measure and print."""
-    show(host_cost(), title="python -m benchmarks.host_cost")
+    """Measure, print, and write it down."""
+    samples = host_cost()
+    found = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "python -m benchmarks.host_cost",
+        "machine": machine(),
+        "seconds": {size: median(spent) for size, spent in samples.items()},
+        "samples": samples,
+    }
+    OUT.mkdir(exist_ok=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    (OUT / "host.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

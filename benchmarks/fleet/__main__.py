@@ -5,7 +5,7 @@
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
@@ -18,14 +18,16 @@ from benchmarks.fleet.plot import plot
 from benchmarks.fleet.simulation import Steady, simulate
 
 OUT: Final = Path("bench-out")
-GPUS: Final = (1, 3, 10, 30, 100, 300, 1000)
+GPUS: Final = (1, 10, 30, 40, 50, 100, 300, 1000)
 RATES: Final = (10, 60)
 """Images a second of a GPU, besides the parameter's: what nobody has measured yet."""
 
 
-def sweep(parameters: Parameters, *, gpus: Iterable[int]) -> list[Steady]:
-    """One fleet after the other, of more and more GPUs."""
-    return [simulate(replace(parameters, gpus=count)) for count in gpus]
+def sweep(
+    parameters: Parameters, design: Callable[[Parameters], Parameters], *, gpus: Iterable[int]
+) -> list[Steady]:
+    """One fleet after the other, of more and more GPUs, each made by the design."""
+    return [simulate(design(replace(parameters, gpus=count))) for count in gpus]
 
 
 def first_bottleneck(found: Sequence[Steady]) -> Steady | None:
@@ -33,14 +35,14 @@ def first_bottleneck(found: Sequence[Steady]) -> Steady | None:
     return next((each for each in found if each.load["GPU"] < 0.95), None)
 
 
-def columns(name: str, steady: Steady) -> str:
+def row(steady: Steady) -> str:
     """A row of the table."""
     p, bill = steady.parameters, Bill(steady)
     reads, writes = bill.requests_per_prefix
     busiest = steady.bottleneck
     cells = (
-        name,
-        f"{p.gpus:,.0f}",
+        f"{p.gpus:,.0f} × {p.gpu_images:g}",
+        f"{p.brokers:.0f}, {p.prefixes:.0f}, {p.cores:.0f}, {p.threads:.0f}",
         f"{steady.images_per_second:,.0f}",
         f"{steady.load['GPU']:.0%}",
         f"{busiest} {steady.load[busiest]:.0%}",
@@ -54,7 +56,8 @@ def columns(name: str, steady: Steady) -> str:
 
 
 HEAD: Final = (
-    "| fleet | GPUs | images/s | GPUs busy | busiest | Redis operations/s, each "
+    "| GPUs × images/s | Redis, prefixes, cores, threads | images/s | GPUs busy | busiest "
+    "| Redis operations/s, each "
     "| Redis memory, each | S3 reads / writes a second and prefix | hours "
     "| $: GPUs + Redis + S3 requests |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
@@ -84,25 +87,15 @@ def main() -> None:
     except (TypeError, ValueError) as error:
         names = ", ".join(each.name for each in fields(Parameters))
         sys.exit(f"expected NAME=NUMBER, with NAME one of {names}; {error}")
-    console, lines = Console(stderr=True), {}
-    with console.status("simulating …"):
-        as_it_is = f"{parameters.brokers:.0f} Redis, {parameters.prefixes:.0f} prefix"
-        lines[as_it_is] = sweep(parameters, gpus=GPUS)
-        good = advised(parameters)
-        advice = (
-            f"{good.brokers:.0f} Redis, {good.prefixes:.0f} prefixes, {good.cores:.0f} cores and "
-            f"{good.threads:.0f} threads a GPU"
-        )
-        lines[advice] = [simulate(advised(replace(parameters, gpus=count))) for count in GPUS]
-        others = {
-            f"as advised, {rate} images/s a GPU": simulate(
-                advised(replace(parameters, gpu_images=rate))
-            )
-            for rate in RATES
-        }
-    rows = [columns(name, each) for name, found in lines.items() for each in found]
-    rows += [columns(name, each) for name, each in others.items()]
-    bottleneck = first_bottleneck(lines[as_it_is])
+    designs: dict[str, Callable[[Parameters], Parameters]] = {
+        "as it is": lambda fleet: fleet,
+        "as advised": advised,
+    }
+    with Console(stderr=True).status("simulating …"):
+        lines = {name: sweep(parameters, design, gpus=GPUS) for name, design in designs.items()}
+        others = [simulate(advised(replace(parameters, gpu_images=rate))) for rate in RATES]
+    rows = [row(each) for found in (*lines.values(), others) for each in found]
+    bottleneck = first_bottleneck(lines["as it is"])
     sentence = (
         "No bottleneck but the GPUs."
         if bottleneck is None

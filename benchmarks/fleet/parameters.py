@@ -32,7 +32,7 @@ class Parameters:
     threads: float = _number(16, "", "chosen", "`CUTWORK_CONCURRENCY`")
     cores: float = _number(8, "", "chosen", "for each GPU")
     brokers: float = _number(1, "", "chosen", "Redis instances, each with workers of its own")
-    prefixes: float = _number(1, "", "chosen", "of inputs, and as many of outputs")
+    prefixes: float = _number(1, "", "chosen", "each with inputs, cut-outs and masks below it")
 
     submit_seconds: float = _number(0, "s", "measured", MEASURED_JOB)
     work_seconds: float = _number(0, "s", "measured", MEASURED_JOB)

@@ -123,7 +123,7 @@ class _Fleet:
         }
 
 
-def simulate(parameters: Parameters, *, settle: float = 4, seconds: float = 4) -> Steady:
+def simulate(parameters: Parameters, *, settle: float = 8, seconds: float = 4) -> Steady:
     """Let a fleet settle, and look at it for some seconds of its own time."""
     fleet = _Fleet(parameters, seed=1)
     fleet.world.run(until=settle)
