@@ -51,9 +51,8 @@ class Bill:
         """Of one broker: jobs in the window, those that workers have, and connections."""
         p = self.steady.parameters
         workers = p.gpus / p.brokers
-        window = min(p.window, max(2000, 2 * workers * p.threads))
         return (
-            window * p.waiting_bytes
+            p.jobs_in_window * p.waiting_bytes
             + workers * p.threads * p.in_flight_bytes
             + workers * p.connections * p.connection_bytes
         )

@@ -29,8 +29,8 @@ class Parameters:
     gpu_images: float = _number(
         25, "images/s", "assumed", "of one GPU; no GPU was here: 10 to 60 is drawn too"
     )
-    threads: float = _number(16, "", "chosen", "`CUTWORK_CONCURRENCY`")
-    cores: float = _number(8, "", "chosen", "for each GPU")
+    threads: float = _number(24, "", "chosen", "`CUTWORK_CONCURRENCY`")
+    cores: float = _number(10, "", "chosen", "for each GPU")
     brokers: float = _number(1, "", "chosen", "Redis instances, each with workers of its own")
     prefixes: float = _number(1, "", "chosen", "each with inputs, cut-outs and masks below it")
 
@@ -61,6 +61,12 @@ class Parameters:
     broker_price: float = _number(0.25, "$/h", "assumed", "8 GB of Redis")
     put_price: float = _number(5e-6, "$", "assumed", "a PUT, list price of a large region")
     get_price: float = _number(4e-7, "$", "assumed", "a GET or HEAD, likewise")
+
+    @property
+    def jobs_in_window(self) -> float:
+        """Jobs of one broker in circulation, as wide as `cutwork sync` lets it become."""
+        held = self.gpus * self.threads / self.brokers
+        return min(self.window, max(2000, 2 * held))
 
     @classmethod
     def measured(cls, **changed: float) -> "Parameters":

@@ -72,10 +72,7 @@ class _Fleet:
         self.gpus = [Station(world) for _ in range(int(p.gpus))]
         self.hosts = [Station(world, servers=int(p.cores)) for _ in range(int(p.gpus))]
         self.queues = [simpy.Container(world) for _ in range(brokers)]
-        # As wide as `cutwork sync` makes it: twice what its workers can hold, at least its least.
-        threads = p.gpus * p.threads / brokers
-        window = min(p.window, max(2000, 2 * threads))
-        self.windows = [simpy.Container(world, init=window) for _ in range(brokers)]
+        self.windows = [simpy.Container(world, init=p.jobs_in_window) for _ in range(brokers)]
         self.done = 0
         for number in range(brokers):
             world.process(self._feed(number))
@@ -83,13 +80,18 @@ class _Fleet:
             for _ in range(int(p.threads)):
                 world.process(self._work(gpu))
 
+    def go_round(self, times: int) -> None:
+        """Go on until as many jobs are done as are in circulation, so many times."""
+        enough = self.done + times * self.p.brokers * self.p.jobs_in_window
+        while self.done < enough:
+            self.world.step()
+
     def _feed(self, number: int) -> Process:
-        batch = min(_BATCH, self.windows[number].level)
         while True:
-            yield self.windows[number].get(batch)
-            yield self.feeders[number].serve(batch / self.p.feed_rate)
-            yield self.brokers[number].serve(batch * self.p.submit_seconds)
-            yield self.queues[number].put(batch)
+            yield self.windows[number].get(_BATCH)
+            yield self.feeders[number].serve(_BATCH / self.p.feed_rate)
+            yield self.brokers[number].serve(_BATCH * self.p.submit_seconds)
+            yield self.queues[number].put(_BATCH)
 
     def _work(self, gpu: int) -> Process:
         p, broker = self.p, gpu % len(self.brokers)
@@ -123,15 +125,16 @@ class _Fleet:
         }
 
 
-def simulate(parameters: Parameters, *, settle: float = 8, seconds: float = 4) -> Steady:
-    """Let a fleet settle, and look at it for some seconds of its own time."""
-    fleet = _Fleet(parameters, seed=1)
-    fleet.world.run(until=settle)
-    begun = fleet.done
+def simulate(parameters: Parameters, *, seed: int = 1) -> Steady:
+    """Let every job in circulation go round twice, and look at the third time."""
+    fleet = _Fleet(parameters, seed)
+    fleet.go_round(2)
     for stations in fleet.stations().values():
         for station in stations:
             station.busy = 0
-    fleet.world.run(until=settle + seconds)
+    begun, done = fleet.world.now, fleet.done
+    fleet.go_round(1)
+    seconds = fleet.world.now - begun
     servers = {"host cores": parameters.cores}
     load = {
         name: min(1, sum(each.busy for each in found) / len(found) / seconds / servers.get(name, 1))
@@ -140,4 +143,4 @@ def simulate(parameters: Parameters, *, settle: float = 8, seconds: float = 4) -
     # What idle workers ask for comes on top of the jobs'.
     resting = parameters.idle_seconds * parameters.gpus / parameters.brokers
     load["Redis"] = min(1, load["Redis"] + resting * (1 - load["GPU"]))
-    return Steady(parameters, (fleet.done - begun) / seconds, load)
+    return Steady(parameters, (fleet.done - done) / seconds, load)
