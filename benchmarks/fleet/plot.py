@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.fleet.needs import Bill
 from benchmarks.fleet.simulation import Steady
@@ -39,11 +40,13 @@ def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
     for axes, title in (
         (images, "images a second"),
         (redis, "Redis operations a second, each broker"),
-        (s3, "S3 requests a second, each prefix (writes —, reads ···)"),
+        (s3, "S3 requests a second, each prefix"),
     ):
         axes.set(xscale="log", yscale="log", xlabel="GPUs")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=10)
         axes.grid(visible=True, which="major", alpha=0.25)
+    s3.set_xlabel("GPUs; — writes, ··· reads")
     images.legend(frameon=False, fontsize=8, loc="lower right")
     page.savefig(target, dpi=110)
 
