@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The install steps of an image's target, into a virtual environment of its own:
+#
+#     deploy/install.sh producer|worker-cpu|worker-gpu FOLDER [pip's arguments]
+#
+# deploy/Dockerfile runs it, and so do the tests. With `--dry-run` pip says what it would install, and
+# nothing else is done. A worker's kernels are compiled into NUMBA_CACHE_DIR, if that is set, and the
+# models named in MODELS are fetched into CUTWORK_MODEL_CACHE.
+set -euo pipefail
+
+target=${1:?expected a target: producer, worker-cpu or worker-gpu}
+folder=${2:?expected the folder of the virtual environment}
+shift 2
+sources=$(dirname "$0")/..
+wanted=(-c "$sources/constraints.txt")
+
+case $target in
+  producer) wanted+=("$sources[report,signing,exporter]") ;;
+  worker-cpu) wanted+=("$sources[worker-cpu,signing]") ;;
+  # CUDA and cuDNN come as wheels too, so that the image needs nothing of the machine but its driver.
+  worker-gpu) wanted+=(-c "$sources/deploy/cuda.txt" "$sources[worker-gpu,signing]" "onnxruntime-gpu[cuda,cudnn]") ;;
+  *) echo "$target: expected producer, worker-cpu or worker-gpu" >&2; exit 2 ;;
+esac
+
+python=$folder/bin/python
+[[ -x $python ]] || "${PYTHON:-python3.11}" -m venv --without-pip "$folder"
+"${PYTHON:-python3.11}" -m pip --python "$python" --disable-pip-version-check --quiet \
+  install --no-compile "${wanted[@]}" "$@"
+[[ " $* " != *" --dry-run "* ]] || exit 0
+
+# numba trusts a kernel that was kept if its source has the time it had, and an image's layers keep
+# whole seconds.
+find "$folder" -name '*.py' -exec touch --date=@1767225600 {} +
+"$python" -m compileall -q "$folder/lib" > /dev/null || true  # a few packages carry Python 2
+[[ $target != producer ]] || exit 0
+
+cd "$folder"  # where no folder is called `worker`
+[[ -z ${NUMBA_CACHE_DIR:-} ]] || "$python" -m worker compile
+[[ -z ${MODELS:-} ]] || "$python" -m worker models fetch $MODELS
