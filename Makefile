@@ -10,6 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
 .PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory fleet check audit format constraints clean
+.PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +23,9 @@ local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try t
 
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+images-test: $(VENV)/.dev ## run the images' install steps in full, kernels and models included; some minutes
+	$(BIN)/pytest -n 0 -m images $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## look for inputs that stop a worker, a minute each for images and messages; finds in fuzz-out/ [ARGS='decode --seconds 600']
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)

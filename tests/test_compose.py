@@ -1,75 +1,97 @@
-"""Cut-out, background and crop."""
+"""deploy/compose.yaml, as Compose itself reads it, and the README's example with what it seeds."""
 
-import numpy as np
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from worker import compose
-from worker.mask import at_depth
+from deploy.local import LocalStack
+from deploy.programs import run
 
-RANDOM = np.random.default_rng(2)
-RGB = RANDOM.integers(0, 256, (5, 6, 3), np.uint8)
-ALPHA = RANDOM.integers(0, 256, (5, 6), np.uint8)
-
-
-def test_a_straight_cut_out_keeps_its_colours() -> None:
-    rgba = compose.straight(RGB, ALPHA)
-    assert np.array_equal(rgba[:, :, :3], RGB)
-    assert np.array_equal(rgba[:, :, 3], ALPHA)
+ROOT = Path(__file__).parents[1]
+FILE = ROOT / "deploy" / "compose.yaml"
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
 
 
-@pytest.mark.parametrize("source", [None, RANDOM.integers(0, 256, (5, 6), np.uint8)])
-def test_a_darkened_cut_out_is_pillow_s_composite(source: NDArray[np.uint8] | None) -> None:
-    whole = Image.fromarray(compose.unchanged(RGB, source))
-    empty = Image.new("RGBA", whole.size, 0)
-    theirs = np.asarray(Image.composite(whole, empty, Image.fromarray(ALPHA)))
-    assert np.array_equal(compose.darkened(RGB, ALPHA, source), theirs)
+def read(file: Path) -> dict[str, Any]:
+    """The services, merged and filled in by Compose; `OSError` where it refuses the file."""
+    command = [BIN / "docker-compose", "-f", file, "--profile", "*", "config", "--format", "json"]
+    found: dict[str, Any] = json.loads(run(*command))["services"]
+    return found
 
 
-@pytest.mark.parametrize("colour", ["#ffffff", "#10804000", "#10804099", "#102030FF"])
-def test_a_background_is_pillow_s_alpha_composite(colour: str) -> None:
-    rgba = compose.straight(RGB, ALPHA)
-    numbers = compose.parse_colour(colour)
-    behind = Image.new("RGBA", (6, 5), numbers)
-    theirs = np.asarray(Image.alpha_composite(behind, Image.fromarray(rgba))).astype(int)
-    ours = compose.over(rgba, numbers)
-    seen = theirs[:, :, 3] > 8
-    assert np.abs(ours[:, :, 3] - theirs[:, :, 3]).max() <= 1
-    assert np.abs(ours[seen] - theirs[seen]).max() <= 2
-    wide = compose.over(at_depth(rgba, np.uint16), numbers)
-    assert np.abs(wide / 257 - ours)[seen].max() < 1
-
-
-def test_colours_are_read() -> None:
-    assert compose.parse_colour("#0080fF") == (0, 128, 255, 255)
-    assert compose.parse_colour("#0080fF10") == (0, 128, 255, 16)
+def test_compose_takes_the_file() -> None:
+    expected = {"broker", "s3", "buckets", "producer", "worker", "worker-gpu", "exporter"}
+    assert set(read(FILE)) == expected | {"prometheus", "grafana"}
 
 
 @pytest.mark.parametrize(
-    ("margin", "box"),
-    [
-        ("0", (10, 20, 50, 40)),
-        ("3", (7, 17, 53, 43)),
-        ("10%", (6, 16, 54, 44)),
-        ("12.5%", (5, 15, 55, 45)),
-        ("500", (0, 0, 100, 60)),
-        ("100%", (0, 0, 90, 60)),
-    ],
+    ("written", "wrong"),
+    [("read_only:", "readonly:"), ("always", "[always]"), ("[s3:/data]", "[s4:/data]")],
 )
-def test_a_crop_leaves_a_margin_within_the_picture(
-    margin: str, box: tuple[int, int, int, int]
+def test_compose_refuses_a_file_with_a_mistake(written: str, wrong: str, tmp_path: Path) -> None:
+    assert written in FILE.read_text()
+    copy = tmp_path / "compose.yaml"
+    copy.write_text(FILE.read_text().replace(written, wrong))
+    with pytest.raises(OSError, match="docker-compose ended with"):
+        read(copy)
+
+
+def test_what_is_built_is_a_target_and_what_is_fetched_is_pinned() -> None:
+    targets = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "deploy" / "Dockerfile").read_text(), re.M)
+    for name, service in read(FILE).items():
+        if "build" in service:
+            assert service["build"]["target"] in targets, name
+        else:
+            assert re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", service["image"]), name
+
+
+def test_only_this_machine_reaches_it_and_our_own_images_are_confined() -> None:
+    for name, service in read(FILE).items():
+        assert {port["host_ip"] for port in service.get("ports", ())} <= {"127.0.0.1"}, name
+        if "build" in service:
+            assert service["read_only"], name
+            assert service["tmpfs"] == ["/tmp"], name  # noqa: S108 - a mount
+            assert service["cap_drop"] == ["ALL"], name
+
+
+def test_what_is_mounted_is_there() -> None:
+    mounts = [
+        (name, mount["source"])
+        for name, service in read(FILE).items()
+        for mount in service.get("volumes", ())
+        if mount["type"] == "bind"
+    ]
+    assert len(mounts) > 4
+    assert not [(name, path) for name, path in mounts if not Path(path).exists()]
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_example_of_the_readme_works_on_what_is_seeded(
+    stack: LocalStack, tmp_path: Path
 ) -> None:
-    found = np.zeros((60, 100), np.uint8)
-    found[20:40, 10:50] = 255
-    found[59, 99] = 3  # The noise of a soft mask is no subject.
-    assert compose.crop_box(found, margin) == box
-    assert compose.crop_box(at_depth(found, np.uint16), margin) == box
-    left, upper, right, lower = box
-    assert np.array_equal(compose.cropped(found, box), found[upper:lower, left:right])
-
-
-def test_without_a_subject_nothing_is_cropped() -> None:
-    empty = np.zeros((6, 8), np.uint8)
-    assert compose.crop_box(empty, "5%") is None
-    assert compose.cropped(empty, None) is empty
+    services = read(FILE)
+    _, _, *pictures = services["buckets"]["entrypoint"]
+    mounted = {mount["target"]: mount["source"] for mount in services["buckets"]["volumes"]}
+    env = os.environ | stack.environment()
+    for _ in range(2):  # Compose runs it at every start.
+        seed = [sys.executable, mounted["/seed/seed.py"], *(mounted[name] for name in pictures)]
+        subprocess.run(seed, env=env, check=True)
+    (example,) = re.findall(r"compose\.yaml run --rm producer (submit .*)", README)
+    done = subprocess.run(
+        [str(BIN / "cutwork"), *example.split()],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (place,) = re.findall(r"s3://(cutouts)/(\S+)", example)
+    assert stack.s3().head_object(Bucket=place[0], Key=place[1])["ContentLength"] > 1000

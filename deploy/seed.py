@@ -1,0 +1,27 @@
+"""What deploy/compose.yaml puts into its empty S3: two buckets, and pictures to cut out."""
+
+import sys
+from pathlib import Path
+
+import boto3
+from botocore.exceptions import ClientError
+
+BUCKETS = ("photos", "cutouts")
+
+
+def main(*pictures: str) -> None:
+    """Make the buckets that are not there, and put the pictures into the first."""
+    s3 = boto3.client("s3")
+    for bucket in BUCKETS:
+        try:
+            s3.create_bucket(Bucket=bucket)
+        except ClientError as error:
+            # It is there from the last time.
+            if not error.response["Error"]["Code"].startswith("BucketAlready"):
+                raise
+    for picture in map(Path, pictures):
+        s3.upload_file(str(picture), BUCKETS[0], picture.name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
