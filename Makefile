@@ -49,10 +49,12 @@ fleet: $(VENV)/.dev ## simulate 1,000 GPUs and 100 million images; minutes; benc
 	@exec $(BIN)/python -m benchmarks.fleet $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, direction of imports
+check: $(VENV)/.dev ## lint, format, types, direction of imports; images, Compose, Kubernetes and alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.lint
 
 audit: $(VENV)/bin/pip ## look all versions of constraints.txt up among the known vulnerabilities
 	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip -qq install pip-audit==2.10.1

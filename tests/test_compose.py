@@ -21,7 +21,16 @@ BIN = Path(sys.executable).parent
 
 def read(file: Path) -> dict[str, Any]:
     """The services, merged and filled in by Compose; `OSError` where it refuses the file."""
-    command = [BIN / "docker-compose", "-f", file, "--profile", "*", "config", "--format", "json"]
+    command: list[str | Path] = [
+        BIN / "docker-compose",
+        "-f",
+        file,
+        "--profile",
+        "*",
+        "config",
+        "--format",
+        "json",
+    ]
     found: dict[str, Any] = json.loads(run(*command))["services"]
     return found
 

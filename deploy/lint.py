@@ -1,0 +1,45 @@
+"""`python -m deploy.lint`, a part of `make check`: what is in this folder and is no Python.
+
+hadolint reads the Dockerfile, Compose its file, promtool alerts and configuration, and Kustomize
+builds every overlay, which is held against the schemas of Kubernetes and KEDA.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from deploy.manifests import FOLDER, OVERLAYS, ManifestInvalid, build, validate
+from deploy.programs import promtool, run
+
+_HERE: Final = Path(__file__).parent
+_BIN: Final = Path(sys.executable).parent
+
+
+def main() -> None:
+    """Print a line for each file; end with 1 and a sentence at the first that is wrong."""
+    try:
+        for line in _checked():
+            print(line)
+    except (OSError, ManifestInvalid) as error:
+        sys.exit(f"deploy: {error}")
+
+
+def _checked() -> Iterator[str]:
+    run(_BIN / "hadolint", _HERE / "Dockerfile")
+    yield "Dockerfile: hadolint finds nothing"
+    compose = _HERE / "compose.yaml"
+    run(_BIN / "docker-compose", "-f", compose, "--profile", "*", "config", "--quiet")
+    yield "compose.yaml: Compose takes it"
+    for check, file in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
+        run(promtool(), "check", check, file, cwd=_HERE / "prometheus")
+        yield f"prometheus/{file}: promtool takes it"
+    for overlay in OVERLAYS:
+        manifests = build(FOLDER / overlay)
+        for manifest in manifests:
+            validate(manifest)
+        yield f"kubernetes/{overlay}: {len(manifests)} manifests, all as their schemas say"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The Kubernetes overlays of this folder: built by Kustomize, and held against the schemas."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate
+import yaml
+from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
+
+from deploy.programs import kubectl, run
+
+FOLDER: Final = Path(__file__).parent / "kubernetes"
+OVERLAYS: Final = ("cpu", "gpu", "keda", "keda-redis", "sync")
+OLDEST: Final = "1.31"
+"""The oldest release of Kubernetes that they are for; the newest is the newest with a schema."""
+
+Manifest = dict[str, Any]
+
+_KEDA: Final = {"ScaledObject": ScaledObject, "TriggerAuthentication": TriggerAuthentication}
+
+
+class ManifestInvalid(ValueError):
+    """A manifest is not what its schema says; the text names it, and what is wrong."""
+
+
+def build(overlay: Path) -> list[Manifest]:
+    """What `kubectl apply -k` would send; `OSError` has Kustomize's own words."""
+    return list(yaml.safe_load_all(run(kubectl(), "kustomize", overlay)))
+
+
+def validate(manifest: Manifest) -> None:
+    """Raise `ManifestInvalid` unless Kubernetes, old and new, or KEDA would take it as it is."""
+    if model := _KEDA.get(manifest["kind"]):
+        _validate_keda(model, manifest)
+        return
+    for version in (OLDEST, kubernetes_validate.latest_version()):
+        try:
+            kubernetes_validate.validate(manifest, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            path = ".".join(str(part) for part in error.path)
+            raise ManifestInvalid(
+                f"{_name(manifest)}, {version}: {path}: {error.message}"
+            ) from error
+
+
+def _validate_keda(model: Any, manifest: Manifest) -> None:
+    """KEDA's resources are defined by a cluster that has it: here by the models made of those."""
+    try:
+        read = model.model_validate(manifest)
+    except ValueError as error:
+        raise ManifestInvalid(f"{_name(manifest)}: {error}") from error
+    # What the model does not know it drops without a word, and so would KEDA.
+    kept = read.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    if kept != manifest:
+        raise ManifestInvalid(f"{_name(manifest)}: expected only known fields, kept {kept}")
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"
