@@ -7,6 +7,7 @@ nothing tests that the layers fit together; hadolint reads the file.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -131,6 +132,49 @@ def test_a_worker_s_packages_can_be_had_at_their_exact_versions(
     assert found.pop("cutwork")
     assert found.items() <= versions.items()
     assert ("onnxruntime-gpu" in found) == ("nvidia-cudnn-cu13" in found) == (target[-3:] == "gpu")
+
+
+def test_a_worker_is_the_process_that_the_entry_point_was(entry_point: Path) -> None:
+    supported = "x86-64-v2"
+    started = enter(entry_point, supported, "sh", "-c", "echo $NUMBA_CPU_NAME $$; exec sleep 60")
+    assert started.stdout is not None
+    assert started.stdout.readline() == f"{supported} {started.pid}\n"
+    assert (entry_point.parent / "run" / "kernels" / "a" / "b.nbc").read_bytes() == b"kernel"
+    started.terminate()
+    assert started.wait(10) == -signal.SIGTERM
+    started.stdout.close()
+
+
+def test_a_cpu_that_the_kernels_are_not_for_compiles_its_own(entry_point: Path) -> None:
+    started = enter(entry_point, "x86-64-v9", "sh", "-c", "echo ${NUMBA_CPU_NAME-none}")
+    said, _ = started.communicate(timeout=10)
+    assert "no x86-64-v9" in said
+    assert said.endswith("\nnone\n")
+    assert not list((entry_point.parent / "run" / "kernels").iterdir())
+
+
+@pytest.fixture
+def entry_point(tmp_path: Path) -> Path:
+    """deploy/entrypoint.sh with a kernel, in another place than the image's."""
+    kernel = tmp_path / "kernels" / "a" / "b.nbc"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_bytes(b"kernel")
+    text = (DEPLOY / "entrypoint.sh").read_text()
+    copy = tmp_path / "entrypoint.sh"
+    copy.write_text(text.replace("/opt/cutwork/kernels", str(kernel.parents[1])))
+    return copy
+
+
+def enter(entry_point: Path, cpu: str, *command: str) -> subprocess.Popen[str]:
+    """Start a command behind the entry point, with kernels for that CPU."""
+    kernels = entry_point.parent / "run" / "kernels"
+    return subprocess.Popen(
+        ["sh", str(entry_point), *command],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(kernels), "NUMBA_CPU_NAME": cpu},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.mark.images

@@ -216,6 +216,13 @@ def test_a_pool_stays_while_a_job_has_no_outcome_and_while_there_are_no_figures(
     assert worker["fallback"]["replicas"] >= 1
 
 
+def test_the_readme_has_every_overlay() -> None:
+    readme = (DEPLOY.parent / "README.md").read_text()
+    table = readme.partition("| overlay |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE) == list(OVERLAYS)
+    assert {path.parent.name for path in FOLDER.glob("*/kustomization.yaml")} == {"base", *OVERLAYS}
+
+
 @pytest.mark.parametrize("shared", ["keda-redis"], indirect=True)
 @pytest.mark.usefixtures("shared")
 def test_the_plain_form_looks_at_every_list_of_a_pool_and_at_what_is_in_flight() -> None:
