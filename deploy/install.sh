@@ -15,10 +15,10 @@ sources=$(dirname "$0")/..
 wanted=(-c "$sources/constraints.txt")
 
 case $target in
-  producer) wanted+=("$sources[report,signing,exporter]") ;;
-  worker-cpu) wanted+=("$sources[worker-cpu,signing]") ;;
+  producer) wanted+=("${sources}[report,signing,exporter]") ;;
+  worker-cpu) wanted+=("${sources}[worker-cpu,signing]") ;;
   # CUDA and cuDNN come as wheels too, so that the image needs nothing of the machine but its driver.
-  worker-gpu) wanted+=(-c "$sources/deploy/cuda.txt" "$sources[worker-gpu,signing]" "onnxruntime-gpu[cuda,cudnn]") ;;
+  worker-gpu) wanted+=(-c "$sources/deploy/cuda.txt" "${sources}[worker-gpu,signing]" "onnxruntime-gpu[cuda,cudnn]") ;;
   *) echo "$target: expected producer, worker-cpu or worker-gpu" >&2; exit 2 ;;
 esac
 
@@ -31,9 +31,10 @@ python=$folder/bin/python
 # numba trusts a kernel that was kept if its source has the time it had, and an image's layers keep
 # whole seconds.
 find "$folder" -name '*.py' -exec touch --date=@1767225600 {} +
-"$python" -m compileall -q "$folder/lib" > /dev/null || true  # a few packages carry Python 2
+"$python" -m compileall -q "$folder/lib"
 [[ $target != producer ]] || exit 0
 
 cd "$folder"  # where no folder is called `worker`
 [[ -z ${NUMBA_CACHE_DIR:-} ]] || "$python" -m worker compile
-[[ -z ${MODELS:-} ]] || "$python" -m worker models fetch $MODELS
+read -ra models <<< "${MODELS:-}"
+[[ ${#models[@]} == 0 ]] || "$python" -m worker models fetch "${models[@]}"

@@ -1,7 +1,8 @@
 """`python -m deploy.lint`, a part of `make check`: what is in this folder and is no Python.
 
-hadolint reads the Dockerfile, Compose its file, promtool alerts and configuration, and Kustomize
-builds every overlay, which is held against the schemas of Kubernetes and KEDA.
+hadolint reads the Dockerfile, shellcheck the scripts, Compose its file, promtool alerts and
+configuration, and Kustomize builds every overlay, which is held against the schemas of Kubernetes
+and KEDA.
 """
 
 import sys
@@ -28,6 +29,8 @@ def main() -> None:
 def _checked() -> Iterator[str]:
     run(_BIN / "hadolint", _HERE / "Dockerfile")
     yield "Dockerfile: hadolint finds nothing"
+    run(_BIN / "shellcheck", *sorted(_HERE.glob("*.sh")))
+    yield "scripts: shellcheck finds nothing"
     compose = _HERE / "compose.yaml"
     run(_BIN / "docker-compose", "-f", compose, "--profile", "*", "config", "--quiet")
     yield "compose.yaml: Compose takes it"

@@ -92,7 +92,7 @@ def test_the_script_asks_for_extras_that_there_are() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = {
         name
-        for extras in re.findall(r"\$sources\[([\w,-]+)\]", INSTALL)
+        for extras in re.findall(r"\$\{sources\}\[([\w,-]+)\]", INSTALL)
         for name in extras.split(",")
     }
     assert asked >= {"worker-cpu", "worker-gpu"}
