@@ -9,8 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
-.PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory fleet check audit format constraints clean
-.PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory check audit format constraints clean
+.PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory fleet check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +47,6 @@ bench-memory: $(VENV)/.dev ## measure a worker's peak memory with twelve large i
 fleet: $(VENV)/.dev ## simulate 1,000 GPUs and 100 million images; minutes; bench-out/fleet.md and .png [ARGS='gpu_images=40']
 	@exec $(BIN)/python -m benchmarks.fleet $(ARGS)
 
-check: $(VENV)/.dev ## lint, format, types, direction of imports
 check: $(VENV)/.dev ## lint, format, types, direction of imports; images, Compose, Kubernetes and alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
