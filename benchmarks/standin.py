@@ -100,7 +100,11 @@ def _held() -> runtime.Runtime:
     models = replace(
         real,
         store=cast(ModelStore, _Store(real.store)),
-        cache=ModelCache(counted, budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60)),
+        cache=ModelCache(
+            counted,
+            budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60),
+            used=held.metrics.used,
+        ),
     )
     if os.environ["CUTWORK_STANDIN"] == "empty":
         pipeline: Pipeline = _Empty(**{**vars(held.pipeline), "models": models})

@@ -66,6 +66,10 @@ class Custody:
             with self._lock:
                 self._running.pop(tag, None)
 
+    def count(self) -> int:
+        """How many jobs run."""
+        return len(self._running)
+
     def keep(self, *, visibility_timeout: float) -> None:
         """Until the process ends, keep what it holds from being given to others.
 

@@ -44,6 +44,10 @@ class Drain:
         """Set once nothing new is to start."""
         threading.Thread(target=self._run, name="cutwork-drain", daemon=True).start()
 
+    def ending(self) -> bool:
+        """Whether this worker takes nothing new, for whichever reason: SIGHUP is Celery's own."""
+        return self.begun.is_set() or state.should_stop is not None
+
     def listen(self) -> None:
         """Take the signals over from Celery; call in the main thread.
 

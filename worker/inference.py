@@ -1,6 +1,6 @@
 """Every inference of a process: in micro-batches, one at a time on each device, bounded in time."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -38,12 +38,26 @@ class Inference:
     cores, and on a GPU the memory.
     """
 
-    def __init__(self, *, cache: ModelCache, watchdog: Watchdog) -> None:
-        """`cache` gives room where memory is short; `watchdog` bounds what a device does."""
+    def __init__(
+        self,
+        *,
+        cache: ModelCache,
+        watchdog: Watchdog,
+        batched: Callable[[int, str], object] = lambda _images, _device: None,
+    ) -> None:
+        """`cache` gives room where memory is short; `watchdog` bounds what a device does.
+
+        `batched` is told how many images a device is given at once.
+        """
         self._cache = cache
         self._watchdog = watchdog
+        self._batched = batched
         self._batchers: dict[str, Batcher[_Task, Any]] = {}
         self._lock = Lock()
+
+    def overdue(self) -> str | None:
+        """What a device should have answered by now; None: it answers."""
+        return self._watchdog.overdue()
 
     def run(self, engine: Engine, image: Images, *, name: str) -> Turn[Images]:
         """The map (h, w) of one prepared image (1, 3, H, W).
@@ -109,6 +123,7 @@ class Inference:
         engine, name, reading = tasks[0].engine, tasks[0].name, tasks[0].reading
         images = [task.fed for task in tasks if isinstance(task.fed, np.ndarray)]
         pictures = [task.fed for task in tasks if isinstance(task.fed, Uploaded)]
+        self._batched(len(tasks), engine.facts.device)
         with self._watchdog.watching(f"{name}, {len(tasks)} at once on {engine.facts.device},"):
             if reading is not None and engine.pictures is not None:
                 return engine.pictures.masks(pictures, reading)

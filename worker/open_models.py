@@ -39,11 +39,17 @@ def open_store(
 
 
 def open_models(
-    settings: ModelSettings, store: ModelStore, *, on_end: Callable[[], None] = lambda: None
+    settings: ModelSettings,
+    store: ModelStore,
+    *,
+    on_end: Callable[[], None] = lambda: None,
+    batched: Callable[[int, str], object] = lambda _images, _device: None,
+    used: Callable[[str, bool], object] = lambda _name, _loaded: None,
 ) -> Models:
     """A store with an empty cache of loaded models.
 
-    `on_end` is called, for a few seconds at most, before the process ends for want of a device.
+    `on_end` is called, for a few seconds at most, before the process ends for want of a device;
+    `batched` and `used` are told what `Inference` and `ModelCache` tell them.
     """
     watchdog = Watchdog(timeout=settings.device_timeout, on_end=on_end)
     load = loader(
@@ -59,8 +65,8 @@ def open_models(
         gpu_memory=settings.gpu_model_memory,
         gpu_idle=settings.gpu_idle_seconds,
     )
-    cache = ModelCache(load, budget=budget)
-    inference = Inference(cache=cache, watchdog=watchdog)
+    cache = ModelCache(load, budget=budget, used=used)
+    inference = Inference(cache=cache, watchdog=watchdog, batched=batched)
     return Models(store=store, cache=cache, inference=inference)
 
 

@@ -68,6 +68,8 @@ class Pipeline:
     storage: S3Storage
     models: Models
     limits: Limits
+    moved: Callable[[Literal["read", "written"], int], object] = lambda _direction, _count: None
+    """Is told of the bytes of images that are read and written."""
 
     def run(self, job: Job, *, final: bool = True, watch: Stopwatch | None = None) -> Outcome:
         """Take one job from its source to its outputs.
@@ -188,12 +190,17 @@ class _Passage:
     def _reader(self, source: Source) -> Callable[[], bytes]:
         def read() -> bytes:
             with self.watch.stage("fetch"):
-                if not source.stale:
-                    return source.read()
-                # Who waited for a model or for memory may find that the other side hung up.
-                source.close()
-                with self.pipeline.storage.open(source.ref, etag=source.etag) as again:
-                    return again.read()
+                data = fetch()
+            self.pipeline.moved("read", len(data))
+            return data
+
+        def fetch() -> bytes:
+            if not source.stale:
+                return source.read()
+            # Who waited for a model or for memory may find that the other side hung up.
+            source.close()
+            with self.pipeline.storage.open(source.ref, etag=source.etag) as again:
+                return again.read()
 
         return read
 
@@ -282,4 +289,5 @@ class _Passage:
             fingerprint=self.fingerprint or "",
             output=name,
         )
+        self.pipeline.moved("written", len(data))
         return OutputFacts(ref=ref, etag=etag, bytes=len(data))

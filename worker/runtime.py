@@ -7,7 +7,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
 
 import psutil
 from celery.signals import worker_init, worker_ready, worker_shutdown
@@ -23,6 +24,11 @@ from worker.celery_app import app
 from worker.custody import Custody
 from worker.drain import Drain
 from worker.errors import CutworkError
+from worker.gpu_metrics import GpuMetrics
+from worker.health import Health, broker_check
+from worker.metrics import Metrics
+from worker.metrics_server import serve
+from worker.models.gpu import driver
 from worker.models.load import choose_device, why_no_gpu
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
@@ -35,6 +41,10 @@ from worker.storage import S3Storage, open_storage
 from worker.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
+
+_TURN_SECONDS: Final = 60.0
+"""Of Celery's main loop, at most, while the broker answers: twice the longest pause it makes before
+it tries to connect again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,8 @@ class Runtime:
     routes: Routes
     taken: list[str]
     """The queues it takes jobs from."""
+    metrics: Metrics
+    health: Health
     visibility_timeout: float
     """Seconds after which what a dead worker held is another's."""
     secrets: Collection[str] = ()
@@ -77,12 +89,26 @@ def held() -> Runtime:
     no_gpu = why_no_gpu(".onnx") if asked else None
     custody = Custody(ledger)
     drain = Drain(custody, grace=settings.grace)
+    metrics = Metrics()
+    models = open_models(
+        settings, store, on_end=drain.last_words, batched=metrics.batched, used=metrics.used
+    )
+    limits = open_limits(settings)
+    metrics.show(
+        running=custody.count,
+        draining=drain.ending,
+        image_memory=lambda: limits.held,
+        image_memory_limit=limits.total,
+    )
     return Runtime(
         settings=settings,
-        pipeline=Pipeline(
-            storage=storage,
-            models=open_models(settings, store, on_end=drain.last_words),
-            limits=open_limits(settings),
+        pipeline=Pipeline(storage=storage, models=models, limits=limits, moved=metrics.moved),
+        metrics=metrics,
+        health=Health(
+            broker=broker_check(settings.broker_url),
+            overdue=models.inference.overdue,
+            ending=drain.ending,
+            patience=_TURN_SECONDS + 2 * broker["socket_timeout"],
         ),
         ledger=ledger,
         custody=custody,
@@ -109,22 +135,47 @@ def _start(**_: object) -> None:
             # Whatever Celery was told with -Q: what is taken here must be what can be done here.
             app.amqp.queues.select(here.taken)
             here.news.append(f"takes from {', '.join(here.taken)}")
+        if here.settings.metrics_port:
+            # Before the models, so that a probe sees what the worker is at.
+            _show(here)
         kernels.start()
         for name in here.settings.preload:
+            here.health.starts(f"loads {name}")
             with watch.stage("models"):
                 file = models.store.find(name)
                 with models.cache.use(file, choose_device(file, "auto").device) as engine:
                     facts = engine.facts
             here.news.append(f"loaded {name} on {facts.device} ({facts.engine}, {facts.provider})")
+        here.health.starts("compiles kernels")
         with watch.stage("kernels"):
             kernels.join()
             matting.kernels()  # There by now, or raises why not.
+        here.health.starts("connects to the broker")
         spent = watch.seconds()
         spent |= {"total": imports + spent["total"]}
         here.news.append(f"started: {listed({'imports': imports} | spent)}")
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
         raise SystemExit(redacted(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error
+
+
+def _show(here: Runtime) -> None:
+    """Have the worker's port answer."""
+    here.metrics.introduce(
+        version=version("cutwork"),
+        device="cpu" if why_no_gpu(".onnx") else "cuda",
+        queues=",".join(here.taken),
+    )
+    if buses := driver().buses:
+        here.metrics.registry.register(GpuMetrics(buses))
+    settings = here.settings
+    serve(
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        registry=here.metrics.registry,
+        health=here.health,
+    )
+    here.news.append(f"metrics on http://{settings.metrics_host}:{settings.metrics_port}/metrics")
 
 
 @worker_ready.connect
@@ -134,6 +185,8 @@ def _ready(sender: Any, **_: object) -> None:
         log.info(line)
     here.custody.watch(sender)
     here.drain.listen()
+    sender.hub.on_tick.add(here.health.turned)
+    here.health.takes_jobs()
     keep = partial(here.custody.keep, visibility_timeout=here.visibility_timeout)
     sweep = partial(
         Sweep(app=app, ledger=here.ledger).run,

@@ -140,6 +140,15 @@ class WorkerSettings(ModelSettings, ProducerSettings):
         le=86_400,
         description="Seconds from SIGTERM until what is unfinished is given back.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Port for /metrics, /healthz and /readyz; 0 = none.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address of that port; 0.0.0.0 for all."
+    )
     outcome_ttl: int = Field(
         default=86_400, ge=60, le=31_536_000, description="Seconds an outcome is kept."
     )

@@ -32,6 +32,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     tag = str((self.request.properties or {}).get("delivery_tag"))
     with held.custody.holding(tag):
         outcome = _answer(self, held, job_id, tag, args, kwargs)
+    held.metrics.ended(outcome)
     _log(outcome)
     return outcome.to_message()
 
@@ -48,12 +49,13 @@ def _answer(
     attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
-        outcome = _outcome(held, job, tag=tag, final=attempt >= held.settings.max_attempts)
+        outcome = _outcome(held, job, tag=tag, attempt=attempt)
         if queue := elsewhere(outcome, job, routes=held.routes, taken=held.taken):
             log.info("job %s: %s; sent on to %s", job_id, outcome.code, queue)
             _send(task, held, job_id, queue=queue, pause=0)
     except TransientError as error:
         log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
+        held.metrics.retried(error.code)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         _send(task, held, job_id, queue=_queue(task, held), pause=_pause(attempt))
     except redis.RedisError as error:
@@ -105,7 +107,7 @@ def _queue(task: Task[Any, Any], held: Runtime) -> str:
     return said if said is not None and said in held.routes.needs else QUEUE
 
 
-def _outcome(held: Runtime, job: Job, *, tag: str, final: bool) -> Outcome:
+def _outcome(held: Runtime, job: Job, *, tag: str, attempt: int) -> Outcome:
     """Run a job, unless its run is cancelled or it has ended too many workers."""
     run = run_of(job.id)
     if run and held.ledger.runs.cancelled(run):
@@ -119,9 +121,11 @@ def _outcome(held: Runtime, job: Job, *, tag: str, final: bool) -> Outcome:
         # Counted only now: who waits here while a neighbour ends the worker is innocent.
         with held.custody.running(tag, job.id):
             number, stage = deliveries.begin(job.id, visibility_timeout=held.visibility_timeout)
+            held.metrics.began(job, number=number, attempt=attempt)
             if number > most:
                 return held.pipeline.refused(job, Poison(_poison(most, stage)))
             heard = (lambda name: deliveries.alive(job.id, stage=name)) if last else None
+            final = attempt >= held.settings.max_attempts
             return held.pipeline.run(job, final=final, watch=Stopwatch(heard=heard))
 
 

@@ -76,6 +76,14 @@ class Watchdog:
             with self._changed:
                 del self._watched[token]
 
+    def overdue(self) -> str | None:
+        """What should have answered by now, and is why this process is about to end."""
+        with self._changed:
+            return self._overdue()
+
+    def _overdue(self) -> str | None:
+        return next((what for what, end in self._watched.values() if end <= self._now()), None)
+
     def _now(self) -> float:
         return time.monotonic() - self._stopped
 
@@ -118,9 +126,8 @@ class Watchdog:
                 overslept = time.monotonic() - began - wanted
                 if overslept > 2 * self._tick:
                     self._stopped += overslept
-                for what, end in self._watched.values():
-                    if end <= self._now():
-                        return what
+                if (late := self._overdue()) is not None:
+                    return late
 
     def _end(self, sentence: str) -> NoReturn:
         """Say why, let the jobs go, and end this process without waiting for anything in it."""

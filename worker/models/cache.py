@@ -55,10 +55,20 @@ class ModelCache:
     to keep last. A model above the whole budget is loaded all the same, alone.
     """
 
-    def __init__(self, load: Callable[[ModelFile, str], Engine], *, budget: Budget) -> None:
-        """`load(file, device)` makes an engine; its errors reach every thread that waits for it."""
+    def __init__(
+        self,
+        load: Callable[[ModelFile, str], Engine],
+        *,
+        budget: Budget,
+        used: Callable[[str, bool], object] = lambda _name, _loaded: None,
+    ) -> None:
+        """`load(file, device)` makes an engine; its errors reach every thread that waits for it.
+
+        `used` is told the name of each model that is used, and whether it had to be loaded first.
+        """
         self._load = load
         self._budget = budget
+        self._used = used
         self._slots: dict[EngineKey, _Slot] = {}
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -81,7 +91,9 @@ class ModelCache:
         try:
             if first:
                 self._fill(key, slot, file)
-            yield slot.engine.result()
+            engine = slot.engine.result()
+            self._used(file.name, first)
+            yield engine
         finally:
             with self._lock:
                 slot.users -= 1

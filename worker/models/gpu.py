@@ -27,6 +27,8 @@ class Driver:
     devices: int = 0
     memory: int = 0
     """Bytes of the first device."""
+    buses: tuple[str, ...] = ()
+    """PCI bus ids of the devices: what other libraries know them by."""
     problem: str = ""
     """In the driver's or the loader's own words."""
 
@@ -108,8 +110,16 @@ def driver() -> Driver:
         cuda=(version.value // 1000, version.value % 1000 // 10),
         devices=devices.value,
         memory=memory.value,
+        buses=tuple(_bus(cuda, number) for number in range(devices.value)),
         problem="" if devices.value else "cuDeviceGetCount: 0",
     )
+
+
+def _bus(cuda: ctypes.CDLL, number: int) -> str:
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+    cuda.cuDeviceGet(ctypes.byref(device), number)
+    cuda.cuDeviceGetPCIBusId(text, len(text), device)
+    return text.value.decode()
 
 
 @cache

@@ -1,0 +1,71 @@
+"""A worker that is watched through its port, as Prometheus and a supervisor's probes do it."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any, NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.child import Child
+from deploy.local import LocalStack, free_ports
+
+
+class Answer(NamedTuple):
+    """What a path answered; status 0: nothing listens."""
+
+    status: int
+    text: str
+
+    @property
+    def checks(self) -> dict[str, Any]:
+        """What was looked at, by name."""
+        found: dict[str, Any] = json.loads(self.text)["checks"]
+        return found
+
+
+class Watched:
+    """A worker with a port, whose model is one that sleeps unless `app` says otherwise."""
+
+    def __init__(
+        self, stack: LocalStack, *, app: str = "benchmarks.standin", **variables: Any
+    ) -> None:
+        (self.port,) = free_ports(1)
+        self.child: Child = stack.start_worker(
+            app=app,
+            CUTWORK_METRICS_PORT=str(self.port),
+            CUTWORK_STANDIN="sleep",
+            CUTWORK_STANDIN_LOG="/dev/null",
+            **variables,
+        )
+
+    def get(self, path: str) -> Answer:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as page:
+                return Answer(page.status, page.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read().decode())
+        except OSError:
+            return Answer(0, "")
+
+    def until(self, path: str, status: int) -> Answer:
+        """The first answer with this status."""
+        answers: list[Answer] = []
+
+        def there() -> bool:
+            answers.append(self.get(path))
+            return answers[-1].status == status
+
+        self.child.wait_until(there, timeout=60)
+        return answers[-1]
+
+    def samples(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """The values of all samples by name, and by their labels' values in the order of names."""
+        found: dict[str, dict[tuple[str, ...], float]] = {}
+        for family in text_string_to_metric_families(self.get("/metrics").text):
+            for sample in family.samples:
+                found.setdefault(sample.name, {})[
+                    tuple(value for _, value in sorted(sample.labels.items()))
+                ] = sample.value
+        return found
