@@ -7,9 +7,13 @@ control characters are written as escapes and credentials are taken out.
 import copy
 import logging
 import os
-from typing import Final
+from typing import Final, Literal
 
+from producer.json_lines import JsonLines
 from producer.redact import redacted, secrets_of
+
+Form = Literal["text", "json"]
+"""What a line is: words for a person, or a JSON object with facts beside the words."""
 
 _INDENT: Final = "    "
 
@@ -49,14 +53,18 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def tidy(logger: logging.Logger) -> None:
-    """Have all handlers of a logger write such lines, in the form they had."""
+def tidy(logger: logging.Logger, *, form: Form) -> None:
+    """Have all handlers of a logger write such lines: in the form they had, or as JSON objects."""
     for handler in logger.handlers:
         if not isinstance(handler.formatter, LogLines):
-            handler.setFormatter(LogLines(handler.formatter))
+            handler.setFormatter(LogLines(JsonLines() if form == "json" else handler.formatter))
 
 
 def tidy_stderr() -> None:
-    """Have warnings of a process that set up no logging come out so on its standard error."""
+    """Have warnings of a process that set up no logging come out so on its standard error.
+
+    Before settings are read, which refuse any other word for the form.
+    """
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(LogLines())
+        json = os.environ.get("CUTWORK_LOG_FORMAT") == "json"
+        logging.lastResort.setFormatter(LogLines(JsonLines() if json else None))

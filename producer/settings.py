@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.broker_url import checked
 from producer.explain import explain
+from producer.log_lines import Form
 from producer.redact import redacted
 
 
@@ -57,7 +58,9 @@ class ProducerSettings(EnvironmentSettings):
         pattern=r"^rediss?://",
         description="Redis or Valkey with a database of its own; broker and ledger in one.",
     )
-
+    log_format: Form = Field(
+        default="text", description="What a line of the log is: `text`, or `json`, an object."
+    )
     tenant: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9-]{1,32}$",

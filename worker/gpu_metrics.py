@@ -20,7 +20,6 @@ class GpuMetrics(Collector):
     def __init__(self, buses: Iterable[str]) -> None:
         """`buses`: PCI bus ids of the devices, in CUDA's order."""
         self._buses = tuple(buses)
-        pynvml.nvmlInit()
 
     def collect(self) -> Iterator[Metric]:
         """The gauges, a sample a GPU in each."""
@@ -36,6 +35,7 @@ class GpuMetrics(Collector):
 def _facts(bus: str) -> Iterator[tuple[str, float]]:
     memory, memory_limit, utilisation = METRICS
     try:
+        pynvml.nvmlInit()  # Counted; the first one does it.
         device = pynvml.nvmlDeviceGetHandleByPciBusId(bus)
         found = pynvml.nvmlDeviceGetMemoryInfo(device)
         yield memory, found.used

@@ -11,6 +11,7 @@ from celery import Task
 from celery.exceptions import Reject, Retry
 
 from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
+from producer.log_facts import tell, telling
 from producer.outcome import Outcome
 from producer.redact import redacted
 from worker import runtime
@@ -30,10 +31,11 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     held = runtime.held()
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
-    with held.custody.holding(tag):
-        outcome = _answer(self, held, job_id, tag, args, kwargs)
-    held.metrics.ended(outcome)
-    _log(outcome)
+    with telling({"job_id": job_id, "run_id": run_of(job_id)}):
+        with held.custody.holding(tag):
+            outcome = _answer(self, held, job_id, tag, args, kwargs)
+        held.metrics.ended(outcome)
+        _log(outcome)
     return outcome.to_message()
 
 
@@ -49,12 +51,15 @@ def _answer(
     attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
+        tell("source", str(job.source))
         outcome = _outcome(held, job, tag=tag, attempt=attempt)
         if queue := elsewhere(outcome, job, routes=held.routes, taken=held.taken):
             log.info("job %s: %s; sent on to %s", job_id, outcome.code, queue)
             _send(task, held, job_id, queue=queue, pause=0)
     except TransientError as error:
-        log.warning("job %s, attempt %d: %s: %s", job_id, attempt, error.code, error)
+        words = (job_id, attempt, error.code, error)
+        facts = {"attempt": attempt, "code": error.code}
+        log.warning("job %s, attempt %d: %s: %s", *words, extra=facts)
         held.metrics.retried(error.code)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         _send(task, held, job_id, queue=_queue(task, held), pause=_pause(attempt))
@@ -124,7 +129,12 @@ def _outcome(held: Runtime, job: Job, *, tag: str, attempt: int) -> Outcome:
             held.metrics.began(job, number=number, attempt=attempt)
             if number > most:
                 return held.pipeline.refused(job, Poison(_poison(most, stage)))
-            heard = (lambda name: deliveries.alive(job.id, stage=name)) if last else None
+
+            def heard(stage: str) -> None:
+                tell("stage", stage)
+                if last:
+                    deliveries.alive(job.id, stage=stage)
+
             final = attempt >= held.settings.max_attempts
             return held.pipeline.run(job, final=final, watch=Stopwatch(heard=heard))
 
@@ -162,8 +172,10 @@ def _claimed_id(args: tuple[object, ...]) -> str | None:
 
 def _log(outcome: Outcome) -> None:
     took = outcome.seconds.get("total", 0)
+    facts = outcome.model_dump(include={"state", "code", "attempt", "seconds"}, exclude_none=True)
     if outcome.state != "failed":
-        log.info("job %s %s in %.2f s", outcome.job_id, outcome.state, took)
+        log.info("job %s %s in %.2f s", outcome.job_id, outcome.state, took, extra=facts)
     else:
         # %r: a key or a message may hold line breaks.
-        log.warning("job %s failed: %s: %r", outcome.job_id, outcome.code, outcome.message)
+        words = (outcome.job_id, outcome.code, outcome.message)
+        log.warning("job %s failed: %s: %r", *words, extra=facts)
