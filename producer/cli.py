@@ -19,6 +19,7 @@ from producer.log_lines import tidy_stderr
 from producer.options import Options
 from producer.outcome import Outcome, UnreadableOutcome
 from producer.terminal import AsJson, console, errors, open_client, refuse, unreachable
+from producer.tracing import open_traces
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -146,6 +147,7 @@ app.command()(cli_runs.report)
 def main() -> None:
     """The entry point of the console script."""
     tidy_stderr()
+    open_traces("cutwork")
     app(prog_name="cutwork")
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import redis
 from celery import Celery
@@ -25,7 +25,10 @@ from producer.settings import ProducerSettings, celery_settings
 from producer.signing import register_signing
 from producer.status import QueueStatus, queue_status
 from producer.sweep import Sweep
+from producer.tracing import submitting
 from producer.waiter import OutcomeWaiter
+
+_RETRY_POLICY: Final = {"max_retries": 3, "interval_start": 0.1, "interval_max": 1}
 
 
 class BrokerUnavailable(ConnectionError):
@@ -159,18 +162,20 @@ class Client:
             self._ledger.add(*jobs)
             with self.app.producer_pool.acquire(block=True, timeout=30) as producer:
                 for job in jobs:
-                    self.app.send_task(
-                        TASK_NAME,
-                        args=[job.to_message()],
-                        task_id=job.id,
-                        queue=self._routes.queue(job),
-                        priority=SINGLE_PRIORITY,
-                        producer=producer,
-                        # Outcomes have the ledger; a result would cost a subscription each.
-                        ignore_result=True,
-                        retry=True,
-                        retry_policy={"max_retries": 3, "interval_start": 0.1, "interval_max": 1},
-                    )
+                    with submitting(job) as headers:
+                        self.app.send_task(
+                            TASK_NAME,
+                            args=[job.to_message()],
+                            task_id=job.id,
+                            queue=self._routes.queue(job),
+                            priority=SINGLE_PRIORITY,
+                            headers=headers,
+                            producer=producer,
+                            # Outcomes have the ledger; a result would cost a subscription each.
+                            ignore_result=True,
+                            retry=True,
+                            retry_policy=_RETRY_POLICY,
+                        )
                     sent += 1
         except (KombuError, redis.RedisError, OSError) as error:
             self._take_back(jobs[sent:])

@@ -7,6 +7,7 @@ from celery import Celery
 
 from producer.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job, run_of
 from producer.routes import Routes
+from producer.tracing import submitting
 
 _AT_ONCE: Final = 500
 """Messages sent to the server together; a batch that fails is in the queue or not, as a whole."""
@@ -35,12 +36,14 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
                 kwargsrepr="{}",
                 ignore_result=True,
             )
-            app.amqp.send_task_message(
-                producer,
-                TASK_NAME,
-                message,
-                queue=routes.queue(job),
-                priority=BULK_PRIORITY if run_of(job.id) else SINGLE_PRIORITY,
-                declare=[],
-                retry=False,
-            )
+            with submitting(job) as headers:
+                app.amqp.send_task_message(
+                    producer,
+                    TASK_NAME,
+                    message,
+                    queue=routes.queue(job),
+                    priority=BULK_PRIORITY if run_of(job.id) else SINGLE_PRIORITY,
+                    headers=headers,
+                    declare=[],
+                    retry=False,
+                )

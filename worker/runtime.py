@@ -18,6 +18,7 @@ from producer.redact import redacted, secrets_of
 from producer.routes import Routes
 from producer.settings import SettingsError
 from producer.sweep import Sweep
+from producer.tracing import open_traces
 from worker import matting
 from worker.allocator import give_back_free_pages, give_back_large_blocks
 from worker.celery_app import app
@@ -124,6 +125,7 @@ def held() -> Runtime:
 @worker_init.connect
 def _start(**_: object) -> None:
     give_back_large_blocks()
+    open_traces("cutwork-worker")
     watch, imports = Stopwatch(), time.time() - psutil.Process().create_time()
     # Beside the models: both take their while, and not of the same core.
     kernels = threading.Thread(target=matting.kernels, name="cutwork-kernels")

@@ -135,7 +135,7 @@ def _on_device(
         uploaded = model.inference.upload(engine, pictures, rgb, size=model.size, name=name)
     reading = Reading.of(profile, model.size)
     turn = model.inference.see(engine, uploaded, reading, name=name)
-    watch.add("wait", turn.waited)
+    watch.add("wait", turn.waited, ago=turn.ran)
     watch.add("model", turn.ran)
     with watch.stage("mask"):
         _check(turn.result.finite, name)
@@ -165,7 +165,7 @@ def _here(
             squash=preset.squash,
         )
     turn = model.inference.run(model.engine, batch, name=name)
-    watch.add("wait", turn.waited)
+    watch.add("wait", turn.waited, ago=turn.ran)
     watch.add("model", turn.ran)
     saliency = turn.result
     with watch.stage("mask"):

@@ -8,9 +8,19 @@ from contextlib import contextmanager
 class Stopwatch:
     """Wall seconds by stage."""
 
-    def __init__(self, *, heard: Callable[[str], object] | None = None) -> None:
-        """`heard` is told each stage before it begins."""
+    def __init__(
+        self,
+        *,
+        heard: Callable[[str], object] | None = None,
+        timed: Callable[[str, float, float], object] | None = None,
+    ) -> None:
+        """`heard` is told each stage before it begins.
+
+        `timed` is told when it began and ended, stages inside it included, as `time.perf_counter`
+        counts.
+        """
         self._heard = heard
+        self._timed = timed
         self._start = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
@@ -23,11 +33,19 @@ class Stopwatch:
         try:
             yield
         finally:
-            inner = sum(self._seconds.values()) - before
-            self.add(name, time.perf_counter() - start - inner)
+            inner, end = sum(self._seconds.values()) - before, time.perf_counter()
+            self._count(name, end - start - inner)
+            if self._timed is not None:
+                self._timed(name, start, end)
 
-    def add(self, name: str, spent: float) -> None:
-        """Add seconds that were measured elsewhere to a stage."""
+    def add(self, name: str, spent: float, *, ago: float = 0.0) -> None:
+        """Add seconds that were measured elsewhere to a stage; they ended `ago` seconds before."""
+        self._count(name, spent)
+        if self._timed is not None:
+            end = time.perf_counter() - ago
+            self._timed(name, end - spent, end)
+
+    def _count(self, name: str, spent: float) -> None:
         self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
     def seconds(self) -> dict[str, float]:

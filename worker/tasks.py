@@ -14,7 +14,7 @@ from producer.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.log_facts import tell, telling
 from producer.outcome import Outcome
 from producer.redact import redacted
-from worker import runtime
+from worker import runtime, tracing
 from worker.access import require_s3
 from worker.celery_app import app
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
@@ -31,9 +31,11 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     held = runtime.held()
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
-    with telling({"job_id": job_id, "run_id": run_of(job_id)}):
+    facts = {"job_id": job_id, "run_id": run_of(job_id)}
+    with telling(facts), tracing.delivery(job_id, self.request.headers):
         with held.custody.holding(tag):
             outcome = _answer(self, held, job_id, tag, args, kwargs)
+        tracing.tell_outcome(outcome)
         held.metrics.ended(outcome)
         _log(outcome)
     return outcome.to_message()
@@ -52,6 +54,7 @@ def _answer(
     try:
         job = _read_job(args, kwargs)
         tell("source", str(job.source))
+        tracing.tell_job(job)
         outcome = _outcome(held, job, tag=tag, attempt=attempt)
         if queue := elsewhere(outcome, job, routes=held.routes, taken=held.taken):
             log.info("job %s: %s; sent on to %s", job_id, outcome.code, queue)
@@ -61,6 +64,7 @@ def _answer(
         facts = {"attempt": attempt, "code": error.code}
         log.warning("job %s, attempt %d: %s: %s", *words, extra=facts)
         held.metrics.retried(error.code)
+        tracing.tell_retry(error.code)
         # Short and with jitter: a delayed message sits in this worker, outside the prefetch limit.
         _send(task, held, job_id, queue=_queue(task, held), pause=_pause(attempt))
     except redis.RedisError as error:
@@ -136,7 +140,8 @@ def _outcome(held: Runtime, job: Job, *, tag: str, attempt: int) -> Outcome:
                     deliveries.alive(job.id, stage=stage)
 
             final = attempt >= held.settings.max_attempts
-            return held.pipeline.run(job, final=final, watch=Stopwatch(heard=heard))
+            watch = Stopwatch(heard=heard, timed=tracing.stage)
+            return held.pipeline.run(job, final=final, watch=watch)
 
 
 def _poison(most: int, stage: str | None) -> str:

@@ -1,0 +1,93 @@
+"""A collector of OpenTelemetry's, as far as it keeps the spans that it is sent over HTTP."""
+
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+class Seen(NamedTuple):
+    """One span."""
+
+    service: str
+    name: str
+    trace: str
+    id: str
+    parent: str
+    start: int
+    end: int
+    facts: dict[str, str]
+    error: bool
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps what it is sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.spans: list[Seen] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a process sends its spans here, a moment after they ended."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.server_address[1]}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def named(self, name: str) -> list[Seen]:
+        return [span for span in self.spans if span.name == name]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        thread = threading.Thread(target=receiver.serve_forever)
+        thread.start()
+        yield receiver
+        receiver.shutdown()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        for part in ExportTraceServiceRequest.FromString(body).resource_spans:
+            service = _facts(part.resource)["service.name"]
+            for scope in part.scope_spans:
+                self.server.spans += [_seen(service, span) for span in scope.spans]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _seen(service: str, span: Any) -> Seen:
+    return Seen(
+        service=service,
+        name=span.name,
+        trace=span.trace_id.hex(),
+        id=span.span_id.hex(),
+        parent=span.parent_span_id.hex(),
+        start=span.start_time_unix_nano,
+        end=span.end_time_unix_nano,
+        facts=_facts(span),
+        error=span.status.code == span.status.STATUS_CODE_ERROR,
+    )
+
+
+def _facts(item: Any) -> dict[str, str]:
+    return {fact.key: fact.value.string_value for fact in item.attributes}

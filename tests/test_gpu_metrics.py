@@ -1,0 +1,30 @@
+"""Memory and use of GPUs: the driver's own numbers where there is one, and nothing elsewhere."""
+
+import subprocess
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from worker.gpu_metrics import METRICS, GpuMetrics
+from worker.models.gpu import driver
+
+
+def test_what_nobody_tells_is_no_zero() -> None:
+    assert list(GpuMetrics([]).collect()) == []
+    assert list(GpuMetrics(["0000:ff:1f.7"]).collect()) == []
+
+
+@pytest.mark.skipif(not driver().devices, reason="no GPU here")
+def test_a_gpu_s_memory_and_use_are_the_driver_s() -> None:
+    registry = CollectorRegistry()
+    registry.register(GpuMetrics(driver().buses))
+    fields = "--query-gpu=memory.total,pci.bus_id"
+    command = ["nvidia-smi", fields, "--format=csv,noheader,nounits", "--id=0"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    total, bus = (part.strip() for part in text.split(","))
+    assert driver().buses[0].lower()[-10:] == bus.lower()[-10:]
+    used, limit, share = (registry.get_sample_value(name, {"gpu": "0"}) for name in METRICS)
+    assert limit == pytest.approx(int(total) * 2**20, rel=0.01)
+    assert used is not None
+    assert 0 < used < limit
+    assert share is None or 0 <= share <= 1
