@@ -33,7 +33,7 @@ def start(stack: LocalStack, idle: Client, receiver: Receiver) -> Iterator[Any]:
     """Starts a worker, whose model sleeps, that sends its spans to the receiver."""
     children = []
 
-    def started(**variables: str) -> None:
+    def started(**variables: Any) -> None:
         child = stack.start_worker(
             app="benchmarks.standin",
             CUTWORK_STANDIN="sleep",
