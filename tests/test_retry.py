@@ -11,6 +11,7 @@ from producer import Client, Job, Options
 from producer.job import BULK_PRIORITY
 from producer.publisher import publish
 from producer.reference import ImageRef
+from tests.runs import until
 
 A = ImageRef(bucket="photos", key="a.jpg")
 B = ImageRef(bucket="cutouts", key="a.png")
@@ -30,8 +31,8 @@ def test_an_object_store_that_is_gone(tmp_path: Path) -> None:
             assert (outcome.state, outcome.code) == ("failed", "storage_unavailable")
             assert outcome.attempt == 2
             assert "did not answer" in (outcome.message or "")
-            status = client.status()
-            assert (status.waiting, status.in_flight) == (0, 0)
+            # The message is acknowledged a moment after the outcome is stored.
+            until(lambda: (client.status().waiting, client.status().in_flight) == (0, 0))
             assert _priority_of_a_retry(client, options) == BULK_PRIORITY
         assert worker.running
 
