@@ -59,16 +59,6 @@ class Limits:
             pictures=Allowance(memory - sources),
         )
 
-    @property
-    def total(self) -> int:
-        """Bytes of all images in flight, at most."""
-        return self.sources.total + self.pictures.total
-
-    @property
-    def held(self) -> int:
-        """Bytes that they hold now."""
-        return self.total - self.sources.left - self.pictures.left
-
     def check_source(self, length: int) -> None:
         """Raise `SourceTooLarge` where an encoded image alone would take more than there is."""
         if length > self.sources.total:

@@ -95,11 +95,12 @@ def held() -> Runtime:
         settings, store, on_end=drain.last_words, batched=metrics.batched, used=metrics.used
     )
     limits = open_limits(settings)
+    budgets = (limits.sources, limits.pictures)
     metrics.show(
         running=custody.count,
         draining=drain.ending,
-        image_memory=lambda: limits.held,
-        image_memory_limit=limits.total,
+        image_memory=lambda: sum(part.total - part.left for part in budgets),
+        image_memory_limit=sum(part.total for part in budgets),
     )
     return Runtime(
         settings=settings,
