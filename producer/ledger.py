@@ -20,6 +20,7 @@ from producer.explain import explain
 from producer.job import InvalidJob, Job, run_of
 from producer.kept_job import kept, restored
 from producer.outcome import Outcome, UnreadableOutcome
+from producer.rates import Rates
 from producer.run.ledger import RunLedger
 from producer.run.unreadable import is_of_another_type
 
@@ -46,17 +47,19 @@ class Ledger:
         *,
         outcome_ttl: int = 86_400,
         timeout: float = 10,
+        retries: int = 4,
         signed: bool = False,
     ) -> None:
-        """`outcome_ttl`: seconds an outcome is kept; `timeout`: of `connect`.
+        """`outcome_ttl`: seconds an outcome is kept; `timeout`, `retries`: of `connect`.
 
         `signed`: jobs are kept with a signature, and none is read without.
         """
         self._outcome_ttl = outcome_ttl
         self._signed = signed
-        self.redis = connect(url, timeout=timeout)
+        self.redis = connect(url, timeout=timeout, retries=retries)
         self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
+        self.rates = Rates(self.redis)
 
     def add(self, *jobs: Job) -> None:
         """Write the jobs down as pending and forget outcomes of earlier runs of the same ids."""
@@ -190,11 +193,12 @@ def _end(pipe: Any, job_id: str) -> None:
     pipe.delete(delivery_key(job_id))
 
 
-def connect(url: str, *, timeout: float = 10) -> redis.Redis:
+def connect(url: str, *, timeout: float = 10, retries: int = 4) -> redis.Redis:
     """A connection pool for the ledger, which tries again while a server restarts.
 
     `timeout`: seconds without an answer after which a connection is given up; no command here takes
-    a tenth of that, and a network may swallow a connection without a word.
+    a tenth of that, and a network may swallow a connection without a word. `retries`: how often a
+    command is tried again, within some seconds.
     """
     return redis.Redis.from_url(
         url,
@@ -205,6 +209,6 @@ def connect(url: str, *, timeout: float = 10) -> redis.Redis:
         socket_timeout=timeout,
         socket_keepalive=True,
         health_check_interval=timeout,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=4),
+        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )

@@ -33,6 +33,7 @@ from worker.models.gpu import driver
 from worker.models.load import choose_device, why_no_gpu
 from worker.models.store import RemoteModels
 from worker.open_models import open_disk, open_limits, open_models, open_store
+from worker.pace import Pace
 from worker.pipeline import Pipeline
 from worker.queues import taken
 from worker.settings import WorkerSettings
@@ -58,6 +59,7 @@ class Runtime:
     custody: Custody
     drain: Drain
     turnstile: Turnstile
+    pace: Pace
     routes: Routes
     taken: list[str]
     """The queues it takes jobs from."""
@@ -116,6 +118,7 @@ def held() -> Runtime:
         custody=custody,
         drain=drain,
         turnstile=Turnstile(),
+        pace=Pace(threads=app.conf.worker_concurrency),
         routes=routes,
         taken=taken(routes.needs, takes=settings.takes, no_gpu=no_gpu),
         visibility_timeout=float(broker["visibility_timeout"]),
@@ -196,7 +199,12 @@ def _ready(sender: Any, **_: object) -> None:
         here.drain.begun,
         swept=_swept,
     )
-    for name, target in (("cutwork-keep", keep), ("cutwork-sweep", sweep)):
+    report = partial(here.pace.report, here.ledger.rates)
+    for name, target in (
+        ("cutwork-keep", keep),
+        ("cutwork-sweep", sweep),
+        ("cutwork-pace", report),
+    ):
         threading.Thread(target=target, name=name, daemon=True).start()
 
 

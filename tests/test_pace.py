@@ -1,0 +1,119 @@
+"""How fast a worker is while it has enough to do, and what is kept of it."""
+
+import math
+import random
+
+import pytest
+
+from producer import Client
+from producer.rates import Rates
+from worker.pace import Pace, Work
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def played(pace: Pace, clock: Clock, jobs: list[tuple[float, float, str]]) -> None:
+    """Play jobs, each from when to when and of which queue."""
+    moments = [
+        moment
+        for begins, ends, queue in jobs
+        for block in [pace.job(queue)]
+        for moment in (
+            (begins, block.__enter__),
+            (ends, lambda b=block: b.__exit__(None, None, None)),
+        )
+    ]
+    for clock.now, happens in sorted(moments, key=lambda moment: moment[0]):
+        happens()
+
+
+def test_only_the_time_in_which_all_threads_work_counts() -> None:
+    clock = Clock()
+    pace = Pace(threads=2, clock=clock)
+    # From 4 to 8, and a second more, in which a worker that has enough to do takes the next.
+    played(pace, clock, [(0, 10, "a"), (4, 8, "a"), (20, 30, "a")])
+    assert pace.taken() == {"a": Work(images=1, seconds=5)}
+    assert pace.taken() == {}
+
+
+def test_what_ends_at_once_counts_and_so_does_the_moment_until_the_next() -> None:
+    """A batch of four every two seconds, and a tenth of a second between them."""
+    clock = Clock()
+    pace = Pace(threads=4, clock=clock)
+    played(pace, clock, [(n * 2.0, n * 2.0 + 1.9, "a") for n in range(50) for _ in range(4)])
+    found = pace.taken()["a"]
+    assert found.images / found.seconds == pytest.approx(4 / 2, rel=0.02)
+
+
+def test_a_job_without_an_outcome_takes_time_and_is_no_image() -> None:
+    clock = Clock()
+    pace = Pace(threads=1, clock=clock)
+
+    def fails() -> None:
+        with pace.job("a"):
+            clock.now = 3
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert pace.taken() == {}
+    with pace.job("a"):
+        clock.now = 5
+    assert pace.taken() == {"a": Work(images=1, seconds=5)}
+
+
+def test_each_queue_has_the_rate_of_a_worker_that_does_nothing_else() -> None:
+    """Of four threads three do jobs of 2 s, one those of 8 s."""
+    clock = Clock()
+    pace = Pace(threads=4, clock=clock)
+    quick = [(n * 2.0, n * 2.0 + 2, "quick") for n in range(100) for _ in range(3)]
+    slow = [(n * 8.0, n * 8.0 + 8, "slow") for n in range(25)]
+    played(pace, clock, sorted([*quick, *slow], key=lambda job: job[:2]))
+    found = pace.taken()
+    assert found["quick"].images / found["quick"].seconds == pytest.approx(4 / 2, rel=0.1)
+    assert found["slow"].images / found["slow"].seconds == pytest.approx(4 / 8, rel=0.1)
+
+
+@pytest.fixture
+def rates(idle: Client) -> Rates:
+    return Rates(idle.runs.server)
+
+
+def test_many_workers_have_the_rate_of_one(rates: Rates) -> None:
+    draw = random.Random(7)
+    for _ in range(300):
+        rates.add("a", images=draw.randrange(8, 13), seconds=5)
+    assert rates.of(["a", "b"]) == {"a": pytest.approx(2, rel=0.1)}
+
+
+def test_what_is_older_counts_less(rates: Rates) -> None:
+    rates.add("a", images=1200, seconds=120)
+    rates.add("a", images=120, seconds=120)
+    fading = math.exp(-1)
+    assert rates.of(["a"])["a"] == pytest.approx((120 + 1200 * fading) / (120 + 120 * fading))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1", "1 0", "nan nan", "inf 1", "1 inf", "-1 1", "1 -1", "1 2 3", "0 1"]
+)
+def test_what_is_no_rate_is_none_and_is_measured_anew(
+    idle: Client, rates: Rates, text: str
+) -> None:
+    idle.runs.server.hset("cutwork:rates", "a", text)
+    assert rates.of(["a"]) == {}
+    rates.add("a", images=10, seconds=5)
+    assert 0 < rates.of(["a"])["a"] <= 2
+
+
+def test_a_key_of_another_type_is_replaced(idle: Client, rates: Rates) -> None:
+    idle.runs.server.set("cutwork:rates", "x")
+    assert rates.of(["a"]) == {}
+    rates.add("a", images=10, seconds=5)
+    assert rates.of(["a"]) == {"a": 2}
