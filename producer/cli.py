@@ -9,7 +9,7 @@ import redis
 import typer
 from rich.markup import escape
 
-from producer import cli_runs, cli_sync
+from producer import cli_exporter, cli_runs, cli_sync
 from producer.client import BrokerUnavailable, OutcomeTimeout
 from producer.doctor import examine, local_worker
 from producer.finding import show, shown
@@ -18,6 +18,7 @@ from producer.job import InvalidJob
 from producer.log_lines import tidy_stderr
 from producer.options import Options
 from producer.outcome import Outcome, UnreadableOutcome
+from producer.status import QueueStatus, together
 from producer.terminal import AsJson, console, errors, open_client, refuse, unreachable
 from producer.tracing import open_traces
 
@@ -70,31 +71,33 @@ def status(as_json: AsJson = False) -> None:
     """Show queue depth, jobs in flight, the oldest that waits, and the workers that answer."""
     with open_client() as client:
         try:
-            queue, pending = client.status(), client.pending()
+            queues, pending = client.statuses(), client.pending()
             workers = client.workers()
         except (redis.RedisError, OSError) as error:
             unreachable(client, error)
+    queue = together(queues.values())
     if as_json:
-        facts = {
-            "waiting": queue.waiting,
-            "in_flight": queue.in_flight,
-            "oldest_waiting_seconds": queue.oldest_waiting,
+        facts = _facts(queue) | {
             "pending": pending,
+            "queues": {name: _facts(status) for name, status in queues.items()},
             "workers": workers,
         }
         typer.echo(json.dumps(facts))
         return
-    oldest = (
-        "" if queue.oldest_waiting is None else f", the oldest for {queue.oldest_waiting:.0f} s"
-    )
+    each = queues.items() if len(queues) > 1 else ()
     lines = [
-        ("waiting", f"{queue.waiting}{oldest}"),
+        ("waiting", f"{queue.waiting}{_oldest(queue)}"),
         ("in flight", str(queue.in_flight)),
+        *(
+            (name, f"{status.waiting} waiting{_oldest(status)}; {status.in_flight} in flight")
+            for name, status in each
+        ),
         ("pending", f"{pending} submitted without an outcome yet"),
         ("workers", ", ".join(workers) or "none answered within a second"),
     ]
+    width = max(10, *(len(name) for name, _ in lines))
     for name, value in lines:
-        console.print(f"[bold]{name:<10}[/] {escape(value)}")
+        console.print(f"[bold]{name:<{width}}[/] {escape(value)}")
 
 
 @app.command()
@@ -142,6 +145,7 @@ app.command()(cli_runs.runs)
 app.command()(cli_runs.follow)
 app.command()(cli_runs.cancel)
 app.command()(cli_runs.report)
+app.command()(cli_exporter.exporter)
 
 
 def main() -> None:
@@ -149,6 +153,19 @@ def main() -> None:
     tidy_stderr()
     open_traces("cutwork")
     app(prog_name="cutwork")
+
+
+def _facts(queue: QueueStatus) -> dict[str, int | float | None]:
+    return {
+        "waiting": queue.waiting,
+        "in_flight": queue.in_flight,
+        "oldest_waiting_seconds": queue.oldest_waiting,
+    }
+
+
+def _oldest(queue: QueueStatus) -> str:
+    age = queue.oldest_waiting
+    return "" if age is None else f", the oldest for {age:.0f} s"
 
 
 def _show(outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from producer.routes import Routes
 from producer.run.ledger import RunLedger
 from producer.settings import ProducerSettings, celery_settings
 from producer.signing import register_signing
-from producer.status import QueueStatus, queue_status
+from producer.status import QueueStatus, queue_statuses, together
 from producer.sweep import Sweep
 from producer.tracing import submitting
 from producer.waiter import OutcomeWaiter
@@ -242,9 +242,13 @@ class Client:
         return {str(queue["name"]) for queues in replies.values() for queue in queues}
 
     def status(self) -> QueueStatus:
-        """How the queue stands; `redis.RedisError` when the broker does not answer."""
+        """How all queues together stand; `redis.RedisError` when the broker does not answer."""
+        return together(self.statuses().values())
+
+    def statuses(self) -> dict[str, QueueStatus]:
+        """How each queue stands; `redis.RedisError` when the broker does not answer."""
         with redis.Redis.from_url(self._url, socket_timeout=10) as server:
-            return queue_status(server, names=self._routes.lists())
+            return queue_statuses(server, routes=self._routes)
 
     def pending(self) -> int:
         """How many jobs were submitted by any client and have no outcome yet."""

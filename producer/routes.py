@@ -43,7 +43,11 @@ class Routes:
 
     def lists(self) -> list[str]:
         """All lists in Redis that make up the queues."""
-        return [self._list(name, step) for name in self.needs for step in self.steps]
+        return [name for lists in self.lists_by_queue().values() for name in lists.values()]
+
+    def lists_by_queue(self) -> dict[str, dict[int, str]]:
+        """The lists that make up each queue, by priority."""
+        return {name: {step: self._list(name, step) for step in self.steps} for name in self.needs}
 
     def bulk_list(self, options: Options, tenant: str | None) -> str:
         """The one of them that the jobs of a run wait in."""

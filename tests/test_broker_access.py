@@ -21,7 +21,11 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
 from producer.broker_url import advice
+from producer.exporter.figures import Figures
 from producer.job import QUEUE
+from producer.ledger import Ledger
+from producer.routes import Routes
+from producer.run.record import RunSpec
 from tests.certificates import write_pair
 from tests.runs import until
 from tests.tls_front import tls_front
@@ -30,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 PASSWORDS = {
     "cutwork-producer": "producer's p@ss/w0rd?",
     "cutwork-worker": "worker's p@ss/w0rd?",
+    "cutwork-exporter": "exporter's p@ss/w0rd?",
     "admin": "the-tests-own",
 }
 OFF = Options(enabled=False)
@@ -159,6 +164,15 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
     until(lambda: producer.workers() == ["worker1@local"])
 
 
+def test_an_exporter_looks_at_all_of_that(producer: Client, guarded: Guarded) -> None:
+    routes = Routes.of(producer.app)
+    ledger = Ledger(guarded.url("cutwork-exporter"))
+    producer.runs.begin(RunSpec(source="s3://photos/a/", image="s3://cutouts/b/"), command="")
+    figures = Figures.read(ledger, routes, images_per_second=1)
+    assert (figures.backlog, figures.pending) == ({QUEUE: 0}, 0)
+    assert sum(figures.runs.values()) == len(producer.runs.runs())
+
+
 def rules_of(server: redis.Redis, user: str) -> set[str]:
     """The commands that a user may run, as the server sees them."""
     facts: Any = server.acl_getuser(user)
@@ -172,7 +186,7 @@ def test_nothing_was_refused_and_nothing_more_is_allowed(
     with guarded.server("admin") as admin:
         assert [entry for entry in admin.acl_log() if entry["reason"] != "auth"] == []
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
-        allowed = rules_of(admin, "cutwork-producer") | rules_of(admin, "cutwork-worker")
+        allowed = set().union(*(rules_of(admin, name) for name in PASSWORDS if name != "admin"))
     seldom = {
         *("select", "discard", "unwatch"),  # another database; a transaction given up
         *("exists", "hscan", "rpush"),  # delivered twice, overdue, given back
@@ -182,7 +196,7 @@ def test_nothing_was_refused_and_nothing_more_is_allowed(
 
 
 @pytest.mark.parametrize("words", NEVER)
-@pytest.mark.parametrize("user", ["cutwork-producer", "cutwork-worker"])
+@pytest.mark.parametrize("user", ["cutwork-producer", "cutwork-worker", "cutwork-exporter"])
 def test_what_is_not_needed_is_refused(guarded: Guarded, user: str, words: str) -> None:
     with guarded.server(user) as server, pytest.raises(NoPermissionError):
         server.execute_command(*words.split())
@@ -197,6 +211,14 @@ def test_a_producer_takes_no_jobs_and_listens_to_nobody(guarded: Guarded) -> Non
         ):
             with pytest.raises(NoPermissionError):
                 server.execute_command(*words)
+
+
+@pytest.mark.parametrize(
+    "words", ["hset cutwork:rates a b", "lpush cutwork.default x", "del unacked"]
+)
+def test_an_exporter_writes_nothing(guarded: Guarded, words: str) -> None:
+    with guarded.server("cutwork-exporter") as server, pytest.raises(NoPermissionError):
+        server.execute_command(*words.split())
 
 
 def test_nobody_else_is_let_in(guarded: Guarded) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
+from producer import Client
 from producer.cli import app
 from producer.options import Options
 
@@ -89,8 +91,22 @@ def test_status(stack: LocalStack, worker: Child) -> None:
     for name in ("waiting", "in flight", "pending", f"{worker.name}@local"):
         assert name in done.stdout
     facts: dict[str, Any] = json.loads(cutwork(stack, "status", "--json").stdout)
-    assert set(facts) == {"waiting", "in_flight", "oldest_waiting_seconds", "pending", "workers"}
+    assert set(facts) == {
+        *("waiting", "in_flight", "oldest_waiting_seconds", "pending", "queues", "workers")
+    }
+    assert set(facts["queues"]) == {"cutwork.default"}
     assert facts["workers"] == [f"{worker.name}@local"]
+
+
+def test_status_has_a_line_a_queue_where_there_are_several(idle: Client, stack: LocalStack) -> None:
+    idle.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+    several = {"CUTWORK_BROKER_URL": idle.broker_url, "CUTWORK_CLASSES": "gpu"}
+    lines = cutwork(stack, "status", **several).stdout.splitlines()
+    assert re.fullmatch(r"cutwork\.default +1 waiting, the oldest for \d+ s; 0 in flight", lines[2])
+    assert re.fullmatch(r"cutwork\.gpu +0 waiting; 0 in flight", lines[3])
+    facts = json.loads(cutwork(stack, "status", "--json", **several).stdout)
+    assert [queue["waiting"] for queue in facts["queues"].values()] == [1, 0]
+    assert facts["waiting"] == 1
 
 
 @pytest.mark.usefixtures("worker")

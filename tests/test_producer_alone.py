@@ -116,6 +116,13 @@ def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None
     assert sys.executable != str(python)
 
 
+def test_the_exporter_without_its_extra_is_one_sentence(python: Path, tmp_path: Path) -> None:
+    command = [str(python.with_name("cutwork")), "exporter"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`" in done.stderr
+
+
 def test_models_are_a_worker_s(python: Path, tmp_path: Path) -> None:
     command = [str(python.with_name("cutwork")), "models", "fetch", "u2netp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
