@@ -10,6 +10,7 @@ PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
 .PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory fleet check audit format constraints clean
+.PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +49,10 @@ fleet: $(VENV)/.dev ## simulate 1,000 GPUs and 100 million images; minutes; benc
 	@exec $(BIN)/python -m benchmarks.fleet $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, direction of imports; images, Compose, Kubernetes and alerts
+scale-test: $(VENV)/.dev ## a burst of 2,000 jobs scales a pool 0 → 8 → 0 while machines are taken away; nothing is lost; four minutes
+	@exec $(BIN)/python -m benchmarks.scale
+
+check: $(VENV)/.dev ## lint, format, types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,0 +1,62 @@
+"""What a trial showed, as the rows of a table."""
+
+from benchmarks.scale.trial import Result
+from benchmarks.table import Row
+
+
+def rows(result: Result) -> list[Row]:
+    """The rows, with the promises among them kept or not."""
+    setting, done = result.setting, result.done
+    jobs, most = setting.jobs, max(look.ready for look in result.looks)
+    last = result.looks[-1]
+    at_zero = last.ready == last.wanted == 0 and last.signals is not None
+    left = last.signals.waiting + last.signals.in_flight if last.signals else -1
+    pending = last.signals.pending if last.signals else -1
+    again = result.model_runs - jobs
+    rates = [look.signals.rate for look in result.looks if look.signals]
+    true_rate = 1 / setting.image_seconds
+    table = [
+        Row(
+            "jobs, good outcomes, outputs",
+            f"{jobs:,}, {len(done):,}, {result.outputs:,}",
+            "all the same",
+            jobs == len(done) == result.outputs,
+        ),
+        Row("lost", str(result.lost), "0", result.lost == 0),
+        Row(
+            "left in the queue, in flight, pending",
+            f"{left}, {pending}",
+            "0, 0",
+            left == pending == 0,
+        ),
+        Row(
+            "workers: at the start, the most, at the end",
+            f"{result.looks[0].ready}, {most}, {last.ready}",
+            f"0, {setting.policy.most}, 0",
+            at_zero and result.looks[0].ready == 0 and most == setting.policy.most,
+        ),
+        Row(
+            "machines taken away, of which killed before they had ended",
+            f"{len(result.preempted)}, {result.killed}",
+            "≥ 1",
+            bool(result.preempted),
+        ),
+        Row("images done twice", f"{again} ({again / jobs:.1%})", "", None),
+    ]
+    if not done:
+        return table
+    use = jobs * setting.image_seconds / result.machine_seconds
+    empty_at = next((look.at for look in result.looks if look.at > done[-1] and not look.wanted), 0)
+    return [
+        *table,
+        Row("empty pool to first result", f"{done[0] - result.burst_at:.1f} s", "", None),
+        Row("burst to last result", f"{done[-1] - result.burst_at:.0f} s", "", None),
+        Row("last result to empty pool", f"{empty_at - done[-1]:.0f} s", "", None),
+        Row("images' own time ÷ time of machines", f"{use:.0%}", "", None),
+        Row(
+            "a worker's rate as measured, at the end; as it is",
+            f"{rates[-1]:.2f}; {true_rate:.2f} images/s",
+            "× or ÷ 1.5",
+            true_rate / 1.5 < rates[-1] < true_rate * 1.5,
+        ),
+    ]

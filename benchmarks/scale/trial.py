@@ -1,0 +1,153 @@
+"""One trial: a burst of jobs for an empty pool, until the pool is empty again."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.pictures import put_pictures
+from benchmarks.scale.exporter import Exporter
+from benchmarks.scale.pool import Hazard, Pool
+from benchmarks.scale.scaler import Policy, Scaler, Signals
+from benchmarks.servers import servers
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Job, Outcome
+from producer.client import Handle
+from producer.reference import ImageRef
+
+_PICTURES: Final = 50
+_THREADS: Final = 3
+_TICK_SECONDS: Final = 0.5
+_QUIET_SECONDS: Final = 3.0
+"""Watched before the burst and after the end, to see that an empty pool stays empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is tried."""
+
+    jobs: int
+    image_seconds: float
+    """That the stand-in model sleeps for each image; a worker does one at a time."""
+    policy: Policy
+    hazard: Hazard
+    visibility_timeout: int
+    deadline: float
+    """Seconds after which it has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How it stood at one moment."""
+
+    at: float
+    """Unix time."""
+    signals: Signals | None
+    wanted: int
+    ready: int
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What came of a trial."""
+
+    setting: Setting
+    burst_at: float = 0
+    looks: list[Look] = field(default_factory=list)
+    preempted: list[float] = field(default_factory=list)
+    killed: int = 0
+    machine_seconds: float = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+    outputs: int = 0
+    """Cut-outs that are there, of those that were asked for."""
+    model_runs: int = 0
+
+    @property
+    def done(self) -> list[float]:
+        """When each image was finished, in order."""
+        return sorted(outcome.finished_at for outcome in self.outcomes if outcome.ok)
+
+    @property
+    def lost(self) -> int:
+        """Jobs without a good outcome, or without their output."""
+        return self.setting.jobs - min(len(self.done), self.outputs)
+
+
+def tried(setting: Setting) -> Result:
+    """Run one trial, on a broker and an S3 of its own."""
+    result = Result(setting=setting)
+    with servers() as (stack, folder), stack.client() as client:
+        put_pictures(stack.s3(), "photos", "", _PICTURES)
+        log = folder / "standin.log"
+        log.touch()
+        pool = Pool(start=lambda: _worker(stack, setting, log), hazard=setting.hazard)
+        with _exporter(stack, folder) as exporter:
+            _play(result, client, pool, exporter)
+        result.preempted, result.killed = pool.preempted, pool.killed
+        result.machine_seconds = pool.seconds
+        result.outputs = len(_names(stack) & {f"{number}.png" for number in range(setting.jobs)})
+        result.model_runs = log.stat().st_size
+    return result
+
+
+def _play(result: Result, client: Client, pool: Pool, exporter: Exporter) -> None:
+    """Watch the empty pool, send the burst, and look on until the pool is empty again."""
+    setting, began = result.setting, time.monotonic()
+    scaler, quiet_since = Scaler(setting.policy), began
+    burst: Future[list[Handle]] | None = None
+    with ThreadPoolExecutor(1) as sender:
+        while time.monotonic() - began < setting.deadline:
+            now, signals = time.monotonic(), exporter.signals()
+            wanted = scaler.wanted(signals, current=pool.size, now=now)
+            pool.look(wanted=wanted)
+            look = Look(at=time.time(), signals=signals, wanted=wanted, ready=pool.ready)
+            result.looks.append(look)
+            sending = burst is not None and not burst.done()
+            if sending or not pool.empty or signals is None or signals.active:
+                quiet_since = now
+            elif now - quiet_since > _QUIET_SECONDS:
+                if burst is not None:
+                    break
+                result.burst_at, quiet_since = time.time(), now
+                burst = sender.submit(client.submit_many, _jobs(setting.jobs))
+            time.sleep(_TICK_SECONDS)
+    handles = burst.result() if burst else []
+    found = [handle.outcome() for handle in handles]
+    result.outcomes = [outcome for outcome in found if outcome is not None]
+
+
+def _jobs(count: int) -> Iterator[Job]:
+    for number in range(count):
+        yield Job(
+            source=ImageRef(bucket="photos", key=f"{number % _PICTURES:06d}.jpg"),
+            image=ImageRef(bucket="cutouts", key=f"{number}.png"),
+        )
+
+
+def _worker(stack: LocalStack, setting: Setting, log: Path) -> Child:
+    return stack.start_worker(
+        app="benchmarks.standin",
+        concurrency=_THREADS,
+        CUTWORK_STANDIN="sleep",
+        CUTWORK_STANDIN_SECONDS=str(setting.image_seconds),
+        CUTWORK_STANDIN_LOG=str(log),
+        CUTWORK_VISIBILITY_TIMEOUT=str(setting.visibility_timeout),
+    )
+
+
+@contextmanager
+def _exporter(stack: LocalStack, folder: Path) -> Iterator[Exporter]:
+    exporter = Exporter.started(stack, folder / "exporter.log")
+    try:
+        yield exporter
+    finally:
+        exporter.stop()
+
+
+def _names(stack: LocalStack) -> set[str]:
+    pages = stack.s3().get_paginator("list_objects_v2").paginate(Bucket="cutouts")
+    return {item["Key"] for page in pages for item in page.get("Contents", [])}

@@ -1,0 +1,71 @@
+"""A pool that grows from nothing and shrinks back to it: how many workers, and no job lost."""
+
+import itertools
+import math
+
+from benchmarks.scale.pool import Hazard
+from benchmarks.scale.rows import rows
+from benchmarks.scale.scaler import Policy, Scaler, Signals
+from benchmarks.scale.trial import Setting, tried
+
+POLICY = Policy(target=30, stabilisation=20, cooldown=10, most=8)
+NOTHING = Signals(waiting=0, in_flight=0, backlog_seconds=0, pending=0, rate=1)
+
+
+def backlog(seconds: float) -> Signals:
+    return NOTHING._replace(waiting=math.ceil(seconds), backlog_seconds=seconds)
+
+
+def test_a_pool_begins_with_one_and_grows_to_what_is_needed_and_allowed() -> None:
+    scaler = Scaler(POLICY)
+    assert scaler.wanted(NOTHING, current=0, now=0) == 0
+    assert scaler.wanted(backlog(100), current=0, now=1) == 1
+    assert scaler.wanted(backlog(100), current=1, now=2) == 4
+    assert scaler.wanted(backlog(1e6), current=4, now=3) == 8
+
+
+def test_it_shrinks_to_the_most_that_was_wanted_lately() -> None:
+    scaler = Scaler(POLICY)
+    for now, seconds in enumerate((240, 120, 60, 60)):
+        assert scaler.wanted(backlog(seconds), current=8, now=now) == 8
+    assert scaler.wanted(backlog(60), current=8, now=20.5) == 4
+    assert scaler.wanted(backlog(60), current=4, now=30) == 2
+
+
+def test_the_last_goes_when_there_was_nothing_to_do_for_a_while() -> None:
+    scaler = Scaler(POLICY)
+    assert scaler.wanted(backlog(1), current=1, now=0) == 1
+    assert scaler.wanted(NOTHING, current=1, now=9) == 1
+    assert scaler.wanted(NOTHING, current=1, now=10) == 0
+
+
+def test_what_is_held_or_only_pending_keeps_one_and_brings_one_back() -> None:
+    scaler = Scaler(POLICY)
+    for left in (NOTHING._replace(in_flight=1), NOTHING._replace(pending=1)):
+        assert scaler.wanted(left, current=0, now=0) == 1
+        assert scaler.wanted(left, current=1, now=1000) == 1
+
+
+def test_without_signals_nothing_changes() -> None:
+    scaler = Scaler(POLICY)
+    assert scaler.wanted(backlog(1), current=1, now=0) == 1
+    assert scaler.wanted(None, current=0, now=1000) == 0
+    assert scaler.wanted(None, current=3, now=1000) == 3
+
+
+def test_a_pool_that_loses_a_machine_with_its_jobs_loses_none() -> None:
+    """Two workers at most; the first is killed two seconds after it began, the rest stay."""
+    setting = Setting(
+        jobs=60,
+        image_seconds=0.2,
+        policy=Policy(target=4, stabilisation=2, cooldown=2, most=2),
+        hazard=Hazard(
+            lifetimes=itertools.chain([2.0], itertools.repeat(math.inf)),
+            notices=itertools.repeat(0.1),
+        ),
+        visibility_timeout=2,
+        deadline=120,
+    )
+    result = tried(setting)
+    assert [row for row in rows(result) if row.ok is False] == []
+    assert (len(result.preempted), result.killed) == (1, 1)
