@@ -25,15 +25,19 @@ def plot(result: Result, target: Path) -> None:
     backlog.fill_between(at, every, color=_BLUE, alpha=0.3, label="backlog, in flight included")
     backlog.plot(at, waiting, color=_BLUE, label="waiting")
     backlog.set_ylabel("images")
-    workers.step(at, [look.wanted for look in result.looks], color=_ORANGE, label="wanted")
-    workers.step(at, [look.ready for look in result.looks], color=_GREEN, label="taking jobs")
+    workers.step(
+        at, [look.wanted for look in result.looks], color=_ORANGE, where="post", label="wanted"
+    )
+    workers.step(
+        at, [look.ready for look in result.looks], color=_GREEN, where="post", label="taking jobs"
+    )
     workers.set_ylabel("workers")
     times = np.array(result.done) - start
     edges = np.arange(min(0.0, at[0]), at[-1] + _BIN_SECONDS, _BIN_SECONDS)
     counts, _ = np.histogram(times, edges)
     rate.stairs(counts / _BIN_SECONDS, edges, fill=True, color=_GREEN, alpha=0.5, label="done")
     ready = [look.ready / result.setting.image_seconds for look in result.looks]
-    rate.step(at, ready, color=_GREEN, label="what the workers there could do")
+    rate.step(at, ready, color=_GREEN, where="post", label="what the workers there could do")
     rate.set_ylabel("images a second")
     rate.set_xlabel("seconds since the burst")
     for axes in (backlog, workers, rate):

@@ -9,9 +9,9 @@ def rows(result: Result) -> list[Row]:
     setting, done = result.setting, result.done
     jobs, most = setting.jobs, max(look.ready for look in result.looks)
     last = result.looks[-1]
-    at_zero = last.ready == last.wanted == 0 and last.signals is not None
-    left = last.signals.waiting + last.signals.in_flight if last.signals else -1
-    pending = last.signals.pending if last.signals else -1
+    at_zero = last.ready == last.wanted == 0
+    signals = last.signals
+    left = signals and (signals.waiting, signals.in_flight, signals.pending)
     again = result.model_runs - jobs
     rates = [look.signals.rate for look in result.looks if look.signals]
     true_rate = 1 / setting.image_seconds
@@ -24,10 +24,10 @@ def rows(result: Result) -> list[Row]:
         ),
         Row("lost", str(result.lost), "0", result.lost == 0),
         Row(
-            "left in the queue, in flight, pending",
-            f"{left}, {pending}",
-            "0, 0",
-            left == pending == 0,
+            "left at the end: waiting, in flight, pending",
+            "unknown" if left is None else ", ".join(map(str, left)),
+            "0, 0, 0",
+            left == (0, 0, 0),
         ),
         Row(
             "workers: at the start, the most, at the end",
