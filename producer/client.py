@@ -29,6 +29,8 @@ from producer.tracing import submitting
 from producer.waiter import OutcomeWaiter
 
 _RETRY_POLICY: Final = {"max_retries": 3, "interval_start": 0.1, "interval_max": 1}
+_AT_ONCE: Final = 100
+"""Jobs written down as pending before they are sent: few, or a sweep finds the last ones lost."""
 
 
 class BrokerUnavailable(ConnectionError):
@@ -159,26 +161,14 @@ class Client:
             return []
         sent = 0
         try:
-            self._ledger.add(*jobs)
             with self.app.producer_pool.acquire(block=True, timeout=30) as producer:
-                for job in jobs:
-                    with submitting(job) as headers:
-                        self.app.send_task(
-                            TASK_NAME,
-                            args=[job.to_message()],
-                            task_id=job.id,
-                            queue=self._routes.queue(job),
-                            priority=SINGLE_PRIORITY,
-                            headers=headers,
-                            producer=producer,
-                            # Outcomes have the ledger; a result would cost a subscription each.
-                            ignore_result=True,
-                            retry=True,
-                            retry_policy=_RETRY_POLICY,
-                        )
-                    sent += 1
+                while some := jobs[sent : sent + _AT_ONCE]:
+                    self._ledger.add(*some)
+                    for job in some:
+                        self._send(job, producer)
+                        sent += 1
         except (KombuError, redis.RedisError, OSError) as error:
-            self._take_back(jobs[sent:])
+            self._take_back(jobs[sent : sent + _AT_ONCE])
             raise BrokerUnavailable(
                 f"cannot reach the broker at {without_password(self._url)} after enqueueing {sent} "
                 f"of {len(jobs)} jobs ({error}); {advice(error)}"
@@ -270,6 +260,22 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _send(self, job: Job, producer: Any) -> None:
+        with submitting(job) as headers:
+            self.app.send_task(
+                TASK_NAME,
+                args=[job.to_message()],
+                task_id=job.id,
+                queue=self._routes.queue(job),
+                priority=SINGLE_PRIORITY,
+                headers=headers,
+                producer=producer,
+                # Outcomes have the ledger; a result would cost a subscription each.
+                ignore_result=True,
+                retry=True,
+                retry_policy=_RETRY_POLICY,
+            )
 
     def _take_back(self, jobs: list[Job]) -> None:
         try:

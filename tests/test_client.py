@@ -151,6 +151,25 @@ def test_async_waiting_ends_in_time(alone: Client) -> None:
         asyncio.run(service())
 
 
+def test_few_are_pending_before_they_are_sent(alone: Client) -> None:
+    """A sweep would find the others lost, and send them again, while many are being sent."""
+    unsent: list[int] = []
+
+    def watch() -> None:
+        with alone.runs.server.pipeline(transaction=True) as pipe:
+            while not sending.done():
+                pipe.zcard("cutwork:pending")
+                pipe.llen(f"{QUEUE}:3")
+                pending, waiting = pipe.execute()
+                unsent.append(pending - waiting)
+
+    with ThreadPoolExecutor(2) as threads:
+        sending = threads.submit(alone.submit_many, [place(number) for number in range(1000)])
+        threads.submit(watch).result(60)
+    assert len(sending.result()) == alone.pending() == 1000
+    assert 0 < max(unsent) <= 100
+
+
 def test_submit_many_keeps_the_order_and_as_completed_the_time(
     alone: Client, quiet: LocalStack
 ) -> None:

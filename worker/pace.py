@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import redis
@@ -21,57 +22,71 @@ _GAP_SECONDS: Final = 1.0
 batches end, several do."""
 
 
+@dataclass
+class Working:
+    """A job that is worked on."""
+
+    done: bool = False
+    """Whether an image was cut out. Others are quick, or tried again: they say nothing."""
+
+
 class Work(NamedTuple):
     """What was done of one queue."""
 
     images: int
-    """Jobs that got an outcome, of whatever kind: each is one less that waits."""
     seconds: float
+    """Of a worker that does nothing else."""
 
 
 class Pace:
-    """Images and seconds by queue, counted only while every thread has a job.
+    """Images that were cut out and what they took, counted only while every thread has a job.
 
-    A worker that waits for jobs says nothing of how fast it could be. The seconds of a moment are
-    shared by the queues as the threads are, so the rate of each is that of a worker which does
-    nothing else. Safe to use from any thread.
+    A worker that waits for jobs says nothing of how fast it could be. Each job's seconds are shared
+    by the threads, so the rate of a queue is that of a worker which does nothing else. Safe to use
+    from any thread.
     """
 
     def __init__(self, *, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._threads = threads
         self._clock = clock
-        self._running: Counter[str] = Counter()
-        self._full: Counter[str] = Counter()
-        """What ran when all threads were last at work."""
+        self._running = 0
+        self._looked = clock()
+        self._full = 0.0
+        """Seconds in which all threads were at work."""
         self._full_until = -math.inf
         self._images: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
-        self._looked = clock()
         self._lock = threading.Lock()
 
     @contextmanager
-    def job(self, queue: str) -> Iterator[None]:
-        """Inside the block a job of a queue is worked on; with an exception it has no outcome."""
+    def job(self, queue: str) -> Iterator[Working]:
+        """Inside the block a job of a queue is worked on; say there whether it is done."""
         with self._lock:
             self._look()
-            self._running[queue] += 1
-        answered = 0
+            self._running += 1
+            began = self._full
+        working = Working()
         try:
-            yield
-            answered = 1
+            yield working
         finally:
             with self._lock:
-                if self._look():
-                    self._images.update([queue] * answered)
-                self._running -= Counter([queue])
+                full = self._look()
+                self._running -= 1
+                if working.done:
+                    spent = (self._full - began) / self._threads
+                    self._seconds[queue] = self._seconds.get(queue, 0.0) + spent
+                    self._images[queue] += full
 
     def taken(self) -> dict[str, Work]:
-        """What was done since it was last asked; of a queue without an outcome yet, later."""
+        """What was done since it was last asked."""
         with self._lock:
-            self._look()
-            done = [name for name in self._images if self._seconds.get(name)]
-            found = {name: Work(self._images[name], self._seconds.pop(name)) for name in done}
-            self._images.clear()
+            found = {
+                queue: Work(self._images[queue], seconds)
+                for queue, seconds in self._seconds.items()
+                if seconds and self._images[queue]
+            }
+            for queue in found:
+                del self._images[queue], self._seconds[queue]
             return found
 
     def report(self, rates: Rates) -> None:
@@ -89,11 +104,7 @@ class Pace:
         """Count the time since the last look, as far as all threads were at work; whether so."""
         now, before = self._clock(), self._looked
         self._looked = now
-        if self._running.total() >= self._threads:
-            self._full, self._full_until = self._running.copy(), now + _GAP_SECONDS
-        counted = min(now, self._full_until) - before
-        if counted > 0:
-            for queue, threads in self._full.items():
-                share = counted * threads / self._full.total()
-                self._seconds[queue] = self._seconds.get(queue, 0.0) + share
+        if self._running >= self._threads:
+            self._full_until = now + _GAP_SECONDS
+        self._full += max(0.0, min(now, self._full_until) - before)
         return now <= self._full_until

@@ -33,8 +33,9 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     tag = str((self.request.properties or {}).get("delivery_tag"))
     facts = {"job_id": job_id, "run_id": run_of(job_id)}
     with telling(facts), tracing.delivery(job_id, self.request.headers):
-        with held.custody.holding(tag), held.pace.job(_queue(self, held)):
+        with held.custody.holding(tag), held.pace.job(_queue(self, held)) as working:
             outcome = _answer(self, held, job_id, tag, args, kwargs)
+            working.done = outcome.state == "done"
         tracing.tell_outcome(outcome)
         held.metrics.ended(outcome)
         _log(outcome)
