@@ -9,8 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
-.PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory fleet check audit format constraints clean
-.PHONY: help demo local test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check audit format constraints clean
+.PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -43,14 +43,14 @@ def exporter(
 
     # Before any thread: a signal is for this one, which waits for it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    _open_log()
-    for module in (status, run_ledger):
-        module.log.addFilter(SaidOnce())
     try:
         settings = ProducerSettings.read()
         routes = Routes.of(celery_app(settings))
     except (SettingsError, ValueError) as error:
         refuse(str(error))
+    _open_log(settings.log_format)
+    for module in (status, run_ledger):
+        module.log.addFilter(SaidOnce())
     ledger = Ledger(settings.broker_url, timeout=_BROKER_SECONDS, retries=1)
     read = partial(Figures.read, ledger, routes, images_per_second=images_per_second)
     try:
@@ -64,6 +64,6 @@ def exporter(
     log.info("ended by %s", signal.Signals(ended_by).name)
 
 
-def _open_log() -> None:
+def _open_log(form: log_lines.Form) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    log_lines.tidy(logging.getLogger())
+    log_lines.tidy(logging.getLogger(), form=form)

@@ -18,19 +18,10 @@ from tests.runs import until
 ROOT = Path(__file__).parents[1]
 DASHBOARD = ROOT / "deploy" / "grafana" / "cutwork.json"
 SHOWN = {
-    *("cutwork_images_total", "cutwork_image_seconds", "cutwork_stage_seconds"),
-    *("cutwork_queue_wait_seconds", "cutwork_batch_images", "cutwork_model_loads_total"),
-    *("cutwork_model_cache_hits_total", "cutwork_bytes_total", "cutwork_retries_total"),
-    *("cutwork_redeliveries_total", "cutwork_jobs_running", "cutwork_image_memory_bytes"),
-    *("cutwork_image_memory_limit_bytes", "cutwork_gpu_memory_bytes"),
-    *("cutwork_gpu_memory_limit_bytes", "cutwork_gpu_utilisation_ratio"),
-    *("cutwork_worker_draining", "cutwork_worker_info"),
-    *("cutwork_broker_up", "cutwork_queue_waiting", "cutwork_queue_in_flight"),
-    *("cutwork_queue_oldest_seconds", "cutwork_queue_backlog_images"),
-    *("cutwork_queue_backlog_seconds", "cutwork_worker_images_per_second", "cutwork_pending"),
+    *re.findall(r"`((?:cutwork|process)_\w+)", (ROOT / "README.md").read_text()),
     *("process_start_time_seconds", "process_resident_memory_bytes"),
 }
-"""Every metric that a worker or the exporter shows."""
+"""Every metric that a worker or the exporter shows: other tests compare the README with them."""
 
 
 def alerts() -> dict[str, str]:
@@ -93,6 +84,15 @@ def test_every_query_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
 def test_alerts_and_dashboard_ask_only_for_what_is_shown() -> None:
     asked = {title: named(query) - SHOWN for title, query in [*alerts().items(), *panels()]}
     assert not {title: unknown for title, unknown in asked.items() if unknown}
+
+
+def test_every_alert_has_its_runbook() -> None:
+    guide = (ROOT / "docs" / "operating.md").read_text()
+    sections = {title.lower().replace(" ", "-") for title in re.findall("^## (.+)$", guide, re.M)}
+    (group,) = yaml.safe_load((DEPLOYED / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        page, _, section = rule["annotations"]["runbook"].partition("#")
+        assert (page, section in sections) == ("docs/operating.md", True), rule["alert"]
 
 
 def test_the_real_prometheus_loads_the_rules_and_raises_an_alert(tmp_path: Path) -> None:
