@@ -47,11 +47,10 @@ bench-memory: $(VENV)/.dev ## measure a worker's peak memory with twelve large i
 fleet: $(VENV)/.dev ## simulate 1,000 GPUs and 100 million images; minutes; bench-out/fleet.md and .png [ARGS='gpu_images=40']
 	@exec $(BIN)/python -m benchmarks.fleet $(ARGS)
 
-check: $(VENV)/.dev ## lint, format, types, direction of imports; images, Compose, Kubernetes and alerts
 scale-test: $(VENV)/.dev ## a burst of 2,000 jobs scales a pool 0 → 8 → 0 while machines are taken away; nothing is lost; four minutes
 	@exec $(BIN)/python -m benchmarks.scale
 
-check: $(VENV)/.dev ## lint, format, types, direction of imports
+check: $(VENV)/.dev ## lint, format, types, direction of imports; images, Compose, Kubernetes and alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

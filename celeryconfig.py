@@ -85,12 +85,18 @@ _classes = {
     "gpu-bulk": ["gpu"],
     "large": ["large"],
 }
-job_queues = {
-    f"cutwork.{name}{tenant}": needs
+_every = {
+    (name, f"cutwork.{name}{tenant}"): needs
     for tenant in ("", *(f".{name}" for name in _tenants))
     for name, needs in _classes.items()
+}
+job_queues = {
+    queue: needs
+    for (name, queue), needs in _every.items()
     if {*name.split("-")} <= {"default", *_apart}
 }
+# Where others may have sent a job on to, who know of more classes: before it counts as lost.
+known_queues = [queue for _, queue in _every]
 
 task_default_queue = "cutwork.default"
 task_routes = {"cutwork.*": {"queue": "cutwork.default"}}

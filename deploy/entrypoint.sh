@@ -4,6 +4,8 @@
 # numba keeps kernels only where it may write, and the root file system may be read-only: those that
 # were compiled with the image are laid where NUMBA_CACHE_DIR says.
 set -eu
+# Process 1 gets no signal that it has no handler for.
+trap 'exit 143' TERM
 mkdir -p "$NUMBA_CACHE_DIR"
 if /lib64/ld-linux-x86-64.so.2 --help | grep -q "^ *$NUMBA_CPU_NAME (supported"; then
   cp -R /opt/cutwork/kernels/. "$NUMBA_CACHE_DIR"

@@ -15,10 +15,10 @@ sources=$(dirname "$0")/..
 wanted=(-c "$sources/constraints.txt")
 
 case $target in
-  producer) wanted+=("${sources}[report,signing,exporter]") ;;
-  worker-cpu) wanted+=("${sources}[worker-cpu,signing]") ;;
+  producer) wanted+=("${sources}[report,signing,exporter,otel]") ;;
+  worker-cpu) wanted+=("${sources}[worker-cpu,signing,otel]") ;;
   # CUDA and cuDNN come as wheels too, so that the image needs nothing of the machine but its driver.
-  worker-gpu) wanted+=(-c "$sources/deploy/cuda.txt" "${sources}[worker-gpu,signing]" "onnxruntime-gpu[cuda,cudnn]") ;;
+  worker-gpu) wanted+=(-c "$sources/deploy/cuda.txt" "${sources}[worker-gpu,signing,otel]" "onnxruntime-gpu[cuda,cudnn]") ;;
   *) echo "$target: expected producer, worker-cpu or worker-gpu" >&2; exit 2 ;;
 esac
 

@@ -1,6 +1,7 @@
 """The `cutwork` command: submit images, look at the queue, find out what is wrong."""
 
 import json
+import signal
 import subprocess
 import sys
 from typing import Annotated
@@ -150,6 +151,8 @@ app.command()(cli_exporter.exporter)
 
 def main() -> None:
     """The entry point of the console script."""
+    # As Ctrl-C; in a container the default would be that nothing happens.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     tidy_stderr()
     open_traces("cutwork")
     app(prog_name="cutwork")

@@ -19,6 +19,8 @@ class Routes:
 
     needs: Mapping[str, Collection[str]]
     """Queues by name: what a worker must be able to do that takes from it."""
+    known: Collection[str]
+    """Those, and the queues of classes that are not set apart here, and may be elsewhere."""
     steps: Collection[int]
     """The priorities that kombu tells apart: each has a list in Redis."""
     separator: str
@@ -29,6 +31,7 @@ class Routes:
         options = app.conf.broker_transport_options
         return cls(
             needs=app.conf.job_queues,
+            known=app.conf.known_queues,
             steps=options["priority_steps"],
             separator=options["sep"],
         )
@@ -42,8 +45,8 @@ class Routes:
         return next((name for name in self._names([LARGE], job.tenant) if name in self.needs), None)
 
     def lists(self) -> list[str]:
-        """All lists in Redis that make up the queues."""
-        return [name for lists in self.lists_by_queue().values() for name in lists.values()]
+        """All lists in Redis that a job may wait in, whoever sent it."""
+        return [self._list(name, step) for name in self.known for step in self.steps]
 
     def lists_by_queue(self) -> dict[str, dict[int, str]]:
         """The lists that make up each queue, by priority."""

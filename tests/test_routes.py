@@ -63,7 +63,9 @@ def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, An
     routes = Routes.of(idle.app)
     assert routes.queue(job(**facts)) == "cutwork.default"
     assert routes.larger(job(**facts)) is None
-    assert routes.lists() == [f"cutwork.default{step}" for step in ("", ":3", ":6", ":9")]
+    assert list(routes.lists_by_queue()) == ["cutwork.default"]
+    # A job that somebody sent on who knows of more is not lost.
+    assert {"cutwork.default", "cutwork.default:3", "cutwork.large:3"} < set(routes.lists())
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,21 @@ def test_what_is_too_large_for_the_largest_has_failed(
     start(CUTWORK_TAKES="default,large", CUTWORK_MAX_PIXELS="10000")
     (handle,) = idle.submit_many([job(Options(if_exists="overwrite"))])
     assert handle.wait(60).code == "image_too_large"
+
+
+def test_two_pools_do_not_send_a_job_to_each_other_for_ever(
+    idle: Client, start: Callable[..., Child]
+) -> None:
+    """One has no GPU, the other too little room; each knows a queue where the job would be done."""
+    start(CUTWORK_TAKES="default", CUTWORK_MAX_PIXELS="10000")
+    (handle,) = idle.submit_many([job(Options(device_mode="require_gpu", if_exists="overwrite"))])
+    server = idle.runs.server
+    until(lambda: server.llen("cutwork.gpu:3"))
+    # As a worker on a GPU does, to which the image is too large, again and again.
+    for _ in range(10):
+        server.rename("cutwork.gpu:3", "cutwork.default:3")
+        until(lambda: server.llen("cutwork.gpu:3") or handle.outcome())
+        if outcome := handle.outcome():
+            break
+    assert outcome is not None
+    assert outcome.code == "gpu_no_driver"

@@ -141,8 +141,9 @@ def test_a_worker_that_drains_is_alive_and_not_ready(idle: Client, start: Start)
     watched.until("/readyz", 200)
     idle.submit("s3://photos/rocket.jpg", image=f"s3://cutouts/{time.time()}.png")
     watched.child.wait_until(
-        lambda: watched.samples()["cutwork_jobs_running"] == {(): 1}, timeout=20
+        lambda: watched.samples()["cutwork_image_memory_bytes"][()] > 0, timeout=20
     )
+    assert watched.samples()["cutwork_jobs_running"] == {(): 1}
     watched.child.signal(signal.SIGTERM)
     answer = watched.until("/readyz", 503)
     assert answer.checks["drain"] == {"ok": False, "found": "takes nothing new"}

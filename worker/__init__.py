@@ -1,5 +1,7 @@
 """Pull images from S3, cut out the foreground, write RGBA cut-outs and masks back."""
 
+import os
+import signal
 from typing import Any
 
 
@@ -7,6 +9,9 @@ def __getattr__(name: str) -> Any:
     """Let `celery -A worker` find the app, while `import worker.mask` stays free of Celery."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if os.getpid() == 1:
+        # Of a container: what has no handler does not arrive, and Celery has its own only later.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     from producer.settings import ProducerSettings, SettingsError
 
     try:

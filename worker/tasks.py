@@ -57,7 +57,9 @@ def _answer(
         tell("source", str(job.source))
         tracing.tell_job(job)
         outcome = _outcome(held, job, tag=tag, attempt=attempt)
-        if queue := elsewhere(outcome, job, routes=held.routes, taken=held.taken):
+        queue = elsewhere(outcome, job, routes=held.routes, taken=held.taken)
+        # Each time counts as an attempt: two pools could send a job to each other for ever.
+        if queue and attempt <= held.settings.max_attempts:
             log.info("job %s: %s; sent on to %s", job_id, outcome.code, queue)
             _send(task, held, job_id, queue=queue, pause=0)
     except TransientError as error:

@@ -1,7 +1,7 @@
 """What an error of ONNX Runtime or torch says of the device: out of memory, or lost.
 
 Neither has types for it: out of memory is a `Fail`, a `RuntimeException` or a `RuntimeError` among
-others, and is told by the words of CUDA, cuDNN, cuBLAS and the allocators.
+others, and is told by the words of CUDA, cuDNN, cuBLAS, oneDNN and the allocators.
 """
 
 import re
@@ -18,6 +18,7 @@ _OUT_OF_MEMORY: Final = re.compile(
     | CU(?:DNN|BLAS)_STATUS_\w*ALLOC
     | (?:CUBLAS|CUDNN)[ ]failure[ ]\d+:[ ]the[ ]resource[ ]allocation[ ]failed
     | can't[ ]allocate[ ]memory
+    | could[ ]not[ ]create[ ]a[ ]primitive
     | bad[_ ]alloc""",
     re.VERBOSE,
 )
