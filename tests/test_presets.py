@@ -62,9 +62,7 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
 
 
 # In the second, most of what matting is to find out is colour that hardly shows.
-@pytest.mark.parametrize(
-    "name", ["camera.png", "chelsea, half transparent", "rocket, EXIF sideways"]
-)
+@pytest.mark.parametrize("name", ["chelsea, half transparent", "rocket, EXIF sideways"])
 def test_the_figures_of_the_presets(systems: Systems, name: str) -> None:
     """Of two photographs; `make fidelity` takes all of them."""
     for figure, value in figures(Photograph(name, photograph(name)), systems):
