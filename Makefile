@@ -35,7 +35,7 @@ fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on 
 chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; half an hour [ARGS='stopped --rounds 3']
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
-bench: $(VENV)/.dev ## measure what Cutwork costs beside the model, against bare model, rembg and pymatting; half an hour [ARGS='matting']
+bench: $(VENV)/.dev ## measure what Cutwork costs beside the model, against bare model, rembg and pymatting; a quarter of an hour [ARGS='matting']
 	@exec $(BIN)/python -m benchmarks.bench $(ARGS)
 
 bench-sync: $(VENV)/.dev ## measure cutwork sync: planning, queue, kills, waiting; some minutes [ARGS='planning killed']

@@ -56,7 +56,7 @@ def register_signing(signing: Signing | None) -> None:
     register(
         "auth",
         serializer.serialize,  # type: ignore[arg-type]  # the stubs know text alone
-        deserialize,  # type: ignore[arg-type]
+        deserialize,  # type: ignore[arg-type]  # the same
         content_type="application/data",
         content_encoding="utf-8",
     )

@@ -66,7 +66,7 @@ def test_the_recorded_series_notice_an_alert_that_does_not_fire(alert: str, tmp_
 
 
 def test_the_configuration_for_compose_is_one() -> None:
-    run(promtool(), "check", "config", "prometheus.yml", cwd=DEPLOYED)
+    assert "SUCCESS" in run(promtool(), "check", "config", "prometheus.yml", cwd=DEPLOYED)
 
 
 def test_every_query_of_the_dashboard_can_be_read(tmp_path: Path) -> None:

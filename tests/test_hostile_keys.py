@@ -95,7 +95,7 @@ def test_no_key_forges_a_line_of_the_log(client: Client, worker: Child) -> None:
         outcome = run(client, source, image="s3://cutouts/x.png", options=options)
         assert outcome.state == "failed"
         seen = f"job {outcome.job_id} failed: {outcome.code}"
-        worker.wait_until(lambda seen=seen: seen in worker.tail(10_000), timeout=10)  # type: ignore[misc]
+        worker.wait_until(lambda seen=seen: seen in worker.tail(10_000), timeout=10)  # type: ignore[misc]  # the default
     log = worker.log.read_text()
     assert "job forged done" in log
     assert "\n[2026-11-22 08:00:00,000: INFO/MainProcess] job forged" not in log

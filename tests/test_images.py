@@ -40,7 +40,7 @@ def install(
 
 
 def test_hadolint_finds_nothing() -> None:
-    run(BIN / "hadolint", DEPLOY / "Dockerfile")
+    assert run(BIN / "hadolint", DEPLOY / "Dockerfile") == ""
 
 
 def test_hadolint_would_find_a_base_that_is_not_pinned(tmp_path: Path) -> None:
@@ -118,7 +118,15 @@ def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
     """But for kernels and models, which take minutes: `make images-test` has them too."""
     install("worker-cpu", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-c", "import worker.tasks, onnxruntime, opentelemetry.sdk", cwd=tmp_path)
+    found = run(
+        *(
+            python,
+            "-c",
+            "import worker.tasks as w, onnxruntime, opentelemetry.sdk; print(w.__file__)",
+        ),
+        cwd=tmp_path,
+    )
+    assert Path(found.strip()).is_relative_to(tmp_path)  # And no checkout's.
 
 
 def test_a_gpu_worker_s_packages_can_be_had_at_their_exact_versions(tmp_path: Path) -> None:
