@@ -24,13 +24,13 @@ def _names(variable: str, *, among: frozenset[str] | None = None) -> list[str]:
     return names
 
 
-# No job need be shorter: a worker that lives says so several times in it (worker/custody.py).
+# No job need be shorter: a worker that lives says so several times in it (worker/broker/custody.py).
 _visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 120, most=86_400)
 _broker_timeout = _whole_number("CUTWORK_BROKER_TIMEOUT", 10, most=600)
 
 # One Redis database for this application alone: the `unacked*` keys belong to a whole database.
 broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
-# Outcomes have their own store (producer/ledger.py); this one serves canvases that ask for results.
+# Outcomes have their own store (producer/store/ledger.py); this one serves canvases that ask for results.
 result_backend = broker_url
 result_expires = 3600
 
@@ -77,7 +77,7 @@ result_accept_content = ["json"]
 _apart = _names("CUTWORK_CLASSES", among=frozenset({"bulk", "gpu", "large"}))
 # Services that share the workers: each has queues of its own, served in turn.
 _tenants = _names("CUTWORK_TENANTS")
-# A queue a class, and what a worker must be able to do that takes from it (producer/routes.py).
+# A queue a class, and what a worker must be able to do that takes from it (producer/store/routes.py).
 _classes = {
     "default": [],
     "bulk": [],

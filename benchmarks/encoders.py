@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.figure import Figure
 from benchmarks.photographs import jpegs
-from worker.image import decode
-from worker.png import write_png
+from worker.imaging.image import decode
+from worker.imaging.png import write_png
 
 Pixels = NDArray[np.uint8]
 

@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from benchmarks.photographs import jpegs
 from producer import Options
-from worker.cutout import cut_out
-from worker.inference import Inference
-from worker.models.budget import Budget
-from worker.models.cache import ModelCache
-from worker.models.engine import Engine
-from worker.models.load import loader
-from worker.models.store import ModelFile
-from worker.open_models import open_disk, open_limits, open_store
-from worker.segment import Models
+from worker.models.engines.budget import Budget
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.engine import Engine
+from worker.models.engines.load import loader
+from worker.models.files.store import ModelFile
+from worker.models.inference import Inference
+from worker.models.watchdog import Watchdog
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.cutout import cut_out
+from worker.pipeline.open_models import open_disk, open_limits, open_store
+from worker.pipeline.segment import Models
 from worker.settings import ModelSettings
-from worker.stopwatch import Stopwatch
-from worker.watchdog import Watchdog
 
 OUT: Final = Path("bench-out")
 _SIZES: Final = (1, 6, 12)

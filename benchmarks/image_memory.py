@@ -22,8 +22,8 @@ from benchmarks.servers import servers
 from benchmarks.table import Row, show
 from deploy.local import LocalStack
 from producer import Client, Options, Outcome
-from worker.mask import at_depth
-from worker.png import write_png
+from worker.imaging.mask import at_depth
+from worker.imaging.png import write_png
 
 AROUND: Final = 500 * 10**6
 """What a worker may take besides the budget and the model."""

@@ -23,10 +23,10 @@ from benchmarks.servers import servers
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
-from producer.plan.steps import Plan, Step
-from producer.reference import ImageRef
-from producer.run.record import RunSpec
+from producer.contract.record import RunSpec
+from producer.contract.reference import ImageRef
 from producer.sync.feeder import Feeder
+from producer.sync.plan.steps import Plan, Step
 
 OUT: Final = Path("bench-out")
 _BULK: Final = "cutwork.default:6"

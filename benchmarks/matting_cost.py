@@ -22,13 +22,13 @@ from benchmarks.figure import Figure
 from benchmarks.peak_memory import peak_memory
 from benchmarks.photographs import jpegs
 from deploy.demo import MODEL
-from producer.options import Options
-from worker import matting
-from worker.image import decode
-from worker.open_models import open_models, open_store
-from worker.segment import loaded, segment
+from producer.contract.options import Options
+from worker.imaging.image import decode
+from worker.imaging.matting import matting
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.open_models import open_models, open_store
+from worker.pipeline.segment import loaded, segment
 from worker.settings import ModelSettings
-from worker.stopwatch import Stopwatch
 
 MEGAPIXELS: Final = 6
 _NEAR: Final = 2 / 255

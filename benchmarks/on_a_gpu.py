@@ -18,9 +18,9 @@ from benchmarks.machine import gpu
 from benchmarks.size_plot import encoding
 from benchmarks.throughput import MODEL, in_a_process, rembg_loop, site
 from producer import Options
-from worker.models import gpu as worker_gpu
-from worker.models.ladder import ladder
-from worker.models.providers import CPU, CUDA
+from worker.models.engines import gpu as worker_gpu
+from worker.models.engines.ladder import ladder
+from worker.models.engines.onnx.providers import CPU, CUDA
 from worker.settings import ModelSettings
 
 _LIMITED: Final = (1, 12)

@@ -23,9 +23,9 @@ from benchmarks.listing_stub import MISSING
 from benchmarks.table import Row, show
 from deploy.child import Child
 from deploy.local import free_ports
-from producer.listing.objects import list_objects, listing_client
-from producer.plan.compare import compare
-from producer.run.record import RunSpec
+from producer.contract.record import RunSpec
+from producer.sync.listing.objects import list_objects, listing_client
+from producer.sync.plan.compare import compare
 
 _KEYS_A_SECOND: Final = 50_000
 _MEGABYTES: Final = 150

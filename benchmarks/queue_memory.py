@@ -11,10 +11,10 @@ from typing import Final
 from benchmarks.table import Row
 from deploy.local import LocalStack
 from producer import Client, Job
-from producer.plan.steps import Plan, Step
-from producer.reference import ImageRef
-from producer.run.record import RunSpec
+from producer.contract.record import RunSpec
+from producer.contract.reference import ImageRef
 from producer.sync.feeder import Feeder
+from producer.sync.plan.steps import Plan, Step
 
 _MEGABYTE: Final = 1_000_000
 

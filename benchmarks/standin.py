@@ -18,18 +18,18 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.job import Job
-from producer.outcome import Outcome
-from worker import runtime, tasks
-from worker.celery_app import app
-from worker.models.budget import Budget
-from worker.models.cache import ModelCache
-from worker.models.engine import Engine, EngineFacts
-from worker.models.load import loader
-from worker.models.profile import Profile
-from worker.models.store import ModelFile, ModelStore
-from worker.open_models import open_disk
-from worker.pipeline import Pipeline
+from producer.contract.job import Job
+from producer.contract.outcome import Outcome
+from worker.app import runtime, tasks
+from worker.app.celery_app import app
+from worker.models.engines.budget import Budget
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.engine import Engine, EngineFacts
+from worker.models.engines.load import loader
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile, ModelStore
+from worker.pipeline.open_models import open_disk
+from worker.pipeline.pipeline import Pipeline
 
 _SIDE: Final = 32
 _FACTS: Final = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")

@@ -19,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from deploy.child import ChildFailed
 from deploy.local import LocalStack
 from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
-from producer.outcome import Outcome
+from producer.contract.outcome import Outcome
 from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
-from worker.download_bar import download_bar
+from worker.cli.download_bar import download_bar
 from worker.errors import CutworkError
-from worker.open_models import open_store
+from worker.pipeline.open_models import open_store
 from worker.settings import ModelSettings
 
 MODEL: Final = "isnet-general-use"

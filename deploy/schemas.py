@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from producer.job import Job
-from producer.outcome import Outcome
+from producer.contract.job import Job
+from producer.contract.outcome import Outcome
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -7,10 +7,10 @@ outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout
 """
 
 from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout
-from producer.job import InvalidJob, Job
-from producer.options import Options
-from producer.outcome import Outcome, UnreadableOutcome
-from producer.reference import ImageRef
+from producer.contract.job import InvalidJob, Job
+from producer.contract.options import Options
+from producer.contract.outcome import Outcome, UnreadableOutcome
+from producer.contract.reference import ImageRef
 
 __all__ = [
     "BrokerUnavailable",

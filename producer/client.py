@@ -12,21 +12,21 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from pydantic import ValidationError
 
-from producer.broker_url import advice
-from producer.explain import explain, without_password
-from producer.job import SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
-from producer.ledger import Ledger
-from producer.options import Options
-from producer.outcome import Outcome
-from producer.reference import ImageRef
-from producer.routes import Routes
-from producer.run.ledger import RunLedger
-from producer.settings import ProducerSettings, celery_settings
-from producer.signing import register_signing
-from producer.status import QueueStatus, queue_statuses, together
-from producer.sweep import Sweep
-from producer.tracing import submitting
-from producer.waiter import OutcomeWaiter
+from producer.config.broker_url import advice
+from producer.config.settings import ProducerSettings, celery_settings
+from producer.config.signing import register_signing
+from producer.contract.explain import explain, without_password
+from producer.contract.job import SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
+from producer.contract.options import Options
+from producer.contract.outcome import Outcome
+from producer.contract.reference import ImageRef
+from producer.observability.tracing import submitting
+from producer.store.ledger import Ledger
+from producer.store.routes import Routes
+from producer.store.run_ledger import RunLedger
+from producer.store.status import QueueStatus, queue_statuses, together
+from producer.store.sweep import Sweep
+from producer.store.waiter import OutcomeWaiter
 
 _RETRY_POLICY: Final = {"max_retries": 3, "interval_start": 0.1, "interval_max": 1}
 _AT_ONCE: Final = 100

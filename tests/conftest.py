@@ -13,8 +13,8 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
 from tests.isnet_checkpoint import checkpoint_from_onnx
-from worker.models.disk import DiskCache
-from worker.models.store import ModelStore
+from worker.models.files.disk import DiskCache
+from worker.models.files.store import ModelStore
 from worker.settings import ModelSettings
 
 BUCKETS = ("photos", "cutouts", "models", "private")

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from producer.options import Options
-from worker.cutout import CutOut, Limits, cut_out
-from worker.models.store import ModelFile
-from worker.segment import Models
-from worker.stopwatch import Stopwatch
+from producer.contract.options import Options
+from worker.models.files.store import ModelFile
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.cutout import CutOut, Limits, cut_out
+from worker.pipeline.segment import Models
 
 MEMORY: Final = 16 * 2**30
 

@@ -10,8 +10,8 @@ from onnx import NodeProto, TensorProto, helper
 from PIL import Image
 
 from tests.tiny_models import loaded, saved, value
-from worker.models.onnx_engine import OnnxEngine
-from worker.models.profile import Profile
+from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.files.profile import Profile
 
 Picture = NDArray[np.uint8]
 

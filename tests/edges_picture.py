@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.cutting import cut_alone
 from tests.fidelity import Systems
 from tests.photographs import photograph

@@ -23,20 +23,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.isnet_checkpoint import checkpoint_from_onnx
 from tests.originals import ISNetSegment, SegmentationCustom, opened
 from tests.photographs import Photograph, photographs
-from worker.image import Picture, decode
-from worker.mask import binary
-from worker.models.graph import to_full_precision
-from worker.models.isnet import ISNetBase, network_for
-from worker.models.store import ModelStore
-from worker.open_models import open_models, open_store
-from worker.refine import refine
-from worker.segment import Models, loaded, segment
+from worker.imaging.image import Picture, decode
+from worker.imaging.mask import binary
+from worker.models.engines.onnx.graph import to_full_precision
+from worker.models.engines.torch.isnet import ISNetBase, network_for
+from worker.models.files.store import ModelStore
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.open_models import open_models, open_store
+from worker.pipeline.refine import refine
+from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings
-from worker.stopwatch import Stopwatch
 
 THRESHOLDS: Final = (0.3, 0.5, 0.9)
 Levels = NDArray[np.uint8 | np.uint16]

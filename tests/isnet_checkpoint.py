@@ -23,7 +23,7 @@ _OTHER_SIDES = ("side2.", "side3.", "side4.", "side5.", "side6.")
 
 
 def checkpoint_from_onnx(onnx_path: Path) -> dict[str, Tensor]:
-    """Read an ISNet export into the state dict of ``worker.models.isnet.ISNetDIS``.
+    """Read an ISNet export into the state dict of ``worker.models.engines.torch.isnet.ISNetDIS``.
 
     The exporter names each node by its module's path (``/stage1/rebnconv2/conv_s1/Conv``), so the
     weights are matched by name; the order of the nodes in the file does not matter.

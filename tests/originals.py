@@ -1,6 +1,6 @@
 """The two systems Cutwork replaces, written plainly: what the presets are held to.
 
-ISNetSegment is its formulae in torch on the network of `worker.models.isnet`; what
+ISNetSegment is its formulae in torch on the network of `worker.models.engines.torch.isnet`; what
 ImageSegmentationCustom does is rembg itself (a test-only dependency), fed the same weights.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from rembg.sessions.dis_general_use import DisSession
 
-from worker.models.isnet import ISNetBase
+from worker.models.engines.torch.isnet import ISNetBase
 
 Bytes = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import numpy as np
 import skimage.data
 from PIL import Image, ImageOps
 
-from worker.png import write_png
+from worker.imaging.png import write_png
 
 FOLDER = Path(skimage.data.__file__).parent
 

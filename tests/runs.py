@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from producer import Client, Job, Outcome
-from producer.job import BULK_PRIORITY, QUEUE
-from producer.outcome import OutputFacts, RunFacts, SourceFacts
-from producer.plan.steps import Plan, Step
-from producer.reference import ImageRef
-from producer.run.record import RunSpec
+from producer.contract.job import BULK_PRIORITY, QUEUE
+from producer.contract.outcome import OutputFacts, RunFacts, SourceFacts
+from producer.contract.record import RunSpec
+from producer.contract.reference import ImageRef
 from producer.sync.feeder import Feeder
+from producer.sync.plan.steps import Plan, Step
 
 SPEC = RunSpec(source="s3://photos/in/", image="s3://cutouts/out/")
 BULK = f"{QUEUE}:{BULK_PRIORITY}"

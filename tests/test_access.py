@@ -2,7 +2,7 @@
 
 import pytest
 
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
 from worker.access import Prefix, require
 from worker.errors import Forbidden
 

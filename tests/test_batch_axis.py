@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from tests.tiny_models import loaded, saved, value
-from worker.models.batch_axis import BATCH
-from worker.models.graph import prepare
-from worker.models.output import shape
+from worker.models.engines.onnx.batch_axis import BATCH
+from worker.models.engines.onnx.graph import prepare
+from worker.models.engines.onnx.output import shape
 
 node = helper.make_node
 ATTRIBUTES = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}

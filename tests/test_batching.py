@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from worker.batching import Batcher, Turn
+from worker.models.batching import Batcher, Turn
 
 
 class NoMemory(Exception):

@@ -11,10 +11,10 @@ from PIL import Image
 from tests.hostile import exif, gif_bmp, heif, jpeg, png, tiff
 from tests.hostile.exif import directory
 from tests.hostile.originals import SRGB, originals
-from worker.bombs.jpeg import check_scans
-from worker.bombs.tiff import check_directories
 from worker.errors import CorruptImage, DecompressionBomb, ImageTooLarge
-from worker.image import Picture, decode
+from worker.imaging.bombs.jpeg import check_scans
+from worker.imaging.bombs.tiff import check_directories
+from worker.imaging.image import Picture, decode
 
 
 def decoded(data: bytes) -> Picture:

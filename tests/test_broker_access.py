@@ -20,12 +20,12 @@ from redis.exceptions import NoPermissionError
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
-from producer.broker_url import advice
+from producer.config.broker_url import advice
+from producer.contract.job import QUEUE
+from producer.contract.record import RunSpec
 from producer.exporter.figures import Figures
-from producer.job import QUEUE
-from producer.ledger import Ledger
-from producer.routes import Routes
-from producer.run.record import RunSpec
+from producer.store.ledger import Ledger
+from producer.store.routes import Routes
 from tests.certificates import write_pair
 from tests.runs import until
 from tests.tls_front import tls_front

@@ -14,14 +14,14 @@ from onnx import helper, numpy_helper
 
 from tests.tiny_models import saved, value
 from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable
-from worker.models.budget import Budget, machine_memory
-from worker.models.cache import ModelCache
-from worker.models.disk import DiskCache
-from worker.models.engine import Engine
-from worker.models.load import loader
-from worker.models.onnx_engine import OnnxEngine
-from worker.models.profile import Profile
-from worker.models.store import ModelFile, ModelStore
+from worker.models.engines.budget import Budget, machine_memory
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.engine import Engine
+from worker.models.engines.load import loader
+from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.files.disk import DiskCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile, ModelStore
 
 WEIGHTS = 3 * 64 * 64 * 4
 """Bytes of one tiny model; its file has a few hundred more."""

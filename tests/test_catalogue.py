@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.tiny_models import loaded
-from worker.models.catalogue import (
+from worker.models.files.catalogue import (
     ChunksSource,
     Entry,
     HttpsSource,
@@ -14,7 +14,7 @@ from worker.models.catalogue import (
     WheelSource,
     catalogue,
 )
-from worker.models.store import ModelStore
+from worker.models.files.store import ModelStore
 
 FAMILIES = (
     *("isnet-general-use", "isnet-general-use-int8", "isnet-general-use-full"),

@@ -12,10 +12,10 @@ import redis
 
 from deploy.local import LocalStack, free_ports
 from producer import BrokerUnavailable, Client, InvalidJob, Job, Options, Outcome, OutcomeTimeout
-from producer.job import QUEUE
-from producer.ledger import Ledger
-from producer.outcome import UnreadableOutcome
-from producer.settings import SettingsError
+from producer.config.settings import SettingsError
+from producer.contract.job import QUEUE
+from producer.contract.outcome import UnreadableOutcome
+from producer.store.ledger import Ledger
 
 
 @pytest.fixture

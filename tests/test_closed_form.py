@@ -9,10 +9,10 @@ from PIL import Image
 from pymatting import estimate_alpha_cf
 
 from tests.photographs import photograph
-from worker.closed_form import solve
-from worker.closed_form.cells import MOST_CELLS, Cells
-from worker.closed_form.laplacian import Laplacian
-from worker.mask import at_depth
+from worker.imaging.mask import at_depth
+from worker.imaging.matting.closed_form import solve
+from worker.imaging.matting.closed_form.cells import MOST_CELLS, Cells
+from worker.imaging.matting.closed_form.laplacian import Laplacian
 
 NEAR = 2 / 255
 

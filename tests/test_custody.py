@@ -9,9 +9,9 @@ import redis
 from kombu import Connection
 
 from producer import Client, Job
-from producer.job import QUEUE
-from producer.reference import ImageRef
-from worker.transport import QoS, Transport
+from producer.contract.job import QUEUE
+from producer.contract.reference import ImageRef
+from worker.broker.transport import QoS, Transport
 
 Take = Callable[[], tuple[QoS, str]]
 

@@ -14,22 +14,22 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.cutting import cut_alone
 from tests.photographs import photograph
 from tests.tiny_models import channel_mean
-from worker.cutout import CutOut
 from worker.errors import ImageTooLarge, OptionConflict
-from worker.image import decode
-from worker.libvips import read_sixteen_bits
-from worker.mask import Pixels, extent
-from worker.models.store import ModelStore
-from worker.open_models import open_models
-from worker.png import write_png
-from worker.refine import refine
-from worker.segment import Models, loaded, segment
+from worker.imaging.image import decode
+from worker.imaging.libvips import read_sixteen_bits
+from worker.imaging.mask import Pixels, extent
+from worker.imaging.png import write_png
+from worker.models.files.store import ModelStore
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.cutout import CutOut
+from worker.pipeline.open_models import open_models
+from worker.pipeline.refine import refine
+from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings
-from worker.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from producer import Client, Job, Outcome
-from producer.deliveries import delivery_key
-from producer.job import QUEUE
-from producer.reference import ImageRef
+from producer.contract.job import QUEUE
+from producer.contract.reference import ImageRef
+from producer.store.deliveries import delivery_key
 from tests.runs import BULK, answer, feeder_of, feeding, plan_of, until
-from worker.turnstile import Turnstile
+from worker.broker.turnstile import Turnstile
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
 

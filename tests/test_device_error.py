@@ -3,8 +3,8 @@
 import pytest
 
 from worker.errors import DeviceOutOfMemory, TransientError
-from worker.models.device_error import device_error
-from worker.watchdog import DeviceLost
+from worker.models.engines.device_error import device_error
+from worker.models.watchdog import DeviceLost
 
 NODE = "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. "
 CALL = " ; GPU=0 ; hostname=gpu-7 ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/x.cc"

@@ -12,8 +12,8 @@ from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job
 from producer.client import Handle
-from producer.deliveries import delivery_key
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
+from producer.store.deliveries import delivery_key
 from tests.chaos.tcp_proxy import TcpProxy
 
 Start = Callable[..., Child]

@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from producer.options import Options
-from producer.plan.dry_run import Estimate, dry_run, estimate, in_words
-from producer.plan.steps import Step
-from producer.run.record import RunCounts, RunRecord, RunSpec, RunState
+from producer.contract.options import Options
+from producer.contract.record import RunCounts, RunRecord, RunSpec, RunState
+from producer.sync.plan.dry_run import Estimate, dry_run, estimate, in_words
+from producer.sync.plan.steps import Step
 from tests.runs import SPEC, plan_of
 
 

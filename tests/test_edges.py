@@ -9,9 +9,9 @@ from PIL import Image
 from scipy import ndimage
 
 from tests.photographs import photograph
-from worker import matting
-from worker.edges import LAYERS, clean_edges
-from worker.mask import at_depth
+from worker.imaging.edges import LAYERS, clean_edges
+from worker.imaging.mask import at_depth
+from worker.imaging.matting import matting
 
 
 def disc(height: int, width: int, *, blur: float) -> NDArray[np.float64]:

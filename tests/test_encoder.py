@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from worker.encoder import FORMATS, Look, check_encodable, encode
 from worker.errors import OptionConflict
-from worker.libvips import read_sixteen_bits
+from worker.imaging.encoder import FORMATS, Look, check_encodable, encode
+from worker.imaging.libvips import read_sixteen_bits
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = ("png", "webp", "tiff")

@@ -18,8 +18,8 @@ from benchmarks.commands import cutwork
 from benchmarks.pictures import put_pictures
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
+from producer.contract.reference import ImageRef
 from producer.exporter.metrics import METRICS
-from producer.reference import ImageRef
 from tests.runs import SPEC, feeder_of, feeding, plan_of, until
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from producer.options import Options
-from worker.models.profile import Profile
-from worker.pipeline import fingerprint
+from producer.contract.options import Options
+from worker.models.files.profile import Profile
+from worker.pipeline.pipeline import fingerprint
 
 
 def of(options: Options, *, want_image: bool) -> str:

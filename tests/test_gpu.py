@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from tests.short_memory import in_a_process
 from tests.tiny_models import channel_mean, loaded
-from worker.batching import Batcher
 from worker.errors import DeviceOutOfMemory, GpuUnavailable
-from worker.models import gpu, torch_engine
-from worker.models.gpu import Driver, GpuFacts, why_not
-from worker.models.load import Placement, check_device, choose_device, device_warnings
-from worker.models.store import ModelStore
-from worker.watchdog import EXIT_CODE
+from worker.models.batching import Batcher
+from worker.models.engines import gpu
+from worker.models.engines.gpu import Driver, GpuFacts, why_not
+from worker.models.engines.load import Placement, check_device, choose_device, device_warnings
+from worker.models.engines.torch import torch_engine
+from worker.models.files.store import ModelStore
+from worker.models.watchdog import EXIT_CODE
 
 DRIVER = Driver(cuda=(12, 4), devices=2, memory=2**34)
 FACTS = GpuFacts(
@@ -209,7 +210,7 @@ LOST = """
 import sys, numpy as np, torch
 from pathlib import Path
 from worker.models import torch_engine
-from worker.watchdog import Watchdog
+from worker.models.watchdog import Watchdog
 
 engine = torch_engine.load(Path(sys.argv[1]), device="cuda", threads=0)
 torch._assert_async(torch.zeros(1, device="cuda"))

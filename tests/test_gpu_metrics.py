@@ -5,8 +5,8 @@ import subprocess
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.gpu_metrics import METRICS, GpuMetrics
-from worker.models.gpu import driver
+from worker.models.engines.gpu import driver
+from worker.observability.gpu_metrics import METRICS, GpuMetrics
 
 
 def test_what_nobody_tells_is_no_zero() -> None:

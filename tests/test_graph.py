@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid, OptionConflict
-from worker.image import decode
-from worker.mask import eight_bits, to_input
-from worker.models.graph import prepare
-from worker.models.profile import Profile, adapt, input_size
-from worker.models.store import ModelStore
+from worker.imaging.image import decode
+from worker.imaging.mask import eight_bits, to_input
+from worker.models.engines.onnx.graph import prepare
+from worker.models.files.profile import Profile, adapt, input_size
+from worker.models.files.store import ModelStore
 
 
 def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT16) -> Path:

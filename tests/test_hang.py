@@ -10,11 +10,11 @@ import pytest
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
-from producer.deliveries import delivery_key
-from producer.job import QUEUE
+from producer.contract.job import QUEUE
+from producer.store.deliveries import delivery_key
 from tests.jobs import run
 from tests.tiny_models import channel_mean, endless
-from worker.watchdog import EXIT_CODE
+from worker.models.watchdog import EXIT_CODE
 
 pytestmark = pytest.mark.usefixtures("worker")
 

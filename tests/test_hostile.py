@@ -15,14 +15,14 @@ from benchmarks.peak_memory import peak_memory
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options, Outcome
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
 from tests.hostile.corpus import corpus
 from tests.hostile.file import HostileFile
 from tests.tiny_models import channel_mean
 from worker.access import Prefix
 from worker.errors import CutworkError, SourceTooLarge
-from worker.image import decode
-from worker.storage import S3Storage
+from worker.imaging.image import decode
+from worker.pipeline.storage import S3Storage
 
 SECONDS = 10
 """What the slowest file may take, waiting for others included."""

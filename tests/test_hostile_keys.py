@@ -12,11 +12,11 @@ from PIL import Image
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
 from tests.jobs import run
 from worker.errors import ModelInvalid
-from worker.models.disk import DiskCache
-from worker.models.store import ModelStore, RemoteModels
+from worker.models.files.disk import DiskCache
+from worker.models.files.store import ModelStore, RemoteModels
 
 pytestmark = pytest.mark.usefixtures("worker")
 

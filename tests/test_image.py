@@ -20,9 +20,9 @@ from worker.errors import (
     NotAnImage,
     UnsupportedImage,
 )
-from worker.image import decode
-from worker.libvips import write_tiff
-from worker.png import write_png
+from worker.imaging.image import decode
+from worker.imaging.libvips import write_tiff
+from worker.imaging.png import write_png
 
 LIMIT = 1_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -18,13 +18,13 @@ from producer import Client, Options
 from tests.cutting import cut_alone
 from tests.jobs import WAIT, run
 from tests.photographs import photograph
-from worker.allowance import Allowance
 from worker.errors import ImageTooLarge, SourceTooLarge
-from worker.footprint import footprint
-from worker.image import Header
-from worker.models.store import ModelStore
-from worker.open_models import open_models
-from worker.segment import Models
+from worker.imaging.image import Header
+from worker.models.files.store import ModelStore
+from worker.pipeline.allowance import Allowance
+from worker.pipeline.footprint import footprint
+from worker.pipeline.open_models import open_models
+from worker.pipeline.segment import Models
 from worker.settings import ModelSettings
 
 BUDGET = 256 * 2**20

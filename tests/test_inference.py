@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.short_memory import MIB, in_a_process, leave
 from tests.tiny_models import loaded, saved, value
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.image import decode
-from worker.inference import Inference
-from worker.models.budget import Budget
-from worker.models.cache import ModelCache
-from worker.models.engine import Engine, EngineFacts
-from worker.models.profile import Profile
-from worker.models.store import ModelFile
-from worker.segment import LoadedModel, segment
-from worker.stopwatch import Stopwatch
-from worker.watchdog import Watchdog
+from worker.imaging.image import decode
+from worker.models.engines.budget import Budget
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.engine import Engine, EngineFacts
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
+from worker.models.inference import Inference
+from worker.models.watchdog import Watchdog
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.segment import LoadedModel, segment
 
 Images = NDArray[np.float32]
 BUDGET = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)

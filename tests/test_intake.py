@@ -13,8 +13,8 @@ import redis
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Options
-from producer.job import QUEUE, TASK_NAME
-from producer.ledger import Ledger
+from producer.contract.job import QUEUE, TASK_NAME
+from producer.store.ledger import Ledger
 
 CONCURRENCY = 2
 

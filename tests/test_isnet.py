@@ -11,7 +11,7 @@ from skimage import data
 from skimage.transform import resize
 from torch import Tensor, nn
 
-from worker.models.isnet import ISNetBase, ISNetDIS, network_for
+from worker.models.engines.torch.isnet import ISNetBase, ISNetDIS, network_for
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from producer.job import InvalidJob, Job
-from producer.options import Options
-from producer.outcome import Outcome
-from producer.reference import ImageRef
+from producer.contract.job import InvalidJob, Job
+from producer.contract.options import Options
+from producer.contract.outcome import Outcome
+from producer.contract.reference import ImageRef
 
 GOLDEN = Path(__file__).parent / "golden"
 PLACES = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a.png"}

@@ -13,10 +13,10 @@ import yaml
 
 from deploy.manifests import FOLDER, OVERLAYS, Manifest, ManifestInvalid, build, validate
 from deploy.programs import promtool, run
-from producer.settings import ProducerSettings, celery_settings
+from producer.config.settings import ProducerSettings, celery_settings
 from tests.test_alerts import SHOWN, named
 from worker.access import Prefix
-from worker.queues import taken
+from worker.broker.queues import taken
 from worker.settings import WorkerSettings
 
 DEPLOY = FOLDER.parent

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.local import LocalStack, free_ports
-from producer.listing.folder_walk import walk
-from producer.listing.key_ranges import KeyRanges
-from producer.listing.objects import (
+from producer.sync.listing.folder_walk import walk
+from producer.sync.listing.key_ranges import KeyRanges
+from producer.sync.listing.objects import (
     ListingFailed,
     find_object,
     folder_fetcher,
@@ -20,7 +20,14 @@ from producer.listing.objects import (
     listing_client,
     page_fetcher,
 )
-from producer.listing.page import Entry, MalformedPage, OutOfOrder, Page, normal_time, parse_page
+from producer.sync.listing.page import (
+    Entry,
+    MalformedPage,
+    OutOfOrder,
+    Page,
+    normal_time,
+    parse_page,
+)
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -9,14 +9,14 @@ import pytest
 
 from deploy.local import LocalStack
 from producer import Client
-from producer.doctor import examine
-from producer.log_lines import LogLines, one_line
-from producer.redact import redacted, secrets_of
-from producer.settings import SettingsError
+from producer.cli.doctor import examine
+from producer.config.settings import SettingsError
+from producer.observability.log_lines import LogLines, one_line
+from producer.observability.redact import redacted, secrets_of
 from tests.test_redirects import PLACE
 from worker.errors import CredentialsRefused
+from worker.pipeline.storage import open_storage
 from worker.settings import WorkerSettings
-from worker.storage import open_storage
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 PASSWORD = "p@ss/w0rd:of?ours"

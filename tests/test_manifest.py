@@ -19,10 +19,12 @@ import pytest
 from pyarrow import parquet
 
 from deploy.local import LocalStack
-from producer.job import Job
-from producer.manifest.destinations import Destinations, Repeated
-from producer.manifest.line import Record, line, refusal
-from producer.manifest.manifest import (
+from producer.contract.job import Job
+from producer.contract.record import Failure
+from producer.contract.reference import ImageRef
+from producer.sync.manifest.destinations import Destinations, Repeated
+from producer.sync.manifest.line import Record, line, refusal
+from producer.sync.manifest.manifest import (
     BadLine,
     Line,
     LineSet,
@@ -30,8 +32,6 @@ from producer.manifest.manifest import (
     ManifestError,
     open_manifest,
 )
-from producer.reference import ImageRef
-from producer.run.record import Failure
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from worker import mask
-from worker.presets import ReadMap
+from worker.imaging import mask
+from worker.pipeline.presets import ReadMap
 
 
 def test_input_is_scaled_then_normalised_by_channel() -> None:

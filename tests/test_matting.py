@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker import matting
-from worker.mask import at_depth
+from worker.imaging.mask import at_depth
+from worker.imaging.matting import matting
 
 
 def disc(blur: float) -> NDArray[np.float64]:
@@ -121,7 +121,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 sys.modules["numba.np.ufunc.omppool"] = sys.modules["numba.np.ufunc.tbbpool"] = None
 import numba, numpy as np
-from worker.matting import foreground_colour
+from worker.imaging.matting.matting import foreground_colour
 rgb, alpha = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 0.5)
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(lambda _: foreground_colour(rgb, alpha), range(50)))

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.site import Site, running_site
 from tests.tiny_models import channel_mean
 from worker.errors import ModelUnavailable
-from worker.image import decode
-from worker.models.catalogue import Entry, HttpsSource
-from worker.models.profile import Profile
-from worker.models.store import ModelStore
-from worker.open_models import open_disk, open_models
-from worker.segment import Models, loaded, segment
+from worker.imaging.image import decode
+from worker.models.files.catalogue import Entry, HttpsSource
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelStore
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.open_models import open_disk, open_models
+from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings
-from worker.stopwatch import Stopwatch
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from deploy.child import Child
 from deploy.local import LocalStack, own_environment
 from producer import Client, Options
 from tests.jobs import run
-from worker.cli import app
-from worker.models.catalogue import catalogue
-from worker.models.store import ModelStore
+from worker.cli.cli import app
+from worker.models.files.catalogue import catalogue
+from worker.models.files.store import ModelStore
 
 CUTWORK = Path(sys.executable).with_name("cutwork")
 

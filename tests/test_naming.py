@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from producer.place import Place
-from producer.plan.name_conflicts import NameConflicts
-from producer.plan.naming import Naming, Template, split_key, too_long
-from producer.run.record import DEFAULT_NAME
+from producer.contract.place import Place
+from producer.contract.record import DEFAULT_NAME
+from producer.sync.plan.name_conflicts import NameConflicts
+from producer.sync.plan.naming import Naming, Template, split_key, too_long
 
 SOURCE = Place("photos", "in/")
 

@@ -14,21 +14,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.device_models import Picture, mean_and, photographs
 from tests.short_memory import MIB, in_a_process, leave
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.image import decode
-from worker.inference import Inference
-from worker.models.budget import Budget
-from worker.models.cache import ModelCache
-from worker.models.onnx_engine import OnnxEngine
-from worker.models.pictures import Reading, Seen, Uploaded
-from worker.models.profile import Profile
-from worker.models.store import ModelFile
-from worker.segment import LoadedModel, segment
-from worker.stopwatch import Stopwatch
-from worker.watchdog import Watchdog
+from worker.imaging.image import decode
+from worker.models.engines.budget import Budget
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.engines.pictures import Reading, Seen, Uploaded
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
+from worker.models.inference import Inference
+from worker.models.watchdog import Watchdog
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.segment import LoadedModel, segment
 
 
 class OnDevice:

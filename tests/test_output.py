@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 from tests.tiny_models import Axes, channel_mean, loaded, saved, value
 from worker.errors import ModelInvalid
-from worker.models.output import choose
-from worker.models.profile import Profile
+from worker.models.engines.onnx.output import choose
+from worker.models.files.profile import Profile
 
 INPUT = (1, 3, 32, 32)
 

@@ -13,20 +13,22 @@ from PIL import Image
 
 from tests.device_models import Picture, mean_and, model, photographs
 from tests.tiny_models import loaded, saved, value
-from worker import mask
 from worker.errors import ModelInvalid
-from worker.models import gpu, onnx_engine, torch_engine, torch_pictures
-from worker.models.disk import DiskCache
-from worker.models.load import loader
-from worker.models.onnx_engine import OnnxEngine
-from worker.models.onnx_steps import mask_graph
-from worker.models.pictures import Pictures, Reading, Seen
-from worker.models.profile import Profile
-from worker.models.providers import CUDA, TENSORRT
-from worker.models.store import ModelStore
-from worker.models.torch_engine import TorchEngine
-from worker.presets import LARGEST, PRESETS, fits_device
-from worker.resampling import lanczos
+from worker.imaging import mask
+from worker.imaging.resampling import lanczos
+from worker.models.engines import gpu
+from worker.models.engines.load import loader
+from worker.models.engines.onnx import onnx_engine
+from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.engines.onnx.onnx_steps import mask_graph
+from worker.models.engines.onnx.providers import CUDA, TENSORRT
+from worker.models.engines.pictures import Pictures, Reading, Seen
+from worker.models.engines.torch import torch_engine, torch_pictures
+from worker.models.engines.torch.torch_engine import TorchEngine
+from worker.models.files.disk import DiskCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelStore
+from worker.pipeline.presets import LARGEST, PRESETS, fits_device
 
 
 def here(engine: OnnxEngine | TorchEngine, profile: Profile, rgb: Picture, side: int) -> Picture:

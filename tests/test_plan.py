@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.local import LocalStack
-from producer.listing.objects import listing_client
-from producer.listing.page import Entry
-from producer.options import Options
-from producer.place import Place
-from producer.plan.compare import check_places, compare
-from producer.plan.existing import Existing
-from producer.plan.naming import Naming, Template, split_key
-from producer.plan.planner import Output, Planned, Planner, forbidden_prefixes
-from producer.plan.selection import Selection
-from producer.run.record import RunSpec
+from producer.contract.options import Options
+from producer.contract.place import Place
+from producer.contract.record import RunSpec
+from producer.sync.listing.objects import listing_client
+from producer.sync.listing.page import Entry
+from producer.sync.plan.compare import check_places, compare
+from producer.sync.plan.existing import Existing
+from producer.sync.plan.naming import Naming, Template, split_key
+from producer.sync.plan.planner import Output, Planned, Planner, forbidden_prefixes
+from producer.sync.plan.selection import Selection
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

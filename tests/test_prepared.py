@@ -8,8 +8,8 @@ from onnx import helper
 
 from tests.tiny_models import channel_mean, saved, value
 from worker.errors import ModelInvalid
-from worker.models.disk import DiskCache
-from worker.models.prepared import prepared
+from worker.models.engines.onnx.prepared import prepared
+from worker.models.files.disk import DiskCache
 
 
 def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:

@@ -14,19 +14,19 @@ import onnx
 import pytest
 from PIL import Image
 
-from producer.options import Options
+from producer.contract.options import Options
 from tests.cutting import cut_alone
 from tests.fidelity import BOUNDS, Systems, figures, levels_off
 from tests.originals import ISNetSegment, SegmentationCustom
 from tests.photographs import Photograph, photograph, photographs
 from tests.tiny_models import channel_mean
-from worker.cutout import CutOut
-from worker.models.isnet import network_for
-from worker.models.load import why_no_gpu
-from worker.models.profile import Profile
-from worker.models.store import ModelStore
-from worker.png import write_png
-from worker.presets import PRESETS
+from worker.imaging.png import write_png
+from worker.models.engines.load import why_no_gpu
+from worker.models.engines.torch.isnet import network_for
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelStore
+from worker.pipeline.cutout import CutOut
+from worker.pipeline.presets import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,16 @@ import pytest
 from deploy.local import LocalStack
 
 ROOT = Path(__file__).parents[1]
-FOREIGN = ("numpy", "torch", "onnx", "onnxruntime", "PIL", "scipy", "worker.tasks", "worker.image")
+FOREIGN = (
+    "numpy",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "scipy",
+    "worker.app.tasks",
+    "worker.imaging.image",
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +56,8 @@ def test_nothing_of_a_worker_is_installed(python: Path) -> None:
 
 def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path: Path) -> None:
     code = (
-        "import sys, producer, producer.cli, producer.client, producer.doctor, "
-        "producer.manifest.manifest, producer.status\n"
+        "import sys, producer, producer.cli.cli, producer.client, producer.cli.doctor, "
+        "producer.sync.manifest.manifest, producer.store.status\n"
         f"print([name for name in {FOREIGN!r} if name in sys.modules])"
     )
     done = subprocess.run(
@@ -61,7 +70,7 @@ def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path
 def test_parquet_without_pyarrow_is_one_sentence(python: Path, tmp_path: Path) -> None:
     (tmp_path / "m.parquet").write_bytes(b"PAR1")
     code = (
-        "from producer.manifest.manifest import ManifestError, open_manifest\n"
+        "from producer.sync.manifest.manifest import ManifestError, open_manifest\n"
         "try:\n"
         "    with open_manifest('m.parquet', s3=None) as manifest:\n"
         "        list(manifest.check())\n"

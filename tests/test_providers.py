@@ -9,11 +9,11 @@ from onnx import ModelProto, helper
 
 from tests.tiny_models import value
 from worker.errors import OptionConflict
-from worker.models import gpu
-from worker.models.graph import WEIGHTS
-from worker.models.onnx_session import can_use_tensorrt
-from worker.models.profile import Profile
-from worker.models.providers import TENSORRT, EngineShapes, engine_shapes, providers
+from worker.models.engines import gpu
+from worker.models.engines.onnx.graph import WEIGHTS
+from worker.models.engines.onnx.onnx_session import can_use_tensorrt
+from worker.models.engines.onnx.providers import TENSORRT, EngineShapes, engine_shapes, providers
+from worker.models.files.profile import Profile
 
 FOLDER = Path("engines")
 SHAPES = EngineShapes(FOLDER, half=True, least="x:1x3x8x8", most="x:4x3x8x8")

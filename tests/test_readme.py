@@ -13,12 +13,12 @@ import pytest
 from typer.main import get_command
 
 from deploy.local import LocalStack
-from producer.cli import app
-from producer.flags import option_name
-from producer.options import Options
+from producer.cli.cli import app
+from producer.console.flags import option_name
+from producer.contract.options import Options
 from worker import errors
-from worker.models.catalogue import catalogue
-from worker.models.profile import Profile
+from worker.models.files.catalogue import catalogue
+from worker.models.files.profile import Profile
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[1]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import requests
 
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
 from tests.certificates import write_pair
 from tests.site import serving
 from tests.tls_front import tls_front
 from worker.errors import CutworkError
-from worker.models.download import download, no_progress
+from worker.models.files.download import download, no_progress
+from worker.pipeline.storage import S3Storage, open_storage
 from worker.settings import WorkerSettings
-from worker.storage import S3Storage, open_storage
 
 PLACE = ImageRef.parse("s3://photos/a.jpg")
 

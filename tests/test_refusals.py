@@ -12,8 +12,8 @@ from celery import Celery
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options, Outcome
-from producer.job import QUEUE, TASK_NAME
-from producer.ledger import Ledger
+from producer.contract.job import QUEUE, TASK_NAME
+from producer.store.ledger import Ledger
 from tests.jobs import WAIT, run, stored
 
 pytestmark = pytest.mark.usefixtures("worker")

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from PIL import ExifTags, Image
 
-from producer.outcome import Outcome
+from producer.contract.outcome import Outcome
 from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
 
 RED = (220, 40, 40)

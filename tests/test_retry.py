@@ -8,9 +8,9 @@ from typing import Any
 
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
-from producer.job import BULK_PRIORITY
-from producer.publisher import publish
-from producer.reference import ImageRef
+from producer.contract.job import BULK_PRIORITY
+from producer.contract.reference import ImageRef
+from producer.store.publisher import publish
 from tests.runs import until
 
 A = ImageRef(bucket="photos", key="a.jpg")

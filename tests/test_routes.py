@@ -9,12 +9,12 @@ import pytest
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options
-from producer.reference import ImageRef
-from producer.routes import Routes
-from producer.settings import SettingsError
+from producer.config.settings import SettingsError
+from producer.contract.reference import ImageRef
+from producer.store.routes import Routes
 from tests.runs import until
+from worker.broker.queues import taken
 from worker.errors import GpuNoDriver
-from worker.queues import taken
 
 RUN = "20261122-081500-3fa9c1.x"
 GPU = Options(device_mode="require_gpu")

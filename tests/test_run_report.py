@@ -17,13 +17,13 @@ from botocore.config import Config
 from PIL import ExifTags, Image
 
 from deploy.local import LocalStack, free_ports
-from producer.readable import amount, duration, figure, share, shortened, visible
-from producer.reference import ImageRef
+from producer.console.readable import amount, duration, figure, share, shortened, visible
+from producer.contract.record import Failure, Minute, RunCounts, RunRecord, RunSpec
+from producer.contract.reference import ImageRef
 from producer.report.run_chart import MOST_BARS, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means
 from producer.report.run_report import write_run_report
 from producer.report.thumbnail import SIDE, Thumbnail, fetch_thumbnails
-from producer.run.record import Failure, Minute, RunCounts, RunRecord, RunSpec
 from tests.run_records import HOSTILE, START, as_png, counts, failure, outcome, record
 
 if TYPE_CHECKING:

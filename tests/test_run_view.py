@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from producer.readable import countdown
-from producer.run.follow import Look
-from producer.run.record import RunRecord
-from producer.run_view import Bar, Json, View, ending, state_of
+from producer.cli.run_view import Bar, Json, View, ending, state_of
+from producer.console.readable import countdown
+from producer.contract.record import RunRecord
+from producer.sync.follow import Look
 from tests.run_records import counts, failure, record
 
 RUNNING = record(

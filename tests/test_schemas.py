@@ -9,10 +9,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from deploy.schemas import DOCS, schemas, text
-from producer.job import InvalidJob, Job
-from producer.outcome import Outcome
+from producer.contract.job import InvalidJob, Job
+from producer.contract.outcome import Outcome
 from worker import errors
-from worker.models.catalogue import catalogue
+from worker.models.files.catalogue import catalogue
 
 GOLDEN = Path(__file__).parent / "golden"
 PROTOCOL = (DOCS / "protocol.md").read_text()

@@ -22,12 +22,12 @@ from kombu.utils.encoding import ensure_bytes
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
-from producer.job import QUEUE, TASK_NAME
-from producer.ledger import Ledger
-from producer.publisher import publish
-from producer.run.record import RunSpec
-from producer.settings import ProducerSettings, SettingsError
-from producer.signing import register_signing
+from producer.config.settings import ProducerSettings, SettingsError
+from producer.config.signing import register_signing
+from producer.contract.job import QUEUE, TASK_NAME
+from producer.contract.record import RunSpec
+from producer.store.ledger import Ledger
+from producer.store.publisher import publish
 from tests.certificates import write_pair
 from tests.runs import until
 from tests.test_intake import message

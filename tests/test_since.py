@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from producer.plan.since import since_time
+from producer.sync.plan.since import since_time
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 

@@ -11,8 +11,8 @@ import pytest
 from botocore.config import Config
 
 from deploy.local import LocalStack, free_ports
-from producer.reference import ImageRef
-from producer.settings import SettingsError
+from producer.config.settings import SettingsError
+from producer.contract.reference import ImageRef
 from tests.chaos.ground import FAKETIME
 from worker.access import Prefix
 from worker.errors import (
@@ -23,8 +23,8 @@ from worker.errors import (
     SourceTooLarge,
     StorageUnavailable,
 )
+from worker.pipeline.storage import S3Storage, Stored, open_storage
 from worker.settings import WorkerSettings
-from worker.storage import S3Storage, Stored, open_storage
 
 DATA = bytes(range(256)) * 40
 
@@ -166,9 +166,9 @@ def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalSt
 
 
 ASK = """
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
 from worker.settings import WorkerSettings
-from worker.storage import open_storage
+from worker.pipeline.storage import open_storage
 
 open_storage(WorkerSettings.read(), connections=1).open(ImageRef.parse("s3://photos/a.jpg"))
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
 from tests.site import Site, running_site
 from worker.errors import (
     Forbidden,
@@ -19,10 +19,10 @@ from worker.errors import (
     ModelUnavailable,
     UnknownModel,
 )
-from worker.models.catalogue import ChunksSource, Entry, HttpsSource, ModelSource, catalogue
-from worker.models.disk import DiskCache
-from worker.models.profile import Profile
-from worker.models.store import ModelStore, RemoteModels
+from worker.models.files.catalogue import ChunksSource, Entry, HttpsSource, ModelSource, catalogue
+from worker.models.files.disk import DiskCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelStore, RemoteModels
 
 CONTENT = bytes(range(256)) * 4096
 PIECE = 2**16

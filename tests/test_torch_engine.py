@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from tests.short_memory import MIB, in_a_process, leave
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.models import torch_engine
-from worker.models.engine import Engine, EngineFacts
-from worker.models.isnet import network_for
+from worker.models.engines.engine import Engine, EngineFacts
+from worker.models.engines.torch import torch_engine
+from worker.models.engines.torch.isnet import network_for
 
 
 @pytest.fixture(scope="module")

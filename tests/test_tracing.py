@@ -12,9 +12,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job
-from producer.job import TASK_NAME
-from producer.publisher import publish
-from producer.reference import ImageRef
+from producer.contract.job import TASK_NAME
+from producer.contract.reference import ImageRef
+from producer.store.publisher import publish
 from tests.otlp_receiver import Receiver, receiving
 from tests.runs import until
 

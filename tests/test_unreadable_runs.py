@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from producer import Client
-from producer.cli import app
-from producer.run.unreadable import UnreadableRun
+from producer.cli.cli import app
+from producer.store.unreadable import UnreadableRun
 from tests.runs import BULK, SPEC, feeder_of, feeding, plan_of, until, waiting
 
 BROKEN = "20261122-000000-bad000"

@@ -12,13 +12,13 @@ from onnx import helper
 from tests.short_memory import MIB, in_a_process, leave
 from tests.tiny_models import loaded, saved, value
 from worker.errors import DeviceOutOfMemory
-from worker.models.disk import DiskCache
-from worker.models.engine import Engine
-from worker.models.load import loader
-from worker.models.onnx_engine import OnnxEngine
-from worker.models.profile import Profile
-from worker.models.store import ModelFile
-from worker.models.warm_up import warm_up
+from worker.models.engines.engine import Engine
+from worker.models.engines.load import loader
+from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.engines.warm_up import warm_up
+from worker.models.files.disk import DiskCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
 
 
 class Noted:
@@ -92,7 +92,7 @@ def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("worker.models.warm_up").addHandler(handler)
+    logging.getLogger("worker.models.engines.warm_up").addHandler(handler)
     leave(125 * MIB)
     try:
         tried(engine, Profile(size=side))

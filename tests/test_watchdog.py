@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.watchdog import EXIT_CODE, DeviceLost, Watchdog, unwatched
+from worker.models.watchdog import EXIT_CODE, DeviceLost, Watchdog, unwatched
 
 SCRIPT = """
 import ctypes, logging, sys, time, threading
-from worker.watchdog import DeviceLost, Watchdog
+from worker.models.watchdog import DeviceLost, Watchdog
 
 logging.basicConfig(format="%(levelname)s %(message)s")
 say = lambda word: print(word, flush=True)

@@ -13,14 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import LocalStack
 from producer import Client, Job, Options
-from producer.deliveries import delivery_key
-from producer.reference import ImageRef
+from producer.contract.reference import ImageRef
+from producer.store.deliveries import delivery_key
 from tests.jobs import run
 from tests.test_readme import README
 from tests.tiny_models import channel_mean, endless
 from tests.watched import Watched
-from worker.gpu_metrics import METRICS as GPU_METRICS
-from worker.watchdog import EXIT_CODE
+from worker.models.watchdog import EXIT_CODE
+from worker.observability.gpu_metrics import METRICS as GPU_METRICS
 
 Start = Callable[..., Watched]
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from tests.tiny_models import saved, value
-from worker.models.disk import DiskCache
-from worker.models.load import loader
-from worker.models.prepared import prepared
-from worker.models.profile import Profile
-from worker.models.store import ModelFile
-from worker.models.winograd.unsupported import UnsupportedGraph
-from worker.models.winograd_engine import WinogradEngine, load
+from worker.models.engines.load import loader
+from worker.models.engines.onnx.prepared import prepared
+from worker.models.engines.winograd.unsupported import UnsupportedGraph
+from worker.models.engines.winograd.winograd_engine import WinogradEngine, load
+from worker.models.files.disk import DiskCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
 
 Floats = NDArray[np.float32]
 _RNG = np.random.default_rng(6)

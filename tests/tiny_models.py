@@ -6,9 +6,9 @@ from pathlib import Path
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
-from worker.models import onnx_engine
-from worker.models.disk import DiskCache
-from worker.models.profile import Profile
+from worker.models.engines.onnx import onnx_engine
+from worker.models.files.disk import DiskCache
+from worker.models.files.profile import Profile
 
 Axes = Sequence[int | str | None] | None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from producer.reference import BUCKET, ImageRef
+from producer.contract.reference import BUCKET, ImageRef
 from worker.errors import Forbidden
 
 _PLACES: Final = ("source", "image", "mask")

@@ -34,7 +34,7 @@
         ├── ModelUnavailable    model_unavailable
         └── MemoryExhausted     memory_exhausted
 
-Permanent or transient decides about a retry, in one place: `worker.tasks`.
+Permanent or transient decides about a retry, in one place: `worker.app.tasks`.
 """
 
 from typing import ClassVar

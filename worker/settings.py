@@ -7,7 +7,7 @@ from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from producer.settings import EnvironmentSettings, ProducerSettings
+from producer.config.settings import EnvironmentSettings, ProducerSettings
 from worker.access import Prefix
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from producer.ledger import Ledger
-from producer.routes import Routes
-from producer.status import OTHER, QueueStatus, queue_statuses
+from producer.store.ledger import Ledger
+from producer.store.routes import Routes
+from producer.store.status import OTHER, QueueStatus, queue_statuses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from producer.flags import as_flags
-from producer.options import Options
-from producer.readable import count, duration, moment
+from producer.console.flags import as_flags
+from producer.console.readable import count, duration, moment
+from producer.contract.options import Options
+from producer.contract.record import DEFAULT_NAME, RunRecord, RunSpec
 from producer.report.run_figures import figures
-from producer.run.record import DEFAULT_NAME, RunRecord, RunSpec
 
 
 class Asked(NamedTuple):

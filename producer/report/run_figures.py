@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from producer.reference import Value
+from producer.contract.record import RunCounts, RunRecord
+from producer.contract.reference import Value
 from producer.report.shown import STAGES
-from producer.run.record import RunCounts, RunRecord
 
 _OTHER_COLOUR: Final = "#9aa1ab"
 

@@ -6,16 +6,16 @@ Needs the `report` extra.
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from producer import readable
-from producer.outcome import Outcome
-from producer.reference import ImageRef
+from producer.console import readable
+from producer.contract.outcome import Outcome
+from producer.contract.record import Failure, RunRecord
+from producer.contract.reference import ImageRef
 from producer.report.run_asked import again, asked
 from producer.report.run_chart import Throughput, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means, undecided
 from producer.report.shown import stages, total
 from producer.report.template import environment
 from producer.report.thumbnail import Thumbnail, fetch_thumbnails
-from producer.run.record import Failure, RunRecord
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from producer.reference import ImageRef
+from producer.contract.record import RunRecord
+from producer.contract.reference import ImageRef
 from producer.report.run_figures import figures
-from producer.run.record import RunRecord
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from producer.outcome import Outcome
+from producer.contract.outcome import Outcome
 
 STAGES: Final = {
     "fetch": "#4e79a7",

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer.run.facts import UNREADABLE_CODES
-from producer.run.record import RunRecord
+from producer.contract.record import RunRecord
+from producer.store.facts import UNREADABLE_CODES
 
 _IN_A_ROW: Final = 20
 _OF_THE_IMAGE: Final = UNREADABLE_CODES | {

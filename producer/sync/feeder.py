@@ -18,16 +18,16 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from producer.job import Job
-from producer.listing.objects import ListingFailed
-from producer.overdue import missing
-from producer.plan.steps import Plan, Step
-from producer.publisher import publish
-from producer.routes import Routes
-from producer.run.ledger import Batch, RunLedger, UnknownRun
-from producer.run.record import Failure, RunCounts, RunSpec
+from producer.contract.job import Job
+from producer.contract.record import Failure, RunCounts, RunSpec
+from producer.store.overdue import missing
+from producer.store.publisher import publish
+from producer.store.routes import Routes
+from producer.store.run_ledger import Batch, RunLedger, UnknownRun
 from producer.sync.breaker import Breaker
 from producer.sync.feeder_lock import FeederLock, Taken
+from producer.sync.listing.objects import ListingFailed
+from producer.sync.plan.steps import Plan, Step
 
 _BATCH: Final = 500
 """Jobs sent together at most."""

@@ -6,8 +6,8 @@ from typing import Final
 
 import redis
 
-from producer.listing.objects import ListingFailed
 from producer.sync.feeder import Feeder
+from producer.sync.listing.objects import ListingFailed
 
 _AT_ONCE: Final = 1000
 

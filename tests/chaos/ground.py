@@ -17,7 +17,7 @@ import redis
 from benchmarks.pictures import put_pictures
 from deploy.child import Child
 from deploy.local import LocalStack
-from producer.routes import Routes
+from producer.store.routes import Routes
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.tcp_proxy import TcpProxy
 

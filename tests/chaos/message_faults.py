@@ -7,9 +7,9 @@ from typing import Final
 from PIL import Image
 
 from producer import Job, Outcome
-from producer.job import QUEUE, TASK_NAME
-from producer.ledger import Ledger
-from producer.reference import ImageRef
+from producer.contract.job import QUEUE, TASK_NAME
+from producer.contract.reference import ImageRef
+from producer.store.ledger import Ledger
 from tests.chaos.ground import Broken, Ground, Terrain
 from tests.chaos.load import Singles
 from tests.chaos.rounds import Fault

@@ -1,4 +1,4 @@
-"""Target: `worker.image.decode`. A picture or one of our errors is right, all else is a finding."""
+"""Target: `worker.imaging.image.decode`. A picture or one of our errors is right, all else is a finding."""
 
 import sys
 import warnings
@@ -10,7 +10,7 @@ with atheris.instrument_imports(include=["PIL", "pillow_heif", "worker"]):
     import numpy as np
 
     from worker.errors import CutworkError
-    from worker.image import decode
+    from worker.imaging.image import decode
 
 MAX_PIXELS = 1_000_000
 """So that memory and time over the bound are the parser's, not those of an honest large picture."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from producer import Job, Options
-from producer.outcome import Outcome
+from producer.contract.outcome import Outcome
 from tests.hostile.corpus import corpus
 from tests.hostile.originals import originals
 from tests.test_intake import ENTRIES, message

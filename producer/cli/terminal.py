@@ -1,0 +1,45 @@
+"""Where every command prints, and how it refuses."""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from producer.client import Client
+from producer.config.broker_url import advice, conduct
+from producer.config.settings import SettingsError
+from producer.console.finding import shown
+from producer.contract.explain import without_password
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def open_client() -> Client:
+    """A client of the environment's settings; a wrong one ends the command."""
+    try:
+        return Client()
+    except (SettingsError, ValueError) as error:
+        refuse(str(error))
+
+
+def warn(sentence: str) -> None:
+    """Say what is not as asked, and go on."""
+    errors.print(f"[yellow]warning[/]: {shown(sentence)}")
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the command with 1 and a sentence."""
+    errors.print(f"[red]error[/]: {shown(sentence)}")
+    sys.exit(1)
+
+
+def unreachable(client: Client, error: Exception) -> NoReturn:
+    """End the command with 1, as the broker does not answer, or answers with a refusal."""
+    refuse(
+        f"the broker at {without_password(client.broker_url)} {conduct(error)} ({error}); "
+        f"{advice(error)}"
+    )

@@ -1,0 +1,1 @@
+"""What commands print, and options as command-line flags."""

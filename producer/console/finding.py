@@ -1,0 +1,35 @@
+"""What a doctor found: a check, whether it passed, and what to do if it did not."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+
+from producer.observability.redact import redacted
+
+
+class Finding(NamedTuple):
+    """One check."""
+
+    what: str
+    ok: bool
+    text: str
+    """What was found; for a failed check also what to do about it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as a JSON value, without credentials."""
+        return {"what": redacted(self.what), "ok": self.ok, "text": redacted(self.text)}
+
+
+def show(findings: Iterable[Finding], console: Console) -> None:
+    """Print a line a finding."""
+    for finding in findings:
+        sign = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        console.print(f"{sign} [bold]{shown(finding.what)}[/]: {shown(finding.text)}")
+
+
+def shown(text: str) -> str:
+    """A stranger's text for a terminal: no markup, no control characters, no credentials."""
+    text = redacted(text)
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))

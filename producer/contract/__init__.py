@@ -1,0 +1,1 @@
+"""What producers and workers exchange: jobs, options, outcomes, runs, S3 URIs."""

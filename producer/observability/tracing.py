@@ -1,0 +1,87 @@
+"""OpenTelemetry traces that cross the queue, where `cutwork[otel]` is installed.
+
+A service that has traces of its own, and submits inside one, finds its jobs in it: `Client` uses
+whatever provider the process has. The programs of this project set one up where the environment
+says where traces go.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from producer.contract.job import Job, run_of
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+log = logging.getLogger(__name__)
+
+HEADER: Final = "traceparent"
+"""Of a message: which span it was sent in. https://www.w3.org/TR/trace-context/"""
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def open_traces(service: str) -> None:
+    """Send this process's traces by OTLP over HTTP, if the SDK's own variables say where to.
+
+    `service` is its name unless `OTEL_SERVICE_NAME` says another. A provider that is there already
+    stays.
+    """
+    named = [name for name in _ENDPOINTS if os.environ.get(name)]
+    if not named or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return
+    try:
+        from opentelemetry import trace
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ModuleNotFoundError:
+        log.warning("%s is set, but no traces are sent: install cutwork[otel]", named[0])
+        return
+    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return
+    name = os.environ.get("OTEL_SERVICE_NAME") or service
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def submitting(job: Job) -> Iterator[dict[str, Any]]:
+    """A span in which a job is sent; gives the headers that let its worker go on with the trace."""
+    headers: dict[str, Any] = {}
+    if (tracer := tracer_here()) is None:
+        yield headers
+        return
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    with tracer.start_as_current_span(
+        "cutwork submit", kind=SpanKind.PRODUCER, attributes=facts_of(job)
+    ):
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        if HEADER in carrier:
+            headers[HEADER] = carrier[HEADER]
+        yield headers
+
+
+def facts_of(job: Job) -> dict[str, str]:
+    """What a span says of a job: no key, and nothing that may hold a secret."""
+    facts = {"cutwork.job_id": job.id, "cutwork.source.bucket": job.source.bucket}
+    run = run_of(job.id)
+    return facts | ({"cutwork.run_id": run} if run else {})
+
+
+@cache
+def tracer_here() -> "Tracer | None":
+    """The tracer of this project; None where OpenTelemetry is not installed."""
+    try:
+        from opentelemetry import trace
+    except ImportError:
+        return None
+    return trace.get_tracer("cutwork")

@@ -1,1 +1,0 @@
-"""Runs of `cutwork sync` as Redis keeps them, to be looked at from anywhere."""

@@ -1,0 +1,1 @@
+"""Everything Cutwork keeps in Redis: jobs, outcomes, runs, deliveries, throughput."""

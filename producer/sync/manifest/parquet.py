@@ -1,0 +1,68 @@
+"""The records of a manifest in Parquet, by pyarrow, which nothing else here needs."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from producer.sync.manifest.file import FIELDS, ManifestFile
+from producer.sync.manifest.line import Record
+
+_ROWS: Final = 1024
+"""Read at a time; one long value may be in every row of them."""
+_LONGEST_TEXT: Final = 4096
+"""Characters that are looked at, more than any reference has."""
+
+
+def parquet_records(file: ManifestFile) -> Iterator[Record]:
+    """Read the needed columns, some rows at a time; a record's number is its row's, from 1.
+
+    `ManifestError` without pyarrow, and when the file is not Parquet or its columns no texts.
+    """
+    try:
+        # Here and not above: it is not in the base install, and CSV does without it.
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise file.error(
+            "Parquet needs pyarrow, which is not installed here; pip install 'cutwork[parquet]', "
+            "or give CSV or JSON Lines"
+        ) from error
+    try:
+        with parquet.ParquetFile(file.path) as opened:
+            yield from _records(opened, file)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise file.error(f"expected Parquet with UTF-8 texts ({error}); is it whole?") from error
+
+
+def _records(opened: Any, file: ManifestFile) -> Iterator[Record]:
+    schema = opened.schema_arrow
+    wanted = list(file.fields(schema.names))
+    for name in wanted:
+        _require_text(schema.field(name).type, name=name, file=file)
+    number = 0
+    for batch in opened.iter_batches(batch_size=_ROWS, columns=wanted):
+        missing = [None] * batch.num_rows
+        columns = [_texts(batch.column(name)) if name in wanted else missing for name in FIELDS]
+        for source, image, mask in zip(*columns, strict=True):
+            number += 1
+            yield Record(number, source or None, image or None, mask or None)
+
+
+def _require_text(kind: Any, *, name: str, file: ManifestFile) -> None:
+    from pyarrow import types
+
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    if not any(is_text(value) for is_text in texts):
+        raise file.error(f"expected texts in the column {name}, found {kind}")
+
+
+def _texts(column: Any) -> list[str | None]:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    plain = column.cast(pa.string())
+    longest = compute.max(compute.binary_length(plain)).as_py() or 0
+    if longest > _LONGEST_TEXT:
+        plain = compute.utf8_slice_codeunits(plain, 0, _LONGEST_TEXT)
+    texts: list[str | None] = plain.to_pylist()
+    return texts

@@ -1,0 +1,119 @@
+"""The records of a manifest, in order: CSV, JSON Lines or Parquet."""
+
+import csv
+import zlib
+from collections.abc import Iterator
+
+from pydantic_core import from_json
+
+from producer.sync.manifest.file import FIELDS, ManifestError, ManifestFile
+from producer.sync.manifest.line import BadLine, Record, shortened
+from producer.sync.manifest.parquet import parquet_records
+from producer.sync.manifest.physical_lines import LONGEST_RECORD, PhysicalLines, RecordTooLong
+
+
+def records(file: ManifestFile) -> Iterator[Record | BadLine]:
+    """Read a manifest once, in memory that does not grow with it.
+
+    `ManifestError` when it cannot be read to its end, or has not the fields it needs.
+    """
+    file.require_unchanged()
+    read = {"csv": _csv, "jsonl": _json_lines, "parquet": parquet_records}[file.format]
+    try:
+        yield from read(file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise file.error(f"cannot be read to its end ({error}); is it whole?") from error
+    file.require_unchanged()
+
+
+def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
+    with file.text() as text:
+        lines = PhysicalLines(text)
+        rows = csv.reader(lines, strict=True)
+        header = _header(file, lines, rows)
+        places = file.fields(header)
+        # A column that is missing is read as the one behind a row's end, which is empty.
+        width = len(header)
+        source, image, mask = (places.get(name, width) for name in FIELDS)
+        while True:
+            number = lines.begin()
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except UnicodeDecodeError as error:
+                raise _not_utf8(file, lines, error) from error
+            except (csv.Error, RecordTooLong) as error:
+                if not lines.skip_record():
+                    raise file.error(
+                        f"a quoted field of line {number} is not closed; close it, or write a "
+                        'quote inside a field as ""'
+                    ) from error
+                yield BadLine(number, f"expected CSV, {_found(error, lines)}")
+                continue
+            if len(row) == width:
+                row.append("")
+                yield Record(number, row[source] or None, row[image] or None, row[mask] or None)
+            elif row:
+                yield BadLine(
+                    number,
+                    f"expected {width} fields, as the header has, found {len(row)}; "
+                    "a field with a comma in it needs quotes around it",
+                )
+
+
+def _header(file: ManifestFile, lines: PhysicalLines, rows: Iterator[list[str]]) -> list[str]:
+    try:
+        return next((row for row in rows if row), [])
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file, lines, error) from error
+    except (csv.Error, RecordTooLong) as error:
+        raise file.error(f"expected CSV with a header, {_found(error, lines)}") from error
+
+
+def _json_lines(file: ManifestFile) -> Iterator[Record | BadLine]:
+    with file.text() as text:
+        lines = PhysicalLines(text)
+        while True:
+            number = lines.begin()
+            try:
+                written = next(lines)
+            except StopIteration:
+                return
+            except UnicodeDecodeError as error:
+                raise _not_utf8(file, lines, error) from error
+            except RecordTooLong as error:
+                yield BadLine(number, f"expected a JSON object, {_found(error, lines)}")
+                continue
+            if not written.isspace():
+                yield _json_record(number, written)
+
+
+def _json_record(number: int, written: str) -> Record | BadLine:
+    try:
+        value = from_json(written, cache_strings="keys")
+    except ValueError as error:
+        return BadLine(number, f"expected a JSON object, found {_start(written)} ({error})")
+    if not isinstance(value, dict):
+        return BadLine(number, f"expected a JSON object, found {_start(written)}")
+    source, image, mask = value.get("source"), value.get("image"), value.get("mask")
+    for name, place in (("source", source), ("image", image), ("mask", mask)):
+        if place is not None and not isinstance(place, str):
+            found = shortened(repr(place), 80)
+            return BadLine(number, f"{name}: expected s3://bucket/key, found {found}")
+    return Record(number, source or None, image or None, mask or None)
+
+
+def _start(written: str) -> str:
+    return shortened(repr(written[:80].strip()), 80)
+
+
+def _found(error: Exception, lines: PhysicalLines) -> str:
+    """What was wrong with the record whose last line was just read."""
+    if isinstance(error, RecordTooLong):
+        return f"found more than {LONGEST_RECORD:,} bytes up to line {lines.number}"
+    return f"found an error up to line {lines.number}: {error}"
+
+
+def _not_utf8(file: ManifestFile, lines: PhysicalLines, error: UnicodeDecodeError) -> ManifestError:
+    return file.error(f"expected UTF-8, found other bytes in line {lines.number} ({error})")

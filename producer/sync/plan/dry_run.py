@@ -1,0 +1,145 @@
+"""What a run would do, and how long it would take."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from producer.console.readable import amount, duration
+from producer.contract.record import RunRecord, RunSpec
+from producer.sync.plan.steps import Step
+
+_EXAMPLES: Final = 5
+_LEAST: Final = 10
+"""Images of an earlier run from which a speed is taken."""
+
+
+@dataclass
+class DryRun:
+    """What a plan came to."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    """Of the sources to be sent, as far as known."""
+    bytes_known: bool = True
+    examples: list[Step] = field(default_factory=list)
+
+    @property
+    def sent(self) -> int:
+        """Jobs that would be sent."""
+        return self.counts.get("send", 0)
+
+    @property
+    def seen(self) -> int:
+        """Inputs that were read."""
+        return sum(self.counts.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as a JSON value."""
+        return {
+            "seen": self.seen,
+            "counts": self.counts,
+            "reasons": self.reasons,
+            "bytes": self.bytes if self.bytes_known else None,
+            "examples": [
+                {
+                    "source": str(step.source),
+                    "image": step.image and str(step.image),
+                    "mask": step.mask and str(step.mask),
+                    "reason": step.reason,
+                }
+                for step in self.examples
+            ],
+        }
+
+
+class Estimate(NamedTuple):
+    """How long a number of images would take."""
+
+    seconds: float
+    images_per_second: float
+    run: str
+    """The earlier run that was as fast."""
+    workers: int
+    """That ran then."""
+
+
+Known = Callable[[dict[str, str]], set[str]]
+"""Of objects and their ETags, which are known to be unreadable."""
+
+
+def dry_run(steps: Iterable[Step], *, known: Known, limit: int | None) -> DryRun:
+    """Go through the whole plan, up to `limit` jobs, and send nothing."""
+    result = DryRun()
+    steps = iter(steps)
+    while (limit is None or result.sent < limit) and (some := list(islice(steps, 1000))):
+        wanted = {
+            str(step.source): step.etag for step in some if step.verdict == "send" and step.etag
+        }
+        unreadable = known(wanted)
+        for step in some:
+            verdict = "known" if str(step.source) in unreadable else step.verdict
+            result.counts[verdict] = result.counts.get(verdict, 0) + 1
+            if verdict == "send":
+                _send(result, step)
+                if result.sent == limit:
+                    break
+    return result
+
+
+def estimate(spec: RunSpec, images: int, *, runs: Iterable[RunRecord]) -> Estimate | None:
+    """By the latest finished run with the same model, preset and matting; None without one."""
+    for record in runs:
+        if record.state != "finished" or record.finished_at is None or record.resumed:
+            continue
+        if record.counts.done < _LEAST or _kind(record.spec) != _kind(spec):
+            continue
+        speed = record.counts.done / max(record.finished_at - record.created_at, 0.001)
+        return Estimate(images / speed, speed, record.id, len(record.workers))
+    return None
+
+
+def _kind(spec: RunSpec) -> tuple[object, ...]:
+    options = spec.options
+    return options.model, options.preset, options.alpha_matting, options.size, options.enabled
+
+
+def _send(result: DryRun, step: Step) -> None:
+    reason = step.reason or "listed"
+    result.reasons[reason] = result.reasons.get(reason, 0) + 1
+    if step.bytes is None:
+        result.bytes_known = False
+    else:
+        result.bytes += step.bytes
+    if len(result.examples) < _EXAMPLES:
+        result.examples.append(step)
+
+
+def in_words(result: DryRun, guess: Estimate | None) -> list[tuple[str, str]]:
+    """The figures as lines of a name and a text."""
+    size = f" ({amount(result.bytes, 'B')})" if result.bytes_known else ""
+    lines = [("would send", f"{result.sent:,} of {result.seen:,} inputs{size}")]
+    if result.reasons:
+        lines.append(("because", _listed(result.reasons)))
+    others = {name: number for name, number in result.counts.items() if name != "send"}
+    if others:
+        lines.append(("and leave", _listed(others)))
+    for number, step in enumerate(result.examples):
+        places = " and ".join(str(ref) for ref in (step.image, step.mask) if ref)
+        lines.append(("" if number else "first", f"{step.source} → {places}"))
+    if guess:
+        lines.append(
+            (
+                "estimated",
+                f"{duration(guess.seconds)}, as run {guess.run} did "
+                f"{guess.images_per_second:.2f} images/s with {guess.workers} workers",
+            )
+        )
+    elif result.sent:
+        lines.append(("estimated", "unknown: no earlier run with this model to go by"))
+    return lines
+
+
+def _listed(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items())

@@ -1,0 +1,131 @@
+"""The rule from the key of a source to the keys of its outputs."""
+
+import string
+from typing import Final, NamedTuple, Self
+
+from producer.contract.place import Place
+from producer.contract.reference import LONGEST_KEY_BYTES
+
+EXTENSIONS: Final = {"tiff": "tif", "jpeg": "jpg"}
+"""Of formats whose extension is not their name."""
+_FIELDS: Final = ("parent", "stem", "suffix", "name", "ext")
+_KNOWN: Final = ", ".join(f"{{{field}}}" for field in _FIELDS)
+
+
+class Parts(NamedTuple):
+    """What a key is made of, below the prefix of the sources."""
+
+    parent: str
+    """The folder with a slash at its end, or nothing."""
+    stem: str
+    suffix: str
+    """The last part from its dot on, as it is written; nothing without a dot but a leading one."""
+
+
+def split_key(key: str) -> Parts:
+    """Take a key apart; the three together are the key."""
+    slash = key.rfind("/") + 1
+    dot = key.rfind(".")
+    if dot <= slash:
+        dot = len(key)
+    return Parts(key[:slash], key[slash:dot], key[dot:])
+
+
+class Template:
+    """A checked template such as `{parent}{stem}.{ext}`.
+
+    `{parent}` is the first field: everything behind it lies in a fixed number of folders, so two
+    keys get one name only if folder and stem are the same. `takes_suffix` says that not even then.
+    """
+
+    def __init__(self, fields: tuple[tuple[str, str | None], ...]) -> None:
+        self._fields = fields
+        names = [name for _, name in fields]
+        self.takes_suffix = "suffix" in names or "name" in names
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a template; `ValueError` says what is wrong with it."""
+        try:
+            parsed = tuple(string.Formatter().parse(text))
+        except ValueError as error:
+            raise ValueError(f"name: {error} in {text!r}; a brace of the name is doubled") from None
+        fields = []
+        for literal, name, form, conversion in parsed:
+            if name is not None and name not in _FIELDS:
+                raise ValueError(
+                    f"name: expected the fields {_KNOWN}, found {{{name}}} in {text!r}"
+                )
+            if form or conversion:
+                raise ValueError(f"name: expected plain fields, found {{{name}…}} in {text!r}")
+            fields.append((literal, name))
+        names = [name for _, name in fields if name is not None]
+        if names.count("parent") != 1:
+            raise ValueError(
+                f"name: expected {{parent}} once, found {text!r}; without it two photographs of "
+                "one name in two folders become one"
+            )
+        if names[0] != "parent":
+            raise ValueError(f"name: expected {{parent}} before the other fields, found {text!r}")
+        if names.count("stem") + names.count("name") != 1:
+            raise ValueError(
+                f"name: expected either {{stem}} or {{name}} once, found {text!r}; without it "
+                "all photographs of a folder become one"
+            )
+        stem = names.index("stem") if "stem" in names else len(names)
+        if "suffix" in names and (names.count("suffix") > 1 or names.index("suffix") < stem):
+            raise ValueError(f"name: expected {{suffix}} once at most, behind {{stem}}: {text!r}")
+        return cls(tuple(fields))
+
+    def pattern(self, extension: str) -> str:
+        """The template for `str.format(*Parts)`."""
+        places = {
+            "parent": "{0}",
+            "stem": "{1}",
+            "suffix": "{2}",
+            "name": "{1}{2}",
+            "ext": _escaped(extension),
+            None: "",
+        }
+        return "".join(_escaped(literal) + places[name] for literal, name in self._fields)
+
+    def beginning(self) -> str:
+        """What `pattern` is up to the stem: names do not begin with less for greater keys."""
+        pattern = self.pattern("")
+        return pattern[: pattern.index("{1}") + len("{1}")]
+
+
+class Naming:
+    """Where the outputs of one kind go, for the sources under a prefix."""
+
+    def __init__(self, *, source: Place, target: Place, template: Template, image_format: str):
+        self.source = source
+        self.target = target
+        self._skip = len(source.prefix)
+        prefix = _escaped(target.prefix)
+        extension = EXTENSIONS.get(image_format, image_format)
+        self._pattern = prefix + template.pattern(extension)
+        self._beginning = prefix + template.beginning()
+
+    def key(self, source_key: str) -> str:
+        """The output's key; it may be too long for S3, see `too_long`."""
+        return self._pattern.format(*split_key(source_key[self._skip :]))
+
+    def beginning(self, source_key: str) -> str:
+        """The output's key up to its stem; the keys of later sources are seldom less than that."""
+        return self._beginning.format(*split_key(source_key[self._skip :]))
+
+    def same_keys(self, other: "Naming") -> bool:
+        """Whether two kinds of output of one source would be one object."""
+        same_bucket = self.target.bucket == other.target.bucket
+        return same_bucket and self._pattern == other._pattern
+
+
+def too_long(key: str) -> bool:
+    """Whether S3 has no room for a key."""
+    # No character has more than four bytes.
+    return len(key) * 4 > LONGEST_KEY_BYTES and len(key.encode()) > LONGEST_KEY_BYTES
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

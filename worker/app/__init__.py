@@ -1,0 +1,1 @@
+"""The Celery application: what a worker process holds, and its one task."""

@@ -1,0 +1,1 @@
+"""Redis as Celery's broker: messages checked, acknowledged, requeued and routed."""

@@ -1,0 +1,1 @@
+"""Alpha matting: trimap, closed-form alpha, foreground colours."""

@@ -1,0 +1,1 @@
+"""What runs a model on a device: ONNX Runtime, torch, and our own engine for CPUs."""

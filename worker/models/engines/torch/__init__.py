@@ -1,0 +1,1 @@
+"""The engine on PyTorch, for ISNet's checkpoints."""

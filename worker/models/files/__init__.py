@@ -1,0 +1,1 @@
+"""Model files: the catalogue, where they come from, and the cache on disk."""

@@ -1,0 +1,1 @@
+"""Metrics, probes, traces, and the time that each stage takes."""

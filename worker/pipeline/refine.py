@@ -1,0 +1,130 @@
+"""What becomes of a mask: threshold, post-processing, matting, colour; one cut-out of it all."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.contract.options import Options
+from worker.imaging import compose, edges, mask
+from worker.imaging.image import Picture
+from worker.imaging.mask import Pixels
+from worker.imaging.matting import matting
+from worker.imaging.matting.matting import MattingImpossible
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.presets import PRESETS, Preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refined:
+    """A finished cut-out, not yet cropped or encoded."""
+
+    pixels: Pixels
+    """(H, W, 4) straight RGBA, or (H, W, 3) before an opaque background. Made from the source's
+    colours alone where no image is wanted."""
+    mask: Pixels
+    """(H, W)."""
+    warnings: tuple[str, ...] = ()
+
+
+def refine(
+    picture: Picture,
+    found: Pixels,
+    options: Options,
+    *,
+    want_image: bool,
+    admit_matting: Callable[[int], None] = lambda _: None,
+    matting_seconds: float = math.inf,
+    watch: Stopwatch | None = None,
+) -> Refined:
+    """Make a cut-out from a picture and the mask that a model found in it.
+
+    In the order of the originals: threshold, post-processing, matting or plain cut-out, background.
+    `admit_matting` is told the number of unknown pixels before it is solved for them, and may raise
+    what it refuses; after `matting_seconds` it ends with what it has. `watch` times it by itself.
+    """
+    preset = PRESETS[options.preset]
+    threshold = preset.threshold if options.threshold is None else options.threshold
+    if threshold is not None:
+        found = mask.binary(found, threshold)
+    if options.post_process_mask:
+        found = mask.post_process(found)
+    alpha: NDArray[np.float64] | None = None
+    warnings: tuple[str, ...] = ()
+    if options.alpha_matting and (want_image or preset.mattes_mask):
+        try:
+            with (watch or Stopwatch()).stage("matting"):
+                sure = _sure(found, options)
+                admit_matting(int(np.count_nonzero(sure == 128)))
+                alpha, remark = matting.closed_form_alpha(
+                    picture.rgb,
+                    sure,
+                    start=found,
+                    seconds=matting_seconds,
+                    exact=preset.as_rembg,
+                )
+        except MattingImpossible as error:
+            remark = f"not done, {error}; the mask is used as it is"
+        if remark is not None:
+            warnings = (f"alpha_matting: {remark}",)
+    pixels = picture.rgb
+    if want_image:
+        pixels = _before_background(_cut(picture, found, alpha, options, preset), options)
+    if alpha is not None and preset.mattes_mask:
+        found = mask.to_levels(alpha, found.dtype)
+    if preset.keeps_transparency:
+        found = mask.combine(found, picture.alpha)
+    return Refined(pixels=pixels, mask=found, warnings=warnings)
+
+
+def passed_through(picture: Picture, options: Options) -> Pixels:
+    """The pixels of a picture that is not cut out."""
+    return _before_background(compose.unchanged(picture.rgb, picture.alpha), options)
+
+
+def _before_background(rgba: Pixels, options: Options) -> Pixels:
+    if options.background is None:
+        return rgba
+    pixels = compose.over(rgba, compose.parse_colour(options.background))
+    if options.opaque and not PRESETS[options.preset].as_rembg:
+        return np.ascontiguousarray(pixels[:, :, :3])
+    return pixels
+
+
+def _sure(found: Pixels, options: Options) -> NDArray[np.uint8]:
+    return matting.trimap(
+        found,
+        foreground_threshold=options.alpha_matting_foreground_threshold,
+        background_threshold=options.alpha_matting_background_threshold,
+        erode_size=options.alpha_matting_erode_size,
+    )
+
+
+def _cut(
+    picture: Picture,
+    found: Pixels,
+    alpha: NDArray[np.float64] | None,
+    options: Options,
+    preset: Preset,
+) -> Pixels:
+    """RGBA before a background: plain, or with the subject's own colour at its soft edges."""
+    clean = options.estimate_foreground
+    if clean is None or alpha is not None:
+        # rembg, too, estimates it for what it could not matte.
+        clean = preset.estimates_foreground or options.alpha_matting
+    if preset.as_rembg and not clean:
+        return compose.darkened(picture.rgb, found, picture.alpha)
+    levels = found if alpha is None else mask.to_levels(alpha, found.dtype)
+    rgb = picture.rgb
+    if preset.as_rembg:
+        share = found / np.float64(mask.peak(found)) if alpha is None else alpha
+        rgb = mask.to_levels(matting.foreground_colour(rgb, share), found.dtype)
+    rgba = np.empty((*levels.shape, 4), rgb.dtype)
+    if clean and not preset.as_rembg:
+        edges.clean_edges(rgb, levels, result=rgba[:, :, :3])
+    else:
+        rgba[:, :, :3] = rgb
+    rgba[:, :, 3] = mask.combine(levels, picture.alpha if preset.keeps_transparency else None)
+    return rgba
