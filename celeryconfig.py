@@ -24,13 +24,15 @@ def _names(variable: str, *, among: frozenset[str] | None = None) -> list[str]:
     return names
 
 
-# No job need be shorter: a worker that lives says so several times in it (worker/broker/custody.py).
+# A job may run longer: a live worker renews its deliveries several times within this period
+# (worker/broker/unacked.py).
 _visibility_timeout = _whole_number("CUTWORK_VISIBILITY_TIMEOUT", 120, most=86_400)
 _broker_timeout = _whole_number("CUTWORK_BROKER_TIMEOUT", 10, most=600)
 
 # One Redis database for this application alone: the `unacked*` keys belong to a whole database.
 broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
-# Outcomes have their own store (producer/store/ledger.py); this one serves canvases that ask for results.
+# Outcomes have their own store (producer/store/ledger.py); this backend serves canvases that ask
+# for results.
 result_backend = broker_url
 result_expires = 3600
 
@@ -77,7 +79,8 @@ result_accept_content = ["json"]
 _apart = _names("CUTWORK_CLASSES", among=frozenset({"bulk", "gpu", "large"}))
 # Services that share the workers: each has queues of its own, served in turn.
 _tenants = _names("CUTWORK_TENANTS")
-# A queue a class, and what a worker must be able to do that takes from it (producer/store/routes.py).
+# One queue per class, and the capabilities a worker needs to consume from it
+# (producer/store/routes.py).
 _classes = {
     "default": [],
     "bulk": [],

@@ -11,10 +11,10 @@ import onnxruntime
 from benchmarks.figure import Figure
 from benchmarks.throughput import MODEL, Loop, in_a_process
 from worker.models.engines import gpu
-from worker.models.engines.onnx.onnx_pictures import Place
+from worker.models.engines.onnx.on_device import Place
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.onnx.providers import providers
-from worker.pipeline.open_models import open_disk, open_store
+from worker.pipeline.factory import open_disk, open_store
 from worker.settings import ModelSettings
 
 _ROUNDS: Final = 3

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.figure import Figure
 from benchmarks.photographs import jpegs
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.imaging.png import write_png
 
 Pixels = NDArray[np.uint8]

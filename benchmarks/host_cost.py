@@ -31,7 +31,7 @@ from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
-from worker.pipeline.open_models import open_disk, open_limits, open_store
+from worker.pipeline.factory import open_disk, open_limits, open_store
 from worker.pipeline.segment import Models
 from worker.settings import ModelSettings
 

@@ -22,7 +22,7 @@ from benchmarks.servers import servers
 from benchmarks.table import Row, show
 from deploy.local import LocalStack
 from producer import Client, Options, Outcome
-from worker.imaging.mask import at_depth
+from worker.imaging.masks import at_depth
 from worker.imaging.png import write_png
 
 AROUND: Final = 500 * 10**6

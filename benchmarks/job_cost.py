@@ -23,8 +23,8 @@ from benchmarks.servers import servers
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
-from producer.contract.record import RunSpec
-from producer.contract.reference import ImageRef
+from producer.contract.run import RunSpec
+from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
 from producer.sync.plan.steps import Plan, Step
 

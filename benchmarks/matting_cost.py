@@ -23,10 +23,10 @@ from benchmarks.peak_memory import peak_memory
 from benchmarks.photographs import jpegs
 from deploy.demo import MODEL
 from producer.contract.options import Options
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.imaging.matting import matting
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.open_models import open_models, open_store
+from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.segment import loaded, segment
 from worker.settings import ModelSettings
 

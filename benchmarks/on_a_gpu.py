@@ -19,7 +19,7 @@ from benchmarks.size_plot import encoding
 from benchmarks.throughput import MODEL, in_a_process, rembg_loop, site
 from producer import Options
 from worker.models.engines import gpu as worker_gpu
-from worker.models.engines.ladder import ladder
+from worker.models.engines.batch_sizes import ladder
 from worker.models.engines.onnx.providers import CPU, CUDA
 from worker.settings import ModelSettings
 

@@ -23,7 +23,7 @@ from benchmarks.listing_stub import MISSING
 from benchmarks.table import Row, show
 from deploy.child import Child
 from deploy.local import free_ports
-from producer.contract.record import RunSpec
+from producer.contract.run import RunSpec
 from producer.sync.listing.objects import list_objects, listing_client
 from producer.sync.plan.compare import compare
 

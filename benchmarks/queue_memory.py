@@ -11,8 +11,8 @@ from typing import Final
 from benchmarks.table import Row
 from deploy.local import LocalStack
 from producer import Client, Job
-from producer.contract.record import RunSpec
-from producer.contract.reference import ImageRef
+from producer.contract.run import RunSpec
+from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
 from producer.sync.plan.steps import Plan, Step
 

@@ -14,7 +14,7 @@ from benchmarks.encoders import cut_outs
 from benchmarks.figure import Figure
 from benchmarks.machine import machine
 from benchmarks.throughput import bare_model, in_a_process, site
-from worker.imaging.encoder import Look, encode
+from worker.imaging.encode import Look, encode
 
 SIZES: Final = (0.25, 1, 3, 6, 12, 24)
 """Megapixels."""

@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 
 from producer.contract.job import Job
 from producer.contract.outcome import Outcome
-from worker.app import runtime, tasks
-from worker.app.celery_app import app
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine, EngineFacts
 from worker.models.engines.load import loader
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile, ModelStore
-from worker.pipeline.open_models import open_disk
-from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.factory import open_disk
+from worker.pipeline.job import Pipeline
+from worker.runtime import state as runtime
+from worker.runtime import tasks
+from worker.runtime.celery_app import app
 
 _SIDE: Final = 32
 _FACTS: Final = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")

@@ -24,7 +24,7 @@ from producer import Client, Options
 from worker.models.engines.onnx.graph import to_full_precision
 from worker.models.engines.onnx.providers import CPU
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.open_models import open_models, open_store
+from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.segment import loaded
 from worker.settings import ModelSettings
 

@@ -21,9 +21,9 @@ from deploy.local import LocalStack
 from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
 from producer.contract.outcome import Outcome
 from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
-from worker.cli.download_bar import download_bar
+from worker.cli.progress_bar import download_bar
 from worker.errors import CutworkError
-from worker.pipeline.open_models import open_store
+from worker.pipeline.factory import open_store
 from worker.settings import ModelSettings
 
 MODEL: Final = "isnet-general-use"

@@ -10,7 +10,7 @@ from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout
 from producer.contract.job import InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome, UnreadableOutcome
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 
 __all__ = [
     "BrokerUnavailable",

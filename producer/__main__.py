@@ -1,5 +1,5 @@
 """`python -m producer`: the `cutwork` command, where its script is not on the path."""
 
-from producer.cli.cli import main
+from producer.cli.main import main
 
 main()

@@ -15,17 +15,17 @@ from pydantic import ValidationError
 from producer.config.broker_url import advice
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.config.signing import register_signing
-from producer.contract.explain import explain, without_password
 from producer.contract.job import SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
+from producer.contract.validation_errors import explain, without_password
 from producer.observability.tracing import submitting
 from producer.store.ledger import Ledger
+from producer.store.queue_status import QueueStatus, queue_statuses, together
+from producer.store.recovery import Sweep
 from producer.store.routes import Routes
-from producer.store.run_ledger import RunLedger
-from producer.store.status import QueueStatus, queue_statuses, together
-from producer.store.sweep import Sweep
+from producer.store.runs import RunLedger
 from producer.store.waiter import OutcomeWaiter
 
 _RETRY_POLICY: Final = {"max_retries": 3, "interval_start": 0.1, "interval_max": 1}

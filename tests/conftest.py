@@ -13,7 +13,7 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
 from tests.isnet_checkpoint import checkpoint_from_onnx
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.store import ModelStore
 from worker.settings import ModelSettings
 

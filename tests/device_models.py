@@ -10,7 +10,7 @@ from onnx import NodeProto, TensorProto, helper
 from PIL import Image
 
 from tests.tiny_models import loaded, saved, value
-from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.files.profile import Profile
 
 Picture = NDArray[np.uint8]

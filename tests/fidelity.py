@@ -27,13 +27,13 @@ from producer.contract.options import Options
 from tests.isnet_checkpoint import checkpoint_from_onnx
 from tests.originals import ISNetSegment, SegmentationCustom, opened
 from tests.photographs import Photograph, photographs
-from worker.imaging.image import Picture, decode
-from worker.imaging.mask import binary
+from worker.imaging.decode import Picture, decode
+from worker.imaging.masks import binary
 from worker.models.engines.onnx.graph import to_full_precision
 from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.open_models import open_models, open_store
+from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings

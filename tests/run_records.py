@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image, ImageDraw
 
 from producer.contract.outcome import Outcome
-from producer.contract.record import Failure, Minute, RunCounts, RunRecord, RunSpec
+from producer.contract.run import Failure, Minute, RunCounts, RunRecord, RunSpec
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -11,8 +11,8 @@ from typing import Any
 from producer import Client, Job, Outcome
 from producer.contract.job import BULK_PRIORITY, QUEUE
 from producer.contract.outcome import OutputFacts, RunFacts, SourceFacts
-from producer.contract.record import RunSpec
-from producer.contract.reference import ImageRef
+from producer.contract.run import RunSpec
+from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
 from producer.sync.plan.steps import Plan, Step
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from producer.contract.reference import ImageRef
-from worker.access import Prefix, require
+from producer.contract.s3_uri import ImageRef
+from worker.access import AllowedPrefix, require
 from worker.errors import Forbidden
 
 
@@ -22,14 +22,14 @@ from worker.errors import Forbidden
     ],
 )
 def test_prefixes_match_whole_segments(prefix: str, place: str, allowed: bool) -> None:
-    assert Prefix.parse(prefix).covers(ImageRef.parse(place)) is allowed
+    assert AllowedPrefix.parse(prefix).covers(ImageRef.parse(place)) is allowed
 
 
 def test_the_refusal_names_the_place_the_rule_and_the_variable() -> None:
     with pytest.raises(Forbidden) as caught:
         require(
             ImageRef.parse("s3://other/a"),
-            [Prefix.parse("s3://shop/photos")],
+            [AllowedPrefix.parse("s3://shop/photos")],
             action="read",
             variable="CUTWORK_READ_FROM",
         )
@@ -57,4 +57,4 @@ def test_nothing_is_allowed_by_default() -> None:
 )
 def test_what_is_no_prefix_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected s3://bucket"):
-        Prefix.parse(text)
+        AllowedPrefix.parse(text)

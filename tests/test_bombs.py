@@ -14,7 +14,7 @@ from tests.hostile.originals import SRGB, originals
 from worker.errors import CorruptImage, DecompressionBomb, ImageTooLarge
 from worker.imaging.bombs.jpeg import check_scans
 from worker.imaging.bombs.tiff import check_directories
-from worker.imaging.image import Picture, decode
+from worker.imaging.decode import Picture, decode
 
 
 def decoded(data: bytes) -> Picture:

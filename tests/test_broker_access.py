@@ -22,7 +22,7 @@ from deploy.local import LocalStack
 from producer import Client, Options
 from producer.config.broker_url import advice
 from producer.contract.job import QUEUE
-from producer.contract.record import RunSpec
+from producer.contract.run import RunSpec
 from producer.exporter.figures import Figures
 from producer.store.ledger import Ledger
 from producer.store.routes import Routes

@@ -18,8 +18,8 @@ from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import loader
-from worker.models.engines.onnx.onnx_engine import OnnxEngine
-from worker.models.files.disk import DiskCache
+from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile, ModelStore
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client
-from producer.cli.cli import app
+from producer.cli.main import app
 from producer.contract.options import Options
 
 CUTWORK = Path(sys.executable).with_name("cutwork")

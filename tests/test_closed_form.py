@@ -9,7 +9,7 @@ from PIL import Image
 from pymatting import estimate_alpha_cf
 
 from tests.photographs import photograph
-from worker.imaging.mask import at_depth
+from worker.imaging.masks import at_depth
 from worker.imaging.matting.closed_form import solve
 from worker.imaging.matting.closed_form.cells import MOST_CELLS, Cells
 from worker.imaging.matting.closed_form.laplacian import Laplacian

@@ -10,13 +10,13 @@ from PIL import Image
 
 from deploy.local import LocalStack
 from producer import Job, Options, Outcome
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.chaos.s3_proxy import Hold, Refuse, S3Proxy
 from tests.test_storage import storage_with
 from worker.errors import OutputsContested, StorageUnavailable
 from worker.models.files.store import ModelStore
-from worker.pipeline.open_models import open_limits, open_models
-from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.factory import open_limits, open_models
+from worker.pipeline.job import Pipeline
 from worker.pipeline.storage import FINGERPRINT
 from worker.settings import ModelSettings
 

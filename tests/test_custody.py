@@ -10,8 +10,8 @@ from kombu import Connection
 
 from producer import Client, Job
 from producer.contract.job import QUEUE
-from producer.contract.reference import ImageRef
-from worker.broker.transport import QoS, Transport
+from producer.contract.s3_uri import ImageRef
+from worker.broker.redis_transport import QoS, Transport
 
 Take = Callable[[], tuple[QoS, str]]
 

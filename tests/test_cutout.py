@@ -19,14 +19,14 @@ from tests.cutting import cut_alone
 from tests.photographs import photograph
 from tests.tiny_models import channel_mean
 from worker.errors import ImageTooLarge, OptionConflict
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.imaging.libvips import read_sixteen_bits
-from worker.imaging.mask import Pixels, extent
+from worker.imaging.masks import Pixels, extent
 from worker.imaging.png import write_png
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut
-from worker.pipeline.open_models import open_models
+from worker.pipeline.factory import open_models
 from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings

@@ -9,10 +9,10 @@ import pytest
 
 from producer import Client, Job, Outcome
 from producer.contract.job import QUEUE
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.runs import BULK, answer, feeder_of, feeding, plan_of, until
-from worker.broker.turnstile import Turnstile
+from worker.broker.exclusive import Turnstile
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ModelUnavailable
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 
 
 def keep(disk: DiskCache, name: str, size: int = 100, *, used: int = 0) -> Path:

@@ -12,7 +12,7 @@ from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job
 from producer.client import Handle
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.chaos.tcp_proxy import TcpProxy
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from producer.contract.options import Options
-from producer.contract.record import RunCounts, RunRecord, RunSpec, RunState
+from producer.contract.run import RunCounts, RunRecord, RunSpec, RunState
 from producer.sync.plan.dry_run import Estimate, dry_run, estimate, in_words
 from producer.sync.plan.steps import Step
 from tests.runs import SPEC, plan_of

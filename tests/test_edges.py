@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from tests.photographs import photograph
 from worker.imaging.edges import LAYERS, clean_edges
-from worker.imaging.mask import at_depth
+from worker.imaging.masks import at_depth
 from worker.imaging.matting import matting
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from worker.errors import OptionConflict
-from worker.imaging.encoder import FORMATS, Look, check_encodable, encode
+from worker.imaging.encode import FORMATS, Look, check_encodable, encode
 from worker.imaging.libvips import read_sixteen_bits
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -18,7 +18,7 @@ from benchmarks.commands import cutwork
 from benchmarks.pictures import put_pictures
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from producer.exporter.metrics import METRICS
 from tests.runs import SPEC, feeder_of, feeding, plan_of, until
 

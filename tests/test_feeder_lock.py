@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producer import Client
-from producer.store.run_ledger import feeder_key
+from producer.store.runs import feeder_key
 from producer.sync.feeder_lock import Taken
 from producer.sync.plan.steps import Step
 from tests.runs import answer, feeder_of, feeding, plan_of, until, waiting

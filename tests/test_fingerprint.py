@@ -4,7 +4,7 @@ import pytest
 
 from producer.contract.options import Options
 from worker.models.files.profile import Profile
-from worker.pipeline.pipeline import fingerprint
+from worker.pipeline.job import fingerprint
 
 
 def of(options: Options, *, want_image: bool) -> str:

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from producer.console.flags import as_flags, option_name, takes_options
+from producer.console.option_flags import as_flags, option_name, takes_options
 from producer.contract.options import Options
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "job-v1.json").read_text())[

@@ -17,7 +17,7 @@ from worker.models.batching import Batcher
 from worker.models.engines import gpu
 from worker.models.engines.gpu import Driver, GpuFacts, why_not
 from worker.models.engines.load import Placement, check_device, choose_device, device_warnings
-from worker.models.engines.torch import torch_engine
+from worker.models.engines.torch import engine as torch_engine
 from worker.models.files.store import ModelStore
 from worker.models.watchdog import EXIT_CODE
 

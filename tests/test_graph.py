@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from producer.contract.options import Options
 from tests.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid, OptionConflict
-from worker.imaging.image import decode
-from worker.imaging.mask import eight_bits, to_input
+from worker.imaging.decode import decode
+from worker.imaging.masks import eight_bits, to_input
 from worker.models.engines.onnx.graph import prepare
 from worker.models.files.profile import Profile, adapt, input_size
 from worker.models.files.store import ModelStore

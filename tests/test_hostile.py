@@ -15,13 +15,13 @@ from benchmarks.peak_memory import peak_memory
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options, Outcome
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.hostile.corpus import corpus
 from tests.hostile.file import HostileFile
 from tests.tiny_models import channel_mean
-from worker.access import Prefix
+from worker.access import AllowedPrefix
 from worker.errors import CutworkError, SourceTooLarge
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.pipeline.storage import S3Storage
 
 SECONDS = 10
@@ -157,7 +157,7 @@ def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:
             region_name="us-east-1",
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
-        anywhere = [Prefix.parse("*")]
+        anywhere = [AllowedPrefix.parse("*")]
         storage = S3Storage(
             client, read_from=anywhere, write_to=anywhere, models_from=(), max_bytes=2**29
         )

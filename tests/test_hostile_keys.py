@@ -12,10 +12,10 @@ from PIL import Image
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.jobs import run
 from worker.errors import ModelInvalid
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.store import ModelStore, RemoteModels
 
 pytestmark = pytest.mark.usefixtures("worker")

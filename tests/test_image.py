@@ -20,7 +20,7 @@ from worker.errors import (
     NotAnImage,
     UnsupportedImage,
 )
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.imaging.libvips import write_tiff
 from worker.imaging.png import write_png
 

@@ -19,11 +19,11 @@ from tests.cutting import cut_alone
 from tests.jobs import WAIT, run
 from tests.photographs import photograph
 from worker.errors import ImageTooLarge, SourceTooLarge
-from worker.imaging.image import Header
+from worker.imaging.decode import Header
 from worker.models.files.store import ModelStore
-from worker.pipeline.allowance import Allowance
-from worker.pipeline.footprint import footprint
-from worker.pipeline.open_models import open_models
+from worker.pipeline.factory import open_models
+from worker.pipeline.memory_budget import Allowance
+from worker.pipeline.memory_estimate import footprint
 from worker.pipeline.segment import Models
 from worker.settings import ModelSettings
 

@@ -122,7 +122,7 @@ def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
         *(
             python,
             "-c",
-            "import worker.app.tasks as w, onnxruntime, opentelemetry.sdk; print(w.__file__)",
+            "import worker.runtime.tasks as w, onnxruntime, opentelemetry.sdk; print(w.__file__)",
         ),
         cwd=tmp_path,
     )

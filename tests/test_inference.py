@@ -23,7 +23,7 @@ from producer.contract.options import Options
 from tests.short_memory import MIB, in_a_process, leave
 from tests.tiny_models import loaded, saved, value
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine, EngineFacts

@@ -9,7 +9,7 @@ import pytest
 from producer.contract.job import InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 
 GOLDEN = Path(__file__).parent / "golden"
 PLACES = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a.png"}

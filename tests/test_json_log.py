@@ -13,9 +13,9 @@ import pytest
 
 from deploy.local import LocalStack
 from producer import Client, Job
-from producer.contract.reference import ImageRef
-from producer.observability.log_facts import tell, telling
-from producer.observability.log_lines import tidy
+from producer.contract.s3_uri import ImageRef
+from producer.observability.log_context import tell, telling
+from producer.observability.log_format import tidy
 from tests.watched import Watched
 
 RUN = "20261123-091500-3fa9c1"

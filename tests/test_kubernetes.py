@@ -14,9 +14,9 @@ import yaml
 from deploy.manifests import FOLDER, OVERLAYS, Manifest, ManifestInvalid, build, validate
 from deploy.programs import promtool, run
 from producer.config.settings import ProducerSettings, celery_settings
+from producer.contract.s3_prefix import S3Prefix
 from tests.test_alerts import SHOWN, named
-from worker.access import Prefix
-from worker.broker.queues import taken
+from worker.broker.routing import taken
 from worker.settings import WorkerSettings
 
 DEPLOY = FOLDER.parent
@@ -253,11 +253,14 @@ def test_the_policy_is_what_the_readme_says_and_the_settings_allow(shared: dict[
             allowed.setdefault(place, set()).update(statement["Action"])
     for variable, actions in (("CUTWORK_READ_FROM", read), ("CUTWORK_WRITE_TO", write)):
         for place in shared[variable].split(","):
-            bucket = f"s3://{Prefix.parse(place).bucket}"
+            bucket = f"s3://{S3Prefix.parse(place).bucket}"
             found = allowed[place] | allowed[bucket]
             assert found == set(re.findall(r"`(s3:\w+)`", actions)), place
     places = [*shared["CUTWORK_READ_FROM"].split(","), *shared["CUTWORK_WRITE_TO"].split(",")]
-    assert allowed.keys() == {*places, *(f"s3://{Prefix.parse(place).bucket}" for place in places)}
+    assert allowed.keys() == {
+        *places,
+        *(f"s3://{S3Prefix.parse(place).bucket}" for place in places),
+    }
 
 
 def _unquoted(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.models.engines.ladder import ladder, rung
+from worker.models.engines.batch_sizes import ladder, rung
 
 
 @pytest.mark.parametrize(

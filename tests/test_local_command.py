@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.tiny_models import saved, value
-from worker.cli.cli import app
+from worker.cli.main import app
 
 SMALL = ("--model", "u2netp")
 

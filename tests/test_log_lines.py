@@ -11,7 +11,7 @@ from deploy.local import LocalStack
 from producer import Client
 from producer.cli.doctor import examine
 from producer.config.settings import SettingsError
-from producer.observability.log_lines import LogLines, one_line
+from producer.observability.log_format import LogLines, one_line
 from producer.observability.redact import redacted, secrets_of
 from tests.test_redirects import PLACE
 from worker.errors import CredentialsRefused

@@ -20,8 +20,8 @@ from pyarrow import parquet
 
 from deploy.local import LocalStack
 from producer.contract.job import Job
-from producer.contract.record import Failure
-from producer.contract.reference import ImageRef
+from producer.contract.run import Failure
+from producer.contract.s3_uri import ImageRef
 from producer.sync.manifest.destinations import Destinations, Repeated
 from producer.sync.manifest.line import Record, line, refusal
 from producer.sync.manifest.manifest import (

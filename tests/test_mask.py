@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from worker.imaging import mask
+from worker.imaging import masks
 from worker.pipeline.presets import ReadMap
 
 
 def test_input_is_scaled_then_normalised_by_channel() -> None:
     rgb = np.zeros((10, 20, 3), np.uint8)
     rgb[:, :, 0], rgb[:, :, 1] = 255, 51
-    batch = mask.to_input(rgb, size=(8, 4), mean=(0.5, 0.2, 0.1), std=(1.0, 0.5, 2.0))
+    batch = masks.to_input(rgb, size=(8, 4), mean=(0.5, 0.2, 0.1), std=(1.0, 0.5, 2.0))
     assert batch.shape == (1, 3, 4, 8)
     assert batch.dtype == np.float32
     assert batch.flags.c_contiguous
@@ -20,17 +20,17 @@ def test_input_is_scaled_then_normalised_by_channel() -> None:
 
 def test_one_number_serves_the_three_channels() -> None:
     rgb = np.full((4, 4, 3), 255, np.uint8)
-    one = mask.to_input(rgb, size=(4, 4), mean=0.5, std=2.0)
-    assert np.array_equal(one, mask.to_input(rgb, size=(4, 4), mean=(0.5,) * 3, std=(2.0,) * 3))
+    one = masks.to_input(rgb, size=(4, 4), mean=0.5, std=2.0)
+    assert np.array_equal(one, masks.to_input(rgb, size=(4, 4), mean=(0.5,) * 3, std=(2.0,) * 3))
     assert one.flatten() == pytest.approx(0.25)
 
 
 def test_stretch_reaches_both_ends() -> None:
-    stretched = mask.stretch(np.array([[0.2, 0.5], [0.6, 0.8]], np.float32))
+    stretched = masks.stretch(np.array([[0.2, 0.5], [0.6, 0.8]], np.float32))
     assert stretched.flatten() == pytest.approx([0, 0.5, 2 / 3, 1])
 
 
-@pytest.mark.parametrize("read", [mask.soft_mask, mask.isnet_mask, mask.rembg_mask])
+@pytest.mark.parametrize("read", [masks.soft_mask, masks.isnet_mask, masks.rembg_mask])
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 1.0])
 def test_a_flat_map_is_no_foreground(read: ReadMap, level: float) -> None:
     flat = np.full((4, 4), level, np.float32)
@@ -40,12 +40,12 @@ def test_a_flat_map_is_no_foreground(read: ReadMap, level: float) -> None:
 def test_faint_noise_is_stretched_into_a_subject_by_the_originals_alone() -> None:
     noise = np.random.default_rng(1).random((16, 16)).astype(np.float32) * np.float32(0.2)
     size = (16, 16)
-    assert not mask.soft_mask(noise, size, depth=np.uint8).any()
-    assert mask.isnet_mask(noise, size, depth=np.uint8).max() == 255
-    assert mask.rembg_mask(noise, size, depth=np.uint8).max() == 255
+    assert not masks.soft_mask(noise, size, depth=np.uint8).any()
+    assert masks.isnet_mask(noise, size, depth=np.uint8).max() == 255
+    assert masks.rembg_mask(noise, size, depth=np.uint8).max() == 255
 
 
-@pytest.mark.parametrize("read", [mask.soft_mask, mask.isnet_mask, mask.rembg_mask])
+@pytest.mark.parametrize("read", [masks.soft_mask, masks.isnet_mask, masks.rembg_mask])
 @pytest.mark.parametrize("size", [(100, 60), (1, 300), (300, 1), (1, 1)])
 def test_a_mask_has_the_picture_s_size(read: ReadMap, size: tuple[int, int]) -> None:
     step = np.zeros((16, 16), np.float32)
@@ -67,87 +67,87 @@ def test_bilinear_is_torch_s(size: tuple[int, int], shape: tuple[int, int]) -> N
         mode="bilinear",
         align_corners=False,
     )[0].permute(1, 2, 0)
-    assert np.abs(mask.bilinear(source, size) - theirs.numpy()).max() < 1e-4
+    assert np.abs(masks.bilinear(source, size) - theirs.numpy()).max() < 1e-4
 
 
 def test_a_black_picture_divides_by_one() -> None:
     black = np.zeros((8, 8, 3), np.uint8)
-    batch = mask.to_input(black, size=(8, 8), mean=0.485, std=1.0, divisor="max")
+    batch = masks.to_input(black, size=(8, 8), mean=0.485, std=1.0, divisor="max")
     assert np.allclose(batch, -0.485)
-    dim = mask.to_input(black + np.uint8(51), size=(8, 8), mean=0, std=1, divisor="max")
+    dim = masks.to_input(black + np.uint8(51), size=(8, 8), mean=0, std=1, divisor="max")
     assert np.allclose(dim, 1)
 
 
 def test_the_order_of_colours() -> None:
     rgb = np.random.default_rng(5).integers(0, 256, (6, 4, 3), np.uint8)
-    plain = mask.to_input(rgb, size=(4, 6), mean=0, std=1)
-    swapped = mask.to_input(rgb, size=(4, 6), mean=0, std=1, channels="bgr")
+    plain = masks.to_input(rgb, size=(4, 6), mean=0, std=1)
+    swapped = masks.to_input(rgb, size=(4, 6), mean=0, std=1, channels="bgr")
     assert np.array_equal(plain[0, ::-1], swapped[0])
 
 
 def test_a_faint_map_is_no_foreground_even_unstretched() -> None:
     faint = np.full((4, 4), 0.004, np.float32)
-    assert not mask.soft_mask(faint, (4, 4), stretched=False, depth=np.uint8).any()
+    assert not masks.soft_mask(faint, (4, 4), stretched=False, depth=np.uint8).any()
     clear = np.full((4, 4), 0.6, np.float32)
-    assert (mask.soft_mask(clear, (4, 4), stretched=False, depth=np.uint8) == 153).all()
+    assert (masks.soft_mask(clear, (4, 4), stretched=False, depth=np.uint8) == 153).all()
 
 
 def test_a_sigmoid_of_any_logits() -> None:
     logits = np.array([[-1e30, -2, 0, 2, 1e30]], np.float32)
-    assert mask.sigmoid(logits)[0] == pytest.approx([0, 0.1192, 0.5, 0.8808, 1], abs=1e-4)
+    assert masks.sigmoid(logits)[0] == pytest.approx([0, 0.1192, 0.5, 0.8808, 1], abs=1e-4)
 
 
 def test_soft_levels_are_floored() -> None:
     shares = np.array([[0, 0.5, 0.999, 1]], np.float32)
-    assert mask.isnet_mask(shares, (4, 1), depth=np.uint8).tolist() == [[0, 127, 254, 255]]
-    wide = mask.isnet_mask(shares, (4, 1), depth=np.uint16)
+    assert masks.isnet_mask(shares, (4, 1), depth=np.uint8).tolist() == [[0, 127, 254, 255]]
+    wide = masks.isnet_mask(shares, (4, 1), depth=np.uint16)
     assert wide.dtype == np.uint16
     assert wide.tolist() == [[0, 32767, 65469, 65535]]
 
 
 def test_the_threshold_is_strict() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    binary = mask.binary(levels, 128 / 255)
+    binary = masks.binary(levels, 128 / 255)
     assert binary[0, 128] == 0
     assert binary[0, 129] == 255
     assert set(np.unique(binary)) == {0, 255}
-    assert not mask.binary(levels, 1.0).any()
-    assert mask.binary(levels, 0.0).sum() == 255 * 255
-    assert mask.binary(mask.at_depth(levels, np.uint16), 0.0).max() == 65535
+    assert not masks.binary(levels, 1.0).any()
+    assert masks.binary(levels, 0.0).sum() == 255 * 255
+    assert masks.binary(masks.at_depth(levels, np.uint16), 0.0).max() == 65535
 
 
 def test_post_processing_drops_specks_and_is_binary() -> None:
     found = np.zeros((40, 40), np.uint8)
     found[5, 5] = 255
     found[15:35, 15:35] = 255
-    smooth = mask.post_process(found)
+    smooth = masks.post_process(found)
     assert set(np.unique(smooth)) == {0, 255}
     assert smooth[5, 5] == 0
     assert smooth[25, 25] == 255
-    assert np.array_equal(mask.post_process(mask.at_depth(found, np.uint16)) > 0, smooth > 0)
+    assert np.array_equal(masks.post_process(masks.at_depth(found, np.uint16)) > 0, smooth > 0)
 
 
 def test_what_was_transparent_stays_transparent() -> None:
     found = np.array([[255, 255, 128, 0]], np.uint8)
     alpha = np.array([[255, 0, 128, 255]], np.uint8)
-    assert mask.combine(found, alpha).tolist() == [[255, 0, 64, 0]]
-    assert mask.combine(found, None) is found
+    assert masks.combine(found, alpha).tolist() == [[255, 0, 64, 0]]
+    assert masks.combine(found, None) is found
 
 
 def test_transparent_pixels_look_white_to_the_model() -> None:
     rgb = np.array([[[10, 20, 30], [10, 20, 30], [0, 0, 0]]], np.uint8)
     alpha = np.array([[255, 0, 51]], np.uint8)
-    assert mask.over_white(rgb, alpha).tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
+    assert masks.over_white(rgb, alpha).tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
 
 
 def test_extent() -> None:
     found = np.zeros((10, 20), np.uint8)
-    assert mask.extent(found) == (0.0, None)
+    assert masks.extent(found) == (0.0, None)
     found[2:4, 5:15] = 255
-    share, box = mask.extent(found)
+    share, box = masks.extent(found)
     assert share == pytest.approx(0.1)
     assert box == (5, 2, 15, 4)
     found[9, 19] = 1
-    assert mask.extent(found).box == (5, 2, 20, 10)
-    assert mask.extent(found, above=1).box == (5, 2, 15, 4)
-    assert mask.extent(mask.at_depth(found, np.uint16)) == mask.extent(found)
+    assert masks.extent(found).box == (5, 2, 20, 10)
+    assert masks.extent(found, above=1).box == (5, 2, 15, 4)
+    assert masks.extent(masks.at_depth(found, np.uint16)) == masks.extent(found)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.imaging.mask import at_depth
+from worker.imaging.masks import at_depth
 from worker.imaging.matting import matting
 
 

@@ -14,12 +14,12 @@ from producer.contract.options import Options
 from tests.site import Site, running_site
 from tests.tiny_models import channel_mean
 from worker.errors import ModelUnavailable
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.models.files.catalogue import Entry, HttpsSource
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.open_models import open_disk, open_models
+from worker.pipeline.factory import open_disk, open_models
 from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings
 

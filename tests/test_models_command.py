@@ -14,7 +14,7 @@ from deploy.child import Child
 from deploy.local import LocalStack, own_environment
 from producer import Client, Options
 from tests.jobs import run
-from worker.cli.cli import app
+from worker.cli.main import app
 from worker.models.files.catalogue import catalogue
 from worker.models.files.store import ModelStore
 

@@ -5,18 +5,18 @@ from collections.abc import Iterable
 
 import pytest
 
-from producer.contract.place import Place
-from producer.contract.record import DEFAULT_NAME
+from producer.contract.run import DEFAULT_NAME
+from producer.contract.s3_prefix import S3Prefix
 from producer.sync.plan.name_conflicts import NameConflicts
 from producer.sync.plan.naming import Naming, Template, split_key, too_long
 
-SOURCE = Place("photos", "in/")
+SOURCE = S3Prefix("photos", "in/")
 
 
 def key(template: str, source_key: str, *, image_format: str = "png", target: str = "out/") -> str:
     naming = Naming(
         source=SOURCE,
-        target=Place("cutouts", target),
+        target=S3Prefix("cutouts", target),
         template=Template.parse(template),
         image_format=image_format,
     )
@@ -82,16 +82,16 @@ def test_length_is_that_of_bytes() -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("s3://photos", Place("photos", "")),
-        ("s3://photos/", Place("photos", "")),
-        ("s3://photos/a", Place("photos", "a/")),
-        ("s3://photos/a//", Place("photos", "a//")),
+        ("s3://photos", S3Prefix("photos", "")),
+        ("s3://photos/", S3Prefix("photos", "")),
+        ("s3://photos/a", S3Prefix("photos", "a/")),
+        ("s3://photos/a//", S3Prefix("photos", "a//")),
     ],
 )
-def test_places(text: str, place: Place) -> None:
-    assert Place.parse(text) == place
+def test_places(text: str, place: S3Prefix) -> None:
+    assert S3Prefix.parse(text) == place
     with pytest.raises(ValueError, match="expected s3://bucket or"):
-        Place.parse(text.replace("s3:", "http:"))
+        S3Prefix.parse(text.replace("s3:", "http:"))
 
 
 def some_keys(seed: int) -> list[str]:

@@ -18,11 +18,11 @@ from producer.contract.options import Options
 from tests.device_models import Picture, mean_and, photographs
 from tests.short_memory import MIB, in_a_process, leave
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.imaging.image import decode
+from worker.imaging.decode import decode
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
-from worker.models.engines.onnx.onnx_engine import OnnxEngine
-from worker.models.engines.pictures import Reading, Seen, Uploaded
+from worker.models.engines.on_device import Reading, Seen, Uploaded
+from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 from worker.models.inference import Inference

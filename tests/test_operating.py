@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from producer.cli.cli import app
+from producer.cli.main import app
 from worker import errors
-from worker.cli.cli import app as worker_app
+from worker.cli.main import app as worker_app
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from producer import Client
-from producer.store.rates import Rates
-from worker.observability.pace import Pace, Work, Working
+from producer.store.throughput import Rates
+from worker.observability.throughput import Pace, Work, Working
 
 Block = AbstractContextManager[Working]
 

@@ -14,18 +14,19 @@ from PIL import Image
 from tests.device_models import Picture, mean_and, model, photographs
 from tests.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid
-from worker.imaging import mask
-from worker.imaging.resampling import lanczos
+from worker.imaging import masks
+from worker.imaging.lanczos import lanczos
 from worker.models.engines import gpu
 from worker.models.engines.load import loader
-from worker.models.engines.onnx import onnx_engine
-from worker.models.engines.onnx.onnx_engine import OnnxEngine
-from worker.models.engines.onnx.onnx_steps import mask_graph
+from worker.models.engines.on_device import Pictures, Reading, Seen
+from worker.models.engines.onnx import engine as onnx_engine
+from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.engines.onnx.providers import CUDA, TENSORRT
-from worker.models.engines.pictures import Pictures, Reading, Seen
-from worker.models.engines.torch import torch_engine, torch_pictures
-from worker.models.engines.torch.torch_engine import TorchEngine
-from worker.models.files.disk import DiskCache
+from worker.models.engines.onnx.steps import mask_graph
+from worker.models.engines.torch import engine as torch_engine
+from worker.models.engines.torch import on_device as torch_pictures
+from worker.models.engines.torch.engine import TorchEngine
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.pipeline.presets import LARGEST, PRESETS, fits_device
@@ -33,7 +34,7 @@ from worker.pipeline.presets import LARGEST, PRESETS, fits_device
 
 def here(engine: OnnxEngine | TorchEngine, profile: Profile, rgb: Picture, side: int) -> Picture:
     """The default preset's mask, with Pillow's resizing on the way in."""
-    batch = mask.to_input(
+    batch = masks.to_input(
         rgb,
         size=(side, side),
         mean=profile.mean,
@@ -42,10 +43,10 @@ def here(engine: OnnxEngine | TorchEngine, profile: Profile, rgb: Picture, side:
     )
     (saliency,) = engine.infer(batch)
     if profile.sigmoid:
-        saliency = mask.sigmoid(saliency)
+        saliency = masks.sigmoid(saliency)
     size = (rgb.shape[1], rgb.shape[0])
     return np.asarray(
-        mask.soft_mask(saliency, size, stretched=profile.stretch, depth=np.uint8), np.uint8
+        masks.soft_mask(saliency, size, stretched=profile.stretch, depth=np.uint8), np.uint8
     )
 
 
@@ -230,8 +231,8 @@ def test_both_libraries_read_a_map_alike(tmp_path: Path, reading: Profile, top: 
     if other.finite:
         assert (other.low, other.high) == pytest.approx((low, high), rel=1e-6)
         assert np.abs(other.mask.astype(int) - levels).max() <= 1
-        saliency = mask.sigmoid(map_) if reading.sigmoid else map_
-        expected = mask.soft_mask(saliency, (50, 70), stretched=reading.stretch, depth=np.uint8)
+        saliency = masks.sigmoid(map_) if reading.sigmoid else map_
+        expected = masks.soft_mask(saliency, (50, 70), stretched=reading.stretch, depth=np.uint8)
         assert np.abs(levels.astype(int) - expected).max() <= 1
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from deploy.local import LocalStack
 from producer.contract.options import Options
-from producer.contract.place import Place
-from producer.contract.record import RunSpec
+from producer.contract.run import RunSpec
+from producer.contract.s3_prefix import S3Prefix
 from producer.sync.listing.objects import listing_client
 from producer.sync.listing.page import Entry
 from producer.sync.plan.compare import check_places, compare
@@ -23,7 +23,7 @@ from producer.sync.plan.selection import Selection
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-SOURCE = Place("s", "in/")
+SOURCE = S3Prefix("s", "in/")
 TEMPLATES = [
     "{parent}{stem}.{ext}",
     "{parent}{name}.{ext}",
@@ -47,8 +47,8 @@ def some_sources(chance: random.Random) -> list[Entry]:
 
 def chosen(
     *,
-    outputs: Sequence[Place],
-    source: Place = SOURCE,
+    outputs: Sequence[S3Prefix],
+    source: S3Prefix = SOURCE,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     since: float | None = None,
@@ -56,7 +56,7 @@ def chosen(
     return Selection(source=source, outputs=outputs, include=include, exclude=exclude, since=since)
 
 
-def naming(place: Place, template: str, image_format: str) -> Naming:
+def naming(place: S3Prefix, template: str, image_format: str) -> Naming:
     return Naming(
         source=SOURCE,
         target=place,
@@ -70,7 +70,10 @@ def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
     chance = random.Random(seed)
     template = TEMPLATES[seed % len(TEMPLATES)]
     sources = some_sources(chance)
-    namings = [naming(Place("i", "o/"), template, "png"), naming(Place("m"), template, "webp")]
+    namings = [
+        naming(S3Prefix("i", "o/"), template, "png"),
+        naming(S3Prefix("m"), template, "webp"),
+    ]
     stored = [
         {
             one.key(source.key): time(chance.randrange(3000))
@@ -141,7 +144,7 @@ def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> Exi
 def test_outputs_in_order_are_never_asked_for_singly() -> None:
     keys = [f"a/img-{number:04d}.png" for number in range(1000)]
     stored = {key: time(1) for key in keys[::2]}
-    looked_up = existing(naming(Place("i"), TEMPLATES[0], "png"), stored, "", 20)
+    looked_up = existing(naming(S3Prefix("i"), TEMPLATES[0], "png"), stored, "", 20)
     assert [looked_up.modified(key) for key in keys] == [stored.get(key) for key in keys]
     assert looked_up.singly == 0
     assert looked_up.modified(keys[0]) == time(1)
@@ -206,7 +209,11 @@ def test_one_place_holds_image_and_mask_of_two_formats() -> None:
 
 
 def test_outputs_stay_out_of_places_of_others() -> None:
-    source, image, mask = Place("s", "out/in/"), Place("s", "out/"), Place("s", "out/masks/")
+    source, image, mask = (
+        S3Prefix("s", "out/in/"),
+        S3Prefix("s", "out/"),
+        S3Prefix("s", "out/masks/"),
+    )
     template = Template.parse(TEMPLATES[0])
     outputs = [
         Output(Naming(source=source, target=one, template=template, image_format="png"), None)

@@ -11,8 +11,8 @@ from tests.tiny_models import value
 from worker.errors import OptionConflict
 from worker.models.engines import gpu
 from worker.models.engines.onnx.graph import WEIGHTS
-from worker.models.engines.onnx.onnx_session import can_use_tensorrt
 from worker.models.engines.onnx.providers import TENSORRT, EngineShapes, engine_shapes, providers
+from worker.models.engines.onnx.session import can_use_tensorrt
 from worker.models.files.profile import Profile
 
 FOLDER = Path("engines")

@@ -13,8 +13,8 @@ import pytest
 from typer.main import get_command
 
 from deploy.local import LocalStack
-from producer.cli.cli import app
-from producer.console.flags import option_name
+from producer.cli.main import app
+from producer.console.option_flags import option_name
 from producer.contract.options import Options
 from worker import errors
 from worker.models.files.catalogue import catalogue

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.certificates import write_pair
 from tests.site import serving
 from tests.tls_front import tls_front

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.imaging.resampling import lanczos
+from worker.imaging.lanczos import lanczos
 
 SIZES = [(1000, 1024), (1024, 3000), (3000, 1024), (1024, 1024), (7, 3), (3, 7), (1, 9), (9, 1)]
 

@@ -9,8 +9,8 @@ from typing import Any
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
 from producer.contract.job import BULK_PRIORITY
-from producer.contract.reference import ImageRef
-from producer.store.publisher import publish
+from producer.contract.s3_uri import ImageRef
+from producer.store.publish import publish
 from tests.runs import until
 
 A = ImageRef(bucket="photos", key="a.jpg")

@@ -10,10 +10,10 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options
 from producer.config.settings import SettingsError
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from producer.store.routes import Routes
 from tests.runs import until
-from worker.broker.queues import taken
+from worker.broker.routing import taken
 from worker.errors import GpuNoDriver
 
 RUN = "20261122-081500-3fa9c1.x"

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from deploy.local import LocalStack
-from producer.console.readable import visible
+from producer.console.humanize import visible
 from producer.report.run_report import write_run_report
 from tests.chromium import browser as started_browser
 from tests.run_records import HOSTILE, counts, failure, outcome, put_outputs, record

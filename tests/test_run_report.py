@@ -17,9 +17,9 @@ from botocore.config import Config
 from PIL import ExifTags, Image
 
 from deploy.local import LocalStack, free_ports
-from producer.console.readable import amount, duration, figure, share, shortened, visible
-from producer.contract.record import Failure, Minute, RunCounts, RunRecord, RunSpec
-from producer.contract.reference import ImageRef
+from producer.console.humanize import amount, duration, figure, share, shortened, visible
+from producer.contract.run import Failure, Minute, RunCounts, RunRecord, RunSpec
+from producer.contract.s3_uri import ImageRef
 from producer.report.run_chart import MOST_BARS, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means
 from producer.report.run_report import write_run_report

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from producer.cli.run_view import Bar, Json, View, ending, state_of
-from producer.console.readable import countdown
-from producer.contract.record import RunRecord
+from producer.console.humanize import countdown
+from producer.contract.run import RunRecord
 from producer.sync.follow import Look
 from tests.run_records import counts, failure, record
 

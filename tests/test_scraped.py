@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.commands import cutwork
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.prometheus import scraping
 from tests.runs import until
 from tests.watched import Watched

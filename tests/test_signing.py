@@ -25,9 +25,9 @@ from producer import Client, Job, Options
 from producer.config.settings import ProducerSettings, SettingsError
 from producer.config.signing import register_signing
 from producer.contract.job import QUEUE, TASK_NAME
-from producer.contract.record import RunSpec
+from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
-from producer.store.publisher import publish
+from producer.store.publish import publish
 from tests.certificates import write_pair
 from tests.runs import until
 from tests.test_intake import message

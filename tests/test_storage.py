@@ -12,9 +12,9 @@ from botocore.config import Config
 
 from deploy.local import LocalStack, free_ports
 from producer.config.settings import SettingsError
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.chaos.ground import FAKETIME
-from worker.access import Prefix
+from worker.access import AllowedPrefix
 from worker.errors import (
     BucketNotFound,
     CredentialsRefused,
@@ -48,12 +48,12 @@ def storage_with(stack: LocalStack, **keys: str) -> S3Storage:
         region_name="us-east-1",
         config=Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1}),
     )
-    everything = [Prefix.parse("*")]
+    everything = [AllowedPrefix.parse("*")]
     return S3Storage(
         client,
-        read_from=[Prefix.parse("s3://photos")],
+        read_from=[AllowedPrefix.parse("s3://photos")],
         write_to=everything,
-        models_from=[Prefix.parse(keys.get("models", "*"))],
+        models_from=[AllowedPrefix.parse(keys.get("models", "*"))],
         max_bytes=len(DATA),
     )
 
@@ -166,7 +166,7 @@ def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalSt
 
 
 ASK = """
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from worker.settings import WorkerSettings
 from worker.pipeline.storage import open_storage
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.site import Site, running_site
 from worker.errors import (
     Forbidden,
@@ -20,7 +20,7 @@ from worker.errors import (
     UnknownModel,
 )
 from worker.models.files.catalogue import ChunksSource, Entry, HttpsSource, ModelSource, catalogue
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore, RemoteModels
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from producer import Client
-from producer.store.run_ledger import Batch, UnknownRun
-from producer.sync.look_ahead import look_ahead
+from producer.store.runs import Batch, UnknownRun
+from producer.sync.count_remaining import look_ahead
 from tests.runs import BULK, SPEC, answer, feeder_of, feeding, plan_of, until, waiting
 
 

@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 
 from deploy.local import LocalStack, own_environment
 from producer import Client
-from producer.cli.cli import app
-from producer.contract.record import Failure
-from producer.store.publisher import publish
-from producer.store.run_ledger import Batch
+from producer.cli.main import app
+from producer.contract.run import Failure
+from producer.store.publish import publish
+from producer.store.runs import Batch
 from tests.broken_files import broken_files
 from tests.runs import answer, feeder_of, feeding, plan_of, until, waiting
 

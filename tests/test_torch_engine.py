@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tests.short_memory import MIB, in_a_process, leave
 from worker.errors import DeviceOutOfMemory, ModelInvalid
 from worker.models.engines.engine import Engine, EngineFacts
-from worker.models.engines.torch import torch_engine
+from worker.models.engines.torch import engine as torch_engine
 from worker.models.engines.torch.isnet import network_for
 
 

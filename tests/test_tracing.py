@@ -13,8 +13,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job
 from producer.contract.job import TASK_NAME
-from producer.contract.reference import ImageRef
-from producer.store.publisher import publish
+from producer.contract.s3_uri import ImageRef
+from producer.store.publish import publish
 from tests.otlp_receiver import Receiver, receiving
 from tests.runs import until
 

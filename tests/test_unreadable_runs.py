@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from producer import Client
-from producer.cli.cli import app
+from producer.cli.main import app
 from producer.store.unreadable import UnreadableRun
 from tests.runs import BULK, SPEC, feeder_of, feeding, plan_of, until, waiting
 

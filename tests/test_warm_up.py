@@ -14,9 +14,9 @@ from tests.tiny_models import loaded, saved, value
 from worker.errors import DeviceOutOfMemory
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import loader
-from worker.models.engines.onnx.onnx_engine import OnnxEngine
+from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.engines.warm_up import warm_up
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 

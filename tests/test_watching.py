@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import LocalStack
 from producer import Client, Job, Options
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.jobs import run
 from tests.test_readme import README

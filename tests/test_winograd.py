@@ -12,9 +12,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from tests.tiny_models import saved, value
 from worker.models.engines.load import loader
 from worker.models.engines.onnx.prepared import prepared
+from worker.models.engines.winograd.engine import WinogradEngine, load
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
-from worker.models.engines.winograd.winograd_engine import WinogradEngine, load
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
-from worker.models.engines.onnx import onnx_engine
-from worker.models.files.disk import DiskCache
+from worker.models.engines.onnx import engine as onnx_engine
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 
 Axes = Sequence[int | str | None] | None

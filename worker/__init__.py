@@ -6,7 +6,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Let `celery -A worker` find the app, while `import worker.imaging.mask` stays free of Celery."""
+    """Let `celery -A worker` find the app, and keep `import worker.imaging` free of Celery."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if os.getpid() == 1:
@@ -16,8 +16,8 @@ def __getattr__(name: str) -> Any:
 
     try:
         ProducerSettings.read()  # Before kombu reads the broker's URL, and fails without its name.
-        from worker.app.celery_app import app
-        from worker.app.tasks import segment  # noqa: F401 - a task is known once it is imported
+        from worker.runtime.celery_app import app
+        from worker.runtime.tasks import segment  # noqa: F401 - a task is known once it is imported
     except SettingsError as error:
         raise SystemExit(f"cutwork: {error}") from error
     except ModuleNotFoundError as error:

@@ -1,9 +1,9 @@
 """`python -m worker`."""
 
-from producer.observability.log_lines import tidy_stderr
+from producer.observability.log_format import tidy_stderr
 
 try:
-    from worker.cli.cli import app
+    from worker.cli.main import app
 except ModuleNotFoundError as error:
     raise SystemExit(
         f"python -m worker needs {error.name}; install cutwork[worker-cpu] or cutwork[worker-gpu]"

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from producer.contract.reference import BUCKET, ImageRef
+from producer.contract.s3_prefix import S3Prefix
+from producer.contract.s3_uri import ImageRef
 from worker.errors import Forbidden
 
 _PLACES: Final = ("source", "image", "mask")
@@ -14,35 +15,41 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,19}):[/\\]|[/\\~]|\.\.?[
 
 
 @dataclass(frozen=True)
-class Prefix:
-    """`s3://bucket`, or `s3://bucket/some/folder`; `*` is every bucket."""
+class AllowedPrefix:
+    """One entry of an allow list: an S3 prefix, or every bucket."""
 
-    bucket: str
-    folder: str = ""
+    prefix: S3Prefix | None
+    """None: every bucket, written `*`."""
 
     @classmethod
-    def parse(cls, text: str) -> "Prefix":
-        """Read one prefix; `ValueError` says what is wrong with it."""
+    def parse(cls, text: str) -> Self:
+        """Read `s3://bucket`, `s3://bucket/folder` or `*`.
+
+        Raises `ValueError` with what was expected and found.
+        """
         if text == "*":
-            return cls("*")
-        scheme, separator, rest = text.partition("://")
-        bucket, _, folder = rest.partition("/")
-        if scheme != "s3" or not separator or not BUCKET.fullmatch(bucket) or "*" in folder:
-            raise ValueError(f"expected s3://bucket, s3://bucket/folder or *, found {text!r}")
-        return cls(bucket, folder.strip("/"))
+            return cls(None)
+        try:
+            if "*" in text:
+                raise ValueError(text)
+            bucket, folder = S3Prefix.parse(text)
+        except ValueError as error:
+            raise ValueError(
+                f"expected s3://bucket, s3://bucket/folder or *, found {text!r}"
+            ) from error
+        # Slashes at the ends do not count: `s3://shop/photos//` allows all of `photos`.
+        folder = folder.strip("/")
+        return cls(S3Prefix(bucket, folder and folder + "/"))
 
     def covers(self, ref: ImageRef) -> bool:
-        """Whether the object lies under this prefix; `photos` does not cover `photos-private/a`."""
-        if self.bucket == "*":
-            return True
-        inside = not self.folder or ref.key.startswith(self.folder + "/")
-        return self.bucket == ref.bucket and inside
+        """Whether the entry allows an object."""
+        return self.prefix is None or self.prefix.covers(ref)
 
     def __str__(self) -> str:
-        return "*" if self.bucket == "*" else f"s3://{self.bucket}/{self.folder}"
+        return "*" if self.prefix is None else str(self.prefix).removesuffix("/")
 
 
-def require(ref: ImageRef, allowed: Sequence[Prefix], *, action: str, variable: str) -> None:
+def require(ref: ImageRef, allowed: Sequence[AllowedPrefix], *, action: str, variable: str) -> None:
     """Raise `Forbidden` unless one of the prefixes covers the object."""
     if not any(prefix.covers(ref) for prefix in allowed):
         raise Forbidden(

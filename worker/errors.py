@@ -34,7 +34,7 @@
         ├── ModelUnavailable    model_unavailable
         └── MemoryExhausted     memory_exhausted
 
-Permanent or transient decides about a retry, in one place: `worker.app.tasks`.
+Permanent or transient decides about a retry, in one place: `worker.runtime.tasks`.
 """
 
 from typing import ClassVar

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from producer.config.settings import EnvironmentSettings, ProducerSettings
-from worker.access import Prefix
+from worker.access import AllowedPrefix
 
 
 def _items(value: object) -> object:
@@ -20,7 +20,7 @@ def _items(value: object) -> object:
 
 def _prefixes(items: tuple[str, ...]) -> tuple[str, ...]:
     for item in items:
-        Prefix.parse(item)
+        AllowedPrefix.parse(item)
     return items
 
 

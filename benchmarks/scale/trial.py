@@ -17,7 +17,7 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Outcome
 from producer.client import Handle
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 
 _PICTURES: Final = 50
 _THREADS: Final = 3

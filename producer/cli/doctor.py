@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.client import Client
 from producer.config.broker_url import advice, conduct
-from producer.console.finding import Finding
-from producer.contract.explain import without_password
+from producer.console.findings import Finding
+from producer.contract.validation_errors import without_password
 
 _S3_ADVICE = (
     "check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, and that the bucket exists and "

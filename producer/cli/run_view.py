@@ -9,9 +9,9 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from producer.cli.terminal import console
-from producer.console.finding import shown
-from producer.console.readable import countdown
-from producer.contract.record import Failure, RunCounts, RunRecord
+from producer.console.findings import shown
+from producer.console.humanize import countdown
+from producer.contract.run import Failure, RunCounts, RunRecord
 from producer.sync.follow import Look, answered
 
 _LINE_SECONDS: Final = 10.0

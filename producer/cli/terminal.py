@@ -9,8 +9,8 @@ from rich.console import Console
 from producer.client import Client
 from producer.config.broker_url import advice, conduct
 from producer.config.settings import SettingsError
-from producer.console.finding import shown
-from producer.contract.explain import without_password
+from producer.console.findings import shown
+from producer.contract.validation_errors import without_password
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.config.broker_url import checked
-from producer.contract.explain import explain
-from producer.observability.log_lines import Form
+from producer.contract.validation_errors import explain
+from producer.observability.log_format import Form
 from producer.observability.redact import redacted
 
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from producer.contract.explain import explain
 from producer.contract.options import Options
-from producer.contract.reference import Ref, Value
+from producer.contract.s3_uri import Ref, Value
+from producer.contract.validation_errors import explain
 
 SCHEMA_VERSION: Final = 1
 TASK_NAME: Final = "cutwork.segment"

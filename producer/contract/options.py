@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from producer.contract.reference import Value
+from producer.contract.s3_uri import Value
 
 SMALLEST_STD: Final = 1e-6
 _COLOUR: Final = re.compile(r"#([0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict, Field
 
 from producer.contract.job import SCHEMA_VERSION
-from producer.contract.reference import Ref, Value
+from producer.contract.s3_uri import Ref, Value
 
 _TINY: Final = 0.005
 _FULL: Final = 0.99

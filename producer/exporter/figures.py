@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from producer.store.ledger import Ledger
+from producer.store.queue_status import OTHER, QueueStatus, queue_statuses
 from producer.store.routes import Routes
-from producer.store.status import OTHER, QueueStatus, queue_statuses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from producer.config.broker_url import advice, conduct
-from producer.contract.record import RunState
+from producer.contract.run import RunState
 from producer.exporter.figures import Figures
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
+from producer.report.image_facts import STAGES, Shown, slowest, summary
 from producer.report.png import write_before_after, write_contact_sheet
-from producer.report.shown import STAGES, Shown, slowest, summary
 from producer.report.template import environment
 
 __all__ = ["Shown", "write_before_after", "write_contact_sheet", "write_page"]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from producer.report.shown import STAGES, Shown, slowest, summary
+from producer.report.image_facts import STAGES, Shown, slowest, summary
 from producer.report.thumbnail import read_upright
 
 _WIDTH: Final = 1200

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from producer.contract.record import RunCounts, RunRecord
-from producer.contract.reference import Value
-from producer.report.shown import STAGES
+from producer.contract.run import RunCounts, RunRecord
+from producer.contract.s3_uri import Value
+from producer.report.image_facts import STAGES
 
 _OTHER_COLOUR: Final = "#9aa1ab"
 

@@ -6,14 +6,14 @@ Needs the `report` extra.
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from producer.console import readable
+from producer.console import humanize
 from producer.contract.outcome import Outcome
-from producer.contract.record import Failure, RunRecord
-from producer.contract.reference import ImageRef
-from producer.report.run_asked import again, asked
+from producer.contract.run import Failure, RunRecord
+from producer.contract.s3_uri import ImageRef
+from producer.report.image_facts import stages, total
 from producer.report.run_chart import Throughput, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means, undecided
-from producer.report.shown import stages, total
+from producer.report.run_summary import again, asked
 from producer.report.template import environment
 from producer.report.thumbnail import Thumbnail, fetch_thumbnails
 
@@ -96,7 +96,7 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         "machine_moment",
         "visible",
     ):
-        templates.filters[name] = getattr(readable, name)
+        templates.filters[name] = getattr(humanize, name)
     return templates.get_template("run_report.html").render(
         record=record,
         counts=record.counts,
@@ -116,14 +116,14 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         failures=record.failures[:_MOST_FAILURES],
         suspicions_left_out=sum(record.suspicions.values()) > len(suspicious),
         suspicions=[
-            f"{readable.count(number)} {_WITH.get(name, name)}"
+            f"{humanize.count(number)} {_WITH.get(name, name)}"
             for name, number in record.suspicions.items()
         ],
         suspicious=[_card(one, record, shown) for one in suspicious],
         slowest=[_slow(one, record) for one in record.slowest[:_MOST_SLOWEST]],
         sample=[_card(one, record, shown) for one in sample],
         workers=sorted(record.workers.items(), key=lambda item: (-item[1], item[0])),
-        share=readable.share,
+        share=humanize.share,
     )
 
 
@@ -139,9 +139,9 @@ def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail])
     source, share = outcome.source, outcome.foreground_share
     facts = [_size(outcome)]
     if share is not None:
-        facts.append(f"{readable.share(share, 1)} foreground")
+        facts.append(f"{humanize.share(share, 1)} foreground")
     if outcome.seconds:
-        facts.append(readable.duration(total(outcome)))
+        facts.append(humanize.duration(total(outcome)))
     return Card(
         _name(source.ref if source else None, outcome, record),
         _SUSPICIONS.get(outcome.suspicion or "", ""),
@@ -170,7 +170,7 @@ def _name(ref: ImageRef | None, outcome: Outcome, record: RunRecord) -> str:
     name, prefix = str(ref), record.spec.source
     if prefix and name.startswith(prefix) and name != prefix:
         name = name.removeprefix(prefix).removeprefix("/")
-    return readable.shortened(name, _LONGEST_NAME)
+    return humanize.shortened(name, _LONGEST_NAME)
 
 
 def _codes(record: RunRecord) -> list[Code]:
@@ -204,6 +204,6 @@ def _axis(over_time: Throughput | None) -> Sequence[str]:
         return ()
     length = over_time.minutes * 60
     times: Iterable[float] = (0, length / 2, length) if over_time.minutes > 8 else (0, length)
-    texts = [readable.moment(over_time.start + at) for at in times]
+    texts = [humanize.moment(over_time.start + at) for at in times]
     days = {text[:10] for text in texts}
     return [text[11:16] if len(days) == 1 else text[5:16] for text in texts]

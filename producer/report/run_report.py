@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from producer.contract.record import RunRecord
-from producer.contract.reference import ImageRef
+from producer.contract.run import RunRecord
+from producer.contract.s3_uri import ImageRef
 from producer.report.run_figures import figures
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, ImageOps
 
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -33,9 +33,9 @@ class Deliveries:
             return server.register_script((folder / name).read_text(encoding="utf-8"))
 
         self._server = server
-        self._begin = script("deliver.lua")
-        self._alive = script("alive.lua")
-        self._undo = script("undo.lua")
+        self._begin = script("count_delivery.lua")
+        self._alive = script("touch_delivery.lua")
+        self._undo = script("release_delivery.lua")
 
     def count(self, job_id: str) -> int:
         """How many workers have begun the job and not ended it."""

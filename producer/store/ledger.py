@@ -1,9 +1,9 @@
-"""What is pending and what came of it, in Redis, written by both sides.
+"""Pending jobs and their outcomes, in Redis; producers and workers both write here.
 
-A job is pending from submit until its outcome, and its message is kept as long: what is pending and
-in no queue any more is sent again (producer/store/sweep.py). An outcome is a Redis stream of one entry:
-readers wait for it and read it with the same `XREAD`, so none can come too late or miss it, and any
-number may wait. Celery's own result store can do neither without a subscription per job.
+A job is pending from submit until its outcome is stored, and its message is kept as long: a pending
+job that is no longer in any queue is sent again (producer/store/recovery.py). An outcome is a Redis
+stream of one entry: a reader waits for it and reads it with the same `XREAD`, so any number of
+readers can wait and none can miss it. Celery's result backend would need a subscription per job.
 """
 
 import logging
@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from producer.contract.explain import explain
 from producer.contract.job import InvalidJob, Job, run_of
 from producer.contract.outcome import Outcome, UnreadableOutcome
+from producer.contract.validation_errors import explain
 from producer.store.deliveries import Deliveries, delivery_key
-from producer.store.kept_job import kept, restored
-from producer.store.rates import Rates
-from producer.store.run_ledger import RunLedger
+from producer.store.runs import RunLedger
+from producer.store.signed_jobs import kept, restored
+from producer.store.throughput import Rates
 from producer.store.unreadable import is_of_another_type
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import redis
 from pydantic import ValidationError
 
-from producer.contract.explain import explain
+from producer.contract.validation_errors import explain
 
 
 class UnreadableRun(ValueError):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer.contract.record import RunRecord
-from producer.store.facts import UNREADABLE_CODES
+from producer.contract.run import RunRecord
+from producer.store.run_fields import UNREADABLE_CODES
 
 _IN_A_ROW: Final = 20
 _OF_THE_IMAGE: Final = UNREADABLE_CODES | {

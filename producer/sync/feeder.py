@@ -19,11 +19,11 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from producer.contract.job import Job
-from producer.contract.record import Failure, RunCounts, RunSpec
-from producer.store.overdue import missing
-from producer.store.publisher import publish
+from producer.contract.run import Failure, RunCounts, RunSpec
+from producer.store.lost_messages import missing
+from producer.store.publish import publish
 from producer.store.routes import Routes
-from producer.store.run_ledger import Batch, RunLedger, UnknownRun
+from producer.store.runs import Batch, RunLedger, UnknownRun
 from producer.sync.breaker import Breaker
 from producer.sync.feeder_lock import FeederLock, Taken
 from producer.sync.listing.objects import ListingFailed

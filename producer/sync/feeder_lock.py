@@ -11,7 +11,7 @@ import redis
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from producer.store.run_ledger import feeder_key
+from producer.store.runs import feeder_key
 
 _SECONDS: Final = 15
 

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 import redis
 
-from producer.contract.record import Failure, RunRecord
-from producer.store.run_ledger import RunLedger
+from producer.contract.run import Failure, RunRecord
+from producer.store.runs import RunLedger
 
 _SECONDS: Final = 30.0
 """How far back the speed is measured."""

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from benchmarks.commands import cutwork
 from deploy.child import Child
 from producer import Client, Handle, Job, Outcome, OutcomeTimeout
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from tests.chaos.ground import PICTURES, VISIBILITY, Ground
 
 _numbers: Final = itertools.count(1)

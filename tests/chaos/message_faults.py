@@ -8,7 +8,7 @@ from PIL import Image
 
 from producer import Job, Outcome
 from producer.contract.job import QUEUE, TASK_NAME
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from producer.store.ledger import Ledger
 from tests.chaos.ground import Broken, Ground, Terrain
 from tests.chaos.load import Singles

@@ -1,4 +1,7 @@
-"""Target: `worker.imaging.image.decode`. A picture or one of our errors is right, all else is a finding."""
+"""Target: `worker.imaging.decode.decode`.
+
+A picture or an error of our own is a pass; anything else is a finding.
+"""
 
 import sys
 import warnings
@@ -10,7 +13,7 @@ with atheris.instrument_imports(include=["PIL", "pillow_heif", "worker"]):
     import numpy as np
 
     from worker.errors import CutworkError
-    from worker.imaging.image import decode
+    from worker.imaging.decode import decode
 
 MAX_PIXELS = 1_000_000
 """So that memory and time over the bound are the parser's, not those of an honest large picture."""

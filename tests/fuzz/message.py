@@ -9,18 +9,18 @@ from contextlib import suppress
 
 import atheris
 
-with atheris.instrument_imports(include=["producer", "worker.broker.envelope", "kombu"]):
+with atheris.instrument_imports(include=["producer", "worker.broker.message_schema", "kombu"]):
     from kombu import Connection
     from kombu.utils.json import loads
     from pydantic import ValidationError
 
     from producer.contract.job import InvalidJob, Job
     from producer.contract.outcome import Outcome
-    from worker.broker.envelope import check
-    from worker.broker.transport import UNREADABLE, Message
+    from worker.broker.message_schema import check
+    from worker.broker.redis_transport import UNREADABLE, Message
 
 CHANNEL = Connection("memory://").channel()
-CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.broker.transport`
+CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.broker.redis_transport`
 
 
 def one(data: bytes) -> None:
@@ -42,7 +42,7 @@ def one(data: bytes) -> None:
 def _entry(message: Message) -> None:
     try:
         payload = message.payload
-    except Exception:  # noqa: BLE001 - as in `worker.broker.intake`, where the message is refused
+    except Exception:  # noqa: BLE001 - as in `worker.broker.message_check`, where the message is refused
         return
     try:
         check(headers=message.headers, properties=message.properties, body=payload)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from producer.config.settings import SettingsError
-from producer.console.finding import Finding
+from producer.console.findings import Finding
 from worker.models.engines import gpu
-from worker.models.engines.onnx import onnx_engine
+from worker.models.engines.onnx import engine as onnx_engine
 from worker.models.files.catalogue import catalogue
-from worker.pipeline.open_models import open_store
+from worker.pipeline.factory import open_store
 from worker.settings import ModelSettings, WorkerSettings
 
 _ROOM: Final = 2**30

@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from worker.imaging.mask import Box, Pixels, extent, peak
-from worker.imaging.rows import by_rows
+from worker.imaging.masks import Box, Pixels, extent, peak
+from worker.imaging.strips import by_rows
 
 _SUBJECT: Final = 0.05
 """Alpha above which a crop counts a pixel to the subject; below lies the noise of soft masks."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.imaging.mask import Box, Pixels, extent, peak
+from worker.imaging.masks import Box, Pixels, extent, peak
 from worker.imaging.matting import matting
 
 _MARGIN: Final = 16

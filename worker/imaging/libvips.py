@@ -7,7 +7,7 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.imaging.mask import Pixels
+from worker.imaging.masks import Pixels
 from worker.imaging.png import Resolution
 
 # Its cache of operations would keep the last hundred pictures in memory.

@@ -12,8 +12,8 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from worker.imaging.mask import Pixels
-from worker.imaging.rows import strips
+from worker.imaging.masks import Pixels
+from worker.imaging.strips import strips
 
 Resolution = tuple[float, float]
 """Pixels per inch, horizontally and vertically."""

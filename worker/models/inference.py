@@ -11,7 +11,7 @@ from worker.errors import DeviceOutOfMemory
 from worker.models.batching import Batcher, Turn
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
-from worker.models.engines.pictures import Pictures, Reading, Seen, Uploaded
+from worker.models.engines.on_device import Pictures, Reading, Seen, Uploaded
 from worker.models.watchdog import Watchdog
 
 Images = NDArray[np.float32]

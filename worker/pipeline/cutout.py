@@ -11,15 +11,15 @@ import numpy as np
 from producer.contract.options import Options
 from producer.contract.outcome import RunFacts
 from worker.errors import ImageTooLarge, SourceTooLarge
-from worker.imaging import compose, image
-from worker.imaging.encoder import FORMATS, Look, check_encodable, encode
-from worker.imaging.image import Header
-from worker.imaging.mask import Box, Pixels
+from worker.imaging import compose, decode
+from worker.imaging.decode import Header
+from worker.imaging.encode import FORMATS, Look, check_encodable, encode
+from worker.imaging.masks import Box, Pixels
 from worker.models.files.profile import DEFAULT_SIDE
 from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.allowance import Allowance, Share
-from worker.pipeline.footprint import Footprint, footprint, in_hand, matting
+from worker.pipeline.memory_budget import Allowance, Share
+from worker.pipeline.memory_estimate import Footprint, footprint, in_hand, matting
 from worker.pipeline.presets import PRESETS
 from worker.pipeline.refine import passed_through, refine
 from worker.pipeline.segment import LoadedModel, Models, loaded, segment
@@ -187,7 +187,7 @@ def cut_out(
                 encoded.take(length)
             data = read()
             with watch.stage("decode"):
-                picture = image.decode(
+                picture = decode.decode(
                     data,
                     max_pixels=limits.decoded,
                     depth=depth,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from producer.contract.options import Preset as Name
 from worker.imaging.libvips import squashed
-from worker.imaging.mask import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
+from worker.imaging.masks import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
 from worker.models.files.profile import Profile
 
 LARGEST: Final = 50_000_000
@@ -23,7 +23,7 @@ class ReadMap(Protocol):
     """How a saliency map becomes a mask of the picture's size."""
 
     def __call__(self, saliency: Map, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
-        """See `worker.imaging.mask`."""
+        """See `worker.imaging.masks`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Preset:
     may_shrink: bool = False
     """Whether a picture that only a model sees may be decoded smaller."""
     on_device: bool = False
-    """Whether `worker.models.engines.pictures` does what this preset does."""
+    """Whether `worker.models.engines.on_device` does what this preset does."""
     mattes_mask: bool = False
     """Whether matting changes the mask too, and not only the cut-out's alpha."""
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.contract.options import Options
-from worker.imaging import compose, edges, mask
-from worker.imaging.image import Picture
-from worker.imaging.mask import Pixels
+from worker.imaging import compose, edges, masks
+from worker.imaging.decode import Picture
+from worker.imaging.masks import Pixels
 from worker.imaging.matting import matting
 from worker.imaging.matting.matting import MattingImpossible
 from worker.observability.stopwatch import Stopwatch
@@ -48,9 +48,9 @@ def refine(
     preset = PRESETS[options.preset]
     threshold = preset.threshold if options.threshold is None else options.threshold
     if threshold is not None:
-        found = mask.binary(found, threshold)
+        found = masks.binary(found, threshold)
     if options.post_process_mask:
-        found = mask.post_process(found)
+        found = masks.post_process(found)
     alpha: NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = ()
     if options.alpha_matting and (want_image or preset.mattes_mask):
@@ -73,9 +73,9 @@ def refine(
     if want_image:
         pixels = _before_background(_cut(picture, found, alpha, options, preset), options)
     if alpha is not None and preset.mattes_mask:
-        found = mask.to_levels(alpha, found.dtype)
+        found = masks.to_levels(alpha, found.dtype)
     if preset.keeps_transparency:
-        found = mask.combine(found, picture.alpha)
+        found = masks.combine(found, picture.alpha)
     return Refined(pixels=pixels, mask=found, warnings=warnings)
 
 
@@ -116,15 +116,15 @@ def _cut(
         clean = preset.estimates_foreground or options.alpha_matting
     if preset.as_rembg and not clean:
         return compose.darkened(picture.rgb, found, picture.alpha)
-    levels = found if alpha is None else mask.to_levels(alpha, found.dtype)
+    levels = found if alpha is None else masks.to_levels(alpha, found.dtype)
     rgb = picture.rgb
     if preset.as_rembg:
-        share = found / np.float64(mask.peak(found)) if alpha is None else alpha
-        rgb = mask.to_levels(matting.foreground_colour(rgb, share), found.dtype)
+        share = found / np.float64(masks.peak(found)) if alpha is None else alpha
+        rgb = masks.to_levels(matting.foreground_colour(rgb, share), found.dtype)
     rgba = np.empty((*levels.shape, 4), rgb.dtype)
     if clean and not preset.as_rembg:
         edges.clean_edges(rgb, levels, result=rgba[:, :, :3])
     else:
         rgba[:, :, :3] = rgb
-    rgba[:, :, 3] = mask.combine(levels, picture.alpha if preset.keeps_transparency else None)
+    rgba[:, :, 3] = masks.combine(levels, picture.alpha if preset.keeps_transparency else None)
     return rgba

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from producer.contract.options import Options
 from producer.contract.outcome import RunFacts
 from worker.errors import ModelInvalid
-from worker.imaging import mask
-from worker.imaging.image import Picture
-from worker.imaging.mask import Depth, Pixels
+from worker.imaging import masks
+from worker.imaging.decode import Picture
+from worker.imaging.masks import Depth, Pixels
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import check_device, choose_device, device_warnings
-from worker.models.engines.pictures import Pictures, Reading
+from worker.models.engines.on_device import Pictures, Reading
 from worker.models.files.profile import adapt, input_size
 from worker.models.files.store import ModelFile, ModelStore
 from worker.models.inference import Inference
@@ -91,9 +91,9 @@ def segment(
     """The soft mask (H, W) a model finds in a picture, at its depth; where it ran; warnings."""
     preset = PRESETS[options.preset]
     with watch.stage("prepare"):
-        seen = mask.eight_bits(picture.rgb)
+        seen = masks.eight_bits(picture.rgb)
         if preset.keeps_transparency and picture.alpha is not None:
-            seen = mask.over_white(seen, mask.eight_bits(picture.alpha))
+            seen = masks.over_white(seen, masks.eight_bits(picture.alpha))
     pictures = model.engine.pictures
     if pictures is not None and fits_device(preset, model.file.profile, picture.rgb):
         found = _on_device(seen, pictures, model=model, watch=watch)
@@ -154,7 +154,7 @@ def _here(
     """The mask of a picture that is prepared here, and whose map comes back."""
     name, profile = model.file.name, model.file.profile
     with watch.stage("prepare"):
-        batch = mask.to_input(
+        batch = masks.to_input(
             rgb,
             size=model.size,
             mean=profile.mean,
@@ -171,7 +171,7 @@ def _here(
     with watch.stage("mask"):
         _check(bool(np.isfinite(saliency).all()), name)
         if profile.sigmoid:
-            saliency = mask.sigmoid(saliency)
+            saliency = masks.sigmoid(saliency)
         found = preset.read_map(saliency, size, stretched=profile.stretch, depth=depth)
         return _Found(found, float(saliency.min()), float(saliency.max()))
 

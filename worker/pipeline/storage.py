@@ -20,8 +20,8 @@ from botocore.exceptions import (
 )
 
 from producer.config.settings import SettingsError
-from producer.contract.reference import ImageRef
-from worker.access import Prefix, require
+from producer.contract.s3_uri import ImageRef
+from worker.access import AllowedPrefix, require
 from worker.errors import (
     AccessDenied,
     BucketNotFound,
@@ -120,9 +120,9 @@ class S3Storage:
         self,
         client: "S3Client",
         *,
-        read_from: Sequence[Prefix],
-        write_to: Sequence[Prefix],
-        models_from: Sequence[Prefix],
+        read_from: Sequence[AllowedPrefix],
+        write_to: Sequence[AllowedPrefix],
+        models_from: Sequence[AllowedPrefix],
         max_bytes: int,
     ) -> None:
         self._client = client
@@ -254,9 +254,9 @@ def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
         client.meta.events.register_last("before-parameter-build.s3", _follow_nothing)
     return S3Storage(
         client,
-        read_from=[Prefix.parse(item) for item in settings.read_from],
-        write_to=[Prefix.parse(item) for item in settings.write_to],
-        models_from=[Prefix.parse(item) for item in settings.models_from],
+        read_from=[AllowedPrefix.parse(item) for item in settings.read_from],
+        write_to=[AllowedPrefix.parse(item) for item in settings.write_to],
+        models_from=[AllowedPrefix.parse(item) for item in settings.models_from],
         max_bytes=settings.max_bytes,
     )
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

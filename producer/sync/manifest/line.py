@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
-from producer.contract.explain import explain
 from producer.contract.job import Job
-from producer.contract.reference import BUCKET, ImageRef
+from producer.contract.s3_uri import BUCKET, ImageRef
+from producer.contract.validation_errors import explain
 
 _LONGEST_REASON: Final = 400
 # Every text this matches is a reference: a key of up to 256 characters has up to 1,024 bytes.

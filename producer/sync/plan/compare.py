@@ -4,8 +4,8 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.contract.place import Place
-from producer.contract.record import RunSpec
+from producer.contract.run import RunSpec
+from producer.contract.s3_prefix import S3Prefix
 from producer.sync.listing.objects import PARALLEL, find_object, list_objects
 from producer.sync.listing.page import Entry
 from producer.sync.plan.existing import Existing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Places(NamedTuple):
     """A checked specification: where sources are and outputs go, under which names."""
 
-    source: Place
+    source: S3Prefix
     image: Naming | None
     mask: Naming | None
     template: Template
@@ -31,14 +31,14 @@ def check_places(spec: RunSpec) -> Places:
     """Read a specification of prefixes; `ValueError` says what cannot be, before anything is."""
     if spec.source is None:
         raise ValueError("expected a source, s3://bucket/folder; a manifest names every place")
-    source = Place.parse(spec.source)
+    source = S3Prefix.parse(spec.source)
     template = Template.parse(spec.name)
     formats = {"image": spec.options.image_format, "mask": spec.options.mask_format}
     namings: dict[str, Naming] = {}
     for kind, text in (("image", spec.image), ("mask", spec.mask)):
         if text is None:
             continue
-        target = Place.parse(text)
+        target = S3Prefix.parse(text)
         if target == source:
             raise ValueError(
                 f"{kind}: expected another place than the source's, found {target} for both; "

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from producer.console.readable import amount, duration
-from producer.contract.record import RunRecord, RunSpec
+from producer.console.humanize import amount, duration
+from producer.contract.run import RunRecord, RunSpec
 from producer.sync.plan.steps import Step
 
 _EXAMPLES: Final = 5

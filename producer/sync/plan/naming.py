@@ -3,8 +3,8 @@
 import string
 from typing import Final, NamedTuple, Self
 
-from producer.contract.place import Place
-from producer.contract.reference import LONGEST_KEY_BYTES
+from producer.contract.s3_prefix import S3Prefix
+from producer.contract.s3_uri import LONGEST_KEY_BYTES
 
 EXTENSIONS: Final = {"tiff": "tif", "jpeg": "jpg"}
 """Of formats whose extension is not their name."""
@@ -98,7 +98,9 @@ class Template:
 class Naming:
     """Where the outputs of one kind go, for the sources under a prefix."""
 
-    def __init__(self, *, source: Place, target: Place, template: Template, image_format: str):
+    def __init__(
+        self, *, source: S3Prefix, target: S3Prefix, template: Template, image_format: str
+    ):
         self.source = source
         self.target = target
         self._skip = len(source.prefix)

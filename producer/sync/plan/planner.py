@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from producer.contract.place import Place
-from producer.contract.reference import LONGEST_KEY_BYTES
+from producer.contract.s3_prefix import S3Prefix
+from producer.contract.s3_uri import LONGEST_KEY_BYTES
 from producer.sync.listing.page import Entry
 from producer.sync.plan.existing import Existing
 from producer.sync.plan.name_conflicts import NameConflicts
@@ -131,7 +131,7 @@ class Planner(NamedTuple):
 
 
 def forbidden_prefixes(
-    outputs: Iterable[Output], places: Iterable[Place]
+    outputs: Iterable[Output], places: Iterable[S3Prefix]
 ) -> tuple[tuple[Output, str], ...]:
     """For each output the prefixes of other places that lie within its own."""
     places = tuple(places)
@@ -139,5 +139,5 @@ def forbidden_prefixes(
         (output, place.prefix)
         for output in outputs
         for place in places
-        if place != output.naming.target and output.naming.target.holds(place)
+        if place != output.naming.target and output.naming.target.contains(place)
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
 
-from producer.contract.place import Place
+from producer.contract.s3_prefix import S3Prefix
 from producer.sync.listing.page import Entry, time_text
 
 Exclusion = Literal["marker", "output", "filtered", "old"]
@@ -26,8 +26,8 @@ class Selection:
     def __init__(
         self,
         *,
-        source: Place,
-        outputs: Sequence[Place],
+        source: S3Prefix,
+        outputs: Sequence[S3Prefix],
         include: Sequence[str],
         exclude: Sequence[str],
         since: float | None,
@@ -35,7 +35,7 @@ class Selection:
         """`since` in Unix seconds. `ValueError` on a pattern that is none."""
         self._skip = len(source.prefix)
         self._outputs = tuple(
-            place.prefix for place in outputs if place != source and source.holds(place)
+            place.prefix for place in outputs if place != source and source.contains(place)
         )
         self._include = _compiled(include)
         self._exclude = _compiled(exclude)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.contract.record import RunSpec
-from producer.contract.reference import ImageRef
+from producer.contract.run import RunSpec
+from producer.contract.s3_uri import ImageRef
 from producer.sync.manifest.manifest import Manifest
 from producer.sync.plan.compare import check_places, compare
 from producer.sync.plan.naming import Naming, too_long

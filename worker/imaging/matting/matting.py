@@ -1,7 +1,7 @@
 """Alpha and foreground colour of uncertain edges. Pure: arrays in, arrays out.
 
-Alpha is solved in `worker.imaging.matting.closed_form`, colour by pymatting: T. Germer et al., "Fast Multi-Level
-Foreground Estimation", 2020.
+`worker.imaging.matting.closed_form` solves for alpha; pymatting estimates the colours: T. Germer et
+al., "Fast Multi-Level Foreground Estimation", 2020.
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.imaging.mask import Pixels, eight_bits, peak
+from worker.imaging.masks import Pixels, eight_bits, peak
 
 Float = NDArray[np.float64] | NDArray[np.float32]
 
@@ -27,7 +27,7 @@ _TURN: Final = Lock()
 
 
 class Kernels(NamedTuple):
-    """What is compiled: `worker.imaging.matting.closed_form.solve`, pymatting's estimate of colours, and more."""
+    """What numba compiles: the solver for alpha, pymatting's estimate of colours, and more."""
 
     alpha: Callable[..., Any]
     foreground: Callable[..., Any]
@@ -52,7 +52,7 @@ def kernels() -> Kernels:
     from worker.imaging.fusion import fuse
     from worker.imaging.matting.closed_form import solve
 
-    import_module("worker.imaging.enlarging")  # Of `mask`, which imports it where it is needed.
+    import_module("worker.imaging.upsample")  # Of `mask`, which imports it where it is needed.
 
     # Two threads in a kernel at once kill the process under this layer, and no other.
     turn = _TURN if layer == "workqueue" else nullcontext()

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.models.engines.pictures import Pictures
+from worker.models.engines.on_device import Pictures
 
 __all__ = ["Engine", "EngineFacts"]
 

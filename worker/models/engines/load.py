@@ -10,11 +10,11 @@ from typing import Final
 from worker.errors import DeviceOutOfMemory, GpuUnavailable, ModelInvalid, ModelUnavailable
 from worker.models.engines import gpu
 from worker.models.engines.engine import Engine
-from worker.models.engines.onnx import onnx_engine
+from worker.models.engines.onnx import engine as onnx_engine
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.warm_up import warm_up
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.store import ModelFile
 from worker.models.watchdog import Watching, unwatched
 
@@ -105,7 +105,7 @@ def loader(
 def _own(file: ModelFile, *, threads: int, disk: DiskCache) -> Engine | None:
     """The file as a network of our own; None where it has something that these have not."""
     # Here: its kernels take a second to load.
-    from worker.models.engines.winograd import winograd_engine
+    from worker.models.engines.winograd import engine as winograd_engine
 
     if file.profile.layout != "nchw":
         return None
@@ -203,7 +203,7 @@ def _check_profile(file: ModelFile) -> None:
 def _torch() -> ModuleType:
     """The torch engine's module; torch is an extra that not every worker has."""
     try:
-        from worker.models.engines.torch import torch_engine
+        from worker.models.engines.torch import engine as torch_engine
     except ModuleNotFoundError as error:
         raise ModelInvalid(
             "a .pth or .safetensors model needs torch, which this worker does not have; "

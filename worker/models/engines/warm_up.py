@@ -5,9 +5,9 @@ import logging
 import numpy as np
 
 from worker.errors import DeviceOutOfMemory, ModelInvalid, OptionConflict
+from worker.models.engines.batch_sizes import ladder
 from worker.models.engines.engine import Engine
-from worker.models.engines.ladder import ladder
-from worker.models.engines.pictures import Reading
+from worker.models.engines.on_device import Reading
 from worker.models.files.profile import Profile, input_size
 
 log = logging.getLogger(__name__)

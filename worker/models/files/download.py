@@ -9,7 +9,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from producer.contract.explain import without_password
+from producer.contract.validation_errors import without_password
 
 _TIMEOUT: Final = (5, 30)
 """Seconds to connect and of silence."""

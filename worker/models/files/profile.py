@@ -12,8 +12,8 @@ from pydantic import (
     ValidationError,
 )
 
-from producer.contract.explain import explain
 from producer.contract.options import Channels, Options, PositiveChannels, Size
+from producer.contract.validation_errors import explain
 from worker.errors import ModelInvalid, OptionConflict
 
 Layout = Literal["nchw", "nhwc"]

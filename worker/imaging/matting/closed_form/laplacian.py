@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.mask import Pixels, peak
+from worker.imaging.masks import Pixels, peak
 from worker.imaging.matting.closed_form import kernels
 
 Vector = NDArray[np.float64]

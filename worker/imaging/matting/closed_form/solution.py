@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.mask import Pixels, peak
+from worker.imaging.masks import Pixels, peak
 from worker.imaging.matting.closed_form.cells import Cells
 from worker.imaging.matting.closed_form.laplacian import Laplacian, Vector
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from worker.errors import ModelUnavailable
 from worker.models.engines.onnx.graph import prepare
-from worker.models.files.disk import DiskCache
+from worker.models.files.file_cache import DiskCache
 
 log = logging.getLogger(__name__)
 

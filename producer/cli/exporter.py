@@ -1,0 +1,70 @@
+"""`cutwork exporter`: the queues as Prometheus metrics, until a signal ends it."""
+
+import logging
+import signal
+import threading
+from functools import partial
+from importlib.util import find_spec
+from typing import Annotated, Final
+
+import typer
+
+from producer.cli.terminal import refuse
+from producer.client import celery_app
+from producer.config.settings import ProducerSettings, SettingsError
+from producer.observability import log_format
+from producer.store import queue_status
+from producer.store import runs as run_ledger
+from producer.store.ledger import Ledger
+from producer.store.routes import Routes
+
+_BROKER_SECONDS: Final = 2.0
+"""Scrapers give up after some seconds, and are to hear that the broker is away."""
+_ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+log = logging.getLogger(__name__)
+
+
+def exporter(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 9465,
+    images_per_second: Annotated[
+        float,
+        typer.Option(min=0.001, help="Of one worker, where none was measured yet."),
+    ] = 0.55,
+) -> None:
+    """Serve how the queues stand as Prometheus metrics; needs no worker alive."""
+    if find_spec("prometheus_client") is None:
+        refuse("the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`")
+    # Only here: the rest of the command works without the extra.
+    from producer.exporter.figures import Figures
+    from producer.exporter.log_dedup import SaidOnce
+    from producer.exporter.metrics import Metrics
+    from producer.exporter.server import ExporterServer
+
+    # Before any thread: a signal is for this one, which waits for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    try:
+        settings = ProducerSettings.read()
+        routes = Routes.of(celery_app(settings))
+    except (SettingsError, ValueError) as error:
+        refuse(str(error))
+    _open_log(settings.log_format)
+    for module in (queue_status, run_ledger):
+        module.log.addFilter(SaidOnce())
+    ledger = Ledger(settings.broker_url, timeout=_BROKER_SECONDS, retries=1)
+    read = partial(Figures.read, ledger, routes, images_per_second=images_per_second)
+    try:
+        server = ExporterServer(Metrics(read), host=host, port=port)
+    except OSError as error:
+        refuse(f"cannot listen on {host}:{port} ({error}); choose another --host or --port")
+    threading.Thread(target=server.serve_forever, name="cutwork-exporter", daemon=True).start()
+    log.info("listening on http://%s:%d/metrics", *server.server_address[:2])
+    ended_by = signal.sigwait(_ENDS)
+    # Whoever is being answered asks again elsewhere; nothing here needs an end of its own.
+    log.info("ended by %s", signal.Signals(ended_by).name)
+
+
+def _open_log(form: log_format.Form) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_format.tidy(logging.getLogger(), form=form)

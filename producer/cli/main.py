@@ -1,0 +1,193 @@
+"""The `cutwork` command: submit images, look at the queue, find out what is wrong."""
+
+import json
+import signal
+import subprocess
+import sys
+from typing import Annotated
+
+import redis
+import typer
+from rich.markup import escape
+
+from producer.cli import exporter as cli_exporter
+from producer.cli import runs as cli_runs
+from producer.cli import sync as cli_sync
+from producer.cli.doctor import examine, local_worker
+from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable
+from producer.client import BrokerUnavailable, OutcomeTimeout
+from producer.console.findings import show, shown
+from producer.console.option_flags import takes_options
+from producer.contract.job import InvalidJob
+from producer.contract.options import Options
+from producer.contract.outcome import Outcome, UnreadableOutcome
+from producer.observability.log_format import tidy_stderr
+from producer.observability.tracing import open_traces
+from producer.store.queue_status import QueueStatus, together
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Its tables cut the names of options short.
+    help=__doc__,
+)
+
+
+@app.command()
+@takes_options
+def submit(
+    source: Annotated[str, typer.Argument(metavar="IN", help="s3://bucket/key to read.")],
+    image: Annotated[
+        str | None, typer.Argument(metavar="OUT", help="s3://bucket/key for the RGBA cut-out.")
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option("--mask", help="s3://bucket/key for the mask.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, max=1_000_000, help="Seconds to wait at most.")
+    ] = 600,
+    as_json: AsJson = False,
+    *,
+    options: Options,
+) -> None:
+    """Enqueue one image. Exits with 1 when it was refused or, with --wait, when it failed."""
+    with open_client() as client:
+        try:
+            handle = client.submit(source, image=image, mask=mask, options=options)
+            if not wait:
+                typer.echo(json.dumps({"job_id": handle.id}) if as_json else handle.id)
+                return
+            outcome = handle.wait(timeout)
+        except (InvalidJob, BrokerUnavailable, OutcomeTimeout, UnreadableOutcome) as error:
+            refuse(str(error))
+    if as_json:
+        typer.echo(json.dumps(outcome.to_message()))
+    else:
+        _show(outcome)
+    raise typer.Exit(0 if outcome.ok else 1)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show queue depth, jobs in flight, the oldest that waits, and the workers that answer."""
+    with open_client() as client:
+        try:
+            queues, pending = client.statuses(), client.pending()
+            workers = client.workers()
+        except (redis.RedisError, OSError) as error:
+            unreachable(client, error)
+    queue = together(queues.values())
+    if as_json:
+        facts = _facts(queue) | {
+            "pending": pending,
+            "queues": {name: _facts(status) for name, status in queues.items()},
+            "workers": workers,
+        }
+        typer.echo(json.dumps(facts))
+        return
+    each = queues.items() if len(queues) > 1 else ()
+    lines = [
+        ("waiting", f"{queue.waiting}{_oldest(queue)}"),
+        ("in flight", str(queue.in_flight)),
+        *(
+            (name, f"{status.waiting} waiting{_oldest(status)}; {status.in_flight} in flight")
+            for name, status in each
+        ),
+        ("pending", f"{pending} submitted without an outcome yet"),
+        ("workers", ", ".join(workers) or "none answered within a second"),
+    ]
+    width = max(10, *(len(name) for name, _ in lines))
+    for name, value in lines:
+        console.print(f"[bold]{name:<{width}}[/] {escape(value)}")
+
+
+@app.command()
+def doctor(
+    read: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[S3://BUCKET/PREFIX]…", help="Places that must be readable."),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--write", metavar="S3://BUCKET/PREFIX", help="A place that must be writable."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check broker, workers, S3, and a worker installed here; say what to do about each failure."""
+    with open_client() as client:
+        findings = list(examine(client, read=read or [], write=write or []))
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in findings]))
+    else:
+        show(findings, console)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def models(context: typer.Context) -> None:
+    """List and fetch models with the worker installed here: `python -m worker models`."""
+    if not local_worker():
+        refuse(
+            "models are a worker's, and none is installed here; install cutwork[worker-cpu] or "
+            "cutwork[worker-gpu], or run this where the worker runs"
+        )
+    # In a process of its own: a producer never imports a worker, nor what it needs.
+    command = [sys.executable, "-m", "worker", "models", *context.args]
+    sys.exit(subprocess.run(command, check=False).returncode)
+
+
+app.command()(cli_sync.sync)
+app.command()(cli_runs.runs)
+app.command()(cli_runs.follow)
+app.command()(cli_runs.cancel)
+app.command()(cli_runs.report)
+app.command()(cli_exporter.exporter)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    # As Ctrl-C; in a container the default would be that nothing happens.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    tidy_stderr()
+    open_traces("cutwork")
+    app(prog_name="cutwork")
+
+
+def _facts(queue: QueueStatus) -> dict[str, int | float | None]:
+    return {
+        "waiting": queue.waiting,
+        "in_flight": queue.in_flight,
+        "oldest_waiting_seconds": queue.oldest_waiting,
+    }
+
+
+def _oldest(queue: QueueStatus) -> str:
+    age = queue.oldest_waiting
+    return "" if age is None else f", the oldest for {age:.0f} s"
+
+
+def _show(outcome: Outcome) -> None:
+    if not outcome.ok:
+        code, message = outcome.code or "", outcome.message or ""
+        errors.print(f"[red]{shown(code)}[/]: {shown(message)}")
+        return
+    for facts in (outcome.image, outcome.mask):
+        if facts is not None:
+            console.print(f"{shown(str(facts.ref))}  {facts.bytes:,} bytes")
+    if outcome.state == "skipped":
+        console.print("skipped: the outputs are already those of this source and these options")
+        return
+    share = f"foreground {outcome.foreground_share or 0:.1%}"
+    run = outcome.run
+    where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model"
+    seconds = f"{outcome.seconds.get('total', 0):.2f} s"
+    console.print(f"{share}; {shown(where)}; {seconds}")
+    for warning in outcome.warnings:
+        console.print(f"[yellow]warning[/]: {shown(warning)}")

@@ -1,0 +1,82 @@
+"""A place in S3, and the base of every value of the contract."""
+
+import re
+from typing import Annotated, Final, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+
+from producer.contract.validation_errors import explain
+
+BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""Names of buckets."""
+LONGEST_KEY_BYTES: Final = 1024
+"""The limit S3 itself sets on the UTF-8 length of a key."""
+
+
+class Value(BaseModel):
+    """Immutable, of known fields only, without NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImageRef(Value):
+    """One object in S3, written `s3://bucket/key`; the key is never decoded or normalised."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `s3://bucket/key`; `ValueError` says what is wrong with anything else."""
+        try:
+            return cls.model_validate(_split(text))
+        except ValidationError as error:
+            raise ValueError(explain(error)) from error
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket_name(cls, bucket: str) -> str:
+        if not BUCKET.fullmatch(bucket):
+            raise ValueError(f"{bucket!r} is not a bucket name")
+        return bucket
+
+    @field_validator("key")
+    @classmethod
+    def _key_length(cls, key: str) -> str:
+        try:
+            length = len(key.encode())
+        except UnicodeEncodeError as error:
+            raise ValueError("the key is not valid Unicode") from error
+        if not 1 <= length <= LONGEST_KEY_BYTES:
+            raise ValueError(f"the key has {length} bytes, S3 allows 1 to {LONGEST_KEY_BYTES}")
+        return key
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def _split(value: object) -> object:
+    """The parts of a reference written as one text; what is no text is left as it is."""
+    if not isinstance(value, str):
+        return value
+    scheme, separator, rest = value.partition("://")
+    bucket, slash, key = rest.partition("/")
+    if scheme != "s3" or not separator or not slash or not bucket or not key:
+        raise ValueError("expected s3://bucket/key")
+    return {"bucket": bucket, "key": key}
+
+
+Ref = Annotated[
+    ImageRef,
+    BeforeValidator(_split),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^s3://{BUCKET.pattern}/[\\s\\S]+$"}),
+]

@@ -1,0 +1,70 @@
+"""A log in which a line is a line: whatever a stranger's text holds, it forges none and leaks none.
+
+Keys, messages and errors of other systems reach the log as they are; here is the one place where
+control characters are written as escapes and credentials are taken out.
+"""
+
+import copy
+import logging
+import os
+from typing import Final, Literal
+
+from producer.observability.log_json import JsonLines
+from producer.observability.redact import redacted, secrets_of
+
+Form = Literal["text", "json"]
+"""What a line is: words for a person, or a JSON object with facts beside the words."""
+
+_INDENT: Final = "    "
+
+
+class LogLines(logging.Formatter):
+    """Another formatter's lines, one a record; a traceback follows with every line indented."""
+
+    def __init__(self, inner: logging.Formatter | None = None) -> None:
+        """`inner` gives the lines their form; the environment says what is secret."""
+        super().__init__()
+        self._inner = inner or logging.Formatter("%(levelname)s: %(message)s")
+        self._secrets = secrets_of(os.environ)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record, and under it its traceback."""
+        clean = copy.copy(record)
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = f"{record.msg!r} {record.args!r}"
+        clean.msg, clean.args = one_line(redacted(message, secrets=self._secrets)), ()
+        if record.exc_info:
+            clean.exc_text = self._block(self._inner.formatException(record.exc_info))
+        if record.stack_info:
+            clean.stack_info = self._block(record.stack_info)
+        return self._inner.format(clean)
+
+    def _block(self, text: str) -> str:
+        lines = redacted(text, secrets=self._secrets).split("\n")
+        return "\n".join(_INDENT + one_line(line) for line in lines)
+
+
+def one_line(text: str) -> str:
+    """The text with whatever is no printable character as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def tidy(logger: logging.Logger, *, form: Form) -> None:
+    """Have all handlers of a logger write such lines: in the form they had, or as JSON objects."""
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, LogLines):
+            handler.setFormatter(LogLines(JsonLines() if form == "json" else handler.formatter))
+
+
+def tidy_stderr() -> None:
+    """Have warnings of a process that set up no logging come out so on its standard error.
+
+    Before settings are read, which refuse any other word for the form.
+    """
+    if logging.lastResort is not None:
+        json = os.environ.get("CUTWORK_LOG_FORMAT") == "json"
+        logging.lastResort.setFormatter(LogLines(JsonLines() if json else None))

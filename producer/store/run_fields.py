@@ -1,0 +1,103 @@
+"""A run as the fields of its Redis hash, in both directions."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from producer.contract.outcome import Outcome
+from producer.contract.run import Minute, RunCounts, RunRecord, RunSpec
+
+UNREADABLE_CODES: Final = frozenset(
+    {
+        "corrupt_image",
+        "decompression_bomb",
+        "empty_source",
+        "image_too_large",
+        "not_an_image",
+        "source_too_large",
+        "unsupported_image",
+    }
+)
+"""Failures that are the object's own: until it changes, trying again gives the same."""
+
+
+def facts_of(outcome: Outcome) -> dict[str, Any]:
+    """The figures that `record_outcome.lua` adds up.
+
+    Unknown figures are left out: JSON's null is not false in Lua.
+    """
+    source = outcome.source
+    width, height = (source and source.size) or (0, 0)
+    done = outcome.state == "done"
+    written = [facts.bytes for facts in (outcome.image, outcome.mask) if facts and done]
+    sums: dict[str, float] = {
+        "pixels": width * height,
+        "source_bytes": (source and source.bytes) or 0 if done else 0,
+        "output_bytes": sum(written),
+    }
+    if done:
+        sums |= {f"seconds:{stage}": spent for stage, spent in outcome.seconds.items()}
+    if outcome.worker:
+        sums[f"worker:{outcome.worker}"] = 1
+    draw = hashlib.sha256(outcome.job_id.encode()).digest()[:6]
+    facts = {
+        "state": outcome.state,
+        "sums": sums,
+        "minute": int(outcome.finished_at) // 60 * 60,
+        "pixels": width * height,
+        "total": outcome.seconds.get("total", 0),
+        "draw": int.from_bytes(draw),
+        "suspicion": outcome.suspicion,
+        "code": outcome.code,
+        "message": outcome.message,
+        "etag": source.etag if source and outcome.code in UNREADABLE_CODES else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def record_of(run: str, facts: Mapping[str, str]) -> RunRecord:
+    """The record, without its lists, from all fields of the hash."""
+
+    def group(prefix: str) -> dict[str, float]:
+        start = prefix + ":"
+        return {
+            name.removeprefix(start): float(value)
+            for name, value in facts.items()
+            if name.startswith(start)
+        }
+
+    return RunRecord.model_validate(
+        {
+            "id": run,
+            "state": facts["state"],
+            # A newer release may ask and count more; what is only shown does without.
+            "spec": RunSpec.model_validate_json(facts["spec"], extra="ignore"),
+            "created_at": facts["created_at"],
+            "finished_at": facts.get("finished_at"),
+            "resumed": facts.get("resumed", 0),
+            "command": facts.get("command"),
+            "total": facts.get("total"),
+            "counts": RunCounts.model_validate(group("count"), extra="ignore"),
+            "codes": group("code"),
+            "suspicions": group("suspicion"),
+            "workers": group("worker"),
+            "seconds": group("seconds"),
+            **{
+                name: float(facts.get(name, 0))
+                for name in ("pixels", "source_bytes", "output_bytes")
+            },
+        }
+    )
+
+
+def minutes_of(found: Mapping[str, str]) -> tuple[Minute, ...]:
+    """The minutes, in order, from the hash that has two fields for each."""
+    starts = sorted({int(name.partition(":")[0]) for name in found})
+    return tuple(
+        Minute(
+            start=start,
+            images=int(found[f"{start}:images"]),
+            pixels=int(found[f"{start}:pixels"]),
+        )
+        for start in starts
+    )

@@ -1,0 +1,344 @@
+"""Runs of `cutwork sync` in Redis: each run's position, its jobs in flight, and their outcomes.
+
+Everything about a run is stored here, so any process can resume, follow or cancel it. Values that
+several processes write at once are written by scripts, which Redis runs atomically:
+
+- `commit_batch.lua` moves the cursor and stores the jobs about to be sent, together or not at all.
+  A feeder that Redis no longer agrees with (a restart lost its last second, another feeder took
+  over) is refused, and starts again from the cursor: every input is planned exactly once.
+- `record_outcome.lua` counts an outcome only while its job has none, so a job is counted once.
+
+A run's keys stay small however many images it has: the stored jobs are those in flight, and the
+lists are bounded. Keys grow only with time, by two numbers a minute and one per new worker.
+"""
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from producer.contract.job import InvalidJob, Job, run_of
+from producer.contract.outcome import Outcome
+from producer.contract.run import Failure, RunRecord, RunSpec, RunState
+from producer.store.deliveries import delivery_key
+from producer.store.run_fields import facts_of, minutes_of, record_of
+from producer.store.signed_jobs import kept, restored
+from producer.store.unreadable import UnreadableRun, is_of_another_type, readable
+
+log = logging.getLogger(__name__)
+
+_RUNS: Final = "cutwork:runs"
+_UNREADABLE: Final = "cutwork:unreadable"
+_KEPT_SECONDS: Final = 30 * 86_400
+"""How long a run is remembered after it last moved."""
+_UNREADABLE_SECONDS: Final = 180 * 86_400
+_MOST: Final = {
+    "failures": 50_000,
+    "slowest": 24,
+    "suspicious": 48,
+    "sample": 24,
+    "unreadable": 200_000,
+}
+_PARTS: Final = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes")
+
+
+class UnknownRun(LookupError):
+    """There is no such run, or no longer."""
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """What a feeder commits at once."""
+
+    cursor: str
+    """Where the plan is after it: the last source's key, or the last line's number."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """By the names of `RunCounts`."""
+    jobs: list[Job] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to one of the counts."""
+        self.counts[name] = self.counts.get(name, 0) + amount
+
+
+class RunLedger:
+    """The runs in one Redis database; safe to share between threads.
+
+    Every method raises `redis.RedisError` when the server stays unreachable through the retries,
+    and those that take a run's id raise `UnknownRun`; `UnreadableRun` where its record is another
+    release's, or broken.
+    """
+
+    def __init__(self, server: redis.Redis, *, signed: bool = False) -> None:
+        """`server` decodes responses and is the caller's to close; `signed` as in `Ledger`."""
+        self.server = server
+        self._signed = signed
+        folder = Path(__file__).parent / "scripts"
+        self._commit = server.register_script((folder / "commit_batch.lua").read_text())
+        self._renew = server.register_script((folder / "replace_jobs.lua").read_text())
+        self._settle = server.register_script((folder / "record_outcome.lua").read_text())
+
+    def begin(self, spec: RunSpec, *, command: str) -> str:
+        """The id of a new run, or of one of the same specification that began a moment before."""
+        now = time.time()
+        run = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + secrets.token_hex(3)
+        facts = {
+            "state": "running",
+            "spec": spec.model_dump_json(),
+            "created_at": now,
+            "command": command,
+        }
+        key = _sync_key(spec)
+        begun = [run]
+
+        def write(pipe: Any) -> None:
+            earlier = pipe.get(key)
+            if earlier and pipe.hget(_key(earlier), "state") == "running":
+                begun[0] = earlier
+                return
+            pipe.multi()
+            pipe.hset(_key(run), mapping=facts)
+            pipe.zadd(_RUNS, {run: now})
+            pipe.zremrangebyscore(_RUNS, 0, now - 12 * _KEPT_SECONDS)
+            pipe.set(key, run)
+            pipe.expire(_key(run), _KEPT_SECONDS)
+            pipe.expire(key, _KEPT_SECONDS)
+
+        self.server.transaction(write, key)
+        return begun[0]
+
+    def unfinished(self, spec: RunSpec) -> str | None:
+        """The run of this very specification that has not come to its end, if there is one."""
+        run: Any = self.server.get(_sync_key(spec))
+        if run and self.server.hget(_key(run), "state") == "running":
+            return str(run)
+        return None
+
+    def spec(self, run: str) -> RunSpec:
+        """What was asked when the run began."""
+        facts = self._facts(run)
+        with readable(run):
+            return RunSpec.model_validate_json(facts["spec"])
+
+    def resume(self, run: str) -> None:
+        """Count one more time that a run was taken up again."""
+        self._facts(run)
+        self.server.hincrby(_key(run), "resumed", 1)
+
+    def expect(self, run: str, total: int) -> None:
+        """Write down how many jobs will have been sent at the end, if the run is known yet."""
+
+        def write(pipe: Any) -> None:
+            known = pipe.hexists(_key(run), "state")
+            pipe.multi()
+            if known:
+                pipe.hset(_key(run), "total", total)
+
+        self.server.transaction(write, _key(run))
+
+    def feeder(self, run: str) -> str | None:
+        """The machine whose process feeds a run at the moment, None if none does."""
+        try:
+            holder: Any = self.server.get(feeder_key(run))
+        except redis.ResponseError as error:
+            if not is_of_another_type(error):
+                raise
+            log.warning("the feeder of run %s cannot be read: %s", run, error)
+            return None
+        return str(holder).partition("/")[0] if holder else None
+
+    def cursor(self, run: str) -> str:
+        """Where the plan of a run is; empty at its start."""
+        return str(self._facts(run).get("cursor", ""))
+
+    def position(self, run: str) -> tuple[str, int]:
+        """The cursor, and how many jobs were sent up to it."""
+        facts = self._facts(run)
+        return facts.get("cursor", ""), int(facts.get("count:sent", 0))
+
+    def commit(self, run: str, batch: Batch, *, before: str) -> bool:
+        """Write a batch down, if the run's cursor is still `before` and nobody cancelled it."""
+        message = {
+            "counts": batch.counts,
+            "jobs": {job.id: kept(job, signed=self._signed) for job in batch.jobs},
+            "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
+        }
+        keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
+        text = json.dumps(message)
+        arguments: list[str | int] = [before, batch.cursor, _MOST["failures"], text, _KEPT_SECONDS]
+        return bool(self._commit(keys=keys, args=arguments))
+
+    def in_flight(self, run: str) -> int:
+        """Jobs that were sent and have no outcome yet."""
+        return int(self.server.hlen(_key(run, "jobs")))
+
+    def jobs(self, run: str) -> dict[str, Job]:
+        """Those jobs, but for any that cannot be read; the log names them."""
+        jobs: dict[str, Job] = {}
+        try:
+            texts: Any = self.server.hgetall(_key(run, "jobs"))
+        except redis.ResponseError as error:
+            if not is_of_another_type(error):
+                raise
+            log.warning("the jobs of run %s cannot be read: %s", run, error)
+            return jobs
+        for name, text in texts.items():
+            try:
+                jobs[name] = restored(text, name=name, signed=self._signed)
+            except InvalidJob as error:
+                log.warning("job %s cannot be sent again: %s", name, error)
+        return jobs
+
+    def renew(self, run: str, jobs: Sequence[Job]) -> set[str]:
+        """Write jobs down anew before they are sent again; the ids of those still unanswered."""
+        pairs = [item for job in jobs for item in (job.id, kept(job, signed=self._signed))]
+        return set(self._renew(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
+
+    def settle(self, outcome: Outcome) -> bool:
+        """Count the outcome of a run's job; False when it was answered before, or is forgotten."""
+        run = run_of(outcome.job_id) or ""
+        facts = facts_of(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
+        keys = [_key(run), *(_key(run, part) for part in _PARTS), _UNREADABLE]
+        keys.append(delivery_key(outcome.job_id))
+        text = outcome.model_dump_json(exclude_none=True)
+        return bool(self._settle(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
+
+    def unreadable(self, sources: Mapping[str, str]) -> set[str]:
+        """Which of these objects (`s3://…` to ETag) were found unreadable, and are the same yet."""
+        if not sources:
+            return set()
+        found: Any = self.server.hmget(_UNREADABLE, list(sources))
+        return {
+            source
+            for (source, etag), known in zip(sources.items(), found, strict=True)
+            if known == etag
+        }
+
+    def cancelled(self, run: str) -> bool:
+        """Whether what has not started of a run is not to start."""
+        return bool(self.server.hget(_key(run), "state") == "cancelled")
+
+    def state(self, run: str) -> str | None:
+        """The state of a run, None for one that is not known."""
+        found: Any = self.server.hget(_key(run), "state")
+        return found and str(found)
+
+    def end(self, run: str, state: RunState) -> bool:
+        """Set the final state, `finished` or `cancelled`; False if the run had ended before."""
+        key = _key(run)
+        # A newer release's run has another key, which is left to expire: its run has ended.
+        sync = _sync_key(self.brief(run).spec)
+        ended = [False]
+
+        def write(pipe: Any) -> None:
+            ended[0] = pipe.hget(key, "state") == "running"
+            latest = pipe.get(sync)
+            pipe.multi()
+            if not ended[0]:
+                return
+            pipe.hset(key, mapping={"state": state, "finished_at": time.time()})
+            if latest == run:
+                pipe.delete(sync)
+            for name in (key, *(_key(run, part) for part in _PARTS)):
+                pipe.expire(name, _KEPT_SECONDS)
+
+        self.server.transaction(write, key, sync)
+        return ended[0]
+
+    def record(self, run: str) -> RunRecord:
+        """Everything a report needs."""
+        facts = self._facts(run)
+        with readable(run):
+            with self.server.pipeline(transaction=True) as pipe:
+                pipe.lrange(_key(run, "failures"), 0, -1)
+                for part in ("slowest", "suspicious", "sample"):
+                    pipe.zrange(_key(run, part), 0, -1, desc=True)
+                pipe.hgetall(_key(run, "minutes"))
+                failures, slowest, suspicious, sample, minutes = pipe.execute()
+            record = record_of(run, facts)
+            return record.model_copy(
+                update={
+                    "failures": tuple(map(_failure, failures)),
+                    "failures_left_out": sum(record.codes.values()) - len(failures),
+                    "slowest": tuple(map(Outcome.model_validate_json, slowest)),
+                    "suspicious": tuple(map(Outcome.model_validate_json, suspicious)),
+                    "sample": tuple(map(Outcome.model_validate_json, sample)),
+                    "minutes": minutes_of(minutes),
+                }
+            )
+
+    def brief(self, run: str) -> RunRecord:
+        """The record without its lists: one small read."""
+        facts = self._facts(run)
+        with readable(run):
+            return record_of(run, facts)
+
+    def failures(self, run: str, *, start: int) -> list[Failure]:
+        """The failures from number `start` on, counted from 0."""
+        with readable(run):
+            found: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
+            return [_failure(item) for item in found]
+
+    def runs(self) -> list[RunRecord]:
+        """The runs that are remembered, without their lists, the latest first.
+
+        Those that cannot be read are left out; the log names them.
+        """
+        ids: Any = self.server.zrange(_RUNS, 0, -1, desc=True)
+        with self.server.pipeline(transaction=False) as pipe:
+            for run in ids:
+                pipe.hgetall(_key(run))
+            found = pipe.execute(raise_on_error=False)
+        records = []
+        for run, facts in zip(ids, found, strict=True):
+            try:
+                with readable(run):
+                    if isinstance(facts, redis.ResponseError):
+                        raise facts
+                    if "state" in facts:
+                        records.append(record_of(run, facts))
+            except UnreadableRun as error:
+                log.warning("left out: %s", error)
+        return records
+
+    def pending(self) -> int:
+        """Jobs of all runs that were sent and have no outcome yet; the log names what is no run."""
+        jobs = 0
+        for record in self.runs():
+            try:
+                with readable(record.id):
+                    jobs += self.in_flight(record.id) if record.state == "running" else 0
+            except UnreadableRun as error:
+                log.warning("left out: %s", error)
+        return jobs
+
+    def _facts(self, run: str) -> dict[str, str]:
+        with readable(run):
+            facts: Any = self.server.hgetall(_key(run))
+        if "state" not in facts:
+            raise UnknownRun(f"expected the id of a run, found {run!r}: `cutwork runs` lists them")
+        return dict(facts)
+
+
+def feeder_key(run: str) -> str:
+    """The name of the lock of the one process that feeds a run."""
+    return _key(run, "feeder")
+
+
+def _failure(text: str) -> Failure:
+    return Failure.model_validate_json(text, extra="ignore")
+
+
+def _key(run: str, part: str = "") -> str:
+    return f"cutwork:run:{run}" + (f":{part}" if part else "")
+
+
+def _sync_key(spec: RunSpec) -> str:
+    return f"cutwork:sync:{spec.digest()}"

@@ -1,0 +1,79 @@
+"""A Celery message around a job, as far as Celery relies on its shape without looking.
+
+Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from producer.contract.validation_errors import explain
+
+_Name = Annotated[str, Field(min_length=1, max_length=255)]
+_Signature = dict[str, Any]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Headers(_Part):
+    id: _Name
+    task: Literal["cutwork.segment"]
+    """Celery's own tasks, which every app has, are not for the queue to call."""
+    root_id: _Name | None = None
+    parent_id: _Name | None = None
+    group: _Name | None = None
+    group_index: int | None = None
+    retries: Annotated[int, Field(ge=0, le=1000)] | None = None
+    eta: Annotated[datetime, Field(strict=False)] | None = None
+    expires: Annotated[datetime, Field(strict=False)] | None = None
+    timelimit: Annotated[list[float | None], Field(min_length=2, max_length=2)] | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    shadow: str | None = None
+    origin: str | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
+
+
+class _Properties(_Part):
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    priority: int | None = None
+
+
+class _Embed(_Part):
+    callbacks: list[_Signature] | None = None
+    errbacks: list[_Signature] | None = None
+    chain: list[_Signature] | None = None
+    chord: _Signature | None = None
+
+
+class _Envelope(_Part):
+    headers: _Headers
+    properties: _Properties
+    body: Annotated[tuple[list[Any], dict[str, Any], _Embed | None], Field(strict=False)]
+
+
+def check(*, headers: object, properties: object, body: object) -> None:
+    """Raise `ValueError` with a sentence unless these make a message of protocol version 2."""
+    try:
+        _Envelope.model_validate({"headers": headers, "properties": properties, "body": body})
+    except ValidationError as error:
+        raise ValueError(explain(error)) from error
+
+
+def check_id(*, headers: dict[str, Any], body: Any) -> None:
+    """Raise `ValueError` unless a message goes by the id of the job in it.
+
+    A signature is the body's alone: this ties the one header to it that decides whose outcome it
+    is, and lets no other signed body be taken for a job.
+    """
+    job = body[0][0] if body[0] else None
+    found = job.get("id") if isinstance(job, dict) else None
+    if found != headers["id"]:
+        raise ValueError(f"headers.id: expected the signed job's, {found!r:.130}")

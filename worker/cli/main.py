@@ -1,0 +1,168 @@
+"""`python -m worker`: one local file through the same pipeline, without broker or S3."""
+
+import json
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from producer.config.settings import SettingsError
+from producer.console.findings import show, shown
+from producer.console.option_flags import takes_options
+from producer.contract.options import Options
+from worker.cli import models as cli_models
+from worker.cli.compile import compiled
+from worker.cli.doctor import examine
+from worker.cli.progress_bar import download_bar
+from worker.errors import CutworkError
+from worker.imaging.encode import FORMATS
+from worker.imaging.masks import extent
+from worker.observability.stage_chart import chart, listed
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.cutout import cut_out
+from worker.pipeline.factory import open_limits, open_models, open_store
+from worker.settings import ModelSettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Its tables cut the names of options short.
+    help=__doc__,
+)
+app.add_typer(cli_models.app, name="models")
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@takes_options
+def segment(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The image to read.")],
+    image: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Where the RGBA cut-out goes.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Where the mask goes.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what happened as JSON on standard output.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the seconds go, as a chart.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Cut out one local file. The model may also be the path of a file."""
+    if image is None and mask is None:
+        raise typer.BadParameter("expected OUT, --mask, or both")
+    places = [path.resolve() for path in (source, image, mask) if path is not None]
+    if len(set(places)) < len(places):
+        raise typer.BadParameter("IN, OUT and --mask must be three different files")
+    for path, image_format in ((image, options.image_format), (mask, options.mask_format)):
+        if path is not None:
+            _check_output(path, image_format)
+    watch = Stopwatch()
+    try:
+        settings = ModelSettings.read()
+        with download_bar(console) as progress:
+            store = open_store(settings, local_paths=True, progress=progress)
+            with watch.stage("load"):
+                file = (
+                    store.find(options.model, sha256=options.model_sha256)
+                    if options.enabled
+                    else None
+                )
+            if options.enabled:
+                with watch.stage("kernels"):
+                    compiled()
+
+        def read() -> bytes:
+            with watch.stage("fetch"):
+                return source.read_bytes()
+
+        limits = open_limits(settings)
+        with limits.pictures.share() as share:
+            cut = cut_out(
+                read,
+                options,
+                length=source.stat().st_size,
+                file=file,
+                models=open_models(settings, store),
+                limits=limits,
+                share=share,
+                watch=watch,
+                want_image=image is not None,
+                want_mask=mask is not None,
+            )
+        with watch.stage("store"):
+            if mask is not None and cut.mask_bytes is not None:
+                mask.write_bytes(cut.mask_bytes)
+            if image is not None and cut.image_bytes is not None:
+                image.write_bytes(cut.image_bytes)
+    except CutworkError as error:
+        _refuse(f"{error.code}: {error}")
+    except (SettingsError, OSError) as error:
+        _refuse(str(error))
+    found = extent(cut.mask)
+    if as_json:
+        facts = {
+            "source": {
+                "format": cut.format,
+                "mode": cut.mode,
+                "size": cut.picture_size,
+            },
+            "run": cut.run.model_dump() if cut.run else None,
+            "foreground_share": round(found.share, 6),
+            "bounding_box": found.box,
+            "crop": cut.crop,
+            "no_foreground": found.box is None if cut.run else None,
+            "warnings": cut.warnings,
+            "seconds": watch.seconds(),
+        }
+        typer.echo(json.dumps(facts))
+        return
+    for warning in cut.warnings:
+        console.print(f"[yellow]warning[/]: {shown(warning)}")
+    where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
+    seconds = watch.seconds()
+    stages = "" if profile else f"; {listed(seconds)}"
+    console.print(f"foreground {found.share:.1%}; {shown(where)}{stages}")
+    if profile:
+        console.print(chart(seconds))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check what a worker on this machine needs: its settings, model cache and device."""
+    findings = list(examine())
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in findings]))
+    else:
+        show(findings, console)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command(name="compile")
+def compile_() -> None:
+    """Compile the loops that numba compiles, so that no job waits: for machines and for images."""
+    with console.status("compiling …"):
+        compiled()
+
+
+def _check_output(path: Path, image_format: str) -> None:
+    """Before the model runs: a folder that is there, and a name that says what will be in it."""
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"{path.parent} is no folder")
+    suffixes = FORMATS[image_format].suffixes
+    if path.suffix.lower() not in suffixes:
+        raise typer.BadParameter(
+            f"{path.name} would hold {image_format}: expected a name ending in "
+            f"{' or '.join(suffixes)}, or another --image-format or --mask-format"
+        )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    console.print(f"[red]error[/]: {shown(sentence)}")
+    raise typer.Exit(1)

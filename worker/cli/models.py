@@ -1,0 +1,102 @@
+"""`python -m worker models`: what the catalogue has, and fetching it beforehand."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from producer.config.settings import SettingsError
+from producer.console.findings import shown
+from worker.cli.progress_bar import download_bar
+from worker.errors import CutworkError, ModelInvalid
+from worker.models.engines.load import prepare_here, why_no_gpu
+from worker.models.files.catalogue import Entry, catalogue
+from worker.models.files.store import ModelStore
+from worker.pipeline.factory import open_disk, open_store
+from worker.settings import ModelSettings
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """List the models known by name: licence, size, whether cached, where they would run here."""
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        store = open_store(ModelSettings.read())
+    except SettingsError as error:
+        _refuse(str(error))
+    rows = [_facts(name, entry, store) for name, entry in catalogue().items()]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "licence", "MB", "cached", "runs on"):
+        right = heading == "MB"
+        table.add_column(
+            heading,
+            justify="right" if right else "left",
+            no_wrap=right or heading in ("model", "cached"),
+            overflow="fold",
+        )
+    for row in rows:
+        size = "?" if row["bytes"] is None else f"{row['bytes'] / 1e6:.0f}"
+        mark = "" if row["accepted"] else " *"
+        cached = "yes" if row["cached"] else "no"
+        table.add_row(row["name"], row["licence"] + mark, size, cached, row["runs_on"])
+    console.print(table)
+    if not all(row["accepted"] for row in rows):
+        console.print("* restricts its use: to accept it, put its id in CUTWORK_ACCEPT_LICENSES")
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Catalogue names.")],
+) -> None:
+    """Fetch models, verify and prepare them, so that no job waits: for machines and for images."""
+    try:
+        settings = ModelSettings.read()
+        with download_bar(errors) as progress:
+            store = open_store(settings, progress=progress)
+            files = [store.find(name) for name in names]
+        for file in files:
+            prepare_here(file, open_disk(settings))
+            errors.print(f"{file.name}: {shown(str(file.path))}")
+    except CutworkError as error:
+        _refuse(f"{error.code}: {error}")
+    except SettingsError as error:
+        _refuse(str(error))
+
+
+def _facts(name: str, entry: Entry, store: ModelStore) -> dict[str, Any]:
+    return {
+        "name": name,
+        "licence": entry.licence,
+        "restricted": entry.restricted,
+        "accepted": store.accepts(entry),
+        "bytes": entry.bytes,
+        "cached": store.cached(entry),
+        "runs_on": _where(Path(entry.file).suffix),
+        "about": entry.about,
+    }
+
+
+def _where(suffix: str) -> str:
+    try:
+        return "cuda" if why_no_gpu(suffix) is None else "cpu"
+    except ModelInvalid:
+        return "needs cutwork[torch]"
+
+
+def _refuse(sentence: str) -> NoReturn:
+    errors.print(f"[red]error[/]: {shown(sentence)}")
+    raise typer.Exit(1)

@@ -1,0 +1,149 @@
+"""Pixels to the bytes of an output format, with colour profile and resolution and nothing else.
+
+What would be stale on a cut-out (orientation, thumbnail, the camera's remarks) is never carried
+along: only these two are written.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from worker.errors import OptionConflict
+from worker.imaging import libvips
+from worker.imaging.masks import Pixels, eight_bits
+from worker.imaging.png import Resolution, write_png
+
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How pixels are to be written beside their format."""
+
+    icc_profile: bytes | None = None
+    dpi: Resolution | None = None
+    quality: int | None = None
+    """1…100 where the format has it; None is the format's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One output format."""
+
+    content_type: str
+    suffixes: tuple[str, ...]
+    encode: Callable[[Pixels, Look], bytes]
+    longest_side: int = 2**31 - 1
+    has_quality: bool = False
+
+
+def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
+    """Raise `OptionConflict` where a format has no room for a width and height."""
+    longest = FORMATS[image_format].longest_side
+    if max(size) > longest:
+        raise OptionConflict(
+            f"{image_format} has at most {longest:,} pixels a side, found {size[0]}×{size[1]}; "
+            "ask for png or tiff"
+        )
+
+
+def encode(pixels: Pixels, *, image_format: str, look: Look) -> bytes:
+    """Encode (H, W, 4) straight RGBA, (H, W, 3) RGB or an (H, W) mask, in one of `FORMATS`."""
+    return FORMATS[image_format].encode(pixels, look)
+
+
+def _png(pixels: Pixels, look: Look) -> bytes:
+    return write_png(pixels, icc_profile=look.icc_profile, dpi=look.dpi)
+
+
+def _tiff(pixels: Pixels, look: Look) -> bytes:
+    return libvips.write_tiff(pixels, icc_profile=look.icc_profile, dpi=look.dpi)
+
+
+def _webp(pixels: Pixels, look: Look) -> bytes:
+    if look.quality is None:
+        # `exact` keeps the colour under transparent pixels, as the other formats do.
+        return _pillow(pixels, look, "WEBP", lossless=True, exact=True, method=2)
+    return _pillow(pixels, look, "WEBP", quality=look.quality, method=4)
+
+
+def _avif(pixels: Pixels, look: Look) -> bytes:
+    # Halved colour would bleed at the edges of a cut-out; the slower speeds gain little.
+    options = {"quality": look.quality or 80, "subsampling": "4:4:4", "speed": 8}
+    return _pillow(pixels, look, "AVIF", **options)
+
+
+def _jpeg(pixels: Pixels, look: Look) -> bytes:
+    return _pillow(pixels[:, :, :3], look, "JPEG", quality=look.quality or 92, subsampling=0)
+
+
+def _zip(pixels: Pixels, look: Look) -> bytes:
+    """`colour.jpg` and `alpha.png`: a photograph's size with a lossless edge."""
+    alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else np.full_like(pixels[:, :, 0], 255)
+    parts = {
+        "colour.jpg": _jpeg(pixels, look),
+        "alpha.png": write_png(alpha, icc_profile=None, dpi=look.dpi),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in parts.items():
+            # A `ZipInfo` has a fixed date, so that the same cut-out has the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+def _pillow(pixels: Pixels, look: Look, name: str, **options: Any) -> bytes:
+    if look.icc_profile is not None:
+        options["icc_profile"] = look.icc_profile
+    if look.dpi is not None:
+        options |= {"dpi": look.dpi} if name == "JPEG" else {"exif": _resolution(look.dpi)}
+    buffer = io.BytesIO()
+    Image.fromarray(eight_bits(pixels)).save(buffer, format=name, **options)
+    return buffer.getvalue()
+
+
+def _resolution(dpi: Resolution) -> Image.Exif:
+    """An EXIF block that says nothing but the resolution, for formats without a place for it."""
+    exif = Image.Exif()
+    exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = dpi
+    exif[_RESOLUTION_UNIT] = _INCH
+    return exif
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "png": Format(content_type="image/png", suffixes=(".png",), encode=_png),
+    "webp": Format(
+        content_type="image/webp",
+        suffixes=(".webp",),
+        encode=_webp,
+        longest_side=16_383,
+        has_quality=True,
+    ),
+    "avif": Format(
+        content_type="image/avif",
+        suffixes=(".avif",),
+        encode=_avif,
+        longest_side=65_536,
+        has_quality=True,
+    ),
+    "tiff": Format(content_type="image/tiff", suffixes=(".tif", ".tiff"), encode=_tiff),
+    "jpeg": Format(
+        content_type="image/jpeg",
+        suffixes=(".jpg", ".jpeg"),
+        encode=_jpeg,
+        longest_side=65_500,
+        has_quality=True,
+    ),
+    "zip": Format(
+        content_type="application/zip",
+        suffixes=(".zip",),
+        encode=_zip,
+        longest_side=65_500,
+        has_quality=True,
+    ),
+}

@@ -1,0 +1,81 @@
+"""The models of a process and the limits of its work, as its settings say."""
+
+from collections.abc import Callable
+
+from worker.models.engines.budget import Budget, machine_memory
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.load import loader
+from worker.models.files.download import Progress, no_progress
+from worker.models.files.file_cache import DiskCache
+from worker.models.files.store import ModelStore, RemoteModels
+from worker.models.inference import Inference
+from worker.models.watchdog import Watchdog
+from worker.pipeline.cutout import Limits
+from worker.pipeline.segment import Models
+from worker.settings import ModelSettings
+
+
+def open_disk(settings: ModelSettings) -> DiskCache:
+    """The folder of model files."""
+    return DiskCache(settings.model_cache, limit=settings.model_cache_bytes)
+
+
+def open_store(
+    settings: ModelSettings,
+    *,
+    remote: RemoteModels | None = None,
+    local_paths: bool = False,
+    progress: Progress = no_progress,
+) -> ModelStore:
+    """The store of model files; the arguments are `ModelStore`'s."""
+    return ModelStore(
+        open_disk(settings),
+        accepted=settings.accept_licenses,
+        mirror=settings.model_mirror,
+        remote=remote,
+        local_paths=local_paths,
+        progress=progress,
+    )
+
+
+def open_models(
+    settings: ModelSettings,
+    store: ModelStore,
+    *,
+    on_end: Callable[[], None] = lambda: None,
+    batched: Callable[[int, str], object] = lambda _images, _device: None,
+    used: Callable[[str, bool], object] = lambda _name, _loaded: None,
+) -> Models:
+    """A store with an empty cache of loaded models.
+
+    `on_end` is called, for a few seconds at most, before the process ends for want of a device;
+    `batched` and `used` are told what `Inference` and `ModelCache` tell them.
+    """
+    watchdog = Watchdog(timeout=settings.device_timeout, on_end=on_end)
+    load = loader(
+        threads=settings.threads,
+        disk=open_disk(settings),
+        batch=settings.batch,
+        tensorrt=settings.tensorrt,
+        own_engine=settings.cpu_engine == "auto",
+        watching=watchdog.watching,
+    )
+    budget = Budget.of(
+        memory=settings.model_memory,
+        gpu_memory=settings.gpu_model_memory,
+        gpu_idle=settings.gpu_idle_seconds,
+    )
+    cache = ModelCache(load, budget=budget, used=used)
+    inference = Inference(cache=cache, watchdog=watchdog, batched=batched)
+    return Models(store=store, cache=cache, inference=inference)
+
+
+def open_limits(settings: ModelSettings) -> Limits:
+    """How much this process may work on."""
+    return Limits.of(
+        decoded=settings.max_pixels,
+        matted=settings.max_matted_pixels,
+        matting_seconds=settings.matting_seconds,
+        # Beside as much again for models, and an eighth for all the rest.
+        memory=settings.image_memory or machine_memory() * 3 // 8,
+    )
