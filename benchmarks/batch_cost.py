@@ -14,7 +14,7 @@ from worker.models.engines import gpu
 from worker.models.engines.onnx.on_device import Place
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.onnx.providers import providers
-from worker.pipeline.factory import open_disk, open_store
+from worker.pipeline.factory import open_file_cache, open_store
 from worker.settings import ModelSettings
 
 _ROUNDS: Final = 3
@@ -58,7 +58,7 @@ def network(device: str) -> Loop:
         sha256=file.sha256,
         output=file.profile.output,
         full_precision=device == "cpu",
-        disk=open_disk(settings),
+        disk=open_file_cache(settings),
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

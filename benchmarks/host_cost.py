@@ -31,7 +31,7 @@ from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
-from worker.pipeline.factory import open_disk, open_limits, open_store
+from worker.pipeline.factory import open_file_cache, open_limits, open_store
 from worker.pipeline.segment import Models
 from worker.settings import ModelSettings
 
@@ -66,7 +66,7 @@ def host_cost() -> dict[int, list[float]]:
     # Threads that wait for each other spin, and would count as work.
     numba.set_num_threads(1)
     settings = ModelSettings.read()
-    load = loader(threads=0, disk=open_disk(settings))
+    load = loader(threads=0, disk=open_file_cache(settings))
 
     def remembering(file: ModelFile, device: str) -> Engine:
         return _Remembering(load(file, device))

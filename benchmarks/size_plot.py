@@ -14,7 +14,7 @@ from benchmarks.encoders import cut_outs
 from benchmarks.figure import Figure
 from benchmarks.machine import machine
 from benchmarks.throughput import bare_model, in_a_process, site
-from worker.imaging.encode import Look, encode
+from worker.imaging.encode import EncodeSettings, encode
 
 SIZES: Final = (0.25, 1, 3, 6, 12, 24)
 """Megapixels."""
@@ -54,7 +54,7 @@ def encoding(megapixels: float) -> float:
     for rgba in cut_outs(megapixels):
         began = time.perf_counter()
         for pixels in (rgba, np.ascontiguousarray(rgba[:, :, 3])):
-            encode(pixels, image_format="png", look=Look())
+            encode(pixels, image_format="png", settings=EncodeSettings())
         spent.append(time.perf_counter() - began)
     return median(spent)
 

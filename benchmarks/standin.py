@@ -26,7 +26,7 @@ from worker.models.engines.engine import Engine, EngineFacts
 from worker.models.engines.load import loader
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile, ModelStore
-from worker.pipeline.factory import open_disk
+from worker.pipeline.factory import open_file_cache
 from worker.pipeline.job import Pipeline
 from worker.runtime import state as runtime
 from worker.runtime import tasks
@@ -93,7 +93,7 @@ class _Empty(Pipeline):
 def _held() -> runtime.Runtime:
     held = _really_held()
     real = held.pipeline.models
-    load = loader(threads=1, disk=open_disk(held.settings))
+    load = loader(threads=1, disk=open_file_cache(held.settings))
 
     def counted(file: ModelFile, device: str) -> Engine:
         return _Engine(load(file, device) if _is_real(file.name) else None)

@@ -20,7 +20,7 @@ from deploy.child import ChildFailed
 from deploy.local import LocalStack
 from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
 from producer.contract.outcome import Outcome
-from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
+from producer.report.page import ImageFacts, write_before_after, write_contact_sheet, write_page
 from worker.cli.progress_bar import download_bar
 from worker.errors import CutworkError
 from worker.pipeline.factory import open_store
@@ -98,7 +98,7 @@ def _fetch_model() -> None:
     console.print(f"weights  {file.path}", highlight=False, soft_wrap=True)
 
 
-def _run(folder: Path, out: Path) -> list[Shown]:
+def _run(folder: Path, out: Path) -> list[ImageFacts]:
     """Everything that needs the servers; they are gone when it returns."""
     with LocalStack(folder) as stack, no_more_interrupts_on_exit():
         with console.status("starting a broker, an S3 server and a worker …"):
@@ -129,7 +129,7 @@ def _run(folder: Path, out: Path) -> list[Shown]:
                 s3.download_file("cutouts", image.name, str(image))
                 s3.download_file("cutouts", mask.name, str(mask))
             shown.append(
-                Shown(
+                ImageFacts(
                     name=name,
                     original=original,
                     cutout=image if outcome.ok else None,
@@ -179,7 +179,7 @@ def _follow(client: Client) -> dict[str, Outcome]:
     return {name: outcomes[name] for name in PHOTOGRAPHS}
 
 
-def _write_pages(shown: list[Shown], out: Path) -> None:
+def _write_pages(shown: list[ImageFacts], out: Path) -> None:
     write_contact_sheet(shown, out / "contact-sheet.png")
     write_page(shown, out / "index.html", title="Cutwork demo")
     free = [item for item in shown if Path(item.name).stem in _PUBLIC_DOMAIN and item.outcome.ok]

@@ -23,7 +23,7 @@ from producer.contract.validation_errors import explain, without_password
 from producer.observability.tracing import submitting
 from producer.store.ledger import Ledger
 from producer.store.queue_status import QueueStatus, queue_statuses, together
-from producer.store.recovery import Sweep
+from producer.store.recovery import Recovery
 from producer.store.routes import Routes
 from producer.store.runs import RunLedger
 from producer.store.waiter import OutcomeWaiter
@@ -203,9 +203,9 @@ class Client:
         return self._ledger.runs
 
     @property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> Recovery:
         """Finds jobs of any client that were lost on their way, and sends them again."""
-        return Sweep(app=self.app, ledger=self._ledger)
+        return Recovery(app=self.app, ledger=self._ledger)
 
     @property
     def broker_url(self) -> str:

@@ -13,7 +13,7 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
 from tests.isnet_checkpoint import checkpoint_from_onnx
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore
 from worker.settings import ModelSettings
 
@@ -48,7 +48,7 @@ def model_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def store(model_cache: Path) -> ModelStore:
-    return ModelStore(DiskCache(model_cache), local_paths=True)
+    return ModelStore(FileCache(model_cache), local_paths=True)
 
 
 @pytest.fixture(scope="session")

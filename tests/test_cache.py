@@ -19,7 +19,7 @@ from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import loader
 from worker.models.engines.onnx.engine import OnnxEngine
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile, ModelStore
 
@@ -35,7 +35,7 @@ class Loads:
         self.folder = folder
         self.done: list[tuple[str, str]] = []
         self.engines: list[OnnxEngine] = []
-        self._load = loader(threads=1, disk=DiskCache(folder))
+        self._load = loader(threads=1, disk=FileCache(folder))
 
     def __call__(self, file: ModelFile, device: str) -> Engine:
         engine = self._load(file, "cpu")
@@ -267,14 +267,14 @@ def test_a_file_that_vanished_may_come_back(loads: Loads) -> None:
 def test_a_checkpoint_that_vanished_may_come_back(tmp_path: Path) -> None:
     gone = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=Profile())
     with pytest.raises(ModelUnavailable, match="was there and is gone"):
-        loader(threads=1, disk=DiskCache(tmp_path))(gone, "cpu")
+        loader(threads=1, disk=FileCache(tmp_path))(gone, "cpu")
 
 
 @pytest.mark.parametrize("profile", [Profile(layout="nhwc"), Profile(output="d2")])
 def test_a_checkpoint_of_another_form_is_refused(tmp_path: Path, profile: Profile) -> None:
     file = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=profile)
     with pytest.raises(ModelInvalid, match="a checkpoint of ISNet takes nchw and has output 0"):
-        loader(threads=1, disk=DiskCache(tmp_path))(file, "cpu")
+        loader(threads=1, disk=FileCache(tmp_path))(file, "cpu")
 
 
 def test_an_idle_model_gives_its_memory_back_and_one_in_use_does_not(loads: Loads) -> None:
@@ -332,7 +332,7 @@ def test_no_budget_is_half_of_what_there_is() -> None:
 @pytest.mark.usefixtures("isnet_onnx")
 def test_the_real_model_is_loaded_once(store: ModelStore, tmp_path: Path) -> None:
     model = store.find("isnet-general-use")
-    load = loader(threads=0, disk=DiskCache(tmp_path))
+    load = loader(threads=0, disk=FileCache(tmp_path))
     loads = []
 
     def counted(found: ModelFile, device: str) -> Engine:

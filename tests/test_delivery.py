@@ -12,7 +12,7 @@ from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.runs import BULK, answer, feeder_of, feeding, plan_of, until
-from worker.broker.exclusive import Turnstile
+from worker.broker.exclusive import ReaderWriterLock
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
 
@@ -161,22 +161,22 @@ def test_an_outcome_in_a_run_ends_its_count(idle: Client) -> None:
 
 
 def test_a_suspect_passes_alone_and_is_not_starved() -> None:
-    turnstile, seen = Turnstile(), list[str]()
+    job_lock, seen = ReaderWriterLock(), list[str]()
     inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
-        with turnstile.together():
+        with job_lock.shared():
             inside.set()
             leave.wait(10)
             seen.append("first")
 
     def suspect() -> None:
         alone.set()
-        with turnstile.alone():
+        with job_lock.exclusive():
             seen.append("suspect")
 
     def newcomer() -> None:
-        with turnstile.together():
+        with job_lock.shared():
             seen.append("newcomer")
 
     threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]

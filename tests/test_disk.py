@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ModelUnavailable
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 
 
-def keep(disk: DiskCache, name: str, size: int = 100, *, used: int = 0) -> Path:
+def keep(disk: FileCache, name: str, size: int = 100, *, used: int = 0) -> Path:
     """A file of this cache, used last at this second."""
     path = disk.folder / name
     with disk.locked(path):
@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_least_recently_used_goes_over_all_folders(tmp_path: Path) -> None:
-    disk = DiskCache(tmp_path, limit=300)
+    disk = FileCache(tmp_path, limit=300)
     keep(disk, "a.onnx", used=10)
     keep(disk, "s3/b.onnx", used=30)
     keep(disk, "prepared/c.onnx", used=20)
@@ -44,7 +44,7 @@ def test_the_least_recently_used_goes_over_all_folders(tmp_path: Path) -> None:
 
 
 def test_use_does_not_look_like_a_change(tmp_path: Path) -> None:
-    disk = DiskCache(tmp_path)
+    disk = FileCache(tmp_path)
     path = keep(disk, "a.onnx", used=10)
     disk.used(path)
     assert path.stat().st_mtime == 10
@@ -52,7 +52,7 @@ def test_use_does_not_look_like_a_change(tmp_path: Path) -> None:
 
 
 def test_the_file_just_fetched_stays_whatever_its_size(tmp_path: Path) -> None:
-    disk = DiskCache(tmp_path, limit=50)
+    disk = FileCache(tmp_path, limit=50)
     keep(disk, "a.onnx")
     assert names(tmp_path) == ["a.onnx"]
     keep(disk, "b.onnx")
@@ -60,27 +60,27 @@ def test_the_file_just_fetched_stays_whatever_its_size(tmp_path: Path) -> None:
 
 
 def test_partial_files_go_first_unless_they_are_being_written(tmp_path: Path) -> None:
-    disk = DiskCache(tmp_path, limit=300)
+    disk = FileCache(tmp_path, limit=300)
     keep(disk, "a.onnx", used=10)
     for name in ("left.onnx", "busy.onnx"):
         with disk.locked(tmp_path / name):
             disk.partial(tmp_path / name, tag="t").write_bytes(b"x" * 100)
-    with DiskCache(tmp_path).locked(tmp_path / "busy.onnx"):
+    with FileCache(tmp_path).locked(tmp_path / "busy.onnx"):
         keep(disk, "b.onnx")
     assert names(tmp_path) == [".busy.onnx.t.part", "a.onnx", "b.onnx"]
 
 
 def test_what_else_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(b"x" * 1000)
-    disk = DiskCache(tmp_path, limit=50)
+    disk = FileCache(tmp_path, limit=50)
     keep(disk, "a.onnx")
     keep(disk, "b.onnx")
     assert names(tmp_path) == ["b.onnx", "mine.onnx"]
 
 
 def test_a_damaged_file_is_not_intact(tmp_path: Path) -> None:
-    path = keep(DiskCache(tmp_path), "a.onnx")
-    disk = DiskCache(tmp_path)
+    path = keep(FileCache(tmp_path), "a.onnx")
+    disk = FileCache(tmp_path)
     assert disk.intact(path)
     path.write_bytes(path.read_bytes()[:-1])
     assert not disk.intact(path)
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_not_intact(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    disk = DiskCache(tmp_path / "file" / "models")
+    disk = FileCache(tmp_path / "file" / "models")
     with pytest.raises(ModelUnavailable, match="set CUTWORK_MODEL_CACHE to a folder that is"):
         disk.check()
     with pytest.raises(ModelUnavailable, match="cannot be written"), disk.locked(disk.folder / "a"):
@@ -100,9 +100,9 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_process_that_never_ends_its_download_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
-    waiting = DiskCache(tmp_path, patience=0.1)
+    waiting = FileCache(tmp_path, patience=0.1)
     with (
-        DiskCache(tmp_path).locked(path),
+        FileCache(tmp_path).locked(path),
         pytest.raises(ModelUnavailable, match=r"has been fetching .* for 0\.1 s; see what"),
         waiting.locked(path),
     ):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from worker.errors import OptionConflict
-from worker.imaging.encode import FORMATS, Look, check_encodable, encode
+from worker.imaging.encode import FORMATS, EncodeSettings, check_encodable, encode
 from worker.imaging.libvips import read_sixteen_bits
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -34,7 +34,9 @@ def opened(data: bytes) -> Image.Image:
 def test_pixels_profile_and_resolution(name: str) -> None:
     rgba = cut_out()
     pixels = rgba[:, :, :3] if name == "jpeg" else rgba
-    data = encode(pixels, image_format=name, look=Look(icc_profile=SRGB, dpi=(300, 150)))
+    data = encode(
+        pixels, image_format=name, settings=EncodeSettings(icc_profile=SRGB, dpi=(300, 150))
+    )
     written = opened(data)
     assert written.mode == ("RGB" if name == "jpeg" else "RGBA")
     assert written.info["icc_profile"] == SRGB
@@ -52,7 +54,7 @@ def test_pixels_profile_and_resolution(name: str) -> None:
 @pytest.mark.parametrize("name", ["png", "webp", "avif", "tiff"])
 def test_a_mask_is_one_channel(name: str) -> None:
     grey = np.ascontiguousarray(cut_out()[:, :, 0])
-    written = opened(encode(grey, image_format=name, look=Look()))
+    written = opened(encode(grey, image_format=name, settings=EncodeSettings()))
     seen = np.asarray(written.convert("L")).astype(int)
     assert np.abs(seen - grey).max() <= (0 if name in LOSSLESS else 6)
     if name in ("png", "tiff"):
@@ -61,7 +63,9 @@ def test_a_mask_is_one_channel(name: str) -> None:
 
 def test_no_resolution_is_made_up() -> None:
     for name in ("png", "webp", "avif", "jpeg"):
-        written = opened(encode(cut_out()[:, :, :3].copy(), image_format=name, look=Look()))
+        written = opened(
+            encode(cut_out()[:, :, :3].copy(), image_format=name, settings=EncodeSettings())
+        )
         assert "dpi" not in written.info or written.info["dpi"] == (72, 72), name
         assert 282 not in written.getexif(), name
 
@@ -70,20 +74,24 @@ def test_no_resolution_is_made_up() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_sixteen_bits(name: str, channels: int) -> None:
     deep = np.ascontiguousarray(cut_out(np.uint16)[:, :, :channels])
-    look = Look(icc_profile=SRGB if channels > 1 else None, dpi=(300, 300))
-    data = encode(deep[:, :, 0] if channels == 1 else deep, image_format=name, look=look)
+    settings = EncodeSettings(icc_profile=SRGB if channels > 1 else None, dpi=(300, 300))
+    data = encode(deep[:, :, 0] if channels == 1 else deep, image_format=name, settings=settings)
     written = opened(data)
     back = read_sixteen_bits(data, written)
     assert back is not None
     assert np.array_equal(back[:, :, :channels], deep)
     assert round(float(written.info["dpi"][0])) == 300
-    assert written.info.get("icc_profile") == look.icc_profile
+    assert written.info.get("icc_profile") == settings.icc_profile
 
 
 def test_a_zip_holds_colour_and_alpha() -> None:
     rgba = cut_out()
-    data = encode(rgba, image_format="zip", look=Look(icc_profile=SRGB, dpi=(300, 300)))
-    assert data == encode(rgba, image_format="zip", look=Look(icc_profile=SRGB, dpi=(300, 300)))
+    data = encode(
+        rgba, image_format="zip", settings=EncodeSettings(icc_profile=SRGB, dpi=(300, 300))
+    )
+    assert data == encode(
+        rgba, image_format="zip", settings=EncodeSettings(icc_profile=SRGB, dpi=(300, 300))
+    )
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.namelist() == ["colour.jpg", "alpha.png"]
         colour, alpha = (opened(archive.read(name)) for name in archive.namelist())
@@ -91,7 +99,9 @@ def test_a_zip_holds_colour_and_alpha() -> None:
     assert colour.info["icc_profile"] == SRGB
     assert np.abs(np.asarray(colour).astype(int) - rgba[:, :, :3]).mean() < 3
     assert np.array_equal(np.asarray(alpha), rgba[:, :, 3])
-    with zipfile.ZipFile(io.BytesIO(encode(rgba[:, :, :3], image_format="zip", look=Look()))) as z:
+    with zipfile.ZipFile(
+        io.BytesIO(encode(rgba[:, :, :3], image_format="zip", settings=EncodeSettings()))
+    ) as z:
         assert np.asarray(opened(z.read("alpha.png"))).min() == 255
 
 
@@ -99,7 +109,8 @@ def test_a_zip_holds_colour_and_alpha() -> None:
 def test_quality_trades_size(name: str) -> None:
     noise = np.random.default_rng(8).integers(0, 256, (64, 64, 4), np.uint8)
     sizes = [
-        len(encode(noise, image_format=name, look=Look(quality=quality))) for quality in (10, 95)
+        len(encode(noise, image_format=name, settings=EncodeSettings(quality=quality)))
+        for quality in (10, 95)
     ]
     assert sizes[0] < sizes[1]
 

@@ -10,7 +10,7 @@ import pytest
 
 from producer import Client
 from producer.store.runs import feeder_key
-from producer.sync.feeder_lock import Taken
+from producer.sync.feeder_lock import FeederRunning
 from producer.sync.plan.steps import Step
 from tests.runs import answer, feeder_of, feeding, plan_of, until, waiting
 
@@ -22,7 +22,7 @@ def test_a_run_has_one_feeder(idle: Client) -> None:
         until(lambda: len(waiting(idle)) == 3)
         server, key = idle.runs.server, feeder_key(str(feeder.run))
         server.set(key, "another-machine/1/abc", ex=15)
-        with pytest.raises(Taken, match="another-machine"):
+        with pytest.raises(FeederRunning, match="another-machine"):
             feeder_of(idle, plan, run=feeder.run).feed()
         server.set(key, f"{os.uname().nodename}/{2**22 + 1}/abc", ex=15)  # no such process
     again = feeder_of(idle, plan, run=feeder.run)
@@ -59,7 +59,7 @@ def test_a_process_that_slept_does_not_send_what_another_has_sent(idle: Client) 
     with ThreadPoolExecutor(1) as threads:
         fed = threads.submit(feeder.feed)
         until(lambda: answer(idle, 1))
-        with pytest.raises(Taken, match="now fed by another"):
+        with pytest.raises(FeederRunning, match="now fed by another"):
             fed.result(10)
     assert idle.runs.brief(str(feeder.run)).counts.sent == 2
     assert waiting(idle) == []

@@ -14,7 +14,7 @@ import pytest
 from deploy.local import LocalStack
 from producer import Client, Job
 from producer.contract.s3_uri import ImageRef
-from producer.observability.log_context import tell, telling
+from producer.observability.log_context import log_context, tell
 from producer.observability.log_format import tidy
 from tests.watched import Watched
 
@@ -68,7 +68,7 @@ def test_what_is_told_of_a_job_holds_no_credentials(
     written: tuple[logging.Logger, io.StringIO],
 ) -> None:
     logger, text = written
-    with telling({"job_id": "1", "run_id": None}):
+    with log_context({"job_id": "1", "run_id": None}):
         tell("source", f"s3://photos/{FORGED}?X-Amz-Signature=0a1b")
         try:
             raise ValueError("wJalrXUtnFEMI\nis the key")

@@ -11,7 +11,7 @@ from deploy.local import LocalStack
 from producer import Client
 from producer.cli.doctor import examine
 from producer.config.settings import SettingsError
-from producer.observability.log_format import LogLines, one_line
+from producer.observability.log_format import LineFormatter, one_line
 from producer.observability.redact import redacted, secrets_of
 from tests.test_redirects import PLACE
 from worker.errors import CredentialsRefused
@@ -35,7 +35,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     monkeypatch.setenv("CUTWORK_BROKER_URL", "redis://:p%40ss%2Fw0rd%3Aof%3Fours@broker/0")
     text = io.StringIO()
     handler = logging.StreamHandler(text)
-    handler.setFormatter(LogLines(logging.Formatter("[%(levelname)s] %(message)s")))
+    handler.setFormatter(LineFormatter(logging.Formatter("[%(levelname)s] %(message)s")))
     root = logging.getLogger()
     root.addHandler(handler)
     yield Log(logging.getLogger("test"), text)
@@ -78,7 +78,7 @@ def test_other_handlers_get_the_record_as_it_was(
 
 def test_a_record_that_does_not_fit_is_written_all_the_same() -> None:
     record = logging.LogRecord("test", logging.WARNING, "", 1, "%d of %d", ("one",), None)
-    assert LogLines().format(record) == "WARNING: '%d of %d' ('one',)"
+    assert LineFormatter().format(record) == "WARNING: '%d of %d' ('one',)"
 
 
 def test_ordinary_text_stays_as_it_is() -> None:

@@ -19,7 +19,7 @@ from worker.models.files.catalogue import Entry, HttpsSource
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.factory import open_disk, open_models
+from worker.pipeline.factory import open_file_cache, open_models
 from worker.pipeline.segment import Models, loaded, segment
 from worker.settings import ModelSettings
 
@@ -48,7 +48,7 @@ def models(site: Site, folder: Path) -> Iterator[Models]:
         sources=(HttpsSource(kind="https", url=f"{site.url}/own.onnx"),),
     )
     settings = ModelSettings.read(model_cache=folder)
-    models = open_models(settings, ModelStore(open_disk(settings), entries={"own": entry}))
+    models = open_models(settings, ModelStore(open_file_cache(settings), entries={"own": entry}))
     yield models
     models.cache.close()
 

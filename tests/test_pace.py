@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from producer import Client
-from producer.store.throughput import Rates
-from worker.observability.throughput import Pace, Work, Working
+from producer.store.throughput import ThroughputStore
+from worker.observability.throughput import ThroughputMeter, Work, Working
 
 Block = AbstractContextManager[Working]
 
@@ -24,11 +24,11 @@ class Clock:
         return self.now
 
 
-def played(pace: Pace, clock: Clock, jobs: list[tuple[float, float, str]]) -> None:
+def played(throughput: ThroughputMeter, clock: Clock, jobs: list[tuple[float, float, str]]) -> None:
     """Play jobs, each from when to when and of which queue; those of `skipped` are not done."""
     moments: list[tuple[float, Callable[[], object]]] = []
     for begins, ends, queue in jobs:
-        block = pace.job(queue)
+        block = throughput.job(queue)
 
         def begin(block: Block = block, queue: str = queue) -> None:
             block.__enter__().done = queue != "skipped"
@@ -40,20 +40,20 @@ def played(pace: Pace, clock: Clock, jobs: list[tuple[float, float, str]]) -> No
 
 def test_only_the_time_in_which_all_threads_work_counts() -> None:
     clock = Clock()
-    pace = Pace(threads=2, clock=clock)
+    throughput = ThroughputMeter(threads=2, clock=clock)
     # Both from 4 to 8, and a second more, in which a worker that has enough to do takes the next.
-    played(pace, clock, [(0, 10, "a"), (4, 8, "a"), (20, 30, "a")])
-    assert pace.taken() == {"a": Work(images=1, seconds=(4 + 5) / 2)}
-    assert pace.taken() == {}
+    played(throughput, clock, [(0, 10, "a"), (4, 8, "a"), (20, 30, "a")])
+    assert throughput.taken() == {"a": Work(images=1, seconds=(4 + 5) / 2)}
+    assert throughput.taken() == {}
 
 
 def test_what_is_not_cut_out_says_nothing() -> None:
     """A thousand that are there already do not make a worker faster."""
     clock = Clock()
-    pace = Pace(threads=2, clock=clock)
+    throughput = ThroughputMeter(threads=2, clock=clock)
     skipped = [(n * 0.01, n * 0.01 + 0.01, "skipped") for n in range(1000)]
-    played(pace, clock, [*skipped, *((n * 1.0, n + 1.0, "a") for n in range(10))])
-    found = pace.taken()
+    played(throughput, clock, [*skipped, *((n * 1.0, n + 1.0, "a") for n in range(10))])
+    found = throughput.taken()
     assert (list(found), found["a"].images) == (["a"], 10)
     assert found["a"].seconds == pytest.approx(5)
 
@@ -61,52 +61,52 @@ def test_what_is_not_cut_out_says_nothing() -> None:
 def test_what_ends_at_once_counts() -> None:
     """A batch of four every two seconds, and a tenth of a second between them."""
     clock = Clock()
-    pace = Pace(threads=4, clock=clock)
-    played(pace, clock, [(n * 2.0, n * 2.0 + 1.9, "a") for n in range(50) for _ in range(4)])
-    found = pace.taken()["a"]
+    throughput = ThroughputMeter(threads=4, clock=clock)
+    played(throughput, clock, [(n * 2.0, n * 2.0 + 1.9, "a") for n in range(50) for _ in range(4)])
+    found = throughput.taken()["a"]
     assert found.images / found.seconds == pytest.approx(4 / 2, rel=0.1)
 
 
 def test_a_job_without_an_outcome_says_nothing() -> None:
     clock = Clock()
-    pace = Pace(threads=1, clock=clock)
+    throughput = ThroughputMeter(threads=1, clock=clock)
 
     def fails() -> None:
-        with pace.job("a"):
+        with throughput.job("a"):
             clock.now = 3
             raise KeyError
 
     with pytest.raises(KeyError):
         fails()
-    played(pace, clock, [(3, 5, "a")])
-    assert pace.taken() == {"a": Work(images=1, seconds=2)}
+    played(throughput, clock, [(3, 5, "a")])
+    assert throughput.taken() == {"a": Work(images=1, seconds=2)}
 
 
 def test_each_queue_has_the_rate_of_a_worker_that_does_nothing_else() -> None:
     """Of four threads three do jobs of 2 s, one those of 8 s."""
     clock = Clock()
-    pace = Pace(threads=4, clock=clock)
+    throughput = ThroughputMeter(threads=4, clock=clock)
     quick = [(n * 2.0, n * 2.0 + 2, "quick") for n in range(100) for _ in range(3)]
     slow = [(n * 8.0, n * 8.0 + 8, "slow") for n in range(25)]
-    played(pace, clock, sorted([*quick, *slow], key=lambda job: job[:2]))
-    found = pace.taken()
+    played(throughput, clock, sorted([*quick, *slow], key=lambda job: job[:2]))
+    found = throughput.taken()
     assert found["quick"].images / found["quick"].seconds == pytest.approx(4 / 2, rel=0.1)
     assert found["slow"].images / found["slow"].seconds == pytest.approx(4 / 8, rel=0.1)
 
 
 @pytest.fixture
-def rates(idle: Client) -> Rates:
-    return Rates(idle.runs.server)
+def rates(idle: Client) -> ThroughputStore:
+    return ThroughputStore(idle.runs.server)
 
 
-def test_many_workers_have_the_rate_of_one(rates: Rates) -> None:
+def test_many_workers_have_the_rate_of_one(rates: ThroughputStore) -> None:
     draw = random.Random(7)
     for _ in range(300):
         rates.add("a", images=draw.randrange(8, 13), seconds=5)
     assert rates.of(["a", "b"]) == {"a": pytest.approx(2, rel=0.1)}
 
 
-def test_what_is_older_counts_less(rates: Rates) -> None:
+def test_what_is_older_counts_less(rates: ThroughputStore) -> None:
     rates.add("a", images=1200, seconds=120)
     rates.add("a", images=120, seconds=120)
     fading = math.exp(-1)
@@ -117,7 +117,7 @@ def test_what_is_older_counts_less(rates: Rates) -> None:
     "text", ["", "x", "1", "1 0", "nan nan", "inf 1", "1 inf", "-1 1", "1 -1", "1 2 3", "0 1"]
 )
 def test_what_is_no_rate_is_none_and_is_measured_anew(
-    idle: Client, rates: Rates, text: str
+    idle: Client, rates: ThroughputStore, text: str
 ) -> None:
     idle.runs.server.hset("cutwork:rates", "a", text)
     assert rates.of(["a"]) == {}
@@ -125,7 +125,7 @@ def test_what_is_no_rate_is_none_and_is_measured_anew(
     assert 0 < rates.of(["a"])["a"] <= 2
 
 
-def test_a_key_of_another_type_is_replaced(idle: Client, rates: Rates) -> None:
+def test_a_key_of_another_type_is_replaced(idle: Client, rates: ThroughputStore) -> None:
     idle.runs.server.set("cutwork:rates", "x")
     assert rates.of(["a"]) == {}
     rates.add("a", images=10, seconds=5)

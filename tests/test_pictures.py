@@ -26,7 +26,7 @@ from worker.models.engines.onnx.steps import mask_graph
 from worker.models.engines.torch import engine as torch_engine
 from worker.models.engines.torch import on_device as torch_pictures
 from worker.models.engines.torch.engine import TorchEngine
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.pipeline.presets import LARGEST, PRESETS, fits_device
@@ -245,7 +245,7 @@ def test_the_real_model_sees_the_same(store: ModelStore, tmp_path: Path) -> None
         profile=file.profile,
         device="cpu",
         threads=0,
-        disk=DiskCache(tmp_path),
+        disk=FileCache(tmp_path),
     )
     pictures = engine.on_pictures()
     assert pictures is not None
@@ -269,7 +269,7 @@ def test_the_real_model_on_a_gpu(tensorrt: bool, store: ModelStore, tmp_path: Pa
     if tensorrt and (reason := gpu.why_no_tensorrt()):
         pytest.skip(reason)
     file = store.find("isnet-general-use")
-    load = loader(threads=0, disk=DiskCache(tmp_path), batch=4, tensorrt=tensorrt)
+    load = loader(threads=0, disk=FileCache(tmp_path), batch=4, tensorrt=tensorrt)
     on_gpu, on_cpu = load(file, "cuda"), load(file, "cpu")
     assert on_gpu.facts.provider == (TENSORRT if tensorrt else CUDA)
     assert on_gpu.facts.device == "cuda:0"

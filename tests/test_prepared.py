@@ -9,7 +9,7 @@ from onnx import helper
 from tests.tiny_models import channel_mean, saved, value
 from worker.errors import ModelInvalid
 from worker.models.engines.onnx.prepared import prepared
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 
 
 def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:
@@ -19,7 +19,7 @@ def ready(path: Path, output: str | int | None = None, *, full_precision: bool =
         sha256="a" * 64,
         output=output,
         full_precision=full_precision,
-        disk=DiskCache(path.parent / "cache"),
+        disk=FileCache(path.parent / "cache"),
     )
 
 

@@ -10,13 +10,13 @@ import pytest
 from PIL import ExifTags, Image
 
 from producer.contract.outcome import Outcome
-from producer.report.page import Shown, write_before_after, write_contact_sheet, write_page
+from producer.report.page import ImageFacts, write_before_after, write_contact_sheet, write_page
 
 RED = (220, 40, 40)
 HOSTILE = """<script>alert('1')</script> "quoted" & 100% #1?.png"""
 
 
-def shown(folder: Path, name: str = "photo.png", size: tuple[int, int] = (90, 60)) -> Shown:
+def shown(folder: Path, name: str = "photo.png", size: tuple[int, int] = (90, 60)) -> ImageFacts:
     """A red image whose cut-out keeps the left half."""
     original, cutout, mask = (folder / f"{kind}-{Path(name).name}" for kind in "ocm")
     red = Image.new("RGB", size, RED)
@@ -40,10 +40,10 @@ def shown(folder: Path, name: str = "photo.png", size: tuple[int, int] = (90, 60
         "seconds": {"fetch": 0.1, "load": 0.2, "model": 1.5, "store": 0.1, "total": 2.0},
     }
     outcome = Outcome.model_validate({"job_id": "1", "state": "done"} | facts)
-    return Shown(name=name, original=original, cutout=cutout, mask=mask, outcome=outcome)
+    return ImageFacts(name=name, original=original, cutout=cutout, mask=mask, outcome=outcome)
 
 
-def failed(folder: Path) -> Shown:
+def failed(folder: Path) -> ImageFacts:
     original = folder / "notes.txt"
     original.write_text("no image")
     outcome = Outcome(
@@ -53,7 +53,7 @@ def failed(folder: Path) -> Shown:
         message="expected one of JPEG, PNG, found 8 bytes that begin with b'no image'",
         seconds={"fetch": 0.01, "total": 0.01},
     )
-    return Shown(name="notes.txt", original=original, outcome=outcome)
+    return ImageFacts(name="notes.txt", original=original, outcome=outcome)
 
 
 class Page(HTMLParser):

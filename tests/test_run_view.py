@@ -7,7 +7,7 @@ import pytest
 from producer.cli.run_view import Bar, Json, View, ending, state_of
 from producer.console.humanize import countdown
 from producer.contract.run import RunRecord
-from producer.sync.follow import Look
+from producer.sync.follow import RunProgress
 from tests.run_records import counts, failure, record
 
 RUNNING = record(
@@ -19,19 +19,19 @@ RUNNING = record(
 )
 
 
-def look(of: RunRecord, *, remaining: float | None = 61) -> Look:
-    return Look(of, [failure("[red]a.jpg")], 12.34, 5.6, remaining)
+def progress(of: RunRecord, *, remaining: float | None = 61) -> RunProgress:
+    return RunProgress(of, [failure("[red]a.jpg")], 12.34, 5.6, remaining)
 
 
 def test_how_far_it_is_in_words() -> None:
-    assert state_of(look(RUNNING)) == [
+    assert state_of(progress(RUNNING)) == [
         "200 of 2,000 done",
         "2 failed",
         "12.3 images/s",
         "5.6 MP/s",
         "1 min 01 s left",
     ]
-    assert "left" not in state_of(look(RUNNING, remaining=None))[-1]
+    assert "left" not in state_of(progress(RUNNING, remaining=None))[-1]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_last_words_name_everything(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with View() as view:
-        view.look(look(RUNNING))
+        view.progress(progress(RUNNING))
     out = capsys.readouterr().out
     assert out == "corrupt_image s3://photos/[red]a.jpg: found no end\n"
 
@@ -62,7 +62,7 @@ def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixtur
 def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     with Json() as view:
         view.say("waiting")
-        view.look(look(RUNNING))
+        view.progress(progress(RUNNING))
         view.end(RUNNING.model_copy(update={"state": "finished"}))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [line["event"] for line in lines]
@@ -74,7 +74,7 @@ def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_bar_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar() as bar:
         bar.planned(counts())
-        bar.look(look(RUNNING))
+        bar.progress(progress(RUNNING))
     out = capsys.readouterr().out
     assert "corrupt_image s3://photos/[red]a.jpg" in out
     assert "200 of 2,000 done · 2 failed · 12.3 images/s" in out

@@ -20,7 +20,7 @@ from worker.errors import (
     UnknownModel,
 )
 from worker.models.files.catalogue import ChunksSource, Entry, HttpsSource, ModelSource, catalogue
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore, RemoteModels
 
@@ -42,7 +42,7 @@ def entry(*sources: ModelSource, **facts: Any) -> dict[str, Entry]:
 
 
 def store_in(folder: Path, *sources: ModelSource, **arguments: Any) -> ModelStore:
-    return ModelStore(DiskCache(folder), entries=entry(*sources), **arguments)
+    return ModelStore(FileCache(folder), entries=entry(*sources), **arguments)
 
 
 def https(url: str) -> HttpsSource:
@@ -221,10 +221,10 @@ def test_a_restricted_licence_must_be_accepted(tmp_path: Path) -> None:
     entries = entry(
         https("https://nowhere.invalid/own.onnx"), licence="CC-BY-NC-4.0", restricted=True
     )
-    store = ModelStore(DiskCache(tmp_path), entries=entries, accepted=["MIT", "CC-BY-4.0"])
+    store = ModelStore(FileCache(tmp_path), entries=entries, accepted=["MIT", "CC-BY-4.0"])
     with pytest.raises(LicenceNotAccepted, match=r"set CUTWORK_ACCEPT_LICENSES=CC-BY-NC-4\.0"):
         store.find("own")
-    store = ModelStore(DiskCache(tmp_path), entries=entries, accepted=["cc-by-nc-4.0"])
+    store = ModelStore(FileCache(tmp_path), entries=entries, accepted=["cc-by-nc-4.0"])
     assert store.find("own").sha256 == SHA256
 
 
@@ -254,7 +254,7 @@ class Objects:
 
 def test_a_model_of_one_s_own_has_its_profile_beside_it(tmp_path: Path) -> None:
     objects = Objects(x_onnx=CONTENT, x_json=b'{"size": 320, "output": "map"}', y_onnx=CONTENT)
-    store = ModelStore(DiskCache(tmp_path), remote=objects.remote())
+    store = ModelStore(FileCache(tmp_path), remote=objects.remote())
     file = store.find("s3://models/x.onnx")
     assert file.path.read_bytes() == CONTENT
     assert (file.profile.sides, file.profile.output) == ((320, 320), "map")
@@ -269,9 +269,9 @@ def test_a_model_of_one_s_own_has_its_profile_beside_it(tmp_path: Path) -> None:
 
 def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path) -> None:
     objects = Objects(x_onnx=CONTENT)
-    path = ModelStore(DiskCache(tmp_path), remote=objects.remote()).find("s3://models/x.onnx").path
+    path = ModelStore(FileCache(tmp_path), remote=objects.remote()).find("s3://models/x.onnx").path
     path.write_bytes(b"\0" * len(CONTENT))
-    store = ModelStore(DiskCache(tmp_path), remote=objects.remote())
+    store = ModelStore(FileCache(tmp_path), remote=objects.remote())
     assert store.find("s3://models/x.onnx").path.read_bytes() == CONTENT
     assert objects.downloads == 2
 
@@ -281,34 +281,34 @@ def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path)
 )
 def test_another_place_than_s3_is_forbidden(tmp_path: Path, name: str) -> None:
     with pytest.raises(Forbidden, match="from nowhere else; found"):
-        ModelStore(DiskCache(tmp_path)).find(name)
+        ModelStore(FileCache(tmp_path)).find(name)
 
 
 @pytest.mark.parametrize("name", ["u3net", "", "isnet:general", "s3:models"])
 def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnknownModel, match="expected one of isnet-general-use, "):
-        ModelStore(DiskCache(tmp_path)).find(name)
+        ModelStore(FileCache(tmp_path)).find(name)
 
 
 def test_a_path_is_a_model_only_where_paths_are_allowed(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
-    assert ModelStore(DiskCache(tmp_path), local_paths=True).find(str(path)).sha256 == SHA256
+    assert ModelStore(FileCache(tmp_path), local_paths=True).find(str(path)).sha256 == SHA256
     with pytest.raises(Forbidden):
-        ModelStore(DiskCache(tmp_path)).find(str(path))
+        ModelStore(FileCache(tmp_path)).find(str(path))
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.pkl"
     path.write_bytes(CONTENT)
     with pytest.raises(ModelInvalid, match=r"ending in \.onnx, \.pth"):
-        ModelStore(DiskCache(tmp_path), local_paths=True).find(str(path))
+        ModelStore(FileCache(tmp_path), local_paths=True).find(str(path))
 
 
 def test_a_job_s_own_hash_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
-    store = ModelStore(DiskCache(tmp_path), local_paths=True)
+    store = ModelStore(FileCache(tmp_path), local_paths=True)
     assert store.find(str(path), sha256=SHA256)
     with pytest.raises(ModelHashMismatch, match=f"expected SHA-256 {'0' * 64}, found {SHA256}"):
         store.find(str(path), sha256="0" * 64)

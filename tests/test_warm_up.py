@@ -16,7 +16,7 @@ from worker.models.engines.engine import Engine
 from worker.models.engines.load import loader
 from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.engines.warm_up import warm_up
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 
@@ -61,7 +61,7 @@ def test_every_rung_of_the_ladder_is_run(tmp_path: Path) -> None:
 def test_no_batch_is_larger_than_the_profile_of_its_model_says(tmp_path: Path) -> None:
     path = tiled(tmp_path / "own.onnx", "n", 3, "h", "w")
     file = ModelFile(name="own", path=path, sha256="own", profile=Profile(batch=2))
-    load = loader(threads=1, disk=DiskCache(tmp_path / "disk"), batch=8)
+    load = loader(threads=1, disk=FileCache(tmp_path / "disk"), batch=8)
     assert load(file, "cpu").most == 2
     assert load(replace(file, sha256="other", profile=Profile()), "cpu").most == 8
 

@@ -14,7 +14,7 @@ from worker.models.engines.load import loader
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.winograd.engine import WinogradEngine, load
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 
@@ -133,7 +133,7 @@ def test_the_real_network(isnet_onnx: Path, tmp_path: Path) -> None:
         sha256="0" * 64,
         output=None,
         full_precision=True,
-        disk=DiskCache(tmp_path),
+        disk=FileCache(tmp_path),
     )
     session = onnxruntime.InferenceSession(str(ready), providers=["CPUExecutionProvider"])
     image = _RNG.random((1, 3, 1024, 1024), np.float32) - np.float32(0.5)
@@ -220,7 +220,7 @@ def test_what_is_not_built_here_runs_on_onnx_runtime(tmp_path: Path, add: Any) -
     with pytest.raises(UnsupportedGraph):
         load(path, threads=1)
     file = ModelFile(name="x", path=path, sha256="1" * 64, profile=Profile())
-    engine = loader(threads=1, disk=DiskCache(tmp_path), own_engine=True)(file, "cpu")
+    engine = loader(threads=1, disk=FileCache(tmp_path), own_engine=True)(file, "cpu")
     assert engine.facts.engine.startswith("onnxruntime")
     assert engine.infer(np.zeros((1, 3, 32, 32), np.float32)).ndim == 3
 
@@ -263,7 +263,7 @@ def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
     wide = graph.conv(graph.conv("x", 3, 64), 64, 64)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(wide, 64, 1))
     file = ModelFile(name="x", path=path, sha256="2" * 64, profile=Profile())
-    disk = DiskCache(tmp_path)
+    disk = FileCache(tmp_path)
     own = loader(threads=1, disk=disk, own_engine=True)(file, "cpu")
     other = loader(threads=1, disk=disk, own_engine=False)(file, "cpu")
     assert isinstance(own, WinogradEngine)
@@ -278,7 +278,7 @@ def test_a_network_of_few_channels_is_left_to_onnx_runtime(tmp_path: Path) -> No
     narrow = graph.conv(graph.conv("x", 3, 16), 16, 16)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(narrow, 16, 1))
     file = ModelFile(name="x", path=path, sha256="3" * 64, profile=Profile())
-    engine = loader(threads=1, disk=DiskCache(tmp_path), own_engine=True)(file, "cpu")
+    engine = loader(threads=1, disk=FileCache(tmp_path), own_engine=True)(file, "cpu")
     assert engine.facts.engine.startswith("onnxruntime")
 
 

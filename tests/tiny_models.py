@@ -7,7 +7,7 @@ import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from worker.models.engines.onnx import engine as onnx_engine
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 
 Axes = Sequence[int | str | None] | None
@@ -71,5 +71,5 @@ def loaded(path: Path, *, profile: Profile | None = None, most: int = 1) -> onnx
         device="cpu",
         threads=1,
         most=most,
-        disk=DiskCache(path.parent),
+        disk=FileCache(path.parent),
     )

@@ -38,7 +38,7 @@ def exporter(
         refuse("the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`")
     # Only here: the rest of the command works without the extra.
     from producer.exporter.figures import Figures
-    from producer.exporter.log_dedup import SaidOnce
+    from producer.exporter.log_dedup import RepeatFilter
     from producer.exporter.metrics import Metrics
     from producer.exporter.server import ExporterServer
 
@@ -51,7 +51,7 @@ def exporter(
         refuse(str(error))
     _open_log(settings.log_format)
     for module in (queue_status, run_ledger):
-        module.log.addFilter(SaidOnce())
+        module.log.addFilter(RepeatFilter())
     ledger = Ledger(settings.broker_url, timeout=_BROKER_SECONDS, retries=1)
     read = partial(Figures.read, ledger, routes, images_per_second=images_per_second)
     try:
@@ -65,6 +65,6 @@ def exporter(
     log.info("ended by %s", signal.Signals(ended_by).name)
 
 
-def _open_log(form: log_format.Form) -> None:
+def _open_log(form: log_format.LogFormat) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     log_format.tidy(logging.getLogger(), form=form)

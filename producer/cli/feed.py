@@ -19,7 +19,7 @@ from producer.contract.run import RunRecord
 from producer.store.runs import UnknownRun
 from producer.sync.count_remaining import look_ahead
 from producer.sync.feeder import Feeder
-from producer.sync.feeder_lock import Taken
+from producer.sync.feeder_lock import FeederRunning
 from producer.sync.follow import answered
 
 _IDLE_SECONDS: Final = 15
@@ -55,7 +55,7 @@ def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
     while True:
         try:
             return _fed_here(client, feeder, seen)
-        except Taken as error:
+        except FeederRunning as error:
             seen.say(f"{error}; following it")
             record = watch(client, error.run, seen, over=partial(_is_unfed, client, error.run))
             if record.state != "running":

@@ -12,7 +12,7 @@ from producer.cli.terminal import console
 from producer.console.findings import shown
 from producer.console.humanize import countdown
 from producer.contract.run import Failure, RunCounts, RunRecord
-from producer.sync.follow import Look, answered
+from producer.sync.follow import RunProgress, answered
 
 _LINE_SECONDS: Final = 10.0
 """Time between two lines where there is no terminal."""
@@ -36,12 +36,12 @@ class View(ExitStack):
         if self._due():
             console.print(f"{counts.seen:,} compared, nothing to send yet")
 
-    def look(self, look: Look) -> None:
+    def progress(self, progress: RunProgress) -> None:
         """Say now and then how far the run is; failures at once."""
-        for failure in look.failures:
+        for failure in progress.failures:
             console.print(failure_line(failure))
-        if self._due() and look.record.state == "running":
-            console.print(", ".join(state_of(look)))
+        if self._due() and progress.record.state == "running":
+            console.print(", ".join(state_of(progress)))
 
     def nothing_to_do(self, counts: RunCounts) -> None:
         """Say why nothing was sent."""
@@ -82,12 +82,14 @@ class Bar(View):
             return
         self._update(f"{counts.seen:,} compared, nothing to send yet", done=0, total=None)
 
-    def look(self, look: Look) -> None:
+    def progress(self, progress: RunProgress) -> None:
         """Move the bar."""
-        for failure in look.failures:
+        for failure in progress.failures:
             console.print(failure_line(failure))
         self._update(
-            " · ".join(state_of(look)), done=answered(look.record), total=look.record.total
+            " · ".join(state_of(progress)),
+            done=answered(progress.record),
+            total=progress.record.total,
         )
 
     def _update(self, text: str, *, done: int, total: int | None) -> None:
@@ -108,16 +110,16 @@ class Json(View):
         if self._due():
             _print_json("progress", counts=counts.model_dump())
 
-    def look(self, look: Look) -> None:
+    def progress(self, progress: RunProgress) -> None:
         """Print failures and figures."""
-        for failure in look.failures:
+        for failure in progress.failures:
             _print_json("failure", **failure.model_dump(mode="json", exclude_none=True))
         _print_json(
             "progress",
-            **_figures(look.record),
-            images_per_second=round(look.images_per_second, 3),
-            megapixels_per_second=round(look.megapixels_per_second, 3),
-            remaining_seconds=None if look.remaining is None else round(look.remaining),
+            **_figures(progress.record),
+            images_per_second=round(progress.images_per_second, 3),
+            megapixels_per_second=round(progress.megapixels_per_second, 3),
+            remaining_seconds=None if progress.remaining is None else round(progress.remaining),
         )
 
     def nothing_to_do(self, counts: RunCounts) -> None:
@@ -136,9 +138,9 @@ def view(*, as_json: bool) -> View:
     return Bar() if console.is_terminal else View()
 
 
-def state_of(look: Look) -> list[str]:
+def state_of(progress: RunProgress) -> list[str]:
     """The figures of a look, in words."""
-    counts, total = look.record.counts, look.record.total
+    counts, total = progress.record.counts, progress.record.total
     of = f" of {total:,}" if total is not None else ""
     figures = [f"{counts.done:,}{of} done"]
     figures += [
@@ -150,10 +152,10 @@ def state_of(look: Look) -> list[str]:
         )
         if number
     ]
-    figures.append(f"{look.images_per_second:.1f} images/s")
-    figures.append(f"{look.megapixels_per_second:.1f} MP/s")
-    if look.remaining is not None:
-        figures.append(f"{countdown(look.remaining)} left")
+    figures.append(f"{progress.images_per_second:.1f} images/s")
+    figures.append(f"{progress.megapixels_per_second:.1f} MP/s")
+    if progress.remaining is not None:
+        figures.append(f"{countdown(progress.remaining)} left")
     return figures
 
 

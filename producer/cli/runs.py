@@ -21,7 +21,7 @@ from producer.report.run_report import FAILURES, write_run_report
 from producer.report.run_summary import again
 from producer.store.runs import UnknownRun
 from producer.store.unreadable import UnreadableRun
-from producer.sync.follow import looks
+from producer.sync.follow import follow_progress
 from producer.sync.listing.objects import listing_client
 
 REPORTS: Final = "cutwork-runs"
@@ -101,8 +101,8 @@ def watch(
     client: Client, run: str, seen: View, *, over: Callable[[], bool] = lambda: False
 ) -> RunRecord:
     """Show a run until it ends, or `over` says so; returns it as it is then."""
-    for look in looks(client.runs, run, every=0.5, over=over):
-        seen.look(look)
+    for progress in follow_progress(client.runs, run, every=0.5, over=over):
+        seen.progress(progress)
     return client.runs.brief(run)
 
 

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.config.broker_url import checked
 from producer.contract.validation_errors import explain
-from producer.observability.log_format import Form
+from producer.observability.log_format import LogFormat
 from producer.observability.redact import redacted
 
 
@@ -58,7 +58,7 @@ class ProducerSettings(EnvironmentSettings):
         pattern=r"^rediss?://",
         description="Redis or Valkey with a database of its own; broker and ledger in one.",
     )
-    log_format: Form = Field(
+    log_format: LogFormat = Field(
         default="text", description="What a line of the log is: `text`, or `json`, an object."
     )
     tenant: str | None = Field(

@@ -7,7 +7,7 @@ _MOST: Final = 1000
 """Sentences remembered."""
 
 
-class SaidOnce(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets a record pass if its sentence has not been said before."""
 
     def __init__(self) -> None:

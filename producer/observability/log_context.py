@@ -9,7 +9,7 @@ _facts: Final[ContextVar[dict[str, str] | None]] = ContextVar("cutwork_log_facts
 
 
 @contextmanager
-def telling(facts: Mapping[str, str | None]) -> Iterator[None]:
+def log_context(facts: Mapping[str, str | None]) -> Iterator[None]:
     """Inside the block every line of this thread has these facts, but for those that are None."""
     token = _facts.set({name: value for name, value in facts.items() if value is not None})
     try:

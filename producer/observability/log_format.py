@@ -9,16 +9,16 @@ import logging
 import os
 from typing import Final, Literal
 
-from producer.observability.log_json import JsonLines
+from producer.observability.log_json import CutworkJsonFormatter
 from producer.observability.redact import redacted, secrets_of
 
-Form = Literal["text", "json"]
+LogFormat = Literal["text", "json"]
 """What a line is: words for a person, or a JSON object with facts beside the words."""
 
 _INDENT: Final = "    "
 
 
-class LogLines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """Another formatter's lines, one a record; a traceback follows with every line indented."""
 
     def __init__(self, inner: logging.Formatter | None = None) -> None:
@@ -53,11 +53,13 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def tidy(logger: logging.Logger, *, form: Form) -> None:
+def tidy(logger: logging.Logger, *, form: LogFormat) -> None:
     """Have all handlers of a logger write such lines: in the form they had, or as JSON objects."""
     for handler in logger.handlers:
-        if not isinstance(handler.formatter, LogLines):
-            handler.setFormatter(LogLines(JsonLines() if form == "json" else handler.formatter))
+        if not isinstance(handler.formatter, LineFormatter):
+            handler.setFormatter(
+                LineFormatter(CutworkJsonFormatter() if form == "json" else handler.formatter)
+            )
 
 
 def tidy_stderr() -> None:
@@ -67,4 +69,4 @@ def tidy_stderr() -> None:
     """
     if logging.lastResort is not None:
         json = os.environ.get("CUTWORK_LOG_FORMAT") == "json"
-        logging.lastResort.setFormatter(LogLines(JsonLines() if json else None))
+        logging.lastResort.setFormatter(LineFormatter(CutworkJsonFormatter() if json else None))

@@ -11,7 +11,7 @@ from producer.observability.log_context import told
 from producer.observability.redact import redacted, secrets_of
 
 
-class JsonLines(JsonFormatter):
+class CutworkJsonFormatter(JsonFormatter):
     """One object a record: time, level, logger and message, and what its `extra` holds.
 
     Before these come the facts of the job its thread is at. No string holds a credential.

@@ -24,7 +24,7 @@ STAGES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ImageFacts:
     """One image of the report: its files and what the worker said of it."""
 
     name: str
@@ -75,7 +75,7 @@ def stages(outcome: Outcome) -> list[tuple[str, str, float]]:
     return [(name, colour, spent[name]) for name, colour in STAGES.items() if name in spent]
 
 
-def summary(shown: Sequence[Shown]) -> str:
+def summary(shown: Sequence[ImageFacts]) -> str:
     """How many images, how many failed, and the seconds of all."""
     failed = sum(not one.outcome.ok for one in shown)
     count = "1 image" if len(shown) == 1 else f"{len(shown)} images"
@@ -83,6 +83,6 @@ def summary(shown: Sequence[Shown]) -> str:
     return ", ".join(filter(None, (count, f"{failed} failed" if failed else "", total)))
 
 
-def slowest(shown: Sequence[Shown]) -> float:
+def slowest(shown: Sequence[ImageFacts]) -> float:
     """Seconds that a whole bar stands for, above 0."""
     return max((one.total for one in shown), default=0) or 1

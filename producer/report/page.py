@@ -12,16 +12,16 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
-from producer.report.image_facts import STAGES, Shown, slowest, summary
+from producer.report.image_facts import STAGES, ImageFacts, slowest, summary
 from producer.report.png import write_before_after, write_contact_sheet
 from producer.report.template import environment
 
-__all__ = ["Shown", "write_before_after", "write_contact_sheet", "write_page"]
+__all__ = ["ImageFacts", "write_before_after", "write_contact_sheet", "write_page"]
 
 _FOR_BROWSERS: Final = frozenset({"AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "WEBP"})
 
 
-def write_page(shown: Sequence[Shown], path: Path, *, title: str) -> None:
+def write_page(shown: Sequence[ImageFacts], path: Path, *, title: str) -> None:
     """Write an HTML page without scripts that shows the files by links relative to its folder."""
     templates = environment()
     templates.filters["frames"] = partial(_frames, folder=path.parent)
@@ -40,7 +40,7 @@ class _Frame(NamedTuple):
     """None when a browser cannot show the file."""
 
 
-def _frames(one: Shown, *, folder: Path) -> list[_Frame]:
+def _frames(one: ImageFacts, *, folder: Path) -> list[_Frame]:
     files = (("original", one.original), ("mask", one.mask), ("cut-out", one.cutout))
     return [
         _Frame(what, _link(path, folder=folder), _size_in_browser(path))

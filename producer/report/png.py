@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from producer.report.image_facts import STAGES, Shown, slowest, summary
+from producer.report.image_facts import STAGES, ImageFacts, slowest, summary
 from producer.report.thumbnail import read_upright
 
 _WIDTH: Final = 1200
@@ -34,7 +34,7 @@ _EMPTY: Final = "#f4f5f7"
 _RED: Final = "#b42318"
 
 
-def write_contact_sheet(shown: Sequence[Shown], path: Path) -> None:
+def write_contact_sheet(shown: Sequence[ImageFacts], path: Path) -> None:
     """Write a PNG with a row per image: original, mask, cut-out, facts and stage times.
 
     It is 1200 pixels wide; the bars of all rows share one scale.
@@ -56,7 +56,7 @@ def write_contact_sheet(shown: Sequence[Shown], path: Path) -> None:
     sheet.save(path, format="PNG", optimize=True)
 
 
-def write_before_after(shown: Sequence[Shown], path: Path) -> None:
+def write_before_after(shown: Sequence[ImageFacts], path: Path) -> None:
     """Write a PNG of pairs, original left and cut-out right, three or else two pairs a row.
 
     It is 1200 pixels wide and transparent between the pairs, for light and dark pages alike.
@@ -81,14 +81,14 @@ def write_before_after(shown: Sequence[Shown], path: Path) -> None:
 class _Row(NamedTuple):
     """One row of the contact sheet."""
 
-    shown: Shown
+    shown: ImageFacts
     pictures: Sequence[Image.Image]
     lines: Sequence[tuple[str, str]]
     """Text and its colour."""
     height: int
 
 
-def _row(one: Shown) -> _Row:
+def _row(one: ImageFacts) -> _Row:
     """Read the files, keep thumbnails, and measure: the pictures or the text may be taller."""
     paths = (one.original, one.mask, one.cutout)
     pictures = [_read(path) for path in paths]

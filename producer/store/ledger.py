@@ -21,7 +21,7 @@ from producer.contract.validation_errors import explain
 from producer.store.deliveries import Deliveries, delivery_key
 from producer.store.runs import RunLedger
 from producer.store.signed_jobs import kept, restored
-from producer.store.throughput import Rates
+from producer.store.throughput import ThroughputStore
 from producer.store.unreadable import is_of_another_type
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Ledger:
         self.redis = connect(url, timeout=timeout, retries=retries)
         self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
-        self.rates = Rates(self.redis)
+        self.rates = ThroughputStore(self.redis)
 
     def add(self, *jobs: Job) -> None:
         """Write the jobs down as pending and forget outcomes of earlier runs of the same ids."""

@@ -26,7 +26,7 @@ _MOST: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class Recovery:
     """The sweep of one process.
 
     What a job's message is looked for is its age: after the visibility timeout a message that a

@@ -16,7 +16,7 @@ _FADES_SECONDS: Final = 120.0
 """Of work, by all workers together: an idle night forgets nothing."""
 
 
-class Rates:
+class ThroughputStore:
     """The rates in one Redis database; every method raises `redis.RedisError`.
 
     Kept are images I and seconds S, and the rate is I ÷ S. A report of i images in s seconds of one

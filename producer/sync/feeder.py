@@ -25,7 +25,7 @@ from producer.store.publish import publish
 from producer.store.routes import Routes
 from producer.store.runs import Batch, RunLedger, UnknownRun
 from producer.sync.breaker import Breaker
-from producer.sync.feeder_lock import FeederLock, Taken
+from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
 from producer.sync.plan.steps import Plan, Step
 
@@ -90,8 +90,8 @@ class Feeder:
     def feed(self) -> None:
         """Return when every input has an outcome, the run is cancelled, or `stopping` is set.
 
-        Raises `Taken` when another process feeds the run, `ListingFailed` or `ManifestError` when
-        the inputs cannot be read, and `UnknownRun` when Redis has forgotten the run.
+        Raises `FeederRunning` when another process feeds the run, `ListingFailed` or
+        `ManifestError` when the inputs cannot be read, and `UnknownRun` when Redis has lost it.
         """
         said = -_SAID_AGAIN_SECONDS
         try:
@@ -170,7 +170,7 @@ class Feeder:
         run = self.ledger.begin(self.spec, command=self.command)
         self._lock = FeederLock(self.ledger.server, run)
         if self.ledger.cursor(run):
-            raise Taken(run, "began a moment ago in another process")
+            raise FeederRunning(run, "began a moment ago in another process")
         self.run = run
         batch.jobs = [job.model_copy(update={"id": f"{run}.{job.id}"}) for job in batch.jobs]
         return batch

@@ -16,7 +16,7 @@ from producer.store.runs import feeder_key
 _SECONDS: Final = 15
 
 
-class Taken(RuntimeError):
+class FeederRunning(RuntimeError):
     """Another process feeds this run now."""
 
     def __init__(self, run: str, sentence: str) -> None:
@@ -31,7 +31,10 @@ class FeederLock:
     """
 
     def __init__(self, server: redis.Redis, run: str) -> None:
-        """Take the lock, also in place of a dead process of this machine; `Taken` if it is held."""
+        """Take the lock, also from a dead process of this machine.
+
+        Raises `FeederRunning` if another process holds it.
+        """
         self._run = run
         key, host, pid = feeder_key(run), socket.gethostname(), os.getpid()
         holder: Any = server.get(key)
@@ -42,11 +45,14 @@ class FeederLock:
                 self._lock.release()
         self._token = f"{host}/{pid}/{secrets.token_hex(4)}"
         if not self._lock.acquire(token=self._token):
-            raise Taken(run, f"is fed by a process on {str(holder).partition('/')[0]}")
+            raise FeederRunning(run, f"is fed by a process on {str(holder).partition('/')[0]}")
         self._extended = time.monotonic()
 
     def keep(self, *, surely: bool = False) -> None:
-        """Hold it for longer, now and then or `surely` now; `Taken` if another process has it."""
+        """Extend the lock when a third of its time has passed, or with `surely` at once.
+
+        Raises `FeederRunning` if another process has taken it.
+        """
         if not surely and time.monotonic() - self._extended < _SECONDS / 3:
             return
         try:
@@ -54,7 +60,7 @@ class FeederLock:
         except LockError as error:
             # A restarted broker may have forgotten it. If another feeder has it, that goes on.
             if not self._lock.acquire(token=self._token):
-                raise Taken(self._run, "is now fed by another process") from error
+                raise FeederRunning(self._run, "is now fed by another process") from error
         self._extended = time.monotonic()
 
     def release(self) -> None:

@@ -14,7 +14,7 @@ _SECONDS: Final = 30.0
 """How far back the speed is measured."""
 
 
-class Look(NamedTuple):
+class RunProgress(NamedTuple):
     """One look at a run."""
 
     record: RunRecord
@@ -27,7 +27,9 @@ class Look(NamedTuple):
     """Seconds, None while it is not known how much there is or nothing moves."""
 
 
-def looks(ledger: RunLedger, run: str, *, every: float, over: Callable[[], bool]) -> Iterator[Look]:
+def follow_progress(
+    ledger: RunLedger, run: str, *, every: float, over: Callable[[], bool]
+) -> Iterator[RunProgress]:
     """Look every so many seconds until `over` says so or the run has ended, then once more.
 
     While Redis cannot be reached nothing is yielded: it may come back.
@@ -51,7 +53,7 @@ def looks(ledger: RunLedger, run: str, *, every: float, over: Callable[[], bool]
             samples.popleft()
         images, pixels = _speed(samples)
         left = record.total - answered(record) if record.total is not None else None
-        yield Look(
+        yield RunProgress(
             record=record,
             failures=new,
             images_per_second=images,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turnstile:
+class ReaderWriterLock:
     """Lets any number through together, or one alone.
 
     A job whose workers died is innocent as long as others ran beside it. Whoever is to pass alone
@@ -19,7 +19,7 @@ class Turnstile:
         self._changed = threading.Condition()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def shared(self) -> Iterator[None]:
         """Pass beside others."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
@@ -32,7 +32,7 @@ class Turnstile:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Pass while nobody else is inside."""
         with self._changed:
             self._alone += 1

@@ -13,7 +13,7 @@ from typing import Final, Literal, NoReturn
 
 from celery.worker import state
 
-from worker.broker.unacked import UNREACHABLE, Custody
+from worker.broker.unacked import UNREACHABLE, UnackedDeliveries
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ _SIGNALS: Final[dict[signal.Signals, How]] = {
 """A second one of any of them ends the worker at once."""
 
 
-class Drain:
+class Shutdown:
     """Waits in a thread for the signals to end."""
 
-    def __init__(self, custody: Custody, *, grace: float) -> None:
+    def __init__(self, unacked: UnackedDeliveries, *, grace: float) -> None:
         """`grace`: seconds from the first signal to the end, whatever still runs."""
-        self._custody = custody
+        self._custody = unacked
         self._grace = grace
         # The one queue whose `put` may interrupt itself, as a signal handler does.
         self._signals: queue.SimpleQueue[How] = queue.SimpleQueue()

@@ -24,7 +24,7 @@ UNREACHABLE = (redis.RedisError, KombuError, OSError)
 """What giving back raises when the broker does not answer; the messages come back by themselves."""
 
 
-class Custody:
+class UnackedDeliveries:
     """What Celery's consumer holds; safe to use from any thread.
 
     A message that is given back is the next to be taken by another worker. Whatever Celery does

@@ -15,7 +15,7 @@ from worker.errors import CutworkError, ModelInvalid
 from worker.models.engines.load import prepare_here, why_no_gpu
 from worker.models.files.catalogue import Entry, catalogue
 from worker.models.files.store import ModelStore
-from worker.pipeline.factory import open_disk, open_store
+from worker.pipeline.factory import open_file_cache, open_store
 from worker.settings import ModelSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -69,7 +69,7 @@ def fetch(
             store = open_store(settings, progress=progress)
             files = [store.find(name) for name in names]
         for file in files:
-            prepare_here(file, open_disk(settings))
+            prepare_here(file, open_file_cache(settings))
             errors.print(f"{file.name}: {shown(str(file.path))}")
     except CutworkError as error:
         _refuse(f"{error.code}: {error}")

@@ -22,7 +22,7 @@ _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class EncodeSettings:
     """How pixels are to be written beside their format."""
 
     icc_profile: bytes | None = None
@@ -37,7 +37,7 @@ class Format:
 
     content_type: str
     suffixes: tuple[str, ...]
-    encode: Callable[[Pixels, Look], bytes]
+    encode: Callable[[Pixels, EncodeSettings], bytes]
     longest_side: int = 2**31 - 1
     has_quality: bool = False
 
@@ -52,42 +52,44 @@ def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
         )
 
 
-def encode(pixels: Pixels, *, image_format: str, look: Look) -> bytes:
+def encode(pixels: Pixels, *, image_format: str, settings: EncodeSettings) -> bytes:
     """Encode (H, W, 4) straight RGBA, (H, W, 3) RGB or an (H, W) mask, in one of `FORMATS`."""
-    return FORMATS[image_format].encode(pixels, look)
+    return FORMATS[image_format].encode(pixels, settings)
 
 
-def _png(pixels: Pixels, look: Look) -> bytes:
-    return write_png(pixels, icc_profile=look.icc_profile, dpi=look.dpi)
+def _png(pixels: Pixels, settings: EncodeSettings) -> bytes:
+    return write_png(pixels, icc_profile=settings.icc_profile, dpi=settings.dpi)
 
 
-def _tiff(pixels: Pixels, look: Look) -> bytes:
-    return libvips.write_tiff(pixels, icc_profile=look.icc_profile, dpi=look.dpi)
+def _tiff(pixels: Pixels, settings: EncodeSettings) -> bytes:
+    return libvips.write_tiff(pixels, icc_profile=settings.icc_profile, dpi=settings.dpi)
 
 
-def _webp(pixels: Pixels, look: Look) -> bytes:
-    if look.quality is None:
+def _webp(pixels: Pixels, settings: EncodeSettings) -> bytes:
+    if settings.quality is None:
         # `exact` keeps the colour under transparent pixels, as the other formats do.
-        return _pillow(pixels, look, "WEBP", lossless=True, exact=True, method=2)
-    return _pillow(pixels, look, "WEBP", quality=look.quality, method=4)
+        return _pillow(pixels, settings, "WEBP", lossless=True, exact=True, method=2)
+    return _pillow(pixels, settings, "WEBP", quality=settings.quality, method=4)
 
 
-def _avif(pixels: Pixels, look: Look) -> bytes:
+def _avif(pixels: Pixels, settings: EncodeSettings) -> bytes:
     # Halved colour would bleed at the edges of a cut-out; the slower speeds gain little.
-    options = {"quality": look.quality or 80, "subsampling": "4:4:4", "speed": 8}
-    return _pillow(pixels, look, "AVIF", **options)
+    options = {"quality": settings.quality or 80, "subsampling": "4:4:4", "speed": 8}
+    return _pillow(pixels, settings, "AVIF", **options)
 
 
-def _jpeg(pixels: Pixels, look: Look) -> bytes:
-    return _pillow(pixels[:, :, :3], look, "JPEG", quality=look.quality or 92, subsampling=0)
+def _jpeg(pixels: Pixels, settings: EncodeSettings) -> bytes:
+    return _pillow(
+        pixels[:, :, :3], settings, "JPEG", quality=settings.quality or 92, subsampling=0
+    )
 
 
-def _zip(pixels: Pixels, look: Look) -> bytes:
+def _zip(pixels: Pixels, settings: EncodeSettings) -> bytes:
     """`colour.jpg` and `alpha.png`: a photograph's size with a lossless edge."""
     alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else np.full_like(pixels[:, :, 0], 255)
     parts = {
-        "colour.jpg": _jpeg(pixels, look),
-        "alpha.png": write_png(alpha, icc_profile=None, dpi=look.dpi),
+        "colour.jpg": _jpeg(pixels, settings),
+        "alpha.png": write_png(alpha, icc_profile=None, dpi=settings.dpi),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -97,11 +99,11 @@ def _zip(pixels: Pixels, look: Look) -> bytes:
     return buffer.getvalue()
 
 
-def _pillow(pixels: Pixels, look: Look, name: str, **options: Any) -> bytes:
-    if look.icc_profile is not None:
-        options["icc_profile"] = look.icc_profile
-    if look.dpi is not None:
-        options |= {"dpi": look.dpi} if name == "JPEG" else {"exif": _resolution(look.dpi)}
+def _pillow(pixels: Pixels, settings: EncodeSettings, name: str, **options: Any) -> bytes:
+    if settings.icc_profile is not None:
+        options["icc_profile"] = settings.icc_profile
+    if settings.dpi is not None:
+        options |= {"dpi": settings.dpi} if name == "JPEG" else {"exif": _resolution(settings.dpi)}
     buffer = io.BytesIO()
     Image.fromarray(eight_bits(pixels)).save(buffer, format=name, **options)
     return buffer.getvalue()

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import redis
 
-from producer.store.throughput import Rates
+from producer.store.throughput import ThroughputStore
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Work(NamedTuple):
     """Of a worker that does nothing else."""
 
 
-class Pace:
+class ThroughputMeter:
     """Images that were cut out and what they took, counted only while every thread has a job.
 
     A worker that waits for jobs says nothing of how fast it could be. Each job's seconds are shared
@@ -89,7 +89,7 @@ class Pace:
                 del self._images[queue], self._seconds[queue]
             return found
 
-    def report(self, rates: Rates) -> None:
+    def report(self, rates: ThroughputStore) -> None:
         """Until the process ends, tell all who look at the queue."""
         while True:
             time.sleep(_REPORT_SECONDS)

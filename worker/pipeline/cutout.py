@@ -13,13 +13,13 @@ from producer.contract.outcome import RunFacts
 from worker.errors import ImageTooLarge, SourceTooLarge
 from worker.imaging import compose, decode
 from worker.imaging.decode import Header
-from worker.imaging.encode import FORMATS, Look, check_encodable, encode
+from worker.imaging.encode import FORMATS, EncodeSettings, check_encodable, encode
 from worker.imaging.masks import Box, Pixels
 from worker.models.files.profile import DEFAULT_SIDE
 from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.memory_budget import Allowance, Share
-from worker.pipeline.memory_estimate import Footprint, footprint, in_hand, matting
+from worker.pipeline.memory_budget import MemoryBudget, Reservation
+from worker.pipeline.memory_estimate import MemoryEstimate, estimate_memory, in_hand, matting
 from worker.pipeline.presets import PRESETS
 from worker.pipeline.refine import passed_through, refine
 from worker.pipeline.segment import LoadedModel, Models, loaded, segment
@@ -40,9 +40,9 @@ class Limits:
     """Pixels of one image whose alpha is solved for."""
     matting_seconds: float
     """After which that ends with what it has."""
-    sources: Allowance
+    sources: MemoryBudget
     """Bytes of all encoded images that were read and are not yet decoded."""
-    pictures: Allowance
+    pictures: MemoryBudget
     """Bytes of all that is made of them, until it is stored.
 
     Apart from the sources: who holds some of both waits for nobody, so nobody waits for ever."""
@@ -55,8 +55,8 @@ class Limits:
             decoded=decoded,
             matted=matted,
             matting_seconds=matting_seconds,
-            sources=Allowance(sources),
-            pictures=Allowance(memory - sources),
+            sources=MemoryBudget(sources),
+            pictures=MemoryBudget(memory - sources),
         )
 
     def check_source(self, length: int) -> None:
@@ -76,7 +76,7 @@ class Limits:
                 f"(CUTWORK_MAX_MATTED_PIXELS), found {width}×{height} = {width * height:,}"
             )
 
-    def check_matting(self, share: Share, *, pixels: int, unknown: int) -> None:
+    def check_matting(self, share: Reservation, *, pixels: int, unknown: int) -> None:
         """Have a share hold what matting takes, now that it is known how much is to be solved.
 
         Waits where others hold it, and raises `ImageTooLarge` for more than there is.
@@ -140,7 +140,7 @@ def cut_out(
     file: ModelFile | None,
     models: Models,
     limits: Limits,
-    share: Share,
+    share: Reservation,
     watch: Stopwatch,
     want_image: bool = True,
     want_mask: bool = True,
@@ -157,7 +157,7 @@ def cut_out(
     """
     limits.check_source(length)
     depth = np.uint16 if options.bit_depth == 16 else np.uint8
-    costs: list[Footprint] = []
+    costs: list[MemoryEstimate] = []
     with ExitStack() as held:
         # Before the image: a model that cannot be used is refused first.
         model = None
@@ -169,7 +169,7 @@ def cut_out(
                 _check_encodable(header.size, options, image=want_image, mask=want_mask)
             if model is not None and options.alpha_matting:
                 limits.check_matted(header.size)
-            needed = footprint(
+            needed = estimate_memory(
                 header,
                 options,
                 fed=None if model is None else model.size,
@@ -236,19 +236,21 @@ def cut_out(
         run=run,
         warnings=warnings,
     )
-    look = Look(icc_profile=picture.icc_profile, dpi=picture.dpi, quality=options.quality)
+    settings = EncodeSettings(
+        icc_profile=picture.icc_profile, dpi=picture.dpi, quality=options.quality
+    )
     del picture
     _check_encodable(result.size, options, image=want_image, mask=want_mask)
     with watch.stage("encode"):
         image_bytes = mask_bytes = None
         if want_image:
             pixels = compose.cropped(pixels, crop)
-            image_bytes = encode(pixels, image_format=options.image_format, look=look)
+            image_bytes = encode(pixels, image_format=options.image_format, settings=settings)
         del pixels
         if want_mask:
             part = compose.cropped(found, crop)
-            plain = replace(look, icc_profile=None)
-            mask_bytes = encode(part, image_format=options.mask_format, look=plain)
+            plain = replace(settings, icc_profile=None)
+            mask_bytes = encode(part, image_format=options.mask_format, settings=plain)
             del part
     share.keep(found.nbytes + len(image_bytes or b"") + len(mask_bytes or b""))
     return replace(result, image_bytes=image_bytes, mask_bytes=mask_bytes)

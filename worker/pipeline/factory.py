@@ -6,7 +6,7 @@ from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.load import loader
 from worker.models.files.download import Progress, no_progress
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore, RemoteModels
 from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
@@ -15,9 +15,9 @@ from worker.pipeline.segment import Models
 from worker.settings import ModelSettings
 
 
-def open_disk(settings: ModelSettings) -> DiskCache:
+def open_file_cache(settings: ModelSettings) -> FileCache:
     """The folder of model files."""
-    return DiskCache(settings.model_cache, limit=settings.model_cache_bytes)
+    return FileCache(settings.model_cache, limit=settings.model_cache_bytes)
 
 
 def open_store(
@@ -29,7 +29,7 @@ def open_store(
 ) -> ModelStore:
     """The store of model files; the arguments are `ModelStore`'s."""
     return ModelStore(
-        open_disk(settings),
+        open_file_cache(settings),
         accepted=settings.accept_licenses,
         mirror=settings.model_mirror,
         remote=remote,
@@ -54,7 +54,7 @@ def open_models(
     watchdog = Watchdog(timeout=settings.device_timeout, on_end=on_end)
     load = loader(
         threads=settings.threads,
-        disk=open_disk(settings),
+        disk=open_file_cache(settings),
         batch=settings.batch,
         tensorrt=settings.tensorrt,
         own_engine=settings.cpu_engine == "auto",

@@ -25,7 +25,7 @@ from worker.imaging.encode import FORMATS
 from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut, Limits, cut_out, may_shrink
-from worker.pipeline.memory_budget import Share
+from worker.pipeline.memory_budget import Reservation
 from worker.pipeline.segment import Models
 from worker.pipeline.storage import S3Storage, Source, Stored
 
@@ -102,7 +102,7 @@ class _Passage:
 
     job: Job
     pipeline: Pipeline
-    share: Share
+    share: Reservation
     """What it holds of the memory for images, from the first pixel to the last byte stored."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     final: bool = True

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Allowance:
+class MemoryBudget:
     """So many units in all. Who wants more than is left waits, and is served in order.
 
     A large share does not starve behind small ones: nobody overtakes who waits.
@@ -15,7 +15,7 @@ class Allowance:
     def __init__(self, total: int) -> None:
         self.total = total
         self._left = total
-        self._waiting: deque[Share] = deque()
+        self._waiting: deque[Reservation] = deque()
         self._idle = 0
         """Units held by those who wait for more."""
         self._changed = threading.Condition()
@@ -31,15 +31,15 @@ class Allowance:
         return len(self._waiting)
 
     @contextmanager
-    def share(self) -> Iterator["Share"]:
+    def share(self) -> Iterator["Reservation"]:
         """A share of one job, empty at first; what it holds is given back after the block."""
-        share = Share(self)
+        share = Reservation(self)
         try:
             yield share
         finally:
             share.keep(0)
 
-    def _take(self, share: "Share", units: int) -> None:
+    def _take(self, share: "Reservation", units: int) -> None:
         with self._changed:
             # Who holds something goes first: others wait for that.
             (self._waiting.appendleft if share.held else self._waiting.append)(share)
@@ -52,7 +52,7 @@ class Allowance:
                 self._waiting.remove(share)
                 self._changed.notify_all()
 
-    def _is_next(self, share: "Share", units: int) -> bool:
+    def _is_next(self, share: "Reservation", units: int) -> bool:
         if self._waiting[0] is not share:
             return False
         # If all that is held is held by those who wait, nobody would ever give any back.
@@ -65,11 +65,11 @@ class Allowance:
             self._changed.notify_all()
 
 
-class Share:
+class Reservation:
     """What one job holds of an allowance; for one thread."""
 
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._allowance = budget
         self.held = 0
 
     def take(self, units: int) -> None:

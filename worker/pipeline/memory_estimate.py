@@ -45,7 +45,7 @@ _FIXED: Final = 24 * 2**20
 """Bytes of any image: what is made of some rows at a time, and what allocators round up."""
 
 
-class Footprint(NamedTuple):
+class MemoryEstimate(NamedTuple):
     """Bytes of memory, by stage."""
 
     decode: int
@@ -59,7 +59,7 @@ class Footprint(NamedTuple):
         return max(self)
 
 
-def footprint(
+def estimate_memory(
     header: Header,
     options: Options,
     *,
@@ -67,7 +67,7 @@ def footprint(
     usual: tuple[int, int],
     want_image: bool,
     want_mask: bool,
-) -> Footprint:
+) -> MemoryEstimate:
     """What an image takes.
 
     `fed`: width and height of the model's input, None where no model is asked; `usual`: those up to
@@ -94,7 +94,7 @@ def footprint(
         # The bytes of a finished cut-out wait for those of the mask.
         (4 * want_image + 1 + _ENCODE_MASK[options.mask_format]) * want_mask,
     )
-    return Footprint(
+    return MemoryEstimate(
         decode=_FIXED + pixels * _decode(header, wide=options.bit_depth == 16),
         model=_FIXED + pixels * picture + _model(options, pixels, fed, usual),
         edges=_FIXED + pixels * (picture + deep + max(result, work)) + whole,

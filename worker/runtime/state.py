@@ -17,12 +17,12 @@ from producer.config.settings import SettingsError
 from producer.observability.redact import redacted, secrets_of
 from producer.observability.tracing import open_traces
 from producer.store.ledger import Ledger
-from producer.store.recovery import Sweep
+from producer.store.recovery import Recovery
 from producer.store.routes import Routes
-from worker.broker.exclusive import Turnstile
+from worker.broker.exclusive import ReaderWriterLock
 from worker.broker.routing import taken
-from worker.broker.shutdown import Drain
-from worker.broker.unacked import Custody
+from worker.broker.shutdown import Shutdown
+from worker.broker.unacked import UnackedDeliveries
 from worker.errors import CutworkError
 from worker.imaging.matting import matting
 from worker.models.engines.gpu import driver
@@ -34,8 +34,8 @@ from worker.observability.http import serve
 from worker.observability.metrics import Metrics
 from worker.observability.stage_chart import listed
 from worker.observability.stopwatch import Stopwatch
-from worker.observability.throughput import Pace
-from worker.pipeline.factory import open_disk, open_limits, open_models, open_store
+from worker.observability.throughput import ThroughputMeter
+from worker.pipeline.factory import open_file_cache, open_limits, open_models, open_store
 from worker.pipeline.job import Pipeline
 from worker.pipeline.malloc import give_back_free_pages, give_back_large_blocks
 from worker.pipeline.storage import S3Storage, open_storage
@@ -56,10 +56,10 @@ class Runtime:
     settings: WorkerSettings
     pipeline: Pipeline
     ledger: Ledger
-    custody: Custody
-    drain: Drain
-    turnstile: Turnstile
-    pace: Pace
+    unacked: UnackedDeliveries
+    shutdown: Shutdown
+    job_lock: ReaderWriterLock
+    throughput: ThroughputMeter
     routes: Routes
     taken: list[str]
     """The queues it takes jobs from."""
@@ -90,17 +90,17 @@ def held() -> Runtime:
     # The driver is asked only where a queue is for GPUs.
     asked = any("gpu" in needs for needs in routes.needs.values())
     no_gpu = why_no_gpu(".onnx") if asked else None
-    custody = Custody(ledger)
-    drain = Drain(custody, grace=settings.grace)
+    unacked = UnackedDeliveries(ledger)
+    shutdown = Shutdown(unacked, grace=settings.grace)
     metrics = Metrics()
     models = open_models(
-        settings, store, on_end=drain.last_words, batched=metrics.batched, used=metrics.used
+        settings, store, on_end=shutdown.last_words, batched=metrics.batched, used=metrics.used
     )
     limits = open_limits(settings)
     budgets = (limits.sources, limits.pictures)
     metrics.show(
-        running=custody.count,
-        draining=drain.ending,
+        running=unacked.count,
+        draining=shutdown.ending,
         image_memory=lambda: sum(part.total - part.left for part in budgets),
         image_memory_limit=sum(part.total for part in budgets),
     )
@@ -111,14 +111,14 @@ def held() -> Runtime:
         health=Health(
             broker=broker_check(settings.broker_url),
             overdue=models.inference.overdue,
-            ending=drain.ending,
+            ending=shutdown.ending,
             patience=_TURN_SECONDS + 2 * broker["socket_timeout"],
         ),
         ledger=ledger,
-        custody=custody,
-        drain=drain,
-        turnstile=Turnstile(),
-        pace=Pace(threads=app.conf.worker_concurrency),
+        unacked=unacked,
+        shutdown=shutdown,
+        job_lock=ReaderWriterLock(),
+        throughput=ThroughputMeter(threads=app.conf.worker_concurrency),
         routes=routes,
         taken=taken(routes.needs, takes=settings.takes, no_gpu=no_gpu),
         visibility_timeout=float(broker["visibility_timeout"]),
@@ -137,7 +137,7 @@ def _start(**_: object) -> None:
         with watch.stage("settings"):
             here = held()
             models = here.pipeline.models
-            open_disk(here.settings).check()
+            open_file_cache(here.settings).check()
             # Whatever Celery was told with -Q: what is taken here must be what can be done here.
             app.amqp.queues.select(here.taken)
             here.news.append(f"takes from {', '.join(here.taken)}")
@@ -189,17 +189,17 @@ def _ready(sender: Any, **_: object) -> None:
     here = held()
     for line in here.news:
         log.info(line)
-    here.custody.watch(sender)
-    here.drain.listen()
+    here.unacked.watch(sender)
+    here.shutdown.listen()
     sender.hub.on_tick.add(here.health.turned)
     here.health.takes_jobs()
-    keep = partial(here.custody.keep, visibility_timeout=here.visibility_timeout)
+    keep = partial(here.unacked.keep, visibility_timeout=here.visibility_timeout)
     sweep = partial(
-        Sweep(app=app, ledger=here.ledger).run,
-        here.drain.begun,
+        Recovery(app=app, ledger=here.ledger).run,
+        here.shutdown.begun,
         swept=_swept,
     )
-    report = partial(here.pace.report, here.ledger.rates)
+    report = partial(here.throughput.report, here.ledger.rates)
     for name, target in (
         ("cutwork-keep", keep),
         ("cutwork-sweep", sweep),

@@ -12,7 +12,7 @@ from celery.exceptions import Reject, Retry
 
 from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
 from producer.contract.outcome import Outcome
-from producer.observability.log_context import tell, telling
+from producer.observability.log_context import log_context, tell
 from producer.observability.redact import redacted
 from worker.access import require_s3
 from worker.broker.routing import elsewhere
@@ -33,8 +33,8 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
     facts = {"job_id": job_id, "run_id": run_of(job_id)}
-    with telling(facts), tracing.delivery(job_id, self.request.headers):
-        with held.custody.holding(tag), held.pace.job(_queue(self, held)) as working:
+    with log_context(facts), tracing.delivery(job_id, self.request.headers):
+        with held.unacked.holding(tag), held.throughput.job(_queue(self, held)) as working:
             outcome = _answer(self, held, job_id, tag, args, kwargs)
             working.done = outcome.state == "done"
         tracing.tell_outcome(outcome)
@@ -128,11 +128,11 @@ def _outcome(held: Runtime, job: Job, *, tag: str, attempt: int) -> Outcome:
     most, deliveries = held.settings.max_deliveries, held.ledger.deliveries
     # The last time it is watched, and by itself: what ends a worker then is this job.
     last = deliveries.count(job.id) >= most - 1 > 0
-    with held.turnstile.alone() if last else held.turnstile.together():
-        if held.drain.begun.is_set():
+    with held.job_lock.exclusive() if last else held.job_lock.shared():
+        if held.shutdown.begun.is_set():
             raise Reject("this worker is ending", requeue=True)
         # Counted only now: who waits here while a neighbour ends the worker is innocent.
-        with held.custody.running(tag, job.id):
+        with held.unacked.running(tag, job.id):
             number, stage = deliveries.begin(job.id, visibility_timeout=held.visibility_timeout)
             held.metrics.began(job, number=number, attempt=attempt)
             if number > most:

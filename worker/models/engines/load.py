@@ -14,7 +14,7 @@ from worker.models.engines.onnx import engine as onnx_engine
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.warm_up import warm_up
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelFile
 from worker.models.watchdog import Watching, unwatched
 
@@ -44,7 +44,7 @@ class Placement:
 def loader(
     *,
     threads: int,
-    disk: DiskCache,
+    disk: FileCache,
     batch: int = 1,
     tensorrt: bool = False,
     own_engine: bool = False,
@@ -102,7 +102,7 @@ def loader(
     return load
 
 
-def _own(file: ModelFile, *, threads: int, disk: DiskCache) -> Engine | None:
+def _own(file: ModelFile, *, threads: int, disk: FileCache) -> Engine | None:
     """The file as a network of our own; None where it has something that these have not."""
     # Here: its kernels take a second to load.
     from worker.models.engines.winograd import engine as winograd_engine
@@ -117,7 +117,7 @@ def _own(file: ModelFile, *, threads: int, disk: DiskCache) -> Engine | None:
         return None
 
 
-def prepare_here(file: ModelFile, disk: DiskCache) -> None:
+def prepare_here(file: ModelFile, disk: FileCache) -> None:
     """Prepare a model for every device it may run on here, so that loading it writes nothing."""
     if is_checkpoint(file.path.suffix):
         return
@@ -127,7 +127,7 @@ def prepare_here(file: ModelFile, disk: DiskCache) -> None:
         _prepared(file, disk, full_precision=full_precision)
 
 
-def _prepared(file: ModelFile, disk: DiskCache, *, full_precision: bool) -> Path:
+def _prepared(file: ModelFile, disk: FileCache, *, full_precision: bool) -> Path:
     return prepared(
         file.path,
         name=file.name,

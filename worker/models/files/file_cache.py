@@ -25,7 +25,7 @@ _DIGEST: Final = ".sha256"
 _PARTIAL: Final = ".part"
 
 
-class DiskCache:
+class FileCache:
     """The model files of one machine and what is made from them.
 
     Beside a file lie its `.lock`, which also marks it as this cache's own, and where nothing else

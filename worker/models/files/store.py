@@ -19,7 +19,7 @@ from worker.errors import (
 )
 from worker.models.files.catalogue import Entry, HttpsSource, ModelSource, catalogue
 from worker.models.files.download import Progress, no_progress
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.sources import SourceFailed, describe, fetch, tag
 
@@ -58,7 +58,7 @@ class ModelStore:
 
     def __init__(
         self,
-        disk: DiskCache,
+        disk: FileCache,
         *,
         entries: Mapping[str, Entry] | None = None,
         accepted: Collection[str] = (),

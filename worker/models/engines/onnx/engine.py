@@ -22,7 +22,7 @@ from worker.models.engines.onnx.output import channel_axis
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.session import can_use_tensorrt, kept_engine, open_session
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Layout, Profile
 from worker.models.watchdog import DeviceLost, Watching, unwatched
 
@@ -183,7 +183,7 @@ def load(
     profile: Profile,
     device: str,
     threads: int,
-    disk: DiskCache,
+    disk: FileCache,
     most: int = 1,
     tensorrt: bool = False,
     watching: Watching = unwatched,
@@ -264,7 +264,7 @@ def probe_gpu(folder: Path) -> str:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
     )
-    disk = DiskCache(folder)
+    disk = FileCache(folder)
     engine = load(
         path, name="probe", sha256="probe", profile=Profile(), device="cuda", threads=0, disk=disk
     )

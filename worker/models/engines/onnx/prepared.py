@@ -8,7 +8,7 @@ from typing import Final
 
 from worker.errors import ModelUnavailable
 from worker.models.engines.onnx.graph import prepare
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def prepared(
     sha256: str,
     output: str | int | None,
     full_precision: bool,
-    disk: DiskCache,
+    disk: FileCache,
 ) -> Path:
     """The prepared form of the ONNX file with this hash.
 

@@ -10,7 +10,7 @@ from worker.errors import ModelUnavailable
 from worker.models.engines import gpu
 from worker.models.engines.onnx.batch_axis import BATCH
 from worker.models.engines.onnx.providers import TENSORRT, EngineShapes, engine_shapes, providers
-from worker.models.files.file_cache import DiskCache
+from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def can_use_tensorrt() -> bool:
 
 
 def kept_engine(
-    graph: Path, profile: Profile, *, name: str, most: int, disk: DiskCache
+    graph: Path, profile: Profile, *, name: str, most: int, disk: FileCache
 ) -> EngineShapes:
     """What TensorRT is to build of a prepared graph, in a folder of the graph's own."""
     folder = disk.folder / "tensorrt" / graph.stem
