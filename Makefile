@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
-.PHONY: help demo local test images-test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check audit format constraints clean
+.PHONY: help demo local test unit images-test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,17 +23,20 @@ local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try t
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
+unit: $(VENV)/.dev ## run the tests that need no server: a minute [ARGS='-k mask']
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit $(ARGS)
+
 images-test: $(VENV)/.dev ## run the images' install steps in full, kernels and models included; some minutes
 	$(BIN)/pytest -n 0 -m images $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## look for inputs that stop a worker, a minute each for images and messages; finds in fuzz-out/ [ARGS='decode --seconds 600']
-	@exec $(BIN)/python -m tests.fuzz $(ARGS)
+	@exec $(BIN)/python -m tests.system.fuzz $(ARGS)
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
-	@exec $(BIN)/python -m tests.fidelity
+	@exec $(BIN)/python -m tests.system.fidelity
 
 chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; half an hour [ARGS='stopped --rounds 3']
-	@exec $(BIN)/python -m tests.chaos $(ARGS)
+	@exec $(BIN)/python -m tests.system.chaos $(ARGS)
 
 bench: $(VENV)/.dev ## measure what Cutwork costs beside the model, against bare model, rembg and pymatting; a quarter of an hour [ARGS='matting']
 	@exec $(BIN)/python -m benchmarks.bench $(ARGS)

@@ -10,7 +10,7 @@ from benchmarks.commands import cutwork
 from benchmarks.table import Row
 from deploy.demo import MODEL, photographs
 from deploy.local import LocalStack
-from tests.broken_files import broken_files
+from tests.support.broken_files import broken_files
 
 
 def whole_path() -> list[Row]:

@@ -12,7 +12,7 @@ import torch
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
-from tests.isnet_checkpoint import checkpoint_from_onnx
+from tests.support.isnet_checkpoint import checkpoint_from_onnx
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore
 from worker.settings import ModelSettings

@@ -1,0 +1,1 @@
+"""Tests on a real broker, a real S3 and real workers."""

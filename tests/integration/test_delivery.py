@@ -1,0 +1,194 @@
+"""Deliveries are counted until there is an outcome; what is in no queue any more is sent again."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from producer import Client, Job, Outcome
+from producer.contract.job import QUEUE
+from producer.contract.s3_uri import ImageRef
+from producer.store.deliveries import delivery_key
+from tests.support.runs import BULK, answer, feeder_of, feeding, plan_of, until
+from worker.broker.exclusive import ReaderWriterLock
+
+SOURCE = ImageRef(bucket="photos", key="a.jpg")
+
+
+@pytest.fixture
+def hasty(idle: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A producer on a broker without workers, for which a message is overdue after a second."""
+    monkeypatch.setenv("CUTWORK_VISIBILITY_TIMEOUT", "1")
+    with Client(idle.broker_url) as client:
+        yield client
+
+
+def job_of(number: int) -> Job:
+    return Job(source=SOURCE, image=ImageRef(bucket="cutouts", key=f"{number}.png"))
+
+
+def swept(client: Client) -> int:
+    """What a sweep sends again that does not wait for its turn."""
+    client.runs.server.delete("cutwork:sweep")
+    return client.sweep.sweep()
+
+
+def test_a_message_lost_on_its_way_is_sent_again(hasty: Client) -> None:
+    handle, *_ = hasty.submit_many([job_of(0), job_of(1)])
+    server = hasty.runs.server
+    # As a worker does that dies before it has written down what it took.
+    lost: Any = server.rpop(f"{QUEUE}:3")
+    assert handle.id in lost
+    assert swept(hasty) == 0
+    time.sleep(1.1)
+    assert swept(hasty) == 1
+    waiting: Any = server.lrange(f"{QUEUE}:3", 0, -1)
+    assert sorted(handle.id in message for message in waiting) == [False, True]
+    assert swept(hasty) == 0
+
+
+def test_what_waits_is_held_or_answered_is_not_sent_again(hasty: Client) -> None:
+    waiting, held, answered = hasty.submit_many([job_of(number) for number in range(3)])
+    server = hasty.runs.server
+    messages: Any = server.lrange(f"{QUEUE}:3", 0, -1)
+    server.lrem(f"{QUEUE}:3", 1, messages[0])
+    server.lrem(f"{QUEUE}:3", 1, messages[1])
+    assert answered.id in messages[0]
+    assert held.id in messages[1]
+    server.hset("unacked", "tag", f'[{messages[1]}, "", "{QUEUE}"]')
+    hasty._ledger.settle(Outcome(job_id=answered.id, state="done"))
+    time.sleep(1.1)
+    assert swept(hasty) == 0
+    assert server.llen(f"{QUEUE}:3") == 1
+    assert waiting.outcome() is None
+    assert hasty.pending() == 2
+
+
+def test_only_one_of_many_sweeps_at_a_time(hasty: Client) -> None:
+    hasty.submit_many([job_of(0)])
+    hasty.runs.server.delete(f"{QUEUE}:3")
+    time.sleep(1.1)
+    assert [hasty.sweep.sweep() for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_pending_job_nobody_can_read_is_passed_over(hasty: Client) -> None:
+    handle, *_ = hasty.submit_many([job_of(0), job_of(1)])
+    server = hasty.runs.server
+    server.hset("cutwork:pending:jobs", handle.id, "{not JSON")
+    server.zadd("cutwork:pending", {"nobody": 0})
+    server.delete(f"{QUEUE}:3")
+    time.sleep(1.1)
+    assert swept(hasty) == 1
+    scores: Any = server.zrange("cutwork:pending", 0, -1, withscores=True)
+    assert min(score for _, score in scores) > time.time() - 60
+
+
+def test_bytes_that_are_no_text_are_in_nobody_s_way(hasty: Client) -> None:
+    handle, *_ = hasty.submit_many([job_of(0)])
+    server = hasty.runs.server
+    server.delete(f"{QUEUE}:3")
+    raw: Any = server
+    raw.zadd("cutwork:pending", {b"\xff\xfe": 0})
+    raw.hset("cutwork:pending:jobs", b"\xff\xfe", b"\xff")
+    raw.lpush(QUEUE, b"\x80")
+    raw.hset("unacked", "strange", b"\xfe")
+    time.sleep(1.1)
+    assert swept(hasty) == 1
+    assert handle.id in str(server.lrange(f"{QUEUE}:3", 0, -1))
+
+
+@pytest.mark.parametrize("value", ["many", "9" * 30, "-5", "1e400"])
+def test_a_strange_count_begins_anew(idle: Client, value: str) -> None:
+    server = idle.runs.server
+    server.hset(delivery_key("strange"), "number", value)
+    assert idle._ledger.deliveries.count("strange") is not None
+    assert idle._ledger.deliveries.begin("strange", visibility_timeout=0).number == 1
+    server.set(delivery_key("wrong"), "a text")
+    assert idle._ledger.deliveries.count("wrong") == 0
+    assert idle._ledger.deliveries.begin("wrong", visibility_timeout=0).number == 1
+
+
+def test_after_an_outcome_nothing_is_kept(idle: Client) -> None:
+    deliveries = idle._ledger.deliveries
+    deliveries.begin("ended", visibility_timeout=0)
+    idle._ledger.settle(Outcome(job_id="ended", state="done"))
+    deliveries.alive("ended", stage="store")
+    deliveries.undo("ended")
+    assert not idle.runs.server.exists(delivery_key("ended"))
+
+
+def test_a_run_that_nobody_feeds_is_swept_too(hasty: Client) -> None:
+    feeder = feeder_of(hasty, plan_of("send", "send"))
+    with feeding(feeder):
+        until(lambda: hasty.runs.server.llen(BULK) == 2)
+    hasty.runs.server.rpop(BULK)
+    time.sleep(1.1)
+    assert swept(hasty) == 1
+    assert len(answer(hasty, 2)) == 2
+    assert hasty.runs.in_flight(str(feeder.run)) == 0
+
+
+def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:
+    ledger = idle._ledger
+    (handle,) = idle.submit_many([job_of(0)])
+
+    def begin(timeout: float = 0) -> tuple[int, str | None]:
+        return ledger.deliveries.begin(handle.id, visibility_timeout=timeout)
+
+    assert begin() == (1, None)
+    assert begin(timeout=600) == (1, None)  # A copy, while the first is at work.
+    ledger.deliveries.alive(handle.id, stage="decode")
+    assert begin() == (2, "decode")
+    ledger.deliveries.undo(handle.id)
+    assert begin(timeout=600) == (2, "decode")
+    ledger.settle(Outcome(job_id=handle.id, state="done"))
+    assert not idle.runs.server.exists(delivery_key(handle.id), "cutwork:pending:jobs")
+    assert begin() == (1, None)
+
+
+def test_an_outcome_in_a_run_ends_its_count(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send"))
+    with feeding(feeder) as thread:
+        until(lambda: idle.runs.server.llen(BULK) == 1)
+        (name,) = idle.runs.jobs(str(feeder.run))
+        idle._ledger.deliveries.begin(name, visibility_timeout=600)
+        assert idle.runs.server.exists(delivery_key(name))
+        answer(idle, 1)
+        thread.join(10)
+    assert not idle.runs.server.exists(delivery_key(name))
+
+
+def test_a_suspect_passes_alone_and_is_not_starved() -> None:
+    job_lock, seen = ReaderWriterLock(), list[str]()
+    inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with job_lock.shared():
+            inside.set()
+            leave.wait(10)
+            seen.append("first")
+
+    def suspect() -> None:
+        alone.set()
+        with job_lock.exclusive():
+            seen.append("suspect")
+
+    def newcomer() -> None:
+        with job_lock.shared():
+            seen.append("newcomer")
+
+    threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    assert alone.wait(10)
+    time.sleep(0.1)
+    threads[2].start()
+    time.sleep(0.1)
+    assert seen == []
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert seen == ["first", "suspect", "newcomer"]

@@ -1,0 +1,65 @@
+"""One process feeds a run, and another goes on when it is gone."""
+
+import math
+import os
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from producer import Client
+from producer.store.runs import feeder_key
+from producer.sync.feeder_lock import FeederRunning
+from producer.sync.plan.steps import Step
+from tests.support.runs import answer, feeder_of, feeding, plan_of, until, waiting
+
+
+def test_a_run_has_one_feeder(idle: Client) -> None:
+    plan = plan_of(*["send"] * 3)
+    feeder = feeder_of(idle, plan)
+    with feeding(feeder):
+        until(lambda: len(waiting(idle)) == 3)
+        server, key = idle.runs.server, feeder_key(str(feeder.run))
+        server.set(key, "another-machine/1/abc", ex=15)
+        with pytest.raises(FeederRunning, match="another-machine"):
+            feeder_of(idle, plan, run=feeder.run).feed()
+        server.set(key, f"{os.uname().nodename}/{2**22 + 1}/abc", ex=15)  # no such process
+    again = feeder_of(idle, plan, run=feeder.run)
+    with feeding(again) as thread:
+        assert len(answer(idle, 3)) == 3
+        thread.join(10)
+    assert idle.runs.brief(str(feeder.run)).state == "finished"
+
+
+def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send"))
+    with feeding(feeder):
+        until(lambda: waiting(idle))
+        key = feeder_key(str(feeder.run))
+        name: Any = idle.runs.server.getdel(key)
+        assert feeder._lock
+        feeder._lock._extended = -math.inf
+        until(lambda: idle.runs.server.get(key))
+        assert idle.runs.server.get(key) == name
+        assert idle.runs.feeder(str(feeder.run)) == os.uname().nodename
+    assert idle.runs.feeder(str(feeder.run)) is None
+
+
+def test_a_process_that_slept_does_not_send_what_another_has_sent(idle: Client) -> None:
+    plan = plan_of("send", "send")
+
+    def sleeping(cursor: str) -> Generator[Step, None, None]:
+        for step in plan(cursor):
+            if step.cursor == "1":  # Meanwhile the lock ran out, and another process took it.
+                idle.runs.server.set(feeder_key(str(feeder.run)), "another-machine/1/abc")
+            yield step
+
+    feeder = feeder_of(idle, sleeping, window=1)
+    with ThreadPoolExecutor(1) as threads:
+        fed = threads.submit(feeder.feed)
+        until(lambda: answer(idle, 1))
+        with pytest.raises(FeederRunning, match="now fed by another"):
+            fed.result(10)
+    assert idle.runs.brief(str(feeder.run)).counts.sent == 2
+    assert waiting(idle) == []

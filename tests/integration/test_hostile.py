@@ -1,0 +1,172 @@
+"""Every hostile file through one real worker: an end for each, in time, and the worker stays."""
+
+import http.server
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import boto3
+import numpy as np
+import pytest
+from botocore.config import Config
+
+from benchmarks.peak_memory import peak_memory
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Job, Options, Outcome
+from producer.contract.s3_uri import ImageRef
+from tests.support.hostile.corpus import corpus
+from tests.support.hostile.file import HostileFile
+from tests.support.tiny_models import channel_mean
+from worker.access import AllowedPrefix
+from worker.errors import CutworkError, SourceTooLarge
+from worker.imaging.decode import decode
+from worker.pipeline.storage import S3Storage
+
+SECONDS = 10
+"""What the slowest file may take, waiting for others included."""
+MEMORY = 700 * 2**20
+"""Bytes that four jobs at once may add to what the worker has when it is ready."""
+CONCURRENCY = 4
+PLAIN = Options(enabled=False)
+"""Decoded and passed through: a model would only make the same of what is decodable."""
+
+
+@pytest.fixture(scope="module")
+def victim(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    """A worker with a queue of its own, so that its memory is that of these jobs alone."""
+    path = channel_mean(tmp_path_factory.mktemp("model") / "tiny.onnx")
+    stack.s3().upload_file(str(path), "models", "hostile.onnx")
+    child = stack.start_worker(
+        concurrency=CONCURRENCY,
+        CUTWORK_BROKER_URL=broker_url(stack),
+        CUTWORK_MODELS_FROM="s3://models",
+        CUTWORK_MODEL_CACHE=str(tmp_path_factory.mktemp("cache")),
+    )
+    stack.wait_for_worker(child)
+    yield child
+    child.stop(grace=10)
+
+
+@pytest.fixture(scope="module")
+def memory_when_ready(victim: Child) -> int:
+    return peak_memory(victim.pid)
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    stack: LocalStack, victim: Child, memory_when_ready: int
+) -> Mapping[str, tuple[HostileFile, Outcome]]:
+    """What became of each file, by name."""
+    s3 = stack.s3()
+    with ThreadPoolExecutor(8) as threads:
+        sent = threads.map(
+            lambda file: s3.put_object(Bucket="photos", Key=f"hostile/{file.name}", Body=file.data),
+            corpus(),
+        )
+        list(sent)
+    model = Options(model="s3://models/hostile.onnx")
+    jobs = {
+        file.name: Job(
+            source=f"s3://photos/hostile/{file.name}",
+            mask=f"s3://cutouts/hostile/{file.name}.png",
+            options=model if file.name.startswith(("misnamed", "polyglot")) else PLAIN,
+        )
+        for file in corpus()
+    }
+    with Client(broker_url(stack)) as client:
+        handles = client.submit_many(jobs.values())
+        ended = {
+            handle.job.id: outcome for handle, outcome in client.as_completed(handles, timeout=150)
+        }
+    return {file.name: (file, ended[jobs[file.name].id]) for file in corpus()}
+
+
+def test_there_are_files_of_every_kind() -> None:
+    assert len(corpus()) >= 300
+    kinds = {file.name.partition("/")[0] for file in corpus()}
+    assert kinds >= {"truncated", "flipped", "misnamed", "polyglot", "exif", "tiff", "jpeg", "iso"}
+
+
+def test_each_file_ends_as_it_should(
+    outcomes: Mapping[str, tuple[HostileFile, Outcome]],
+) -> None:
+    wrong = {
+        name: (outcome.code, outcome.message)
+        for name, (file, outcome) in outcomes.items()
+        if (outcome.code or outcome.state) not in file.ends
+    }
+    assert not wrong
+
+
+def test_the_worker_is_the_same_and_did_not_grow_beyond_its_bound(
+    outcomes: Mapping[str, tuple[HostileFile, Outcome]], victim: Child, memory_when_ready: int
+) -> None:
+    assert outcomes
+    assert victim.running
+    assert peak_memory(victim.pid) - memory_when_ready < MEMORY
+
+
+def test_none_takes_longer_than_ten_seconds(
+    outcomes: Mapping[str, tuple[HostileFile, Outcome]],
+) -> None:
+    took = {name: outcome.seconds["total"] for name, (_, outcome) in outcomes.items()}
+    assert max(took.values()) < SECONDS, sorted(took.items(), key=lambda item: item[1])[-5:]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_each_file_ends_in_a_picture_or_a_code_in_sixteen_bits(suffix: str) -> None:
+    """Another library reads those then."""
+    for file in corpus():
+        if file.name.endswith(suffix):
+            with suppress(CutworkError):
+                assert decode(file.data, max_pixels=30_000_000, depth=np.uint16).rgb.ndim == 3
+
+
+def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:
+    length, written = 2 * 10**9, 0
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            nonlocal written
+            self.send_response(200)
+            self.send_header("Content-Length", str(length))
+            self.send_header("ETag", '"endless"')
+            self.send_header("Last-Modified", "Sun, 22 Nov 2026 08:00:00 GMT")
+            self.end_headers()
+            self.connection.settimeout(20)
+            try:
+                while written < length:
+                    written += self.connection.send(bytes(2**16))
+            except (ConnectionError, TimeoutError):
+                return
+
+        def log_message(self, *_: object) -> None:
+            """Nothing of it is for the tests' output."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Endless) as server:
+        serving = threading.Thread(target=server.handle_request)
+        serving.start()
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{server.server_port}",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}, proxies={}),
+        )
+        anywhere = [AllowedPrefix.parse("*")]
+        storage = S3Storage(
+            client, read_from=anywhere, write_to=anywhere, models_from=(), max_bytes=2**29
+        )
+        with pytest.raises(SourceTooLarge, match="found 2,000,000,000"):
+            storage.open(ImageRef.parse("s3://photos/endless.jpg"))
+        serving.join(30)
+    # What lies in the sockets' buffers is all that left the server.
+    assert written < 2**25
+
+
+def broker_url(stack: LocalStack) -> str:
+    return stack.broker_url.removesuffix("/0") + "/5"

@@ -1,0 +1,309 @@
+"""Images in flight share one budget of memory, in order, and what exceeds all of it is refused."""
+
+import io
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks.peak_memory import peak_memory
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Options
+from tests.support.cutting import cut_alone
+from tests.support.jobs import WAIT, run
+from tests.support.photographs import photograph
+from worker.errors import ImageTooLarge, SourceTooLarge
+from worker.imaging.decode import Header
+from worker.models.files.store import ModelStore
+from worker.pipeline.factory import open_models
+from worker.pipeline.memory_budget import MemoryBudget
+from worker.pipeline.memory_estimate import estimate_memory
+from worker.pipeline.segment import Models
+from worker.settings import ModelSettings
+
+BUDGET = 256 * 2**20
+AROUND = 500 * 10**6
+
+
+@pytest.fixture(scope="module")
+def models(store: ModelStore) -> Iterator[Models]:
+    models = open_models(ModelSettings.read(), store)
+    yield models
+    models.cache.close()
+
+
+@pytest.fixture(scope="module")
+def small(stack: LocalStack) -> Iterator[Child]:
+    """A worker with a small budget and twelve threads, on a database of its own."""
+    child = stack.start_worker(
+        concurrency=12,
+        CUTWORK_BROKER_URL=stack.broker_url.removesuffix("/0") + "/2",
+        CUTWORK_IMAGE_MEMORY=str(BUDGET),
+        CUTWORK_MAX_ATTEMPTS="2",
+    )
+    stack.wait_for_worker(child)
+    yield child
+    child.stop(grace=5)
+
+
+@pytest.fixture(scope="module")
+def sender(stack: LocalStack) -> Iterator[Client]:
+    with Client(stack.broker_url.removesuffix("/0") + "/2") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def large(stack: LocalStack) -> str:
+    """Nine megapixels in the object store."""
+    stack.s3().put_object(Bucket="photos", Key="large.jpg", Body=jpeg(3000))
+    return "s3://photos/large.jpg"
+
+
+def jpeg(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((side, side), 40).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def header(**facts: Any) -> Header:
+    known: dict[str, Any] = {"format": "JPEG", "mode": "RGB", "size": (5000, 4000)}
+    return Header(**{"transparent": False, "sixteen": False} | known | facts)
+
+
+def cost(options: Options, **facts: Any) -> int:
+    return estimate_memory(
+        header(**facts),
+        options,
+        fed=(1024, 1024) if options.enabled else None,
+        usual=(1024, 1024),
+        want_image=True,
+        want_mask=True,
+    ).most
+
+
+class Waiters:
+    """Threads that each take a share and hold it until they are told, in the order they came."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self.budget = budget
+        self.served: list[str] = []
+        self.release: dict[str, threading.Event] = {}
+        self.threads: list[threading.Thread] = []
+        self.progress = threading.Condition()
+
+    def come(self, name: str, units: int) -> None:
+        self.release[name] = threading.Event()
+
+        def work() -> None:
+            with self.budget.share() as share:
+                share.take(units)
+                with self.progress:
+                    self.served.append(name)
+                    self.progress.notify_all()
+                self.release[name].wait(WAIT)
+
+        thread = threading.Thread(target=work, daemon=True)
+        waiting = self.budget.waiting
+        thread.start()
+        self.threads.append(thread)
+        # The next may only come once this one is served or stands in line.
+        while name not in self.served and self.budget.waiting == waiting:
+            thread.join(0.01)
+
+    def leave(self, name: str, *, then: int) -> list[str]:
+        self.release[name].set()
+        with self.progress:
+            assert self.progress.wait_for(lambda: len(self.served) >= then, WAIT), self.served
+            return list(self.served)
+
+
+def test_a_large_share_is_not_overtaken_by_small_ones() -> None:
+    waiters = Waiters(MemoryBudget(10))
+    waiters.come("first", 6)
+    waiters.come("large", 9)
+    for name in ("small", "smaller"):
+        waiters.come(name, 1)
+    # Four units are free, and whoever waits behind the large one would fit.
+    assert waiters.served == ["first"]
+    assert waiters.budget.left == 4
+    assert waiters.leave("first", then=3)[:3] == ["first", "large", "small"]
+    assert waiters.leave("large", then=4)[3] == "smaller"
+    for event in waiters.release.values():
+        event.set()
+    for thread in waiters.threads:
+        thread.join(WAIT)
+    assert waiters.budget.left == 10
+
+
+def test_a_share_is_given_back_in_steps() -> None:
+    budget = MemoryBudget(10)
+    with budget.share() as share, budget.share() as other:
+        share.take(8)
+        share.keep(5)
+        assert budget.left == 5
+        share.keep(9)
+        assert (share.held, budget.left) == (5, 5)
+        with pytest.raises(RuntimeError, match="found one of 5"):
+            share.take(1)
+        other.take(3)
+        share.grow(7)
+        assert budget.left == 0
+        with pytest.raises(ValueError, match="at most 10 units, found 11"):
+            other.take(11)
+    assert budget.left == 10
+
+
+def test_a_share_that_grows_waits_before_those_that_hold_nothing() -> None:
+    budget = MemoryBudget(10)
+    got: list[str] = []
+
+    def grows(name: str, units: int, entered: threading.Event) -> None:
+        with budget.share() as share:
+            share.take(2)
+            entered.set()
+            go.wait(WAIT)
+            share.grow(units)
+            got.append(name)
+
+    def begins() -> None:
+        with budget.share() as share:
+            share.take(6)
+            got.append("new")
+
+    go = threading.Event()
+    entered = [threading.Event() for _ in range(2)]
+    threads = [
+        threading.Thread(target=grows, args=(name, 9, event))
+        for name, event in zip(("a", "b"), entered, strict=True)
+    ]
+    with budget.share() as busy:
+        busy.take(6)
+        for thread in threads:
+            thread.start()
+        assert all(event.wait(WAIT) for event in entered)
+        threads.append(threading.Thread(target=begins))
+        threads[-1].start()
+        while budget.waiting < 1:
+            time.sleep(0.01)
+        go.set()
+        while budget.waiting < 3:
+            time.sleep(0.01)
+        assert got == []
+    # 9 and 9 of 10, with 2 in the other's hand: one goes beyond, or neither would ever.
+    for thread in threads:
+        thread.join(WAIT)
+    assert got[2:] == ["new"]
+    assert budget.left == 10
+
+
+def test_a_failed_job_gives_its_share_back() -> None:
+    budget = MemoryBudget(10)
+
+    def job() -> None:
+        with budget.share() as share:
+            share.take(10)
+            assert budget.left == 0
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        job()
+    assert budget.left == 10
+
+
+def test_what_is_asked_for_decides_what_an_image_takes() -> None:
+    plain = cost(Options(enabled=False))
+    default = cost(Options())
+    assert plain < default < cost(Options(alpha_matting=True))
+    assert cost(Options(preset="segmentation-custom", estimate_foreground=True)) > 1.5 * default
+    assert cost(Options(bit_depth=16), sixteen=True, format="PNG") > plain
+    assert cost(Options(enabled=False, image_format="avif")) > plain
+    # Twice the pixels, twice the memory, but for what is the same for every image.
+    assert 1.9 < cost(Options(enabled=False), size=(10_000, 4000)) / plain < 2
+
+
+def test_a_larger_input_than_the_model_s_own_counts() -> None:
+    def fed(side: int) -> int:
+        sides = {"fed": (side, side), "usual": (1024, 1024)}
+        wanted = {"want_image": True, "want_mask": True}
+        return estimate_memory(header(size=(100, 100)), Options(), **sides, **wanted).most  # type: ignore[arg-type]  # mixed
+
+    assert fed(4096) > 9e9
+    assert fed(1024) < 2e8
+
+
+@pytest.mark.parametrize(
+    ("options", "memory"),
+    [
+        ({"enabled": False}, 8 * 2**20),
+        ({"model": "u2netp", "alpha_matting": True}, 64 * 2**20),
+    ],
+)
+def test_an_image_above_the_whole_budget_is_refused_before_it_is_decoded(
+    models: Models, options: dict[str, Any], memory: int
+) -> None:
+    chosen = Options.model_validate(options)
+    file = models.store.find(chosen.model) if chosen.enabled else None
+    # Its pixels cannot be decoded: whoever tried would call it corrupt.
+    cut_short = jpeg(1200)[:20_000]
+    with pytest.raises(ImageTooLarge, match=r"seven eighths of CUTWORK_IMAGE_MEMORY.*1200×1200"):
+        cut_alone(cut_short, chosen, file=file, models=models, memory=memory)
+
+
+def test_a_source_above_its_part_of_the_budget_is_refused_before_it_is_read(
+    models: Models,
+) -> None:
+    data = jpeg(300)
+    with pytest.raises(SourceTooLarge, match=rf"CUTWORK_IMAGE_MEMORY; found {len(data):,}"):
+        cut_alone(data, Options(enabled=False), file=None, models=models, memory=8 * len(data) - 8)
+
+
+def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Models) -> None:
+    """All of the picture unknown takes four times what a picture to be matted usually does."""
+    options = Options(model="u2netp", alpha_matting=True, alpha_matting_erode_size=100)
+    data = photograph("coffee.png")
+    memory = 72 * 2**20 * 8 // 7
+    file = models.store.find("u2netp")
+    with pytest.raises(ImageTooLarge, match=r"unknown pixels of 240,000.*erode_size"):
+        cut_alone(data, options, file=file, models=models, memory=memory)
+
+
+def test_twelve_images_at_once_stay_within_the_budget(
+    sender: Client, small: Child, large: str
+) -> None:
+    """Together they would take four times as much as there is."""
+    options = Options(enabled=False)
+    assert 12 * cost(options, size=(3000, 3000)) > 4 * BUDGET
+    handles = [
+        sender.submit(large, mask=f"s3://cutouts/large{n}.png", options=options) for n in range(12)
+    ]
+    outcomes = [handle.wait(WAIT) for handle in handles]
+    assert [outcome.state for outcome in outcomes] == ["done"] * 12
+    assert peak_memory(small.pid) < BUDGET + AROUND
+    # Whoever waited says so.
+    assert max(outcome.seconds["wait"] for outcome in outcomes) > 0.1
+
+
+def test_memory_that_is_not_there_is_an_outcome_and_no_end_of_the_worker(
+    sender: Client, small: Child, large: str
+) -> None:
+    """The machine itself refuses it, until it does not."""
+    options = Options(enabled=False)
+    status = Path(f"/proc/{small.pid}/statm").read_text()
+    size = int(status.split()[0]) * resource.getpagesize()
+    unlimited = resource.prlimit(small.pid, resource.RLIMIT_AS)
+    resource.prlimit(small.pid, resource.RLIMIT_AS, (size + 24 * 2**20, unlimited[1]))
+    place = "s3://cutouts/refused.png"
+    try:
+        outcome = run(sender, large, mask=place, options=options)
+    finally:
+        resource.prlimit(small.pid, resource.RLIMIT_AS, unlimited)
+    assert (outcome.code, outcome.attempt) == ("memory_exhausted", 2)
+    assert "CUTWORK_IMAGE_MEMORY" in (outcome.message or "")
+    again = run(sender, large, mask=place, options=options)
+    assert (again.state, again.attempt) == ("done", 1)

@@ -1,0 +1,165 @@
+"""A log line is one line, and holds no credentials, whatever a stranger's text says."""
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from deploy.local import LocalStack
+from producer import Client
+from producer.cli.doctor import examine
+from producer.config.settings import SettingsError
+from producer.observability.log_format import LineFormatter, one_line
+from producer.observability.redact import redacted, secrets_of
+from tests.integration.test_redirects import PLACE
+from worker.errors import CredentialsRefused
+from worker.pipeline.storage import open_storage
+from worker.settings import WorkerSettings
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+PASSWORD = "p@ss/w0rd:of?ours"
+
+
+class Log(NamedTuple):
+    """A logger, and what its handler wrote."""
+
+    logger: logging.Logger
+    text: io.StringIO
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("CUTWORK_BROKER_URL", "redis://:p%40ss%2Fw0rd%3Aof%3Fours@broker/0")
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(LineFormatter(logging.Formatter("[%(levelname)s] %(message)s")))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    yield Log(logging.getLogger("test"), text)
+    root.removeHandler(handler)
+
+
+FORGED = "a.jpg\n[INFO] job 1 done\r\x1b[2K\x85\u2028\u202egpj.exe"
+ESCAPED = r"a.jpg\n[INFO] job 1 done\r\x1b[2K\x85\u2028\u202egpj.exe"
+
+
+def test_a_key_forges_no_line(log: Log) -> None:
+    log.logger.warning("job %s failed: %s", 1, FORGED)
+    log.logger.warning(f"job 2 failed: {FORGED}")
+    assert log.text.getvalue() == (
+        f"[WARNING] job 1 failed: {ESCAPED}\n[WARNING] job 2 failed: {ESCAPED}\n"
+    )
+
+
+def test_an_error_s_text_forges_no_line_below_its_traceback(log: Log) -> None:
+    try:
+        try:
+            raise ValueError(FORGED)
+        except ValueError as error:
+            raise RuntimeError(f"{SECRET}\n[INFO] again") from error
+    except RuntimeError:
+        log.logger.exception("job 3", stack_info=True)
+    lines = log.text.getvalue().splitlines()
+    assert lines[0] == "[ERROR] job 3"
+    assert len(lines) > 8
+    assert all(line.startswith("    ") and line.isprintable() for line in lines[1:])
+    assert "    RuntimeError: ***" in lines
+
+
+def test_other_handlers_get_the_record_as_it_was(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.logger.warning("job %s", FORGED)
+    assert caplog.records[-1].args == (FORGED,)
+
+
+def test_a_record_that_does_not_fit_is_written_all_the_same() -> None:
+    record = logging.LogRecord("test", logging.WARNING, "", 1, "%d of %d", ("one",), None)
+    assert LineFormatter().format(record) == "WARNING: '%d of %d' ('one',)"
+
+
+def test_ordinary_text_stays_as_it_is() -> None:
+    for text in ("s3://photos/Zürich/日本/a@b:c.jpg", "found 5 > 4; signature of a mask: soft"):
+        assert one_line(redacted(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("redis://user:s3cret@host/0", "redis://***@host/0"),
+        ("rediss://:s3cret@host", "rediss://***@host"),
+        ("https://token@host/x.onnx", "https://***@host/x.onnx"),
+        (
+            "404 for url: https://b.s3/x.onnx?X-Amz-Credential=AK%2F1&X-Amz-Signature=0a&id=7",
+            "404 for url: https://b.s3/x.onnx?X-Amz-Credential=***&X-Amz-Signature=***&id=7",
+        ),
+        ("https://b.s3/x?AWSAccessKeyId=AKIA&Signature=a%2Bb&Expires=1", None),
+        ("{'X-Amz-Security-Token': b'FwoG+s3cret/=='}", "{'X-Amz-Security-Token': ***'}"),
+        ("x-amz-security-token:s3cret", None),
+        ('"SecretAccessKey": "s3cret"', None),
+        ("<SecretAccessKey>s3cret</SecretAccessKey>", None),
+        ("b'AWS4-HMAC-SHA256 Credential=s3cret/2026/s3, Signature=s3cret'", None),
+        ("Authorization: Bearer s3cret", "Authorization: ***"),
+        (f"Signature:\n{'0' * 64}", "Signature:\n***"),
+        ("CUTWORK: password=s3cret", "CUTWORK: password=***"),
+    ],
+)
+def test_credentials_are_taken_out(text: str, left: str | None) -> None:
+    found = redacted(text)
+    assert "s3cret" not in found
+    assert "***" in found
+    if left is not None:
+        assert found == left
+
+
+def test_what_the_environment_says_is_secret_is_found_anywhere(log: Log) -> None:
+    quoted = "p%40ss%2Fw0rd%3Aof%3Fours"
+    log.logger.warning("%s %s %s %s", SECRET, {"key": SECRET.encode()}, PASSWORD, quoted)
+    assert log.text.getvalue() == "[WARNING] *** {'key': b'***'} *** ***\n"
+    assert secrets_of({"CUTWORK_BROKER_URL": "redis://:[x"}) == (
+        "redis%3A%2F%2F%3A%5Bx",
+        "redis://:[x",
+    )
+
+
+def test_refused_credentials_are_in_no_error_and_no_log(
+    log: Log,
+    stack: LocalStack,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """All that boto3 and urllib3 say, of a real server that does not know the key."""
+    for name, value in (stack.environment() | {"AWS_SECRET_ACCESS_KEY": SECRET}).items():
+        monkeypatch.setenv(name, value)
+    for name in ("botocore", "urllib3"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    with pytest.raises(CredentialsRefused) as caught:
+        open_storage(WorkerSettings.read(), connections=1).open(PLACE)
+    written = log.text.getvalue()
+    assert "SignatureDoesNotMatch" in written
+    assert "Signature=***" in written
+    for text in (written, str(caught.value)):
+        assert SECRET not in text
+        assert stack.environment()["AWS_ACCESS_KEY_ID"] not in text
+
+
+def test_a_password_in_the_endpoint_is_in_no_finding_and_no_refusal_to_start(
+    idle: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:s3cret@127.0.0.1:9")
+    findings = examine(idle, read=["s3://photos"], write=[])
+    found = next(item for item in findings if item.what.startswith("S3")).to_json()
+    assert not found["ok"]
+    assert "***@127.0.0.1:9" in found["text"]
+    assert "s3cret" not in str(found)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:s3cret@")
+    monkeypatch.setenv("CUTWORK_READ_FROM", "*")
+    monkeypatch.setenv("CUTWORK_WRITE_TO", "*")
+    with pytest.raises(SettingsError, match=r"http://\*\*\*@") as caught:
+        open_storage(WorkerSettings.read(), connections=1)
+    assert "s3cret" not in str(caught.value)

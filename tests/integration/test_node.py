@@ -1,0 +1,164 @@
+"""A service in Node has images cut out: real npm packages, a real broker, S3 and worker."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from benchmarks.pictures import put_pictures
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Job
+from tests.support.runs import until
+from tests.unit.test_schemas import errors_in
+
+NODE: Final = Path(__file__).parents[1] / "support" / "node"
+LIST: Final = "cutwork.default:3"
+
+Start = Callable[..., Child]
+Ask = Callable[[Sequence[dict[str, Any]]], "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The service's packages, exactly those of its lock file, fetched once a machine."""
+    lock = (NODE / "package-lock.json").read_bytes()
+    folder = user_cache_path("cutwork") / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "complete"
+    with FileLock(folder / "lock"):
+        if not done.exists():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(NODE / name, folder)
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=170)
+            done.touch()
+    return folder / "node_modules"
+
+
+@pytest.fixture
+def ask(idle: Client, packages: Path) -> Iterator[Ask]:
+    """Starts the service, with jobs to send."""
+    with ExitStack() as ending:
+
+        def asked(jobs: Sequence[dict[str, Any]]) -> "subprocess.Popen[str]":
+            service = subprocess.Popen(
+                ["node", str(NODE / "service.js"), idle.broker_url],
+                env={"PATH": os.environ["PATH"], "NODE_PATH": str(packages)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            ending.enter_context(service)
+            ending.callback(service.kill)
+            assert service.stdin
+            service.stdin.writelines(json.dumps(item) + "\n" for item in jobs)
+            service.stdin.close()
+            service.stdin = None
+            return service
+
+        yield asked
+
+
+@pytest.fixture
+def start(stack: LocalStack, idle: Client) -> Iterator[Start]:
+    """Starts workers whose model is one that sleeps."""
+    put_pictures(stack.s3(), "photos", "node/", 2)
+    with ExitStack() as ending:
+
+        def started(**variables: Any) -> Child:
+            child = stack.start_worker(
+                app="benchmarks.standin",
+                CUTWORK_STANDIN="sleep",
+                CUTWORK_STANDIN_LOG=os.devnull,
+                CUTWORK_BROKER_URL=idle.broker_url,
+                **variables,
+            )
+            ending.callback(child.stop, grace=5)
+            stack.wait_for_worker(child)
+            return child
+
+        yield started
+
+
+def job(number: int, **facts: Any) -> dict[str, Any]:
+    name = f"node-{time.time():.6f}-{number}"
+    return {
+        "version": 1,
+        "id": name,
+        "source": f"s3://photos/node/{number:06d}.jpg",
+        "image": f"s3://cutouts/node/{name}.png",
+        "submitted_at": time.time(),
+    } | facts
+
+
+def outcomes(service: "subprocess.Popen[str]") -> list[dict[str, Any]]:
+    output, said = service.communicate(timeout=90)
+    assert service.returncode == 0, said
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_node_enqueues_and_reads_outcomes(
+    stack: LocalStack, idle: Client, ask: Ask, start: Start
+) -> None:
+    jobs = [job(0), job(1, options={"threshold": 0.5}), job(7), job(1, image="file:///etc/passwd")]
+    service = ask(jobs)
+    server = idle.runs.server
+    until(lambda: server.llen(LIST) == len(jobs))
+    # It is pending as our own are: were the message lost, it would be sent again.
+    assert idle.pending() == len(jobs)
+    start()
+    found = outcomes(service)
+    assert [item["job_id"] for item in found] == [item["id"] for item in jobs]
+    assert [item["state"] for item in found] == ["done", "done", "failed", "failed"]
+    assert [item["code"] for item in found[2:]] == ["source_not_found", "forbidden"]
+    assert [error for item in found for error in errors_in("outcome", item)] == []
+    assert [error for item in jobs[:3] for error in errors_in("job", item)] == []
+    _, _, key = jobs[0]["image"].split("/", 2)[-1].partition("/")
+    assert stack.s3().head_object(Bucket="cutouts", Key=key)["ContentLength"] > 0
+    assert idle.pending() == 0
+
+
+def test_a_message_of_node_s_that_is_given_back_waits_where_it_did(
+    idle: Client, ask: Ask, start: Start
+) -> None:
+    service = ask([job(0)])
+    first = start(CUTWORK_GRACE="0.2", CUTWORK_STANDIN_SECONDS="60")
+    server = idle.runs.server
+    until(lambda: server.hlen("unacked") == 1)
+    first.stop(grace=10)
+    until(lambda: server.llen(LIST) == 1)
+    start()
+    assert [item["state"] for item in outcomes(service)] == ["done"]
+
+
+def test_a_message_alone_has_an_outcome_too(idle: Client, start: Start, packages: Path) -> None:
+    """celery-node and nothing else: no ledger is written, and the job is done all the same."""
+    script = """
+        const [broker, text] = process.argv.slice(1);
+        const job = JSON.parse(text);
+        const client = require("celery-node").createClient(broker, broker, "cutwork.default:3");
+        client.sendTask("cutwork.segment", [job], {}, job.id);
+        client.isReady().then(() => client.disconnect());
+    """
+    only = job(0)
+    subprocess.run(
+        ["node", "-e", script, idle.broker_url, json.dumps(only)],
+        env={"PATH": os.environ["PATH"], "NODE_PATH": str(packages)},
+        check=True,
+        timeout=60,
+    )
+    assert idle.pending() == 0
+    start()
+    assert idle.handle(Job.from_message(only)).wait(60).state == "done"

@@ -1,0 +1,141 @@
+"""Nobody who answers leads a worker elsewhere: not the object store, not a source of models."""
+
+import http.server
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from producer.contract.s3_uri import ImageRef
+from tests.support.certificates import write_pair
+from tests.support.site import serving
+from tests.support.tls_front import tls_front
+from worker.errors import CutworkError
+from worker.models.files.download import download, no_progress
+from worker.pipeline.storage import S3Storage, open_storage
+from worker.settings import WorkerSettings
+
+PLACE = ImageRef.parse("s3://photos/a.jpg")
+
+
+@dataclass
+class Server:
+    """What it answers to everything, and what it was asked."""
+
+    url: str = ""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server_state: Server
+
+    def do_GET(self) -> None:
+        state = self.server_state
+        state.asked.append(f"{self.command} {self.headers['Host']} {self.path}")
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(state.status)
+        for name, value in {"Content-Length": str(len(state.body)), **state.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(state.body)
+
+    do_PUT = do_HEAD = do_DELETE = do_GET  # noqa: N815 - names of http.server
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    state = Server()
+    with serving(type("Handler", (_Handler,), {"server_state": state})) as state.url:
+        yield state
+
+
+@pytest.fixture
+def asked() -> Iterator[Server]:
+    """The server that is asked."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Server]:
+    """Where its answers lead; it would have an object."""
+    with running() as server:
+        server.headers = {"ETag": '"1"', "Last-Modified": "Sun, 22 Nov 2026 08:00:00 GMT"}
+        server.body = b"stolen"
+        yield server
+
+
+@pytest.fixture
+def storage(asked: Server, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
+    for name, value in {
+        "AWS_ENDPOINT_URL": asked.url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "CUTWORK_READ_FROM": "*",
+        "CUTWORK_WRITE_TO": "*",
+        "CUTWORK_S3_ATTEMPTS": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return open_storage(WorkerSettings.read(), connections=1)
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+@pytest.mark.parametrize("region", [None, "eu-west-1", "127.0.0.1:1/", "evil.example"])
+def test_the_object_store_leads_nowhere(
+    storage: S3Storage, asked: Server, elsewhere: Server, status: int, region: str | None
+) -> None:
+    """Also not by the region a bucket is said to be in, which the AWS SDK does follow."""
+    asked.status = status
+    asked.headers = {"Location": f"{elsewhere.url}/photos/a.jpg"}
+    if region is not None:
+        asked.headers["x-amz-bucket-region"] = region
+    for attempt in (
+        lambda: storage.open(PLACE),
+        lambda: storage.put(PLACE, b"x", content_type="image/png", fingerprint="f", output="mask"),
+        lambda: storage.head(PLACE),
+    ):
+        with pytest.raises(CutworkError) as caught:
+            attempt()
+        assert caught.value.code == "storage_refused", caught.value
+    assert elsewhere.asked == []
+    assert [line.split()[0] for line in asked.asked] == ["GET", "PUT", "HEAD"]
+
+
+def test_a_source_of_models_leads_from_https_to_https_alone(
+    asked: Server, elsewhere: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pair(tmp_path, "server", host="127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "server.pem"))
+    target = tmp_path / "model"
+    asked.status = 302
+    with tls_front(asked.port, folder=tmp_path, name="server") as front:
+        url = f"https://127.0.0.1:{front}/model.onnx"
+        for place in (elsewhere.url, "file:///etc/passwd", "ftp://127.0.0.1/x"):
+            asked.headers = {"Location": f"{place}/model.onnx"}
+            with pytest.raises(requests.exceptions.InvalidSchema):
+                download(url, target, no_progress)
+        assert elsewhere.asked == []
+        assert not target.exists()
+        with tls_front(elsewhere.port, folder=tmp_path, name="server") as other:
+            asked.headers = {"Location": f"https://127.0.0.1:{other}/model.onnx"}
+            download(url, target, no_progress)
+        assert target.read_bytes() == b"stolen"
+        asked.headers = {"Location": url}
+        with pytest.raises(requests.exceptions.TooManyRedirects):
+            download(url, target, no_progress)

@@ -1,0 +1,172 @@
+"""Which queue a job waits in, which of them a worker takes from, and jobs that are sent on."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from deploy.child import Child
+from deploy.local import LocalStack
+from producer import Client, Job, Options
+from producer.config.settings import SettingsError
+from producer.contract.s3_uri import ImageRef
+from producer.store.routes import Routes
+from tests.support.runs import until
+from worker.broker.routing import taken
+from worker.errors import GpuNoDriver
+
+RUN = "20261122-081500-3fa9c1.x"
+GPU = Options(device_mode="require_gpu")
+NO_GPU = GpuNoDriver("no driver")
+
+
+@pytest.fixture
+def app(idle: Client, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The settings of an app with every class and two tenants."""
+    monkeypatch.setenv("CUTWORK_CLASSES", "bulk, gpu,large")
+    monkeypatch.setenv("CUTWORK_TENANTS", "shop,lab")
+    with Client(idle.broker_url) as client:
+        yield client.app
+
+
+def job(options: Options | None = None, **facts: Any) -> Job:
+    return Job(
+        source=ImageRef(bucket="photos", key="chelsea.png"),
+        mask=ImageRef(bucket="cutouts", key="routed.png"),
+        options=options or Options(),
+        **facts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "queue"),
+    [
+        ({}, "cutwork.default"),
+        ({"id": RUN}, "cutwork.bulk"),
+        ({"options": GPU}, "cutwork.gpu"),
+        ({"options": GPU, "id": RUN}, "cutwork.gpu-bulk"),
+        ({"options": Options(device_mode="prefer_gpu")}, "cutwork.default"),
+        ({"tenant": "lab"}, "cutwork.default.lab"),
+        ({"tenant": "lab", "id": RUN, "options": GPU}, "cutwork.gpu-bulk.lab"),
+        ({"tenant": "nobody", "id": RUN}, "cutwork.bulk"),
+    ],
+)
+def test_a_job_waits_where_its_class_and_its_tenant_do(
+    app: Any, facts: Mapping[str, Any], queue: str
+) -> None:
+    assert Routes.of(app).queue(job(**facts)) == queue
+
+
+@pytest.mark.parametrize("facts", [{}, {"id": RUN}, {"options": GPU}, {"tenant": "lab"}])
+def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, Any]) -> None:
+    routes = Routes.of(idle.app)
+    assert routes.queue(job(**facts)) == "cutwork.default"
+    assert routes.larger(job(**facts)) is None
+    assert list(routes.lists_by_queue()) == ["cutwork.default"]
+    # A job that somebody sent on who knows of more is not lost.
+    assert {"cutwork.default", "cutwork.default:3", "cutwork.large:3"} < set(routes.lists())
+
+
+@pytest.mark.parametrize(
+    ("takes", "no_gpu", "found"),
+    [
+        ((), None, {"default", "bulk", "gpu", "gpu-bulk"}),
+        ((), NO_GPU, {"default", "bulk"}),
+        (("large",), NO_GPU, {"large"}),
+        (("gpu", "default"), None, {"default", "gpu"}),
+    ],
+)
+def test_a_worker_takes_what_it_can_do_or_what_it_was_told(
+    app: Any, takes: tuple[str, ...], no_gpu: GpuNoDriver | None, found: set[str]
+) -> None:
+    names = taken(Routes.of(app).needs, takes=takes, no_gpu=no_gpu)
+    assert {name.split(".")[1] for name in names} == found
+    assert {name.split(".")[2] for name in names if name.count(".") == 2} == {"shop", "lab"}
+
+
+@pytest.mark.parametrize(
+    ("takes", "sentence"),
+    [("gpu", "CUTWORK_TAKES=gpu: no driver"), ("huge", "CUTWORK_TAKES: expected some of bulk, ")],
+)
+def test_a_worker_is_not_told_what_it_cannot_do(app: Any, takes: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        taken(Routes.of(app).needs, takes=[takes], no_gpu=NO_GPU)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("CUTWORK_CLASSES", "huge"), ("CUTWORK_TENANTS", "a b"), ("CUTWORK_TENANT", "A")],
+)
+def test_a_wrong_name_is_said(
+    idle: Client, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        Client(idle.broker_url)
+
+
+@pytest.fixture
+def start(stack: LocalStack, idle: Client) -> Iterator[Callable[..., Child]]:
+    """Starts workers with queues apart, whose model is one that sleeps."""
+    with ExitStack() as ending:
+
+        def started(**variables: Any) -> Child:
+            child = stack.start_worker(
+                app="benchmarks.standin",
+                CUTWORK_STANDIN="sleep",
+                CUTWORK_STANDIN_LOG="/dev/null",
+                CUTWORK_BROKER_URL=idle.broker_url,
+                CUTWORK_CLASSES="gpu,large",
+                **variables,
+            )
+            ending.callback(child.stop, grace=5)
+            stack.wait_for_worker(child)
+            return child
+
+        yield started
+
+
+def test_what_a_worker_cannot_do_is_sent_on_to_those_that_can(
+    idle: Client, start: Callable[..., Child]
+) -> None:
+    """The GPU's job waits for a worker with one; the large image is done by one with more room."""
+    small = start(CUTWORK_TAKES="default", CUTWORK_MAX_PIXELS="10000")
+    assert "takes from cutwork.default\n" in small.log.read_text()
+    # As a producer sends them that knows of no classes.
+    large, gpu = idle.submit_many([job(), job(GPU)])
+    server = idle.runs.server
+    until(lambda: server.llen("cutwork.large:3") and server.llen("cutwork.gpu:3"))
+    assert large.outcome() is None
+    roomy = start(CUTWORK_TAKES="large")
+    outcome = large.wait(60)
+    assert idle.served_queues() == {"cutwork.default", "cutwork.large"}
+    assert (outcome.state, outcome.worker) == ("done", f"{roomy.name}@local")
+    assert gpu.outcome() is None
+    assert server.llen("cutwork.gpu:3") == 1
+
+
+def test_what_is_too_large_for_the_largest_has_failed(
+    idle: Client, start: Callable[..., Child]
+) -> None:
+    start(CUTWORK_TAKES="default,large", CUTWORK_MAX_PIXELS="10000")
+    (handle,) = idle.submit_many([job(Options(if_exists="overwrite"))])
+    assert handle.wait(60).code == "image_too_large"
+
+
+def test_two_pools_do_not_send_a_job_to_each_other_for_ever(
+    idle: Client, start: Callable[..., Child]
+) -> None:
+    """One has no GPU, the other too little room; each knows a queue where the job would be done."""
+    start(CUTWORK_TAKES="default", CUTWORK_MAX_PIXELS="10000")
+    (handle,) = idle.submit_many([job(Options(device_mode="require_gpu", if_exists="overwrite"))])
+    server = idle.runs.server
+    until(lambda: server.llen("cutwork.gpu:3"))
+    # As a worker on a GPU does, to which the image is too large, again and again.
+    for _ in range(10):
+        server.rename("cutwork.gpu:3", "cutwork.default:3")
+        until(lambda: server.llen("cutwork.gpu:3") or handle.outcome())
+        if outcome := handle.outcome():
+            break
+    assert outcome is not None
+    assert outcome.code == "gpu_no_driver"

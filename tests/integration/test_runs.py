@@ -1,0 +1,61 @@
+"""What Redis keeps of a run: counted once, ended once, and gone some day."""
+
+from producer import Client
+from tests.support.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, until, waiting
+
+
+def test_a_sync_that_has_begun_is_not_begun_again(idle: Client) -> None:
+    first = idle.runs.begin(SPEC, command="")
+    assert idle.runs.begin(SPEC, command="") == first
+    assert len(idle.runs.runs()) == 1
+
+
+def test_a_run_ends_once(idle: Client) -> None:
+    run = idle.runs.begin(SPEC, command="")
+    assert idle.runs.end(run, "cancelled")
+    newer = idle.runs.begin(SPEC, command="")
+    assert not idle.runs.end(run, "finished")
+    assert idle.runs.brief(run).state == "cancelled"
+    assert idle.runs.unfinished(SPEC) == newer
+
+
+def test_a_total_for_a_run_nobody_knows_makes_none(idle: Client) -> None:
+    idle.runs.expect("20261122-000000-abcdef", 5)
+    assert idle.runs.server.keys("cutwork:run:*") == []
+
+
+def test_a_run_in_the_middle_is_forgotten_some_day_too(idle: Client) -> None:
+    with feeding(feeder_of(idle, plan_of("send", "send"))):
+        until(lambda: len(waiting(idle)) == 2)
+        answer(idle, 1)
+    keys: list[str] = list(idle.runs.server.scan_iter("cutwork:run:*"))
+    assert len(keys) > 3
+    assert all(idle.runs.server.ttl(key) > 86_400 for key in keys)
+
+
+def test_an_outcome_counts_once_whoever_repeats_it(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send", "send"))
+    with feeding(feeder):
+        until(lambda: len(waiting(idle)) == 2)
+        (job,) = answer(idle, 1)
+        assert not idle.runs.settle(outcome_of(job, state="skipped"))
+        assert not idle.runs.settle(outcome_of(job.model_copy(update={"id": job.id + "x"})))
+    counts = idle.runs.brief(str(feeder.run)).counts
+    assert (counts.done, counts.skipped, counts.in_flight) == (1, 0, 1)
+
+
+def test_what_is_kept_of_a_run_is_little_and_goes(idle: Client) -> None:
+    """After the end only what a report needs is left, and that for a month."""
+    feeder = feeder_of(idle, plan_of(*["send"] * 200), window=200)
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 200)
+        for number in range(200):
+            answer(idle, 1, seconds=number)
+        thread.join(10)
+    record = idle.runs.record(str(feeder.run))
+    assert [outcome.seconds["total"] for outcome in record.slowest[:2]] == [199, 198]
+    assert len(record.slowest) == len(record.sample) == 24
+    assert sum(minute.images for minute in record.minutes) == 200
+    keys: list[str] = list(idle.runs.server.scan_iter(f"cutwork:run:{feeder.run}*"))
+    assert keys
+    assert all(idle.runs.server.ttl(key) > 86_400 for key in keys)

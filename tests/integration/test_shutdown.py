@@ -1,0 +1,195 @@
+"""SIGTERM: nothing new begins, what runs is finished, the rest goes back, all in time."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pictures import put_pictures
+from deploy.child import Child
+from deploy.local import LocalStack, free_ports
+from producer import Client, Job
+from producer.client import Handle
+from producer.contract.s3_uri import ImageRef
+from producer.store.deliveries import delivery_key
+from tests.system.chaos.tcp_proxy import TcpProxy
+
+Start = Callable[..., Child]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with LocalStack(tmp_path_factory.mktemp("drain")) as stack:
+        stack.start_broker()
+        stack.start_s3()
+        for bucket in ("photos", "cutouts"):
+            stack.s3().create_bucket(Bucket=bucket)
+        put_pictures(stack.s3(), "photos", "", 4)
+        yield stack
+
+
+@pytest.fixture
+def producer(own: LocalStack) -> Iterator[Client]:
+    with own.client() as client:
+        client.runs.server.flushdb()
+        yield client
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "standin.log"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def start(own: LocalStack, log: Path) -> Start:
+    """A worker of two threads whose stand-in model takes a second."""
+
+    def start(**variables: str) -> Child:
+        child = own.start_worker(
+            app="benchmarks.standin",
+            CUTWORK_STANDIN="sleep",
+            CUTWORK_STANDIN_LOG=str(log),
+            CUTWORK_STANDIN_SECONDS=variables.pop("CUTWORK_STANDIN_SECONDS", "1"),
+            concurrency=2,
+            **variables,
+        )
+        own.wait_for_worker(child)
+        return child
+
+    return start
+
+
+def submit(client: Client, count: int) -> list[Handle]:
+    return client.submit_many(
+        Job(
+            source=ImageRef(bucket="photos", key=f"{number:06d}.jpg"),
+            image=ImageRef(bucket="cutouts", key=f"{time.time()}-{number}.png"),
+        )
+        for number in range(count)
+    )
+
+
+def ends(child: Child, *signals: signal.Signals) -> int:
+    for number in signals:
+        child.signal(number)
+        time.sleep(0.2)
+    return child.wait(30)
+
+
+def test_what_runs_is_finished_and_the_rest_goes_back(
+    producer: Client, start: Start, log: Path
+) -> None:
+    child = start()
+    handles = submit(producer, 4)
+    child.wait_until(lambda: log.stat().st_size == 2, timeout=20)
+    assert ends(child, signal.SIGTERM) == 0
+    status = producer.status()
+    done = [handle.outcome() for handle in handles if handle.outcome()]
+    assert len(done) in (2, 3)
+    assert (status.waiting, status.in_flight) == (4 - len(done), 0)
+    assert log.stat().st_size == len(done)
+
+
+def test_the_grace_s_end_gives_everything_back(producer: Client, start: Start, log: Path) -> None:
+    child = start(CUTWORK_GRACE="0.5", CUTWORK_STANDIN_SECONDS="30")
+    handles = submit(producer, 3)
+    child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+    assert ends(child, signal.SIGTERM) == 1
+    assert "0.5 s are over (CUTWORK_GRACE); " in child.tail()
+    status = producer.status()
+    assert (status.waiting, status.in_flight) == (3, 0)
+    # Not their fault: neither has been delivered in vain.
+    counts = [producer.runs.server.hget(delivery_key(handle.id), "number") for handle in handles]
+    assert set(counts) <= {"0", None}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait_for_the_grace(
+    producer: Client, start: Start, log: Path, number: signal.Signals
+) -> None:
+    child = start(CUTWORK_GRACE="600", CUTWORK_STANDIN_SECONDS="30")
+    submit(producer, 1)
+    child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+    assert ends(child, number, number) == 1
+    assert "a second signal; 1 jobs given back" in child.tail()
+    assert "Unrecoverable" not in child.tail()
+    assert producer.status().waiting == 1
+
+
+def test_a_silent_broker_does_not_use_the_grace_up(
+    own: LocalStack, producer: Client, start: Start, log: Path
+) -> None:
+    with TcpProxy(int(own.broker_url.rpartition(":")[2].partition("/")[0])) as network:
+        child = start(
+            CUTWORK_GRACE="1",
+            CUTWORK_STANDIN_SECONDS="60",
+            CUTWORK_BROKER_TIMEOUT="60",
+            CUTWORK_BROKER_URL=f"redis://127.0.0.1:{network.port}/0",
+        )
+        submit(producer, 1)
+        child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+        network.black_hole()
+        assert ends(child, signal.SIGTERM) == 1
+        network.heal()
+    # Nobody could give it back: it comes by itself.
+    assert producer.status().in_flight == 1
+
+
+def test_a_job_may_take_longer_than_the_visibility_timeout(
+    producer: Client, start: Start, log: Path
+) -> None:
+    """While its worker lives nobody else is given it, and it is not called poison."""
+    patient = {"CUTWORK_VISIBILITY_TIMEOUT": "1", "CUTWORK_STANDIN_SECONDS": "5"}
+    children = [start(**patient), start(**patient)]
+    (handle,) = submit(producer, 1)
+    outcome = handle.wait(60)
+    assert (outcome.state, log.stat().st_size) == ("done", 1)
+    for child in children:
+        child.stop(grace=0)
+
+
+def test_of_many_delayed_retries_none_is_dropped(producer: Client, start: Start) -> None:
+    child = start(
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_ports(1)[0]}",
+        CUTWORK_S3_ATTEMPTS="1",
+        CUTWORK_MAX_ATTEMPTS="20",
+    )
+    submit(producer, 40)
+    child.wait_until(lambda: child.log.read_text().count(", attempt ") >= 60, timeout=60)
+    assert ends(child, signal.SIGTERM) == 0
+    assert "dropped" not in child.log.read_text()
+    status = producer.status()
+    assert (status.waiting, status.in_flight) == (40, 0)
+
+
+def test_a_delayed_retry_goes_back_at_once(
+    own: LocalStack, producer: Client, start: Start, log: Path
+) -> None:
+    """While one job runs on, another's retry must not wait with it."""
+    child = start(
+        CUTWORK_GRACE="60",
+        CUTWORK_STANDIN_SECONDS="8",
+        CUTWORK_S3_ATTEMPTS="1",
+        CUTWORK_S3_READ_TIMEOUT="1",
+        CUTWORK_MAX_ATTEMPTS="20",
+    )
+    submit(producer, 1)
+    child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+    s3 = next(item for item in own._children if item.name == "s3")
+    s3.signal(signal.SIGSTOP)
+    try:
+        submit(producer, 1)
+        child.wait_until(lambda: "attempt 1: storage_unavailable" in child.tail(), timeout=20)
+        # Its retry is held by the worker now, until its time comes.
+        child.wait_until(lambda: child.tail(9000).count(" received") == 3, timeout=20)
+        child.signal(signal.SIGTERM)
+        child.wait_until(lambda: "1 waiting jobs given back" in child.tail(), timeout=5)
+        assert producer.status().waiting == 1
+        assert child.running
+    finally:
+        s3.signal(signal.SIGCONT)
+    child.stop(grace=0)

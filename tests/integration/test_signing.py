@@ -1,0 +1,358 @@
+"""Signed messages through a real worker: only those of the store are taken, others dropped."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery, chain, signature
+from celery.security.certificate import Certificate, CertStore
+from celery.security.key import PrivateKey
+from celery.security.serialization import SecureSerializer
+from kombu.utils.encoding import ensure_bytes
+
+from deploy.child import Child
+from deploy.local import LocalStack, free_ports
+from producer import Client, Job, Options
+from producer.config.settings import ProducerSettings, SettingsError
+from producer.config.signing import register_signing
+from producer.contract.job import QUEUE, TASK_NAME
+from producer.contract.run import RunSpec
+from producer.store.ledger import Ledger
+from producer.store.publish import publish
+from tests.integration.test_message_check import message
+from tests.support.certificates import write_pair
+from tests.support.runs import until
+
+SIGNED = {"content-type": "application/data", "content-encoding": "utf-8"}
+PLACES = {"source": "s3://any/a.jpg", "image": "s3://elsewhere/a.png"}
+"""The worker answers `forbidden`, without an S3: a message that is taken has an outcome."""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys of a producer, a worker, a stranger, and of one whose time is over."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name, days in (("producer", 1), ("worker", 1), ("stranger", 1), ("late", -1)):
+        write_pair(folder, name, days=days)
+    (folder / "store").mkdir()
+    for name in ("producer", "worker", "late"):
+        shutil.copy(folder / f"{name}.pem", folder / "store")
+    return folder
+
+
+def variables(keys: Path, name: str) -> dict[str, str]:
+    return {
+        "CUTWORK_SIGNING_KEY": str(keys / f"{name}.key"),
+        "CUTWORK_SIGNING_CERTIFICATE": str(keys / f"{name}.pem"),
+        "CUTWORK_SIGNING_STORE": str(keys / "store"),
+    }
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with LocalStack(tmp_path_factory.mktemp("signing")) as stack:
+        stack.start_broker()
+        stack.s3_url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def verifier(guarded: LocalStack, keys: Path) -> Child:
+    """A worker that signs, and takes what the store's keys signed."""
+    child = guarded.start_worker(
+        concurrency=2,
+        app="worker",
+        **variables(keys, "worker"),
+        CUTWORK_WRITE_TO="s3://allowed",
+        CUTWORK_S3_ATTEMPTS="1",
+        CUTWORK_VISIBILITY_TIMEOUT="10",
+    )
+    guarded.wait_for_worker(child)
+    return child
+
+
+@pytest.fixture
+def signer(
+    guarded: LocalStack, verifier: Child, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
+    assert verifier.running
+    for name, value in variables(keys, "producer").items():
+        monkeypatch.setenv(name, value)
+    with guarded.client() as client:
+        yield client
+
+
+def signed(keys: Path, name: str, body: list[Any]) -> bytes:
+    """A body signed in the name of one of the keys, as Celery does it."""
+    key = PrivateKey((keys / f"{name}.key").read_text())
+    certificate = Certificate((keys / f"{name}.pem").read_text())
+    # Celery's returns text, whatever its stubs say.
+    return ensure_bytes(SecureSerializer(key, certificate, CertStore()).serialize(body))
+
+
+def body_of(job: Job) -> list[Any]:
+    return [[job.to_message()], {}, {}]
+
+
+def new_job(**values: Any) -> Job:
+    return Job.model_validate({**PLACES, **values})
+
+
+def refused(stack: LocalStack, worker: Child, entry: str, *, says: str) -> str:
+    """Push an entry; the worker takes it out, says so, holds nothing, and stays up."""
+    before = worker.log.stat().st_size
+
+    def said() -> str:
+        return worker.log.read_text(errors="replace")[before:]
+
+    with redis.Redis.from_url(stack.broker_url) as server:
+        server.lpush(QUEUE, entry)
+        worker.wait_until(lambda: says in said(), timeout=20)
+        worker.wait_until(
+            lambda: not server.llen(QUEUE) and not server.zcard("unacked_index"), timeout=20
+        )
+    return said()
+
+
+def test_signed_jobs_of_every_kind_are_done(signer: Client) -> None:
+    single = signer.submit(PLACES["source"], image=PLACES["image"])
+    assert single.wait(20).code == "forbidden"
+    several = signer.submit_many([new_job(), new_job()])
+    assert [found.code for _, found in signer.as_completed(several, timeout=20)] == 2 * [
+        "forbidden"
+    ]
+    of_a_run = new_job()
+    publish(signer.app, [of_a_run])
+    assert signer.handle(of_a_run).wait(20).code == "forbidden"
+
+
+def test_a_retry_is_signed_by_the_worker(signer: Client, verifier: Child) -> None:
+    handle = signer.submit(
+        PLACES["source"], image="s3://allowed/a.png", options=Options(enabled=False)
+    )
+    seen = f"job {handle.id}, attempt 2: storage_unavailable"
+    verifier.wait_until(lambda: seen in verifier.tail(100_000), timeout=30)
+
+
+def test_a_canvas_signs_with_the_job_s_id(signer: Client) -> None:
+    job = new_job()
+    cut = signature(TASK_NAME, args=[job.to_message()], queue=QUEUE, task_id=job.id, app=signer.app)
+    after = signature("shop.publish", queue="shop", app=signer.app)
+    chain(cut, after, app=signer.app).apply_async()
+    assert signer.handle(job).wait(20).code == "forbidden"
+
+
+def test_workers_answer_a_signed_ping_alone(
+    signer: Client, guarded: LocalStack, verifier: Child
+) -> None:
+    until(lambda: signer.workers() == ["worker1@local"])
+    unsigned = Celery("service", broker=guarded.broker_url, set_as_current=False)
+    with unsigned:
+        assert unsigned.control.ping(timeout=0.5) == []
+        unsigned.control.shutdown()
+    until(lambda: signer.workers() == ["worker1@local"])
+
+
+def test_status_reads_the_age_of_signed_jobs(
+    guarded: LocalStack, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables(keys, "producer").items():
+        monkeypatch.setenv(name, value)
+    with Client(guarded.broker_url.removesuffix("/0") + "/1") as client:
+        client.submit_many([new_job(submitted_at=time.time() - 100)])
+        status = client.status()
+    assert status.waiting == 1
+    assert status.oldest_waiting is not None
+    assert status.oldest_waiting >= 100
+
+
+@pytest.mark.parametrize("name", ["stranger", "late"])
+def test_a_key_that_is_unknown_or_late_is_refused(
+    name: str, guarded: LocalStack, verifier: Child, keys: Path
+) -> None:
+    job = new_job()
+    data = signed(keys, name, body_of(job))
+    entry = message(None, raw=data, headers={"id": job.id}, top=SIGNED)
+    said = refused(guarded, verifier, entry, says=job.id)
+    assert {"stranger": "Unknown certificate", "late": "Expired certificate"}[name] in said
+
+
+def _another_body(packed: bytes) -> bytes:
+    head, body = packed.rsplit(b"\0\1", 1)
+    return head + b"\0\1" + body.replace(b"elsewhere", b"somewhere")
+
+
+def _utf_7(packed: bytes) -> bytes:
+    return packed.replace(b"\0\1utf-8\0\1", b"\0\1utf-7\0\1")
+
+
+def _pickle(packed: bytes) -> bytes:
+    return packed.replace(b"application/json", b"application/x-python-serialize")
+
+
+def _nothing(_: bytes) -> bytes:
+    return b""
+
+
+def _broken(packed: bytes) -> bytes:
+    return packed[:40]
+
+
+@pytest.mark.parametrize("change", [_another_body, _utf_7, _pickle, _nothing, _broken])
+def test_what_was_changed_after_signing_is_refused(
+    change: Callable[[bytes], bytes], guarded: LocalStack, verifier: Child, keys: Path
+) -> None:
+    job = new_job()
+    packed = base64.b64decode(signed(keys, "producer", body_of(job)))
+    entry = message(None, raw=base64.b64encode(change(packed)), headers={"id": job.id}, top=SIGNED)
+    refused(guarded, verifier, entry, says=job.id)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/text", "text/plain"])
+def test_an_unsigned_job_is_refused(
+    content_type: str, guarded: LocalStack, verifier: Child
+) -> None:
+    job = new_job()
+    entry = message(body_of(job), headers={"id": job.id}, top={"content-type": content_type})
+    refused(guarded, verifier, entry, says=job.id)
+
+
+def test_a_signed_body_under_another_id_is_refused(
+    guarded: LocalStack, verifier: Child, keys: Path
+) -> None:
+    job, victim = new_job(), new_job()
+    data = signed(keys, "producer", body_of(job))
+    entry = message(None, raw=data, headers={"id": victim.id}, top=SIGNED)
+    said = refused(guarded, verifier, entry, says="headers.id: expected the signed job's")
+    assert victim.id in said
+    with guarded.client() as client:
+        assert client.handle(victim).outcome() is None
+
+
+def test_a_signed_body_that_holds_no_job_settles_nobody_s(
+    guarded: LocalStack, verifier: Child, keys: Path
+) -> None:
+    victim = new_job()
+    for arguments in (["a stranger's task"], []):
+        body: list[Any] = [arguments, {}, {}]
+        data = signed(keys, "producer", body)
+        entry = message(None, raw=data, headers={"id": victim.id}, top=SIGNED)
+        refused(guarded, verifier, entry, says=victim.id)
+    with guarded.client() as client:
+        assert client.handle(victim).outcome() is None
+
+
+def test_a_lost_job_is_sent_again_if_it_was_signed(
+    signer: Client, guarded: LocalStack, verifier: Child
+) -> None:
+    """What was written into the ledger by others is not signed on their behalf."""
+    job, forged, moved = new_job(), new_job(), new_job()
+    of_a_run = new_job(id="20261122-081500-3fa9c1.forged")
+    ledger = Ledger(guarded.broker_url, signed=True)
+    server = ledger.redis
+    ledger.add(job)
+    for name, text in (
+        (forged.id, json.dumps(forged.to_message())),
+        (moved.id, str(server.hget("cutwork:pending:jobs", job.id))),
+    ):
+        server.hset("cutwork:pending:jobs", name, text)
+    server.zadd("cutwork:pending", {job.id: 1, forged.id: 1, moved.id: 1})
+    run = "cutwork:run:20261122-081500-3fa9c1"
+    spec = RunSpec(source="s3://a/", image="s3://b/").model_dump_json()
+    server.hset(run, mapping={"state": "running", "spec": spec, "created_at": 1})
+    server.zadd("cutwork:runs", {run.rpartition(":")[2]: 1})
+    server.hset(f"{run}:jobs", of_a_run.id, json.dumps({**of_a_run.to_message(), "signed": "e30="}))
+    assert signer.handle(job).wait(60).code == "forbidden"
+    refused = {f"job {name} cannot be sent again" for name in (forged.id, moved.id, of_a_run.id)}
+    verifier.wait_until(
+        lambda: all(sentence in verifier.tail(100_000) for sentence in refused), timeout=30
+    )
+    assert ledger.outcomes([forged.id, moved.id]) == {}
+    assert server.hget(run, "count:failed") is None
+    server.delete(run, f"{run}:jobs")
+    ledger.discard(forged, moved)
+    ledger.close()
+
+
+BROADCASTS: dict[str, Any] = {
+    "no message": {},
+    "a list": [],
+    "a number": 42,
+    "no properties": {"body": "e30=", "headers": {}},
+    "compressed": json.loads(message({}, headers={"compression": "gzip"})),
+    "unsigned": json.loads(message({"method": "shutdown"})),
+}
+
+
+@pytest.mark.parametrize("found", BROADCASTS.values(), ids=BROADCASTS)
+def test_a_hostile_broadcast_is_refused(found: Any, guarded: LocalStack, verifier: Child) -> None:
+    before = verifier.log.stat().st_size
+    with redis.Redis.from_url(guarded.broker_url) as server:
+        assert server.publish("/0.celery.pidbox", json.dumps(found)) == 1
+    verifier.wait_until(lambda: verifier.log.stat().st_size > before, timeout=20)
+
+
+def test_after_all_that_the_worker_still_works(signer: Client, verifier: Child) -> None:
+    outcome = signer.submit(PLACES["source"], image=PLACES["image"]).wait(20)
+    assert outcome.code == "forbidden"
+    until(lambda: signer.workers() == ["worker1@local"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"CUTWORK_SIGNING_STORE": ""}, "not set: CUTWORK_SIGNING_STORE"),
+        ({"CUTWORK_SIGNING_KEY": "stranger.key"}, "CUTWORK_SIGNING_CERTIFICATE: "),
+        ({"CUTWORK_SIGNING_KEY": "none.key"}, "CUTWORK_SIGNING_KEY: "),
+        ({"CUTWORK_SIGNING_KEY": "worker.pem"}, "CUTWORK_SIGNING_KEY: "),
+        ({"CUTWORK_SIGNING_CERTIFICATE": "late.pem"}, "CUTWORK_SIGNING_CERTIFICATE: "),
+        ({"CUTWORK_SIGNING_STORE": "empty"}, "expected a folder of certificates"),
+    ],
+)
+def test_wrong_files_are_named(
+    changes: dict[str, str],
+    sentence: str,
+    keys: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (keys / "empty").mkdir(exist_ok=True)
+    found = {name: value and str(keys / value) for name, value in changes.items()}
+    for name, value in (variables(keys, "producer") | found).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        register_signing(ProducerSettings.read().signing)
+    assert sentence in str(caught.value)
+
+
+def test_a_key_that_is_not_in_the_store_is_named(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables(keys, "stranger").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="Unknown certificate"):
+        Client("redis://127.0.0.1:1/0")
+
+
+def test_signing_leaves_other_apps_of_the_process_alone(keys: Path) -> None:
+    code = (
+        "from celery import Celery; from producer import Client; from kombu import serialization;"
+        "Client(); app = Celery('service');"
+        "print(serialization.dumps([1])[0], app.conf.task_serializer, app.conf.accept_content)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables(keys, "producer")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["application/json", "json", "('json',)"]

@@ -1,0 +1,192 @@
+"""The object store as a worker may use it, on a real server, with errors mapped to codes."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from deploy.local import LocalStack, free_ports
+from producer.config.settings import SettingsError
+from producer.contract.s3_uri import ImageRef
+from tests.system.chaos.ground import FAKETIME
+from worker.access import AllowedPrefix
+from worker.errors import (
+    BucketNotFound,
+    CredentialsRefused,
+    Forbidden,
+    SourceNotFound,
+    SourceTooLarge,
+    StorageUnavailable,
+)
+from worker.pipeline.storage import S3Storage, Stored, open_storage
+from worker.settings import WorkerSettings
+
+DATA = bytes(range(256)) * 40
+
+
+def ref(text: str) -> ImageRef:
+    return ImageRef.parse(text)
+
+
+@pytest.fixture(scope="module")
+def storage(stack: LocalStack) -> S3Storage:
+    return storage_with(stack)
+
+
+def storage_with(stack: LocalStack, **keys: str) -> S3Storage:
+    env = stack.environment()
+    client = boto3.client(
+        "s3",
+        endpoint_url=keys.get("endpoint", env["AWS_ENDPOINT_URL"]),
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys.get("secret", env["AWS_SECRET_ACCESS_KEY"]),
+        region_name="us-east-1",
+        config=Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1}),
+    )
+    everything = [AllowedPrefix.parse("*")]
+    return S3Storage(
+        client,
+        read_from=[AllowedPrefix.parse("s3://photos")],
+        write_to=everything,
+        models_from=[AllowedPrefix.parse(keys.get("models", "*"))],
+        max_bytes=len(DATA),
+    )
+
+
+def test_what_is_put_is_read_back(storage: S3Storage) -> None:
+    place = ref("s3://cutouts/storage/ü ?#%2F&<.png")
+    etag = storage.put(place, DATA, content_type="image/png", fingerprint="f1", output="mask")
+    stored = storage.head(place)
+    assert stored is not None
+    assert stored == Stored(etag, len(DATA), "f1", "mask", "image/png", stored.modified)
+    storage.renew(place, stored)
+    renewed = storage.head(place)
+    assert renewed is not None
+    assert renewed._replace(modified=stored.modified) == stored
+    assert renewed.modified >= stored.modified
+    with storage.open(place) as source:
+        assert (source.etag, source.length) == (etag, len(DATA))
+        assert source.read() == DATA
+
+
+def test_nothing_is_there(storage: S3Storage) -> None:
+    with pytest.raises(SourceNotFound, match="s3://photos/none: expected an object, found none"):
+        storage.open(ref("s3://photos/none"))
+    with pytest.raises(BucketNotFound, match="no-such-bucket"):
+        storage.open(ref("s3://no-such-bucket/a"))
+    with pytest.raises(BucketNotFound):
+        storage.put(
+            ref("s3://no-such-bucket/a"), b"", content_type="x/y", fingerprint="", output="mask"
+        )
+    assert storage.head(ref("s3://photos/none")) is None
+    assert storage.model_etag(ref("s3://models/none.onnx")) is None
+
+
+def test_a_large_object_is_refused_before_it_is_read(storage: S3Storage) -> None:
+    place = ref("s3://cutouts/storage/large")
+    storage.put(place, DATA + b"x", content_type="image/png", fingerprint="", output="mask")
+    with pytest.raises(SourceTooLarge, match=r"at most 10,240 bytes.*found 10,241"):
+        storage.open(place)
+
+
+def test_what_lies_beside_a_model_is_read_up_to_a_limit(
+    storage: S3Storage, stack: LocalStack
+) -> None:
+    stack.s3().put_object(Bucket="models", Key="beside.json", Body=b"{}  ")
+    assert storage.read_profile(ref("s3://models/beside.json"), 100) == b"{}  "
+    assert storage.read_profile(ref("s3://models/beside.json"), 2) == b"{}"
+    assert storage.read_profile(ref("s3://models/none.json"), 100) is None
+    elsewhere = storage_with(stack, models="s3://models/own")
+    with pytest.raises(Forbidden, match="CUTWORK_MODELS_FROM"):
+        elsewhere.read_profile(ref("s3://models/beside.json"), 100)
+
+
+def test_a_source_is_opened_again_only_while_it_is_the_same(
+    storage: S3Storage, stack: LocalStack
+) -> None:
+    stack.s3().put_object(Bucket="photos", Key="again.bin", Body=DATA)
+    with storage.open(ref("s3://photos/again.bin")) as source:
+        assert not source.stale
+        assert replace(source, opened=time.monotonic() - 60).stale
+        source.close()
+        with storage.open(source.ref, etag=source.etag) as again:
+            assert again.read() == DATA
+        stack.s3().put_object(Bucket="photos", Key="again.bin", Body=DATA[::-1])
+        with pytest.raises(StorageUnavailable, match="PreconditionFailed"):
+            storage.open(source.ref, etag=source.etag)
+
+
+def test_places_are_checked(storage: S3Storage) -> None:
+    storage.check(source=ref("s3://photos/a"), outputs=[ref("s3://cutouts/a")])
+    with pytest.raises(Forbidden):
+        storage.check(source=ref("s3://cutouts/a"), outputs=[])
+
+
+def test_wrong_keys_are_said(stack: LocalStack) -> None:
+    with pytest.raises(CredentialsRefused, match="does not know this worker's credentials"):
+        storage_with(stack, secret="wrong").open(ref("s3://photos/rocket.jpg"))
+
+
+def test_a_server_that_is_gone_may_come_back(stack: LocalStack) -> None:
+    gone = storage_with(stack, endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
+    with pytest.raises(StorageUnavailable, match="did not answer"):
+        gone.open(ref("s3://photos/rocket.jpg"))
+    with pytest.raises(StorageUnavailable):
+        gone.put(ref("s3://cutouts/a"), b"", content_type="x/y", fingerprint="", output="mask")
+
+
+@pytest.fixture
+def _places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUTWORK_READ_FROM", "*")
+    monkeypatch.setenv("CUTWORK_WRITE_TO", "*")
+
+
+@pytest.mark.usefixtures("_places")
+@pytest.mark.parametrize(
+    ("name", "value"), [("AWS_ENDPOINT_URL", "nonsense"), ("AWS_PROFILE", "nobody")]
+)
+def test_a_wrong_setting_of_the_sdk_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"{value}.*{name}"):
+        open_storage(WorkerSettings.read(), connections=1)
+
+
+@pytest.mark.usefixtures("_places")
+def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalStack) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.s3_url)
+    with pytest.raises(StorageUnavailable, match="credentials"):
+        open_storage(WorkerSettings.read(), connections=1).open(ref("s3://photos/rocket.jpg"))
+
+
+ASK = """
+from producer.contract.s3_uri import ImageRef
+from worker.settings import WorkerSettings
+from worker.pipeline.storage import open_storage
+
+open_storage(WorkerSettings.read(), connections=1).open(ImageRef.parse("s3://photos/a.jpg"))
+"""
+
+
+def test_a_clock_that_is_wrong_is_named(stack: LocalStack) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK],
+        env={
+            **os.environ,
+            **stack.environment(),
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME": "+3600",
+            "CUTWORK_READ_FROM": "*",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "StorageUnavailable: s3://photos/a.jpg: the object store finds this" in asked.stderr
+    assert "clock wrong (RequestTimeTooSkewed)" in asked.stderr

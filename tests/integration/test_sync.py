@@ -1,0 +1,245 @@
+"""The feeder on a real broker: never too much in the queue, nothing lost, nothing twice."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from producer import Client
+from producer.store.runs import Batch, UnknownRun
+from producer.sync.count_remaining import look_ahead
+from tests.support.runs import BULK, SPEC, answer, feeder_of, feeding, plan_of, until, waiting
+
+
+def test_every_input_is_sent_once_and_counted(idle: Client) -> None:
+    verdicts = ["send", "current", "excluded", "send", "conflicting", "send"]
+    feeder = feeder_of(idle, plan_of(*verdicts))
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 3)
+        jobs = answer(idle, 3)
+        thread.join(10)
+    assert [str(job.source) for job in jobs] == [f"s3://photos/in/{n}.jpg" for n in (0, 3, 5)]
+    record = idle.runs.record(str(feeder.run))
+    assert record.state == "finished"
+    counts = record.counts
+    assert (counts.seen, counts.sent, counts.done) == (6, 3, 3)
+    assert (counts.current, counts.excluded, counts.conflicting) == (1, 1, 1)
+    assert [failure.code for failure in record.failures] == ["name_conflict"]
+    assert record.pixels == 3 * 600
+    assert record.seconds == {"model": 1.5, "total": 3}
+    assert len(record.sample) == len(record.slowest) == 3
+
+
+def test_with_nothing_to_send_there_is_no_run(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("current", "excluded", "current"))
+    feeder.feed()
+    assert feeder.run is None
+    assert (feeder.planned.seen, feeder.planned.current) == (3, 2)
+    assert idle.runs.runs() == []
+
+
+def test_no_more_is_in_flight_than_the_window_allows(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of(*["send"] * 50), window=8)
+    with feeding(feeder) as thread:
+        most = answered = 0
+        while thread.is_alive():
+            if feeder.run:
+                most = max(most, idle.runs.in_flight(feeder.run), len(waiting(idle)))
+            answered += len(answer(idle, 3))
+    assert answered == 50
+    assert most == 8
+
+
+def test_a_window_of_no_size_grows_where_workers_run_dry(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of(*["send"] * 5000), window=None)
+    with feeding(feeder):
+        until(lambda: idle.runs.server.llen(BULK) == 2000)
+        time.sleep(0.5)
+        assert idle.runs.server.llen(BULK) == 2000
+        idle.runs.server.delete(BULK)  # Workers have taken them all.
+        until(lambda: idle.runs.server.llen(BULK) == 2000)
+
+
+def test_a_run_that_was_broken_off_goes_on_where_it_was(idle: Client) -> None:
+    plan = plan_of(*["send"] * 30)
+    first = feeder_of(idle, plan, window=10)
+    with feeding(first):
+        until(lambda: len(waiting(idle)) == 10)
+        answer(idle, 4)
+    assert idle.runs.unfinished(SPEC) == first.run
+    second = feeder_of(idle, plan, run=first.run, window=100)
+    with feeding(second) as thread:
+        until(lambda: len(waiting(idle)) == 26)
+        sources = {str(job.source) for job in answer(idle, 100)}
+        thread.join(10)
+    assert len(sources) == 26
+    counts = idle.runs.brief(str(first.run)).counts
+    assert (counts.seen, counts.sent, counts.done) == (30, 30, 30)
+    assert idle.runs.unfinished(SPEC) is None
+
+
+def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: Client) -> None:
+    plan = plan_of(*["send"] * 5)
+    dead = feeder_of(idle, plan)
+    batch = Batch(cursor="")
+    dead._fill(batch, plan(""), 3)
+    batch = dead._begin(batch)
+    assert idle.runs.commit(str(dead.run), batch, before="")
+    assert dead._lock
+    dead._lock.release()
+    feeder = feeder_of(idle, plan, run=dead.run)
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 5)
+        assert len(answer(idle, 9)) == 5
+        thread.join(10)
+    assert idle.runs.brief(str(dead.run)).counts.done == 5
+
+
+def be_impatient(idle: Client) -> None:
+    options = idle.app.conf.broker_transport_options
+    idle.app.conf.broker_transport_options = {**options, "visibility_timeout": 1}
+
+
+def test_what_nobody_answers_is_sent_again_when_its_time_is_over(idle: Client) -> None:
+    be_impatient(idle)
+    feeder = feeder_of(idle, plan_of("send", "send"))
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 2)
+        idle.runs.server.rpop(BULK)  # as a worker killed at the wrong moment
+        until(lambda: len(waiting(idle)) == 2)
+        answer(idle, 2)
+        thread.join(10)
+    assert idle.runs.brief(str(feeder.run)).counts.done == 2
+
+
+def test_a_job_that_only_waits_long_is_not_sent_twice(idle: Client) -> None:
+    be_impatient(idle)
+    feeder = feeder_of(idle, plan_of("send", "send"))
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 2)
+        time.sleep(3.5)
+        assert len(waiting(idle)) == 2
+        answer(idle, 2)
+        thread.join(10)
+
+
+def test_a_feeder_redis_disagrees_with_starts_again_from_the_cursor(idle: Client) -> None:
+    plan = plan_of(*["send"] * 12)
+    feeder = feeder_of(idle, plan, window=4)
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 4)
+        run = str(feeder.run)
+        # As after a restart that lost the last batch: the cursor, the jobs and the messages.
+        server = idle.runs.server
+        with server.pipeline(transaction=True) as pipe:
+            pipe.hset(f"cutwork:run:{run}", mapping={"cursor": "1", "count:seen": 2})
+            pipe.hset(f"cutwork:run:{run}", "count:sent", 2)
+            jobs = waiting(idle)
+            pipe.hdel(f"cutwork:run:{run}:jobs", *(job.id for job in jobs[2:]))
+            pipe.ltrim(BULK, -2, -1)
+            pipe.execute()
+        done: set[str] = set()
+        while thread.is_alive():
+            done |= {str(job.source) for job in answer(idle, 2)}
+    assert done == {f"s3://photos/in/{n}.jpg" for n in range(12)}
+    counts = idle.runs.brief(run).counts
+    assert counts.seen == counts.sent == counts.done == 12
+
+
+def test_a_cancelled_run_sends_nothing_more(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of(*["send"] * 30), window=10)
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 10)
+        idle.runs.end(str(feeder.run), "cancelled")
+        answer(idle, 10, state="cancelled")
+        thread.join(5)
+        assert not thread.is_alive()
+    counts = idle.runs.brief(str(feeder.run)).counts
+    assert (counts.sent, counts.cancelled, counts.in_flight) == (10, 10, 0)
+    assert idle.runs.unfinished(SPEC) is None
+    keys: list[str] = list(idle.runs.server.scan_iter(f"cutwork:run:{feeder.run}*"))
+    assert all(idle.runs.server.ttl(key) > 86_400 for key in keys)
+
+
+def test_inputs_without_a_name_of_their_own_make_no_run(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("current", "conflicting"))
+    feeder.feed()
+    assert feeder.run is None
+    assert [failure.code for failure in feeder.conflicts] == ["name_conflict"]
+
+
+def test_a_look_ahead_counts_what_will_be_sent(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send", "send", "current", "send"), window=1)
+    idle.runs.server.hset("cutwork:unreadable", "s3://photos/in/3.jpg", "etag3")
+    with feeding(feeder):
+        until(lambda: waiting(idle))
+        look_ahead(feeder)
+    assert idle.runs.brief(str(feeder.run)).total == 2
+
+
+def test_where_nothing_succeeds_one_at_a_time_is_tried(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of(*["send"] * 60), window=30, probe_seconds=0)
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 30)
+        answer(idle, 7)
+        answer(idle, 3, state="failed", code="not_an_image", message="no")
+        until(lambda: len(waiting(idle)) == 30)
+        answer(idle, 30, state="failed", code="access_denied", message="no")
+        for _ in range(3):
+            until(lambda: waiting(idle))
+            assert len(answer(idle, 9, state="failed", code="access_denied", message="no")) == 1
+        until(lambda: waiting(idle))
+        answer(idle, 1)
+        until(lambda: len(waiting(idle)) == 16)
+        answer(idle, 16)
+        thread.join(10)
+    counts = idle.runs.brief(str(feeder.run)).counts
+    assert (counts.seen, counts.done, counts.failed) == (60, 24, 36)
+
+
+def test_a_run_that_redis_has_forgotten_is_said_to_be(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send"))
+    thread = ThreadPoolExecutor(1).submit(feeder.feed)
+    until(lambda: waiting(idle))
+    idle.runs.server.flushdb()
+    with pytest.raises(UnknownRun, match="restarted without persistence"):
+        thread.result(10)
+
+
+def test_a_limit_holds_over_interruptions(idle: Client) -> None:
+    spec = SPEC.model_copy(update={"limit": 7})
+    first = feeder_of(idle, plan_of(*["send"] * 30), spec=spec, window=4)
+    with feeding(first):
+        until(lambda: len(waiting(idle)) == 4)
+    second = feeder_of(idle, plan_of(*["send"] * 30), spec=spec, run=first.run)
+    with feeding(second) as thread:
+        until(lambda: len(waiting(idle)) == 7)
+        answer(idle, 30)
+        thread.join(10)
+    counts = idle.runs.brief(str(first.run)).counts
+    assert (counts.sent, counts.done, counts.seen) == (7, 7, 7)
+
+
+def test_an_unreadable_object_is_left_alone_until_it_changes(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send", "send"))
+    with feeding(feeder) as thread:
+        until(lambda: len(waiting(idle)) == 2)
+        answer(idle, 1, state="failed", code="not_an_image", message="no")
+        answer(idle, 1, state="failed", code="storage_unavailable", message="later")
+        thread.join(10)
+    sources = {f"s3://photos/in/{n}.jpg": "etag" for n in (0, 1)}
+    assert idle.runs.unreadable(sources) == {"s3://photos/in/0.jpg"}
+    assert idle.runs.unreadable({"s3://photos/in/0.jpg": "changed"}) == set()
+    server = idle.runs.server
+    server.hset("cutwork:unreadable", "s3://photos/in/0.jpg", "etag0")
+    again = feeder_of(idle, plan_of("send", "current"))
+    again.feed()
+    assert again.run is None
+    assert (again.planned.known, again.planned.current) == (1, 1)
+    spec = SPEC.model_copy(update={"retry_failed": True})
+    retried = feeder_of(idle, plan_of("send", "current"), spec=spec)
+    with feeding(retried) as thread:
+        until(lambda: waiting(idle))
+        answer(idle, 1)
+        thread.join(10)
+    assert server.hlen("cutwork:unreadable") == 0

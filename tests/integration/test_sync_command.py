@@ -1,0 +1,262 @@
+"""`cutwork sync` and what belongs to it, as typed, on a real broker, S3 and worker."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from deploy.local import LocalStack, own_environment
+from producer import Client
+from producer.cli.main import app
+from producer.contract.run import Failure
+from producer.store.publish import publish
+from producer.store.runs import Batch
+from tests.support.broken_files import broken_files
+from tests.support.runs import answer, feeder_of, feeding, plan_of, until, waiting
+
+
+@pytest.fixture
+def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalStack:
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return stack
+
+
+@pytest.fixture
+def quiet(environment: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A database no worker looks at."""
+    url = environment.broker_url.removesuffix("/0") + "/2"
+    monkeypatch.setenv("CUTWORK_BROKER_URL", url)
+    with Client(url) as client:
+        client.runs.server.flushdb()
+        yield client
+
+
+def cutwork(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def events(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def put(stack: LocalStack, prefix: str, photographs: Path) -> dict[str, str]:
+    """Put two photographs and ten broken files under a prefix; returns the codes of those."""
+    rocket = (photographs / "rocket.jpg").read_bytes()
+    with Image.open(photographs / "astronaut.png") as image:
+        buffer = io.BytesIO()
+        image.resize((64, 64)).save(buffer, "PNG")
+    broken = broken_files(jpeg=rocket, png=buffer.getvalue())
+    files = {name: data for name, (data, _) in broken.items()}
+    files |= {"good/rocket.jpg": rocket, "good/astronaut.png": buffer.getvalue()}
+    for name, data in files.items():
+        stack.s3().put_object(Bucket="photos", Key=prefix + name, Body=data)
+    return {name: code for name, (_, code) in broken.items()}
+
+
+@pytest.mark.usefixtures("worker")
+def test_photographs_and_broken_files(
+    environment: LocalStack, photographs: Path, tmp_path: Path
+) -> None:
+    broken = put(environment, "sync/", photographs)
+    command = ["sync", "s3://photos/sync/", "s3://cutouts/sync/", "--mask", "s3://cutouts/masks/"]
+    result = cutwork(*command, "--json", "--report", str(tmp_path / "report"))
+    assert result.exit_code == 1
+    failures = {
+        event["source"].removeprefix("s3://photos/sync/"): event["code"]
+        for event in events(result)
+        if event["event"] == "failure"
+    }
+    assert failures == broken
+    end = events(result)[-1]
+    assert (end["event"], end["state"]) == ("end", "finished")
+    counts = end["counts"]
+    assert (counts["seen"], counts["sent"], counts["done"], counts["failed"]) == (12, 12, 2, 10)
+    found = environment.s3().list_objects_v2(Bucket="cutouts", Prefix="sync/")["Contents"]
+    assert [item["Key"] for item in found] == [
+        "sync/good/astronaut.png",
+        "sync/good/rocket.png",
+    ]
+    assert environment.s3().head_object(Bucket="cutouts", Key="masks/good/rocket.png")
+
+    (folder,) = (tmp_path / "report").iterdir()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["counts"]["failed"] == 10
+    assert "data:image" in (folder / "report.html").read_text()
+    lines = (folder / "failures.jsonl").read_text().splitlines()
+    assert {Failure.model_validate_json(line).code for line in lines} == set(failures.values())
+
+    again = cutwork(*command)
+    assert again.exit_code == 0
+    assert "nothing to do: of 12 inputs 2 up to date" in again.stdout
+    assert "10 known to be unreadable" in again.stdout
+
+    manifest = cutwork("sync", "--manifest", str(folder / "failures.jsonl"), "--json")
+    assert manifest.exit_code == 1
+    assert events(manifest)[-1]["counts"]["failed"] == 10
+
+    rocket = environment.s3().get_object(Bucket="photos", Key="sync/good/rocket.jpg")["Body"]
+    time.sleep(1.1)  # Its time is in whole seconds.
+    environment.s3().put_object(Bucket="photos", Key="sync/good/rocket.jpg", Body=rocket.read())
+    touched = cutwork(*command, "--json")
+    assert touched.exit_code == 0
+    assert events(touched)[-1]["counts"]["skipped"] == 1
+    assert "nothing to do" in cutwork(*command).stdout
+
+    environment.s3().put_object(
+        Bucket="photos", Key="sync/text.jpg", Body=(photographs / "rocket.jpg").read_bytes()
+    )
+    mended = cutwork(*command, "--json")
+    assert mended.exit_code == 0
+    assert events(mended)[-1]["counts"]["done"] == 1
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_has_not_started_of_a_cancelled_run_does_not_start(client: Client) -> None:
+    feeder = feeder_of(client, plan_of(*["send"] * 20))
+    batch = Batch(cursor="")
+    feeder._fill(batch, feeder.plan(""), 20)
+    batch = feeder._begin(batch)
+    run = str(feeder.run)
+    assert client.runs.commit(run, batch, before="")
+    client.runs.end(run, "cancelled")
+    publish(client.app, batch.jobs)
+    until(lambda: client.runs.in_flight(run) == 0)
+    counts = client.runs.brief(run).counts
+    assert (counts.cancelled, counts.failed, counts.done) == (20, 0, 0)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_message_nobody_can_read_is_counted_for_its_run(client: Client) -> None:
+    feeder = feeder_of(client, plan_of("send"))
+    batch = Batch(cursor="")
+    feeder._fill(batch, feeder.plan(""), 1)
+    batch = feeder._begin(batch)
+    run = str(feeder.run)
+    assert client.runs.commit(run, batch, before="")
+    message = batch.jobs[0].to_message() | {"version": 99}
+    client.app.send_task(
+        "cutwork.segment", args=[message], task_id=batch.jobs[0].id, ignore_result=True
+    )
+    until(lambda: client.runs.in_flight(run) == 0)
+    (failure,) = client.runs.record(run).failures
+    assert failure.code == "malformed_message"
+    assert str(failure.source) == "s3://photos/in/0.jpg"
+    client.runs.end(run, "cancelled")
+
+
+def test_a_dry_run_sends_nothing(environment: LocalStack, quiet: Client, photographs: Path) -> None:
+    put(environment, "dry/", photographs)
+    command = ["sync", "s3://photos/dry/", "s3://cutouts/dry/", "--include", "*.jpg", "--dry-run"]
+    result = cutwork(*command)
+    assert result.exit_code == 0
+    assert "would send 7 of 12 inputs" in result.stdout
+    assert "s3://photos/dry/empty.jpg → s3://cutouts/dry/empty.png" in result.stdout
+    assert "unknown: no earlier run" in result.stdout
+    figures = json.loads(cutwork(*command, "--json", "--limit", "2").stdout)
+    assert figures["counts"]["send"] == 2
+    assert waiting(quiet) == []
+    assert quiet.runs.runs() == []
+
+
+def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
+    assert "no runs yet" in cutwork("runs").stdout
+    feeder = feeder_of(quiet, plan_of("send", "send", "conflicting"))
+    with feeding(feeder):
+        until(lambda: len(waiting(quiet)) == 2)
+        run = str(feeder.run)
+        assert "fed by" in cutwork("runs").stdout
+        answer(quiet, 1)
+    assert "interrupted" in cutwork("runs").stdout
+    (listed,) = json.loads(cutwork("runs", "--json").stdout)
+    assert (listed["id"], listed["counts"]["done"], listed["fed_by"]) == (run, 1, None)
+    cancelled = cutwork("cancel", run)
+    assert cancelled.exit_code == 0
+    assert "1 jobs in the queue will not start" in cancelled.stdout
+    followed = cutwork("follow", run)
+    assert followed.exit_code == 1  # one input conflicts
+    assert "name_conflict s3://photos/in/2.jpg" in followed.stdout
+    assert "cancelled: 1 done" in followed.stdout
+    assert cutwork("cancel", run).exit_code == 1
+    written = cutwork("report", run, "somewhere")
+    assert written.exit_code == 0
+    assert "report.html" in written.stdout
+    assert json.loads(Path(f"somewhere/{run}/report.json").read_text())["state"] == "cancelled"
+    unknown = cutwork("follow", "20200101-000000-abcdef")
+    assert unknown.exit_code == 1
+    assert "`cutwork runs` lists them" in unknown.stderr
+
+
+def test_a_detached_run_goes_on_by_itself(
+    environment: LocalStack, quiet: Client, photographs: Path
+) -> None:
+    put(environment, "detached/", photographs)
+    command = ["sync", "s3://photos/detached/", "s3://cutouts/detached/"]
+    started = subprocess.run(
+        [sys.executable, "-m", "producer", *command, "--detach", "--json"],
+        env={
+            **own_environment(),
+            **environment.environment(),
+            "CUTWORK_BROKER_URL": quiet.broker_url,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    run = json.loads(started.stdout)["run"]
+    until(lambda: len(waiting(quiet)) == 12)
+    other = cutwork("follow", run, "--json") if answer(quiet, 12) else None
+    assert other
+    assert events(other)[-1]["counts"]["done"] == 12
+    assert quiet.runs.brief(run).state == "finished"
+
+
+def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) -> None:
+    manifest = tmp_path / "some.csv"
+    manifest.write_text(
+        "source,image\ns3://photos/a.jpg,s3://cutouts/a.png\nno place,s3://cutouts/b.png\n"
+    )
+    refused = cutwork("sync", "--manifest", str(manifest))
+    assert refused.exit_code == 1
+    assert "line 3:" in refused.stderr
+    assert refused.stdout == ""
+    assert "1 bad lines, and nothing was sent" in refused.stderr
+    assert waiting(quiet) == []
+    result = cutwork("sync", "--manifest", str(manifest), "--skip-bad-lines", "--dry-run")
+    assert "would send 1 of 1 inputs" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "expected a source"),
+        (["s3://photos/in/"], "expected a place for cut-outs"),
+        (["photos/in/", "s3://cutouts/out/"], "expected s3://bucket"),
+        (["s3://photos/in/", "s3://photos/in/"], "expected another place than the source's"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--name", "{stem}.png"], "{parent}"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--since", "soon"], "--since: expected"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave away IN, OUT"),
+        (["--manifest", __file__, "--exclude", "*", "--since", "7d"], "away --exclude, --since"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--skip-bad-lines"], "expected a --manifest"),
+        (["--manifest", "nowhere.csv"], "nowhere.csv: cannot be read"),
+        (["--manifest", "-", "--detach"], "cannot read standard input"),
+        (["s3://no-such-bucket-here/in/", "s3://cutouts/out/"], "expected a bucket"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sent(
+    quiet: Client, arguments: list[str], sentence: str
+) -> None:
+    result = cutwork("sync", *arguments)
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert quiet.runs.runs() == []

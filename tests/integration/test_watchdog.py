@@ -1,0 +1,136 @@
+"""A process whose device does not answer ends, says why, and lets its jobs go first."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from worker.models.watchdog import EXIT_CODE, DeviceLost, Watchdog, unwatched
+
+SCRIPT = """
+import ctypes, logging, sys, time, threading
+from worker.models.watchdog import DeviceLost, Watchdog
+
+logging.basicConfig(format="%(levelname)s %(message)s")
+say = lambda word: print(word, flush=True)
+"""
+HUNG = SCRIPT + "dog = Watchdog(timeout=0.5, on_end=lambda: say('gave back'))\n"
+
+
+def started(script: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(script: str) -> tuple[int, str, str]:
+    """Exit status, output and log of a process that is to end by itself."""
+    process = started(script)
+    out, log = process.communicate(timeout=60)
+    return process.returncode, out, log
+
+
+def test_a_call_that_hangs_ends_the_process() -> None:
+    code, out, log = ended(HUNG + "with dog.watching('isnet on cuda:0'): time.sleep(600)")
+    assert code == EXIT_CODE == 70
+    assert out == "gave back\n"
+    (line,) = (line for line in log.splitlines() if line.startswith("CRITICAL "))
+    assert line == (
+        "CRITICAL isnet on cuda:0 has not answered for 0.5 s (CUTWORK_DEVICE_TIMEOUT): it hangs. "
+        "This process ends with code 70; its jobs are unacknowledged, and go back to the queue"
+    )
+    # Where it hung.
+    assert 'File "<string>", line' in log
+
+
+def test_it_hangs_in_one_thread_while_others_come_and_go() -> None:
+    code, _, log = ended(
+        HUNG
+        + """
+def hang():
+    with dog.watching("the hung one"): time.sleep(600)
+
+threading.Thread(target=hang).start()
+while True:
+    with dog.watching("another"): time.sleep(0.01)
+"""
+    )
+    assert code == EXIT_CODE
+    assert "CRITICAL the hung one has not answered" in log
+
+
+def test_last_words_that_hang_too_do_not_keep_the_process() -> None:
+    script = SCRIPT + "dog = Watchdog(timeout=0.2, on_end=lambda: time.sleep(600))\n"
+    code, _, log = ended(script + "with dog.watching('isnet on cuda:0'): time.sleep(600)")
+    assert code == EXIT_CODE
+    assert "isnet on cuda:0 has not answered" in log
+
+
+def test_a_call_that_hangs_with_the_interpreter_s_lock_ends_the_process_too() -> None:
+    """`PyDLL` calls C without letting the lock go, as an extension may."""
+    code, out, log = ended(HUNG + "with dog.watching('x'): ctypes.PyDLL(None).sleep(600)")
+    assert code == 1
+    assert out == ""
+    assert "Timeout (0:00:01)!" in log
+    assert 'File "<string>", line' in log
+
+
+def test_a_device_that_is_lost_ends_the_process() -> None:
+    code, out, log = ended(
+        HUNG + "with dog.watching('isnet on cuda:0'): raise DeviceLost('CUDA failure 700: gone')"
+    )
+    assert code == EXIT_CODE
+    assert out == "gave back\n"
+    assert "CRITICAL isnet on cuda:0: the device is lost, and nothing runs on it again" in log
+    assert "(CUDA failure 700: gone). This process ends with code 70" in log
+
+
+def test_the_time_a_process_was_stopped_does_not_count() -> None:
+    process = started(
+        SCRIPT
+        + """
+dog = Watchdog(timeout=2)
+with dog.watching("stopped"):
+    say("in")
+    time.sleep(0.5)
+say("out")
+"""
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    os.kill(process.pid, signal.SIGCONT)
+    out, log = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "out\n"), log
+
+
+def test_what_answers_is_left_alone() -> None:
+    code, out, log = ended(
+        SCRIPT
+        + """
+dog = Watchdog(timeout=0.5)
+for _ in range(100):
+    with dog.watching("quick"): time.sleep(0.005)
+time.sleep(1.2)
+with dog.watching("once more"): pass
+time.sleep(1.2)
+say("out")
+"""
+    )
+    assert (code, out, log) == (0, "out\n", "")
+
+
+def test_errors_go_through() -> None:
+    with pytest.raises(ValueError, match="its own"), Watchdog(timeout=60).watching("x"):
+        raise ValueError("its own")
+    with pytest.raises(DeviceLost), unwatched("x"):
+        raise DeviceLost("nobody watches")

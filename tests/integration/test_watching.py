@@ -1,0 +1,201 @@
+"""What a real worker tells of itself on its port: metrics, health, and whether it takes jobs."""
+
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.local import LocalStack
+from producer import Client, Job, Options
+from producer.contract.s3_uri import ImageRef
+from producer.store.deliveries import delivery_key
+from tests.support.jobs import run
+from tests.support.tiny_models import channel_mean, endless
+from tests.support.watched import Watched
+from tests.system.test_readme import README
+from worker.models.watchdog import EXIT_CODE
+from worker.observability.gpu_metrics import METRICS as GPU_METRICS
+
+Start = Callable[..., Watched]
+
+
+@pytest.fixture
+def start(stack: LocalStack, idle: Client) -> Iterator[Start]:
+    """Starts workers for the idle broker's jobs."""
+    with ExitStack() as ending:
+
+        def started(**variables: str) -> Watched:
+            found = Watched(stack, **{"CUTWORK_BROKER_URL": idle.broker_url, **variables})
+            ending.callback(found.child.stop, grace=0)
+            return found
+
+        yield started
+
+
+def test_what_jobs_did_is_counted(
+    stack: LocalStack, idle: Client, start: Start, tmp_path: Path
+) -> None:
+    names = ("watch/a.onnx", 'watch/b"} 1.onnx')
+    for name, side in zip(names, (16, 32), strict=True):
+        model = channel_mean(tmp_path / f"{side}.onnx", axes=(1, 3, side, side))
+        stack.s3().upload_file(str(model), "models", name)
+    watched = start(
+        CUTWORK_MODELS_FROM="s3://models",
+        CUTWORK_MODEL_CACHE=str(tmp_path / "cache"),
+        CUTWORK_IMAGE_MEMORY="800000000",
+    )
+    watched.until("/readyz", 200)
+    photograph, place = "s3://photos/rocket.jpg", "s3://cutouts/watched.png"
+    again = Options(if_exists="overwrite")
+    done = run(idle, photograph, image=place, options=again)
+    assert (done.state, run(idle, photograph, image=place).state) == ("done", "skipped")
+    assert run(idle, "s3://photos/none.jpg", image=place).code == "source_not_found"
+    for name in names:
+        own = Options(model=f"s3://models/{name}", if_exists="overwrite")
+        assert run(idle, photograph, image=place, options=own).state == "done"
+    # One that another worker had begun, of a run.
+    job = Job(
+        id="20261123-081500-3fa9c1.x",
+        source=ImageRef(bucket="photos", key="rocket.jpg"),
+        image=ImageRef(bucket="cutouts", key="watched-2.png"),
+        submitted_at=time.time() + 3600,
+    )
+    idle.runs.server.hset(delivery_key(job.id), mapping={"number": "1", "at": "0"})
+    idle.submit_many([job])
+    watched.child.wait_until(
+        lambda: watched.samples()["cutwork_images_total"]["", "done"] == 4, timeout=30
+    )
+    found = watched.samples()
+    assert found["cutwork_images_total"] == {
+        ("", "done"): 4,
+        ("", "skipped"): 1,
+        ("", "cancelled"): 0,
+        ("source_not_found", "failed"): 1,
+    }
+    assert found["cutwork_image_seconds_count"] == {(): 4}
+    assert found["cutwork_image_seconds_sum"][()] > done.seconds["total"]
+    stages = found["cutwork_stage_seconds_count"]
+    assert {name for (name,) in stages} == set(done.seconds) - {"total"}
+    assert (stages["fetch",], stages["model",]) == (6, 4)
+    assert found["cutwork_queue_wait_seconds_count"] == {("single",): 5}
+    assert found["cutwork_redeliveries_total"] == {(): 1}
+    assert found["cutwork_batch_images_count"] == {("cpu",): 4}
+    # A stranger's names are no labels.
+    assert found["cutwork_model_loads_total"] == {("isnet-general-use",): 1, ("custom",): 2}
+    assert found["cutwork_model_cache_hits_total"] == {("isnet-general-use",): 1}
+    assert "watch/" not in watched.get("/metrics").text
+    assert done.source is not None
+    assert done.image is not None
+    moved = found["cutwork_bytes_total"]
+    assert moved["read",] == 4 * (done.source.bytes or 0)
+    assert moved["written",] > done.image.bytes
+    assert found["cutwork_jobs_running"] == {(): 0}
+    assert found["cutwork_image_memory_bytes"] == {(): 0}
+    assert found["cutwork_image_memory_limit_bytes"] == {(): 800_000_000}
+    assert found["cutwork_worker_draining"] == {(): 0}
+    assert [labels[:2] for labels in found["cutwork_worker_info"]] == [("cpu", "cutwork.default")]
+    assert found["process_start_time_seconds"][()] > time.time() - 600
+    described(watched.get("/metrics").text)
+    assert watched.get("/").status == 404
+
+
+def described(text: str) -> None:
+    """The README's table has what is exposed, in the same words."""
+    exposed = {
+        family.name + "_total" * (family.type == "counter"): family.documentation
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("cutwork_")
+    }
+    section = README.partition("\n### Watching a worker\n")[2].partition("\n###")[0]
+    table = {
+        name.partition("{")[0]: meaning
+        for name, meaning in re.findall(r"^\| `(cutwork_\S+)` \| (.*) \|$", section, re.MULTILINE)
+    }
+    assert table == exposed | GPU_METRICS
+
+
+def test_a_worker_is_ready_once_its_models_are_loaded(start: Start) -> None:
+    """Its port answers before; the model is the real one."""
+    watched = start(app="worker", CUTWORK_PRELOAD="isnet-general-use")
+    before = watched.until("/readyz", 503)
+    assert before.checks["start"] == {"ok": False, "found": "loads isnet-general-use"}
+    assert watched.get("/healthz").status == 200
+    after = watched.until("/readyz", 200)
+    assert {name: check["ok"] for name, check in after.checks.items()} == dict.fromkeys(
+        ("start", "drain", "broker", "device", "loop"), True
+    )
+    assert watched.samples()["cutwork_model_loads_total"] == {("isnet-general-use",): 1}
+    # The port does not keep the process.
+    watched.child.signal(signal.SIGTERM)
+    assert watched.child.wait(30) == 0
+
+
+def test_a_worker_that_drains_is_alive_and_not_ready(idle: Client, start: Start) -> None:
+    watched = start(CUTWORK_STANDIN_SECONDS="8")
+    watched.until("/readyz", 200)
+    idle.submit("s3://photos/rocket.jpg", image=f"s3://cutouts/{time.time()}.png")
+    watched.child.wait_until(
+        lambda: watched.samples()["cutwork_image_memory_bytes"][()] > 0, timeout=20
+    )
+    assert watched.samples()["cutwork_jobs_running"] == {(): 1}
+    watched.child.signal(signal.SIGTERM)
+    answer = watched.until("/readyz", 503)
+    assert answer.checks["drain"] == {"ok": False, "found": "takes nothing new"}
+    assert watched.get("/healthz").status == 200
+    found = watched.samples()
+    assert found["cutwork_worker_draining"] == {(): 1}
+    assert found["cutwork_image_memory_bytes"][()] > 0
+    assert watched.child.wait(30) == 0
+
+
+def test_without_a_broker_a_worker_is_alive_and_not_ready(
+    stack: LocalStack, tmp_path: Path, start: Start
+) -> None:
+    with LocalStack(tmp_path) as own:
+        broker = own.start_broker()
+        watched = start(CUTWORK_BROKER_URL=own.broker_url)
+        watched.until("/readyz", 200)
+        broker.signal(signal.SIGKILL)
+        answer = watched.until("/readyz", 503)
+        assert answer.checks["broker"] == {"ok": False, "found": "does not answer"}
+        assert watched.get("/healthz").status == 200
+        own.restart_broker()
+        watched.until("/readyz", 200)
+        watched.child.stop(grace=0)
+
+
+def test_a_device_that_hangs_is_told(
+    stack: LocalStack, idle: Client, start: Start, tmp_path: Path
+) -> None:
+    stack.s3().upload_file(str(endless(tmp_path / "endless.onnx")), "models", "watch/endless.onnx")
+    watched = start(
+        CUTWORK_MODELS_FROM="s3://models",
+        CUTWORK_MODEL_CACHE=str(tmp_path / "cache"),
+        CUTWORK_DEVICE_TIMEOUT="2",
+    )
+    watched.until("/readyz", 200)
+    options = Options(model="s3://models/watch/endless.onnx")
+    idle.submit("s3://photos/rocket.jpg", mask="s3://cutouts/endless.png", options=options)
+    device = watched.until("/healthz", 503).checks["device"]
+    assert device["found"] == (
+        "s3://models/watch/endless.onnx, 1 at once on cpu, has not answered in time"
+    )
+    assert watched.child.wait(30) == EXIT_CODE
+
+
+def test_a_port_that_is_taken_is_said(stack: LocalStack, idle: Client, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        child = stack.start_worker(
+            CUTWORK_BROKER_URL=idle.broker_url, CUTWORK_METRICS_PORT=str(port)
+        )
+        assert child.wait(60) == 1
+    expected = f"cutwork: CUTWORK_METRICS_PORT={port}: expected a free port of 127.0.0.1 "
+    assert expected in child.tail()
+    assert "Traceback" not in child.tail()

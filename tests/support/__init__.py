@@ -1,0 +1,1 @@
+"""What several tests share: files, servers, models and photographs made for them."""

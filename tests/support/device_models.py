@@ -1,0 +1,50 @@
+"""Models and photographs for what a device makes of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper
+from PIL import Image
+
+from tests.support.tiny_models import loaded, saved, value
+from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.files.profile import Profile
+
+Picture = NDArray[np.uint8]
+
+
+def photographs() -> list[Picture]:
+    """Larger than a model's input and smaller, wide and high, and of a single colour."""
+    coffee = Image.fromarray(skimage.data.coffee())
+    return [
+        *(np.asarray(coffee.resize(size)) for size in ((301, 200), (64, 64), (40, 90), (90, 40))),
+        np.full((70, 80, 3), 200, np.uint8),
+    ]
+
+
+def model(
+    path: Path, nodes: Sequence[NodeProto], *weights: TensorProto, of: int, most: int = 4
+) -> OnnxEngine:
+    """A model of any number of images of any size, in numbers of a type."""
+    saved(
+        path,
+        nodes,
+        [value("x", ("n", 3, "h", "w"), of)],
+        [value("y", ("n", "c", "h", "w"), of)],
+        weights,
+    )
+    return loaded(path, most=most, profile=Profile(output=0))
+
+
+def mean_and(
+    path: Path, operator: str, *, of: int = TensorProto.FLOAT, most: int = 4
+) -> OnnxEngine:
+    """The mean of the three channels, and something done to it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        helper.make_node(operator, ["m"], ["y"]),
+    ]
+    return model(path, nodes, of=of, most=most)

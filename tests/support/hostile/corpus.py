@@ -1,0 +1,32 @@
+"""All of them."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from tests.support.hostile import boxes, damaged, disguised, exif, gif_bmp, heif, jpeg, png, tiff
+from tests.support.hostile.file import HostileFile
+
+
+@cache
+def corpus() -> Sequence[HostileFile]:
+    """Every hostile file, each name once."""
+    files = tuple(_all())
+    assert len({file.name for file in files}) == len(files)
+    return files
+
+
+def _all() -> Iterator[HostileFile]:
+    yield from disguised.no_images()
+    yield from disguised.misnamed()
+    yield from disguised.polyglots()
+    yield from damaged.truncated()
+    yield from damaged.flipped()
+    yield from png.attacks()
+    yield from jpeg.attacks()
+    yield from exif.attacks()
+    yield from tiff.attacks()
+    yield from gif_bmp.gifs()
+    yield from gif_bmp.bmps()
+    yield from boxes.webps()
+    yield from boxes.isos()
+    yield from heif.attacks()

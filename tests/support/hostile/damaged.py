@@ -1,0 +1,36 @@
+"""Originals cut short at every boundary, and with bits flipped."""
+
+import random
+from collections.abc import Iterator
+
+from tests.support.hostile.boundaries import boundaries
+from tests.support.hostile.file import ANY, EITHER, HostileFile
+from tests.support.hostile.originals import originals
+
+FLIPPED = 3
+"""Files of flipped bits per original."""
+WALKED = (
+    *("baseline.jpg", "progressive.jpg", "rgb.png", "moving.gif", "plain.tif"),
+    *("jpeg.tif", "lossy.webp", "photo.avif", "photo.heic"),
+    "palette.bmp",
+)
+"""One original for each structure."""
+
+
+def truncated() -> Iterator[HostileFile]:
+    for name in WALKED:
+        data = originals()[name]
+        for place in boundaries(name, data):
+            yield HostileFile(f"truncated/{place}-{name}", data[:place], EITHER)
+
+
+def flipped() -> Iterator[HostileFile]:
+    """One to sixteen bits each, half of the files with all of them in the first 200 bytes."""
+    for name, data in originals().items():
+        for number in range(FLIPPED):
+            source = random.Random(f"{name} {number}")
+            reach = len(data) if number % 2 else min(len(data), 200)
+            broken = bytearray(data)
+            for _ in range(2 ** (number % 5)):
+                broken[source.randrange(reach)] ^= 1 << source.randrange(8)
+            yield HostileFile(f"flipped/{number}-{name}", bytes(broken), ANY)

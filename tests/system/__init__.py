@@ -1,0 +1,1 @@
+"""Tests of the whole: demo, faults, images, deployment, documentation, fidelity."""

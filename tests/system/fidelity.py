@@ -1,0 +1,209 @@
+"""How closely the presets follow the systems they replace; `make fidelity` prints it as a table.
+
+    python -m tests.system.fidelity [PHOTOGRAPH]…
+
+The bounds are those of the project's issue 3; a figure beyond its bound is marked, and the command
+ends with 1.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from producer.contract.options import Options
+from tests.support.isnet_checkpoint import checkpoint_from_onnx
+from tests.support.originals import ISNetSegment, SegmentationCustom, opened
+from tests.support.photographs import Photograph, photographs
+from worker.imaging.decode import Picture, decode
+from worker.imaging.masks import binary
+from worker.models.engines.onnx.graph import to_full_precision
+from worker.models.engines.torch.isnet import ISNetBase, network_for
+from worker.models.files.store import ModelStore
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.factory import open_models, open_store
+from worker.pipeline.refine import refine
+from worker.pipeline.segment import Models, loaded, segment
+from worker.settings import ModelSettings
+
+THRESHOLDS: Final = (0.3, 0.5, 0.9)
+Levels = NDArray[np.uint8 | np.uint16]
+
+
+class Bound(NamedTuple):
+    """What a figure must reach."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is within it."""
+        if self.at_most is not None:
+            return value <= self.at_most
+        return self.at_least is None or value >= self.at_least
+
+    def worse(self, one: float, other: float) -> float:
+        """The one of two values that is nearer to the bound, or further beyond it."""
+        return min(one, other) if self.at_most is None else max(one, other)
+
+    def __str__(self) -> str:
+        return f"≥ {self.at_least:g}" if self.at_most is None else f"≤ {self.at_most:g}"
+
+
+BOUNDS: Final = {
+    "isnet-segment: soft map, levels off": Bound(at_most=1),
+    **{
+        f"isnet-segment: mask at {threshold}, % equal": Bound(at_least=99.98)
+        for threshold in THRESHOLDS
+    },
+    "segmentation-custom: mask, levels off": Bound(at_most=1),
+    "segmentation-custom: post-processed, levels off": Bound(at_most=1),
+    "segmentation-custom: RGBA, levels off": Bound(at_most=1),
+    "segmentation-custom: matted RGBA, % within 2": Bound(at_least=99.5),
+}
+"""The figures of one photograph, in the order of the table."""
+
+
+@dataclass
+class Systems:
+    """Both originals and ours, on the same weights in full precision."""
+
+    folder: Path
+    settings: ModelSettings = field(default_factory=ModelSettings.read)
+
+    @cached_property
+    def store(self) -> ModelStore:
+        """Where our side finds its models."""
+        return open_store(self.settings, local_paths=True)
+
+    @cached_property
+    def models(self) -> Models:
+        """Our side."""
+        return open_models(self.settings, self.store)
+
+    @cached_property
+    def onnx(self) -> Path:
+        """The real weights as an export in full precision, all outputs there."""
+        model = onnx.load(self.store.find("isnet-general-use").path)
+        to_full_precision(model)
+        path = self.folder / "isnet.onnx"
+        onnx.save(model, path)
+        return path
+
+    @cached_property
+    def pth(self) -> Path:
+        """The same weights as a checkpoint."""
+        path = self.folder / "isnet.pth"
+        torch.save(checkpoint_from_onnx(self.onnx), path)
+        return path
+
+    @cached_property
+    def network(self) -> ISNetBase:
+        """The torch original's network."""
+        return network_for(checkpoint_from_onnx(self.onnx))
+
+    @cached_property
+    def isnet_segment(self) -> ISNetSegment:
+        """The torch original."""
+        return ISNetSegment(self.network)
+
+    @cached_property
+    def segmentation_custom(self) -> SegmentationCustom:
+        """The ONNX original, with the node's own default figures."""
+        return SegmentationCustom(self.onnx)
+
+    def found(self, picture: Picture, options: Options) -> Levels:
+        """The soft mask our model finds in a picture."""
+        file, watch = self.store.find(options.model), Stopwatch()
+        with loaded(file, options, models=self.models, watch=watch) as model:
+            return segment(picture, options, model=model, watch=watch)[0]
+
+
+def figures(item: Photograph, systems: Systems) -> Iterator[tuple[str, float]]:
+    """The figures of one photograph by their names in `BOUNDS`."""
+    values = (*_isnet(item, systems), *_custom(item, systems))
+    return zip(BOUNDS, values, strict=True)
+
+
+def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
+    picture = decode(item.data, max_pixels=10**8)
+    options = Options(preset="isnet-segment", model=str(systems.pth))
+    ours = systems.found(picture, options)
+    theirs = systems.isnet_segment.soft(np.asarray(opened(item.data).convert("RGB")))
+    yield levels_off(ours, theirs)
+    for threshold in THRESHOLDS:
+        same = binary(ours, threshold) == systems.isnet_segment.mask(theirs, threshold)
+        yield 100 * float(same.mean())
+
+
+def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
+    picture = decode(item.data, max_pixels=10**8)
+    base = Options(preset="segmentation-custom", model=str(systems.onnx))
+    found = systems.found(picture, base)
+    upright = opened(item.data)
+
+    def both(**options: Any) -> tuple[Levels, Levels, Levels]:
+        ours = refine(picture, found, base.model_copy(update=options), want_image=True)
+        return ours.mask, ours.pixels, systems.segmentation_custom.remove(upright, **options)
+
+    yield levels_off(found, systems.segmentation_custom.remove(upright, only_mask=True))
+    processed, _, _ = both(post_process_mask=True)
+    theirs: Levels
+    theirs = systems.segmentation_custom.remove(upright, only_mask=True, post_process_mask=True)
+    yield levels_off(processed, theirs)
+    _, plain, theirs = both()
+    yield levels_off(plain, theirs)
+    _, matted, theirs = both(alpha_matting=True)
+    yield 100 * float((np.abs(matted.astype(int) - theirs) <= 2).all(axis=2).mean())
+
+
+def levels_off(ours: Levels, theirs: Levels) -> int:
+    """The greatest difference of two arrays of one shape, in levels of 255."""
+    if ours.shape != theirs.shape:
+        raise ValueError(f"expected one shape, found {ours.shape} and {theirs.shape}")
+    return int(np.abs(ours.astype(int) - theirs).max())
+
+
+def main(names: list[str]) -> int:
+    """Print the table; 1 when a figure is beyond its bound."""
+    chosen = [item for item in photographs() if not names or item.name in names]
+    headings = [name.replace(": ", ":\n").replace(", ", ",\n") for name in BOUNDS]
+    table = Table(
+        "photograph", "pixels", *headings, title="Presets against the originals", box=box.SIMPLE
+    )
+    worst: dict[str, float] = {}
+    short = 0
+    with tempfile.TemporaryDirectory() as folder:
+        systems = Systems(Path(folder))
+        for item in track(chosen, "measuring", console=Console(stderr=True), transient=True):
+            width, height = decode(item.data, max_pixels=10**8).size
+            cells = []
+            for name, value in figures(item, systems):
+                good = BOUNDS[name].holds(value)
+                worst[name] = BOUNDS[name].worse(value, worst.get(name, value))
+                short += not good
+                cells.append(f"{value:g}" if good else f"[bold red]{value:g} ✗[/]")
+            table.add_row(item.name, f"{width}×{height}", *cells)
+    table.add_section()
+    table.add_row("worst", "", *(f"{value:g}" for value in worst.values()))
+    table.add_row("bound", "", *map(str, BOUNDS.values()))
+    console = Console(width=170)
+    console.print(table)
+    console.print(f"{len(chosen)} photographs, {short} figures beyond their bound")
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

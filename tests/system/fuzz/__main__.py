@@ -1,0 +1,45 @@
+"""`python -m tests.system.fuzz`: each target for a minute, what it found in `fuzz-out/`."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.system.fuzz.seeds import LONGEST, SEEDS, write_seeds
+
+SECONDS_PER_INPUT = 10
+MEGABYTES = 2048
+"""Of the whole process; the largest picture that is let through has a million pixels."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make fuzz ARGS=", description=__doc__)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(SEEDS)}")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--out", type=Path, default=Path("fuzz-out"))
+    asked = parser.parse_args()
+    if unknown := set(asked.targets) - set(SEEDS):
+        parser.error(f"expected targets of {', '.join(SEEDS)}, found {', '.join(unknown)}")
+    found = [name for name in asked.targets or SEEDS if not fuzz(name, asked.seconds, asked.out)]
+    if found:
+        print(f"found something in {', '.join(found)}; the inputs are in {asked.out}/*/findings")
+    return len(found)
+
+
+def fuzz(target: str, seconds: int, out: Path) -> bool:
+    """Run one target in a process of its own; False when it found something."""
+    corpus, findings = out / target / "corpus", out / target / "findings"
+    corpus.mkdir(parents=True, exist_ok=True)
+    findings.mkdir(exist_ok=True)
+    write_seeds(target, corpus)
+    command = [
+        *(sys.executable, "-m", f"tests.system.fuzz.{target}", str(corpus)),
+        *(f"-max_total_time={seconds}", f"-timeout={SECONDS_PER_INPUT}"),
+        *(f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST}", f"-artifact_prefix={findings}/"),
+        "-print_final_stats=1",
+    ]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

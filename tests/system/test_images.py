@@ -1,0 +1,235 @@
+"""What deploy/Dockerfile builds, as far as it can be seen without a Docker engine.
+
+Each target's install steps are run by the very script that the Dockerfile runs. Without Docker
+nothing tests that the layers fit together; hadolint reads the file.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy.programs import run
+from worker.settings import ModelSettings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+INSTALL = (DEPLOY / "install.sh").read_text()
+BIN = Path(sys.executable).parent
+
+
+def install(
+    target: str, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> str:
+    """Run the script; returns what it printed."""
+    env = {**os.environ, "PYTHON": sys.executable, **(variables or {})}
+    command = [str(DEPLOY / "install.sh"), target, str(folder), *arguments]
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_hadolint_finds_nothing() -> None:
+    assert run(BIN / "hadolint", DEPLOY / "Dockerfile") == ""
+
+
+def test_hadolint_would_find_a_base_that_is_not_pinned(tmp_path: Path) -> None:
+    base = re.compile(r"^FROM python:\S+", re.MULTILINE)
+    (tmp_path / "Dockerfile").write_text(base.sub("FROM python", DOCKERFILE))
+    with pytest.raises(OSError, match="DL3006"):
+        run(BIN / "hadolint", tmp_path / "Dockerfile")
+
+
+def test_the_base_is_pinned_by_its_digest_and_every_other_stage_is_ours() -> None:
+    stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
+    outside = [base for base, _ in stages if base not in {name for _, name in stages}]
+    assert len(outside) == 1
+    assert re.fullmatch(r"python:[\d.]+-slim-\w+@sha256:[0-9a-f]{64}", outside[0])
+
+
+@pytest.mark.parametrize("target", ["producer", "exporter", "worker-cpu", "worker-gpu"])
+def test_a_target_is_no_root_and_is_the_process_that_gets_sigterm(target: str) -> None:
+    instruction = re.compile(r"^(USER|ENTRYPOINT|CMD|HEALTHCHECK) (.*)", re.MULTILINE)
+    lines = dict(found for stage in ancestry(target) for found in instruction.findall(stage))
+    assert lines["USER"] == "10001:10001"
+    for name in ("ENTRYPOINT", "CMD"):
+        assert isinstance(json.loads(lines[name]), list)  # `exec` form
+    if target != "producer":
+        assert lines["HEALTHCHECK"] != "NONE"
+
+
+def test_a_worker_s_command_is_the_one_that_is_tested() -> None:
+    (words,) = re.findall(r'^CMD (\["celery".*)', DOCKERFILE, re.MULTILINE)
+    started = (DEPLOY / "local.py").read_text()
+    for word in json.loads(words)[1:]:
+        assert f'"{word}"' in started
+
+
+def test_only_what_is_copied_is_sent_to_the_engine() -> None:
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.MULTILINE)
+        for word in line.split()[:-1]
+        if not word.startswith("--")
+    }
+    assert kept == copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_script_asks_for_extras_that_there_are() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {
+        name
+        for extras in re.findall(r"\$\{sources\}\[([\w,-]+)\]", INSTALL)
+        for name in extras.split(",")
+    }
+    assert asked >= {"worker-cpu", "worker-gpu"}
+    assert asked <= set(project["optional-dependencies"])
+
+
+def test_a_target_that_is_none_is_refused(tmp_path: Path) -> None:
+    command = [str(DEPLOY / "install.sh"), "worker", str(tmp_path / "venv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "worker: expected producer, worker-cpu or worker-gpu\n"
+
+
+def test_the_producer_s_steps(tmp_path: Path) -> None:
+    install("producer", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python.with_name("cutwork"), "--help")
+    run(python, "-c", "import jinja2, cryptography")
+    assert not list((tmp_path / "venv").rglob("numpy"))
+
+
+def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
+    """But for kernels and models, which take minutes: `make images-test` has them too."""
+    install("worker-cpu", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    found = run(
+        *(
+            python,
+            "-c",
+            "import worker.runtime.tasks as w, onnxruntime, opentelemetry.sdk; print(w.__file__)",
+        ),
+        cwd=tmp_path,
+    )
+    assert Path(found.strip()).is_relative_to(tmp_path)  # And no checkout's.
+
+
+def test_a_gpu_worker_s_packages_can_be_had_at_their_exact_versions(tmp_path: Path) -> None:
+    """Not downloaded: they have two gigabytes."""
+    report = tmp_path / "report.json"
+    install("worker-gpu", tmp_path / "venv", "--dry-run", "--report", str(report))
+    pinned = (ROOT / "constraints.txt").read_text() + (DEPLOY / "cuda.txt").read_text()
+    versions = {
+        canonical(name): version for name, version in re.findall(r"^(\S+)==(\S+)$", pinned, re.M)
+    }
+    found = {
+        canonical(item["metadata"]["name"]): item["metadata"]["version"]
+        for item in json.loads(report.read_text())["install"]
+    }
+    assert found.pop("cutwork")
+    assert found.items() <= versions.items()
+    assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= found.keys()
+
+
+def test_a_worker_is_the_process_that_the_entry_point_was(entry_point: Path) -> None:
+    supported = "x86-64-v2"
+    started = enter(entry_point, supported, "sh", "-c", "echo $NUMBA_CPU_NAME $$; exec sleep 60")
+    assert started.stdout is not None
+    assert started.stdout.readline() == f"{supported} {started.pid}\n"
+    assert (entry_point.parent / "run" / "kernels" / "a" / "b.nbc").read_bytes() == b"kernel"
+    started.terminate()
+    assert started.wait(10) == -signal.SIGTERM
+    started.stdout.close()
+
+
+def test_a_cpu_that_the_kernels_are_not_for_compiles_its_own(entry_point: Path) -> None:
+    started = enter(entry_point, "x86-64-v9", "sh", "-c", "echo ${NUMBA_CPU_NAME-none}")
+    said, _ = started.communicate(timeout=10)
+    assert "no x86-64-v9" in said
+    assert said.endswith("\nnone\n")
+    assert not list((entry_point.parent / "run" / "kernels").iterdir())
+
+
+@pytest.fixture
+def entry_point(tmp_path: Path) -> Path:
+    """deploy/entrypoint.sh with a kernel, in another place than the image's."""
+    kernel = tmp_path / "kernels" / "a" / "b.nbc"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_bytes(b"kernel")
+    text = (DEPLOY / "entrypoint.sh").read_text()
+    copy = tmp_path / "entrypoint.sh"
+    copy.write_text(text.replace("/opt/cutwork/kernels", str(kernel.parents[1])))
+    return copy
+
+
+def enter(entry_point: Path, cpu: str, *command: str) -> subprocess.Popen[str]:
+    """Start a command behind the entry point, with kernels for that CPU."""
+    kernels = entry_point.parent / "run" / "kernels"
+    return subprocess.Popen(
+        ["sh", str(entry_point), *command],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(kernels), "NUMBA_CPU_NAME": cpu},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.images
+@pytest.mark.timeout(1500)
+def test_a_cpu_worker_s_steps_leave_kernels_and_models_that_are_used(tmp_path: Path) -> None:
+    """The root file system may be read-only: nothing may have to be compiled or fetched again."""
+    kernels = tmp_path / "kernels"
+    variables = {
+        "NUMBA_CACHE_DIR": str(kernels),
+        "NUMBA_CPU_NAME": "x86-64-v2",  # not this machine's own
+        "NUMBA_CPU_FEATURES": "",
+        "CUTWORK_MODEL_CACHE": str(ModelSettings.read().model_cache),
+        "MODELS": "isnet-general-use",
+    }
+    install("worker-cpu", tmp_path / "venv", variables=variables)
+    compiled = sorted(kernels.rglob("*.nbc"))
+    assert len(compiled) > 5
+    assert all(path.stat().st_mtime % 1 == 0 for path in (tmp_path / "venv").rglob("*.py"))
+    copy = tmp_path / "copy"  # as deploy/entrypoint.sh lays them
+    run("cp", "-R", f"{kernels}/.", copy)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.nb?")}
+    done = subprocess.run(
+        [str(tmp_path / "venv" / "bin" / "python"), "-m", "worker", "compile"],
+        env={**os.environ, **variables, "NUMBA_CACHE_DIR": str(copy)},
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*.nb?")} == before
+
+
+def ancestry(target: str) -> list[str]:
+    """The text of a stage, those it is made from before it."""
+    stages = {
+        name: (base, text)
+        for base, name, text in re.findall(
+            r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL
+        )
+    }
+    base, text = stages[target]
+    return [*(ancestry(base) if base in stages else []), text]
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,268 @@
+"""The overlays of deploy/kubernetes: what they come to, and that they fit the code they run."""
+
+import json
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.manifests import FOLDER, OVERLAYS, Manifest, ManifestInvalid, build, validate
+from deploy.programs import promtool, run
+from producer.config.settings import ProducerSettings, celery_settings
+from producer.contract.s3_prefix import S3Prefix
+from tests.system.test_alerts import SHOWN, named
+from worker.broker.routing import taken
+from worker.settings import WorkerSettings
+
+DEPLOY = FOLDER.parent
+POOLS = tuple(name for name in OVERLAYS if name != "sync")
+GIVING_BACK = 15
+"""Seconds a worker has after CUTWORK_GRACE, as the README says."""
+
+built = cache(lambda overlay: build(FOLDER / overlay))
+
+
+def of_kind(overlay: str, kind: str) -> dict[str, Any]:
+    """Its manifests of one kind, by name."""
+    return {
+        manifest["metadata"]["name"]: manifest
+        for manifest in built(overlay)
+        if manifest["kind"] == kind
+    }
+
+
+def pods(overlay: str) -> Iterator[tuple[str, Any]]:
+    """The specification of every pod it starts, and a name for it."""
+    for kind in ("Deployment", "Job"):
+        for name, manifest in of_kind(overlay, kind).items():
+            yield f"{overlay} {name}", manifest["spec"]["template"]["spec"]
+
+
+def workers(overlay: str) -> dict[str, Any]:
+    """Specifications of its workers' pods by the name of the Deployment."""
+    return {
+        name: manifest["spec"]["template"]["spec"]
+        for name, manifest in of_kind(overlay, "Deployment").items()
+        if name.startswith("worker")
+    }
+
+
+def variables(pod: Any) -> dict[str, str]:
+    """What a pod sets itself, without what it refers to."""
+    return {item["name"]: item["value"] for item in pod["containers"][0]["env"] if "value" in item}
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """This process's environment is that of an overlay's ConfigMap."""
+    data: dict[str, str] = of_kind(request.param, "ConfigMap")["cutwork"]["data"]
+    for name, value in data.items():
+        monkeypatch.setenv(name, value)
+    return data
+
+
+def queues_of(classes: str) -> set[str]:
+    """The queues a pool takes from, by its CUTWORK_TAKES."""
+    table = celery_settings(ProducerSettings.read())["job_queues"]
+    return set(taken(table, takes=classes.split(","), no_gpu=None))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_manifest_is_as_its_schema_says(overlay: str) -> None:
+    manifests = list(built(overlay))
+    assert manifests
+    for manifest in manifests:
+        validate(manifest)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "kind", "path"),
+    [
+        ("gpu", "Deployment", ("spec", "template", "spec", "containers", 0)),
+        ("gpu", "NetworkPolicy", ("spec",)),
+        ("keda", "ScaledObject", ("spec",)),
+        ("keda", "ScaledObject", ("spec", "triggers", 0)),
+        ("sync", "Job", ("spec", "podFailurePolicy")),
+    ],
+)
+def test_a_field_that_is_none_is_noticed(overlay: str, kind: str, path: tuple[Any, ...]) -> None:
+    manifest: Manifest = deepcopy(next(iter(of_kind(overlay, kind).values())))
+    place: Any = manifest
+    for key in path:
+        place = place[key]
+    place["coolDown"] = 1
+    with pytest.raises(ManifestInvalid, match=f"{kind} .*coolDown|expected only known fields"):
+        validate(manifest)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_is_confined(overlay: str) -> None:
+    for name, pod in pods(overlay):
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["securityContext"]["runAsUser"] == 10001, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+        assert pod["automountServiceAccountToken"] is False, name
+        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"], name  # noqa: S108 - a mount
+        assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, name
+        assert "memory" in container["resources"]["limits"], name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_secret_is_written_down(overlay: str) -> None:
+    assert not of_kind(overlay, "Secret")
+    for name, pod in pods(overlay):
+        given = {item["name"]: item for item in pod["containers"][0]["env"]}
+        assert "secretKeyRef" in given["CUTWORK_BROKER_URL"]["valueFrom"], name
+        secret = [key for key in variables(pod) if re.search("KEY|SECRET|PASSWORD|URL", key)]
+        assert not secret, name
+
+
+@pytest.mark.parametrize("overlay", POOLS)
+def test_a_worker_has_time_to_drain(overlay: str) -> None:
+    grace = float(of_kind(overlay, "ConfigMap")["cutwork"]["data"]["CUTWORK_GRACE"])
+    for pod in workers(overlay).values():
+        assert pod["terminationGracePeriodSeconds"] >= grace + GIVING_BACK
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_all_read_the_same_settings(overlay: str) -> None:
+    for name, pod in pods(overlay):
+        assert pod["containers"][0]["envFrom"] == [{"configMapRef": {"name": "cutwork"}}], name
+
+
+@pytest.mark.parametrize("shared", ["cpu", "gpu"], indirect=True)
+def test_the_settings_are_ones_a_worker_takes(
+    shared: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    found = WorkerSettings.read(broker_url="redis://broker/0")
+    assert found.grace == float(shared["CUTWORK_GRACE"])
+    fields = {f"CUTWORK_{name.upper()}" for name in WorkerSettings.model_fields}
+    celery = (DEPLOY.parent / "celeryconfig.py").read_text()
+    known = fields | set(re.findall(r'"(CUTWORK_\w+)"', celery))
+    assert {name for name in shared if name.startswith("CUTWORK_")} <= known
+
+
+@pytest.mark.parametrize(
+    ("shared", "overlay"), [("cpu", "cpu"), ("gpu", "gpu")], indirect=["shared"]
+)
+@pytest.mark.usefixtures("shared")
+def test_every_queue_has_a_pool_and_every_pool_queues(overlay: str) -> None:
+    table = celery_settings(ProducerSettings.read())["job_queues"]
+    served = [queues_of(variables(pod)["CUTWORK_TAKES"]) for pod in workers(overlay).values()]
+    assert set.union(*served) == set(table)
+    assert sum(map(len, served)) == len(table)
+
+
+def test_a_gpu_s_worker_has_one_and_is_where_there_are_some() -> None:
+    for name, pod in workers("gpu").items():
+        assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1", name
+        assert pod["containers"][0]["image"].startswith("cutwork/worker-gpu:"), name
+        assert pod["nodeSelector"] == {"nvidia.com/gpu.present": "true"}, name
+        assert "nvidia.com/gpu" in {item["key"] for item in pod["tolerations"]}, name
+
+
+def test_who_waits_goes_before_who_does_not() -> None:
+    classes = of_kind("gpu", "PriorityClass")
+    found = {name: classes[pod["priorityClassName"]] for name, pod in workers("gpu").items()}
+    assert found["worker"]["value"] > found["worker-bulk"]["value"]
+    assert found["worker-bulk"]["preemptionPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("shared", ["keda"], indirect=True)
+@pytest.mark.usefixtures("shared")
+def test_a_pool_scales_by_the_queues_it_takes_from_and_by_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUTWORK_CLASSES", "bulk,gpu,large")
+    monkeypatch.setenv("CUTWORK_TENANTS", "shop,lab-2")
+    table = celery_settings(ProducerSettings.read())["job_queues"]
+    rules = []
+    for name, pod in workers("keda").items():
+        assert "replicas" not in of_kind("keda", "Deployment")[name]["spec"]
+        (scaled,) = (
+            item["spec"]
+            for item in of_kind("keda", "ScaledObject").values()
+            if item["spec"]["scaleTargetRef"] == {"name": name}
+        )
+        assert scaled["minReplicaCount"] == 0
+        assert scaled["cooldownPeriod"] > 120  # CUTWORK_VISIBILITY_TIMEOUT
+        queries = [trigger["metadata"]["query"] for trigger in scaled["triggers"]]
+        asked = set.union(*map(named, queries))
+        assert {"cutwork_queue_backlog_seconds", "cutwork_queue_in_flight"} <= asked <= SHOWN
+        for query in queries:
+            rules.append({"record": "scaled:by", "expr": query})
+            for pattern in re.findall(r'queue=~"(.*)"', query):
+                matched = {queue for queue in table if re.fullmatch(_unquoted(pattern), queue)}
+                assert matched == queues_of(variables(pod)["CUTWORK_TAKES"]), (name, query)
+    groups = {"groups": [{"name": "scaling", "rules": rules}]}
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(groups))
+    run(promtool(), "check", "rules", tmp_path / "rules.yml")
+
+
+def test_a_pool_stays_while_a_job_has_no_outcome_and_while_there_are_no_figures() -> None:
+    worker = of_kind("keda", "ScaledObject")["worker"]["spec"]
+    queries = [trigger["metadata"]["query"] for trigger in worker["triggers"]]
+    assert "max(cutwork_pending)" in queries
+    assert {item["metadata"]["ignoreNullValues"] for item in worker["triggers"]} == {"false"}
+    assert worker["fallback"]["replicas"] >= 1
+
+
+def test_the_readme_has_every_overlay() -> None:
+    readme = (DEPLOY.parent / "README.md").read_text()
+    table = readme.partition("| overlay |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE) == list(OVERLAYS)
+    assert {path.parent.name for path in FOLDER.glob("*/kustomization.yaml")} == {"base", *OVERLAYS}
+
+
+@pytest.mark.parametrize("shared", ["keda-redis"], indirect=True)
+@pytest.mark.usefixtures("shared")
+def test_the_plain_form_looks_at_every_list_of_a_pool_and_at_what_is_in_flight() -> None:
+    steps = celery_settings(ProducerSettings.read())["broker_transport_options"]["priority_steps"]
+    for name, pod in workers("keda-redis").items():
+        scaled = of_kind("keda-redis", "ScaledObject")[name]["spec"]
+        lists = [trigger["metadata"]["listName"] for trigger in scaled["triggers"]]
+        queues = queues_of(variables(pod)["CUTWORK_TAKES"])
+        expected = {f"{queue}:{step}" if step else queue for queue in queues for step in steps}
+        assert set(lists) == expected | {"unacked"}
+        assert len(lists) == len(set(lists))
+
+
+@pytest.mark.parametrize("shared", ["cpu"], indirect=True)
+def test_the_policy_is_what_the_readme_says_and_the_settings_allow(shared: dict[str, str]) -> None:
+    readme = (DEPLOY.parent / "README.md").read_text()
+    (read, write) = re.findall(
+        r"Those need (.*?) on what is read, and (.*?) on what is written", " ".join(readme.split())
+    )[0]
+    policy = json.loads((DEPLOY / "s3-policy.json").read_text())
+    allowed: dict[str, set[str]] = {}
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Allow"
+        for resource in statement["Resource"]:
+            place = "s3://" + resource.removeprefix("arn:aws:s3:::").removesuffix("/*")
+            allowed.setdefault(place, set()).update(statement["Action"])
+    for variable, actions in (("CUTWORK_READ_FROM", read), ("CUTWORK_WRITE_TO", write)):
+        for place in shared[variable].split(","):
+            bucket = f"s3://{S3Prefix.parse(place).bucket}"
+            found = allowed[place] | allowed[bucket]
+            assert found == set(re.findall(r"`(s3:\w+)`", actions)), place
+    places = [*shared["CUTWORK_READ_FROM"].split(","), *shared["CUTWORK_WRITE_TO"].split(",")]
+    assert allowed.keys() == {
+        *places,
+        *(f"s3://{S3Prefix.parse(place).bucket}" for place in places),
+    }
+
+
+def _unquoted(text: str) -> str:
+    """A string of PromQL as it is read."""
+    return text.replace("\\\\", "\\")

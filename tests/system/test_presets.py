@@ -1,0 +1,286 @@
+"""The two presets against the systems they replace, on the same weights.
+
+`test_the_figures_of_the_presets` has ISNet's. An option that only has to reach the model and the
+mask is tried on U²-Net's small one, which takes a fifth of ISNet's time, or at a smaller size.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from producer.contract.options import Options
+from tests.support.cutting import cut_alone
+from tests.support.originals import ISNetSegment, SegmentationCustom
+from tests.support.photographs import Photograph, photograph, photographs
+from tests.support.tiny_models import channel_mean
+from tests.system.fidelity import BOUNDS, Systems, figures, levels_off
+from worker.imaging.png import write_png
+from worker.models.engines.load import why_no_gpu
+from worker.models.engines.torch.isnet import network_for
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelStore
+from worker.pipeline.cutout import CutOut
+from worker.pipeline.presets import PRESETS
+
+
+@pytest.fixture(scope="module")
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
+    systems = Systems(tmp_path_factory.mktemp("systems"))
+    yield systems
+    systems.models.cache.close()
+
+
+@pytest.fixture(scope="module")
+def small(store: ModelStore) -> Path:
+    """U²-Net's small model, for both sides; it takes 320×320."""
+    return store.find("u2netp").path
+
+
+@pytest.fixture(scope="module")
+def small_custom(small: Path) -> SegmentationCustom:
+    """The ONNX original with it, and the node's own default figures but for the size."""
+    return SegmentationCustom(small, size=320)
+
+
+def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any]:
+    """The cut-out with its picture and mask as they were written."""
+    chosen = Options.model_validate(options)
+    file = systems.store.find(chosen.model) if chosen.enabled else None
+    made = cut_alone(data, chosen, file=file, models=systems.models)
+    assert made.image_bytes is not None
+    assert made.mask_bytes is not None
+    pixels, mask = (
+        np.asarray(Image.open(io.BytesIO(item))) for item in (made.image_bytes, made.mask_bytes)
+    )
+    return made, pixels, mask
+
+
+# In the second, most of what matting is to find out is colour that hardly shows.
+@pytest.mark.parametrize("name", ["chelsea, half transparent", "rocket, EXIF sideways"])
+def test_the_figures_of_the_presets(systems: Systems, name: str) -> None:
+    """Of two photographs; `make fidelity` takes all of them."""
+    for figure, value in figures(Photograph(name, photograph(name)), systems):
+        assert BOUNDS[figure].holds(value), f"{figure}: {value}"
+
+
+def test_there_are_at_least_ten_photographs_of_every_kind() -> None:
+    opened = [Image.open(io.BytesIO(item.data)) for item in photographs()]
+    assert len(opened) >= 10
+    assert {image.mode for image in opened} >= {"RGB", "RGBA", "L", "P", "CMYK"}
+    assert {image.getexif().get(0x0112, 1) for image in opened} >= {1, 5, 6}
+    assert len({image.size for image in opened}) >= 8
+
+
+def test_isnet_segment_gives_a_binary_mask_and_straight_rgba(systems: Systems) -> None:
+    data = photograph("chelsea.png")
+    _, pixels, mask = cut(systems, data, preset="isnet-segment", model=str(systems.pth), size=256)
+    assert set(np.unique(mask)) == {0, 255}
+    original = np.asarray(Image.open(io.BytesIO(data)))
+    assert np.array_equal(pixels, np.dstack((original, mask)))
+
+
+@pytest.mark.parametrize("threshold", [0.3, 1.0])
+def test_isnet_segment_s_threshold(threshold: float, systems: Systems) -> None:
+    given = {"preset": "isnet-segment", "model": str(systems.pth), "threshold": threshold}
+    _, _, mask = cut(systems, photograph("coffee, 48×32"), size=256, **given)
+    original = ISNetSegment(systems.network, side=256)
+    soft = original.soft(np.asarray(Image.open(io.BytesIO(photograph("coffee, 48×32")))))
+    assert (mask == original.mask(soft, threshold)).mean() >= 0.9998
+
+
+def test_isnet_segment_switched_off(systems: Systems) -> None:
+    data = photograph("chelsea.png")
+    made, pixels, mask = cut(systems, data, preset="isnet-segment", enabled=False)
+    assert made.run is None
+    assert not mask.any()
+    assert np.array_equal(pixels[:, :, :3], np.asarray(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("mode", ["auto", "prefer_gpu", "cpu"])
+def test_isnet_segment_s_device_modes(mode: str, systems: Systems) -> None:
+    given = {"preset": "isnet-segment", "model": str(systems.pth), "device_mode": mode}
+    made, _, _ = cut(systems, photograph("coffee, 48×32"), size=64, **given)
+    assert made.run is not None
+    assert made.run.engine.startswith("torch")
+    reason = why_no_gpu(".pth")
+    if mode == "cpu" or reason is not None:
+        assert made.run.device == "cpu"
+    else:
+        assert made.run.device == "cuda:0"
+    # Where there is no GPU, one that was wanted is recorded, and one that was preferred is missed.
+    assert made.run.fallback == (reason.code if reason and mode != "cpu" else None)
+    assert bool(made.warnings) == (reason is not None and mode == "prefer_gpu")
+
+
+def test_isnet_segment_with_the_catalogue_s_model(systems: Systems) -> None:
+    data = photograph("chelsea.png")
+    _, _, mask = cut(systems, data, preset="isnet-segment")
+    soft = systems.isnet_segment.soft(np.asarray(Image.open(io.BytesIO(data))))
+    assert (mask == systems.isnet_segment.mask(soft, 0.5)).mean() >= 0.9998
+
+
+def test_isnet_base_is_isnet_segment_s_other_kind_of_checkpoint(
+    systems: Systems, tmp_path: Path
+) -> None:
+    import torch
+
+    state = torch.load(systems.pth, weights_only=True)
+    others = ("side2.", "side3.", "side4.", "side5.", "side6.")
+    base = {name: value for name, value in state.items() if not name.startswith(others)}
+    torch.save(base, tmp_path / "base.pth")
+    data = photograph("coffee, 48×32")
+    given = {"preset": "isnet-segment", "model": str(tmp_path / "base.pth")}
+    _, _, mask = cut(systems, data, size=256, **given)
+    original = ISNetSegment(network_for(base), side=256)
+    soft = original.soft(np.asarray(Image.open(io.BytesIO(data))))
+    assert (mask == original.mask(soft, 0.5)).mean() >= 0.9998
+
+
+def test_segmentation_custom_with_figures_of_one_s_own(systems: Systems, small: Path) -> None:
+    """mean, std and size as in the Advanced form: per channel."""
+    data = photograph("chelsea.png")
+    mean, std = (0.485, 0.456, 0.406), (0.9, 1.0, 1.1)
+    _, pixels, mask = cut(
+        systems,
+        data,
+        preset="segmentation-custom",
+        model=str(small),
+        mean=list(mean),
+        std=list(std),
+        size=[320, 320],
+        post_process_mask=True,
+        background="#10804099",
+    )
+    theirs = SegmentationCustom(small, mean=mean, std=std, size=(320, 320))
+    upright = Image.open(io.BytesIO(data))
+    only = theirs.remove(upright, only_mask=True, post_process_mask=True)
+    assert levels_off(mask, only) <= 1
+    whole = theirs.remove(upright, post_process_mask=True, bgcolor=(0x10, 0x80, 0x40, 0x99))
+    assert levels_off(pixels, whole) <= 1
+
+
+@pytest.mark.parametrize("figures", [{"mean": 0.3}, {"std": 0.5}, {"size": 96}])
+def test_segmentation_custom_with_one_number_each(
+    figures: dict[str, Any], systems: Systems, tmp_path: Path
+) -> None:
+    model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
+    data = photograph("chelsea.png")
+    _, _, mask = cut(systems, data, preset="segmentation-custom", model=str(model), **figures)
+    upright = Image.open(io.BytesIO(data))
+    theirs = SegmentationCustom(model, **figures).remove(upright, only_mask=True)
+    assert levels_off(mask, theirs) <= 1
+
+
+def test_segmentation_custom_s_mask_alone(
+    systems: Systems, small: Path, small_custom: SegmentationCustom
+) -> None:
+    data = photograph("coffee, 48×32")
+    options = Options(
+        preset="segmentation-custom", model=str(small), size=320, post_process_mask=True
+    )
+    file = systems.store.find(options.model)
+    made = cut_alone(data, options, file=file, models=systems.models, want_image=False)
+    assert made.image_bytes is None
+    theirs = small_custom.remove(
+        Image.open(io.BytesIO(data)), only_mask=True, post_process_mask=True
+    )
+    assert levels_off(np.asarray(made.mask, np.uint8), theirs) <= 1
+
+
+def test_matting_without_anything_to_solve_from_is_rembg_s_and_said(systems: Systems) -> None:
+    data = photograph("coffee, 48×32")  # Eroded by 10 pixels, nothing of it is sure.
+    made, pixels, _ = cut(
+        systems, data, preset="segmentation-custom", model=str(systems.onnx), alpha_matting=True
+    )
+    theirs = systems.segmentation_custom.remove(Image.open(io.BytesIO(data)), alpha_matting=True)
+    assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995
+    assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
+
+
+def test_segmentation_custom_with_another_width_than_height(
+    systems: Systems, tmp_path: Path
+) -> None:
+    """Of a model that takes any size; and its half-precision twin, which the node cannot run."""
+    model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
+    data = photograph("chelsea.png")
+    given: dict[str, Any] = {"preset": "segmentation-custom", "size": [96, 64]}
+    _, _, mask = cut(systems, data, model=str(model), **given)
+    theirs = SegmentationCustom(model, size=(96, 64)).remove(
+        Image.open(io.BytesIO(data)), only_mask=True
+    )
+    assert levels_off(mask, theirs) <= 1
+    half = channel_mean(
+        tmp_path / "half.onnx", axes=("n", 3, "h", "w"), dtype=onnx.TensorProto.FLOAT16
+    )
+    assert levels_off(cut(systems, data, model=str(half), **given)[2], theirs) <= 1
+
+
+@pytest.mark.parametrize(("foreground", "background", "erode"), [(200, 60, 0)])
+def test_segmentation_custom_s_matting_figures(
+    foreground: int,
+    background: int,
+    erode: int,
+    systems: Systems,
+    small: Path,
+    small_custom: SegmentationCustom,
+) -> None:
+    given = {
+        "alpha_matting": True,
+        "alpha_matting_foreground_threshold": foreground,
+        "alpha_matting_background_threshold": background,
+        "alpha_matting_erode_size": erode,
+    }
+    data = photograph("chelsea.png")
+    options = {"preset": "segmentation-custom", "model": str(small), "size": 320, **given}
+    made, pixels, mask = cut(systems, data, **options)
+    assert made.warnings == ()
+    upright = Image.open(io.BytesIO(data))
+    theirs = small_custom.remove(upright, **given)
+    assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995
+    # The node's mask is the model's, not the matted one.
+    assert levels_off(mask, small_custom.remove(upright, only_mask=True)) <= 1
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("level", [0])
+def test_a_flat_picture_is_sane_in_every_preset(preset: str, level: int, systems: Systems) -> None:
+    """The originals divide by the black one's own maximum, 0, and by the range of a flat map."""
+    flat = np.full((30, 40, 3), level, np.uint8)
+    _, pixels, mask = cut(systems, write_png(flat, icc_profile=None, dpi=None), preset=preset)
+    assert pixels.shape == (30, 40, 4)
+    if preset == "default":
+        assert not mask.any()
+        assert not pixels.any()
+    elif preset == "isnet-segment":
+        theirs = systems.isnet_segment.mask(systems.isnet_segment.soft(flat), 0.5)
+        assert (mask == theirs).mean() >= 0.9998
+        assert np.array_equal(pixels[:, :, :3], flat)
+    else:
+        upright = Image.fromarray(flat)
+        assert levels_off(mask, systems.segmentation_custom.remove(upright, only_mask=True)) <= 1
+        assert levels_off(pixels, systems.segmentation_custom.remove(upright)) <= 1
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_map_without_any_range_divides_by_nothing(
+    preset: str, systems: Systems, tmp_path: Path
+) -> None:
+    model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
+    black = write_png(np.zeros((30, 40, 3), np.uint8), icc_profile=None, dpi=None)
+    _, _, mask = cut(systems, black, preset=preset, model=str(model), size=32)
+    assert not mask.any()
+
+
+def test_a_preset_keeps_how_a_model_s_output_is_read() -> None:
+    own = Profile(layout="nhwc", channels="bgr", sigmoid=True, output="mask", mean=0.1, size=320)
+    fed = PRESETS["segmentation-custom"].feed(own)
+    assert (fed.layout, fed.channels, fed.sigmoid, fed.output) == ("nhwc", "bgr", True, "mask")
+    assert (fed.mean, fed.std, fed.divisor, fed.sides) == (0.485, 1.0, "max", None)
+    assert PRESETS["segmentation-custom"].feed(Profile()).output == 0
+    assert PRESETS["default"].feed(own) == own

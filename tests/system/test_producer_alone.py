@@ -1,0 +1,139 @@
+"""The base install, in an environment of its own: small, and free of what only a worker needs."""
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from deploy.local import LocalStack
+
+ROOT = Path(__file__).parents[2]
+FOREIGN = (
+    "numpy",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "scipy",
+    "worker.runtime.tasks",
+    "worker.imaging.decode",
+)
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with `pip install cutwork` and nothing else."""
+    folder = tmp_path_factory.mktemp("producer")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    # What is imported is compiled then: most of botocore never is.
+    arguments = ("install", "-q", "--no-compile", "-c", str(constraints), str(ROOT))
+    subprocess.run([*pip(python), *arguments], check=True)
+    return python
+
+
+def pip(python: Path) -> list[str]:
+    """This environment's pip for another one: quicker than to install it there."""
+    return [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+
+
+def test_nothing_of_a_worker_is_installed(python: Path) -> None:
+    listed = subprocess.run(
+        [*pip(python), "list", "--format", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    names = {item["name"].lower() for item in json.loads(listed.stdout)}
+    assert "cutwork" in names
+    foreign = {"numpy", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow", "pyarrow"}
+    assert not names & foreign
+
+
+def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, producer, producer.cli.main, producer.client, producer.cli.doctor, "
+        "producer.sync.manifest.manifest, producer.store.queue_status\n"
+        f"print([name for name in {FOREIGN!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_parquet_without_pyarrow_is_one_sentence(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    code = (
+        "from producer.sync.manifest.manifest import ManifestError, open_manifest\n"
+        "try:\n"
+        "    with open_manifest('m.parquet', s3=None) as manifest:\n"
+        "        list(manifest.check())\n"
+        "except ManifestError as error:\n"
+        "    print(error)"
+    )
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "manifest m.parquet: Parquet needs pyarrow" in done.stdout, done.stderr
+    assert "pip install 'cutwork[parquet]'" in done.stdout
+
+
+def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_path: Path) -> None:
+    def cutwork(*arguments: str) -> str:
+        command = [str(python.with_name("cutwork")), *arguments]
+        env = stack.environment() | {"CUTWORK_BROKER_URL": alone.broker_url}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    with LocalStack(tmp_path) as alone:
+        alone.start_broker()
+        assert len(cutwork("submit", "s3://photos/a.jpg", "s3://cutouts/a.png").strip()) == 32
+        assert json.loads(cutwork("status", "--json"))["waiting"] == 1
+        found = cutwork("doctor", "s3://photos")
+    assert "worker here: not installed, this machine only enqueues" in found
+
+
+@pytest.mark.parametrize("command", ["-m worker doctor", "-m celery -A worker worker"])
+def test_a_worker_says_what_it_needs(python: Path, tmp_path: Path, command: str) -> None:
+    done = subprocess.run(
+        [str(python), *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "install cutwork[worker-cpu]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None:
+    code = "import producer, worker, celeryconfig; print(producer.__file__)"
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(python.parents[1]) in done.stdout
+    assert sys.executable != str(python)
+
+
+def test_the_exporter_without_its_extra_is_one_sentence(python: Path, tmp_path: Path) -> None:
+    command = [str(python.with_name("cutwork")), "exporter"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`" in done.stderr
+
+
+def test_models_are_a_worker_s(python: Path, tmp_path: Path) -> None:
+    command = [str(python.with_name("cutwork")), "models", "fetch", "u2netp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "none is installed here; install cutwork[worker-cpu] or cutwork[" in done.stderr

@@ -1,0 +1,270 @@
+"""The default preset on real weights: every size and depth, clean edges, crop, background.
+
+Where the model does not matter it is U²-Net's small one, which takes a fifth of ISNet's time.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from producer.contract.options import Options
+from tests.support.cutting import cut_alone
+from tests.support.photographs import photograph
+from tests.support.tiny_models import channel_mean
+from worker.errors import ImageTooLarge, OptionConflict
+from worker.imaging.decode import decode
+from worker.imaging.libvips import read_sixteen_bits
+from worker.imaging.masks import Pixels, extent
+from worker.imaging.png import write_png
+from worker.models.files.store import ModelStore
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.cutout import CutOut
+from worker.pipeline.factory import open_models
+from worker.pipeline.refine import refine
+from worker.pipeline.segment import Models, loaded, segment
+from worker.settings import ModelSettings
+
+
+@pytest.fixture(scope="module")
+def models(store: ModelStore) -> Iterator[Models]:
+    models = open_models(ModelSettings.read(), store)
+    yield models
+    models.cache.close()
+
+
+def cut(models: Models, data: bytes, **options: Any) -> CutOut:
+    chosen = Options.model_validate({"model": "u2netp"} | options)
+    file = models.store.find(chosen.model) if chosen.enabled else None
+    return cut_alone(data, chosen, file=file, models=models)
+
+
+def image_of(made: CutOut) -> Image.Image:
+    return Image.open(io.BytesIO(made.image_bytes or b""))
+
+
+def mask_of(made: CutOut) -> Image.Image:
+    return Image.open(io.BytesIO(made.mask_bytes or b""))
+
+
+def png(pixels: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (16, 12), (2500, 900)])
+def test_any_size_gives_a_mask_of_that_size(size: tuple[int, int], models: Models) -> None:
+    photo = Image.open(io.BytesIO(photograph("chelsea.png"))).resize(size)
+    made = cut(models, png(np.asarray(photo)))
+    assert image_of(made).size == mask_of(made).size == size
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_an_own_model_of_either_layout(
+    layout: str, fixed: bool, models: Models, tmp_path: Path
+) -> None:
+    sides = (64, 64) if fixed else ("h", "w")
+    axes = ("n", 3, *sides) if layout == "nchw" else ("n", *sides, 3)
+    model = channel_mean(tmp_path / "own.onnx", axes=axes, axis=1 if layout == "nchw" else 3)
+    profile = {"size": 64, "mean": 0, "layout": layout, "stretch": False}
+    (tmp_path / "own.json").write_text(json.dumps(profile))
+    made = cut(models, photograph("chelsea.png"), model=str(model))
+    grey = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).mean(axis=2)
+    assert np.corrcoef(made.mask.ravel(), grey.ravel())[0, 1] > 0.95
+    assert made.warnings == ()
+
+
+def test_logits_are_told_from_a_map(models: Models, tmp_path: Path) -> None:
+    model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
+    made = cut(models, photograph("chelsea.png"), model=str(model), size=64, mean=3)
+    assert made.warnings[0].endswith("a model of logits needs `sigmoid` in its profile")
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ({"quality": 50}, "quality: png has none"),
+        ({"margin": "5%"}, "margin: has no effect without crop"),
+        ({"enabled": False, "alpha_matting": True}, "alpha_matting: has no effect with enabled"),
+    ],
+)
+def test_what_has_no_effect_is_said(options: dict[str, Any], warning: str, models: Models) -> None:
+    made = cut(models, photograph("coffee, 48×32"), **options)
+    assert made.warnings[0].startswith(warning)
+
+
+def test_what_is_not_cut_out_still_gets_its_background(models: Models) -> None:
+    hidden = np.zeros((20, 30, 4), np.uint8)
+    hidden[:, :, 0] = 200
+    made = cut(models, png(hidden), enabled=False, background="#0000ff", image_format="jpeg")
+    assert np.abs(np.asarray(image_of(made)).astype(int) - (0, 0, 255)).max() < 6
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_nothing_to_see_is_an_empty_mask(level: int, models: Models) -> None:
+    made = cut(models, png(np.full((60, 80, 3), level, np.uint8)), crop=True, alpha_matting=True)
+    assert extent(made.mask).box is None
+    assert made.crop is None
+    assert not np.asarray(image_of(made))[:, :, 3].any()
+    assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
+
+
+def mask_by_isnet(models: Models, data: bytes) -> Pixels:
+    """The soft mask, run once for a picture that comes again."""
+    if data not in SEEN:
+        options, watch = Options(), Stopwatch()
+        picture, file = decode(data, max_pixels=10**8), models.store.find(options.model)
+        with loaded(file, options, models=models, watch=watch) as model:
+            SEEN[data] = segment(picture, options, model=model, watch=watch)[0]
+    return SEEN[data]
+
+
+SEEN: dict[bytes, Pixels] = {}
+BEHIND = {"white": (255, 255, 255), "blue": (25, 50, 230), "green": (0, 200, 25)}
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "coffee.png"])
+@pytest.mark.parametrize("behind", BEHIND)
+def test_soft_edges_show_less_than_half_of_their_old_background(
+    name: str, behind: str, models: Models
+) -> None:
+    """A known subject over a known colour, cut out, and put on a third one.
+
+    The colour error is against the same alpha, the model's own, which both cut-outs keep. The whole
+    error has that of the model's alpha in it, too: it is halved where the edge is well found.
+    """
+    photo = np.asarray(Image.open(io.BytesIO(photograph(name)))) / 255
+    whole = mask_by_isnet(models, photograph(name)) > 127
+    labels, _ = ndimage.label(whole)
+    subject = labels == np.bincount(labels[whole]).argmax()
+    subject = ndimage.binary_erosion(subject, iterations=5)  # Its own colours alone.
+    alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
+    seen = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
+    data = png(np.rint(seen * 255).astype(np.uint8))
+    picture, mask = decode(data, max_pixels=10**8), mask_by_isnet(models, data)
+    third = np.array((1.0, 0.1, 0.7))
+    colour_errors, whole_errors = [], []
+    for estimate in (False, True):
+        refined = refine(picture, mask, Options(estimate_foreground=estimate), want_image=True)
+        rgb, found = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
+        edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
+        pasted = rgb * found + third * (1 - found)
+        colour_errors.append(np.abs(pasted - photo * found - third * (1 - found))[edge].mean())
+        whole_errors.append(np.abs(pasted - photo * alpha - third * (1 - alpha))[edge].mean())
+    assert whole_errors[1] < whole_errors[0]
+    assert colour_errors[1] < colour_errors[0] / 2
+    if behind == "white":
+        assert whole_errors[1] < whole_errors[0] / 2
+
+
+def test_the_model_s_own_alpha_is_kept(models: Models) -> None:
+    plain = cut(models, photograph("chelsea.png"), estimate_foreground=False)
+    clean = cut(models, photograph("chelsea.png"))
+    alphas = [np.asarray(image_of(made))[:, :, 3] for made in (plain, clean)]
+    assert np.array_equal(alphas[0], alphas[1])
+    assert np.array_equal(plain.mask, clean.mask)
+
+
+def test_the_mask_is_the_cut_out_s_alpha(models: Models) -> None:
+    for options in ({}, {"alpha_matting": True}, {"post_process_mask": True}, {"threshold": 0.5}):
+        made = cut(models, photograph("chelsea, half transparent"), **options)
+        assert np.array_equal(np.asarray(image_of(made))[:, :, 3], np.asarray(mask_of(made)))
+
+
+def test_sixteen_bits_go_through(models: Models) -> None:
+    wide = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).astype(np.uint16) * 257
+    wide[::2] -= wide[::2] > 300  # Levels that 8 bits do not have.
+    data = write_png(wide, icc_profile=None, dpi=(200, 200))
+    for image_format in ("png", "tiff"):
+        made = cut(models, data, bit_depth=16, image_format=image_format, mask_format=image_format)
+        back = read_sixteen_bits(made.image_bytes or b"", image_of(made))
+        mask = read_sixteen_bits(made.mask_bytes or b"", mask_of(made))
+        assert back is not None
+        assert mask is not None
+        sure = back[:, :, 3] > 0.99 * 65535
+        assert sure.any()
+        assert np.array_equal(back[sure][:, :3], wide[sure])
+        assert np.array_equal(mask[:, :, 0], back[:, :, 3])
+        assert len(np.unique(mask)) > 256
+        assert np.abs(cut(models, data).mask - back[:, :, 3] / 257).max() <= 1
+
+
+def test_an_opaque_background_needs_no_alpha(models: Models) -> None:
+    made = cut(models, photograph("chelsea.png"), background="#10ff20", image_format="jpeg")
+    written = image_of(made)
+    assert (written.format, written.mode) == ("JPEG", "RGB")
+    empty = made.mask == 0
+    assert np.abs(np.asarray(written)[empty].astype(int) - (16, 255, 32)).mean() < 4
+    half = image_of(cut(models, photograph("chelsea.png"), background="#10ff2080"))
+    assert half.mode == "RGBA"
+    assert np.asarray(half)[:, :, 3].min() == 128
+
+
+def test_image_and_mask_are_cropped_alike(models: Models) -> None:
+    made = cut(models, photograph("coffee.png"), crop=True, margin="2%")
+    assert made.crop is not None
+    left, upper, right, lower = made.crop
+    assert (left, upper, right, lower) != (0, 0, *made.picture_size)
+    assert image_of(made).size == mask_of(made).size == made.size == (right - left, lower - upper)
+    assert np.array_equal(np.asarray(mask_of(made)), made.mask[upper:lower, left:right])
+
+
+def test_a_picture_too_large_to_matte_is_refused_and_not_cut_out_otherwise(models: Models) -> None:
+    large = png(np.zeros((4000, 4000, 3), np.uint8))
+    with pytest.raises(ImageTooLarge, match=r"at most 10,000,000 .*CUTWORK_MAX_MATTED_PIXELS"):
+        cut(models, large, alpha_matting=True)
+
+
+@pytest.mark.parametrize("preset", ["default", "isnet-segment", "segmentation-custom"])
+def test_a_size_the_graph_does_not_take_is_refused(preset: str, models: Models) -> None:
+    """Before the image is so much as read."""
+    with pytest.raises(OptionConflict, match="takes 320×320 and no other"):
+        cut(models, b"no image at all", preset=preset, size=1024)
+
+
+def test_profile_and_resolution_survive_and_orientation_does_not(models: Models) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    photo = Image.open(io.BytesIO(photograph("rocket.jpg")))
+    profile = Image.open(io.BytesIO(photograph("rocket.jpg"))).info.get("icc_profile")
+    photo.save(buffer, "JPEG", exif=exif, dpi=(240, 240), icc_profile=profile, comment=b"stale")
+    for image_format in ("png", "webp", "avif", "tiff"):
+        made = cut(models, buffer.getvalue(), image_format=image_format)
+        written = image_of(made)
+        assert written.size == (427, 640)
+        assert written.info.get("icc_profile") == profile
+        tags = written.getexif()
+        assert tags.get(0x0112, 1) == 1
+        assert not tags.get_ifd(0x8769)
+        dpi = written.info.get("dpi") or (tags[282], tags[283])
+        assert round(float(dpi[0])) == 240
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_mask_alone_needs_no_picture_of_full_size(models: Models, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    photo = Image.open(io.BytesIO(photograph("coffee.png"))).resize((2400, 1600))
+    photo.save(buffer, "JPEG", quality=95, exif=exif)
+    options = Options(model="u2netp")
+    file = models.store.find(options.model)
+    both = cut_alone(buffer.getvalue(), options, file=file, models=models)
+    alone = cut_alone(buffer.getvalue(), options, file=file, models=models, want_image=False)
+    assert alone.picture_size == ((2400, 1600) if orientation == 1 else (1600, 2400))
+    assert alone.mask.shape == both.mask.shape
+    off = np.abs(alone.mask.astype(int) - both.mask)
+    assert off.mean() < 0.1
+    assert off.max() < 16
+    small = decode(buffer.getvalue(), max_pixels=10**8, enough=(480, 480))
+    assert small.rgb.size == 2400 * 1600 * 3 / 4
+    assert small.size == alone.picture_size

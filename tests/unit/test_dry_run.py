@@ -1,0 +1,94 @@
+from collections.abc import Iterator
+
+import pytest
+
+from producer.contract.options import Options
+from producer.contract.run import RunCounts, RunRecord, RunSpec, RunState
+from producer.sync.plan.dry_run import Estimate, dry_run, estimate, in_words
+from producer.sync.plan.steps import Step
+from tests.support.runs import SPEC, plan_of
+
+
+def nothing_known(_: dict[str, str]) -> set[str]:
+    return set()
+
+
+def record(
+    number: int, *, done: int = 100, state: RunState = "finished", resumed: int = 0, **options: str
+) -> RunRecord:
+    return RunRecord(
+        id=f"20261122-00000{number}-abcdef",
+        state=state,
+        spec=RunSpec(source="s3://photos/in/", options=Options.model_validate(options)),
+        created_at=1000,
+        finished_at=1050 if state == "finished" else None,
+        resumed=resumed,
+        counts=RunCounts(seen=done, sent=done, done=done),
+        workers={"a": 1, "b": 1},
+    )
+
+
+def test_everything_is_counted_and_nothing_kept_but_examples() -> None:
+    verdicts = ["send", "current", "excluded", "conflicting"] + ["send"] * 3000
+    result = dry_run(plan_of(*verdicts)(""), known=nothing_known, limit=None)
+    assert result.counts == {"send": 3001, "current": 1, "excluded": 1, "conflicting": 1}
+    assert (result.seen, result.sent, result.bytes) == (3004, 3001, 300_100)
+    assert [step.cursor for step in result.examples] == ["0", "4", "5", "6", "7"]
+    assert result.to_json()["examples"][0]["image"] == "s3://cutouts/out/0.png"
+
+
+def test_what_is_known_to_be_unreadable_is_not_sent() -> None:
+    def known(sources: dict[str, str]) -> set[str]:
+        assert sources == {f"s3://photos/in/{n}.jpg": f"etag{n}" for n in (0, 2)}
+        return {"s3://photos/in/2.jpg"}
+
+    result = dry_run(plan_of("send", "current", "send")(""), known=known, limit=None)
+    assert result.counts == {"send": 1, "current": 1, "known": 1}
+
+
+def test_a_limit_ends_it() -> None:
+    result = dry_run(plan_of(*["send"] * 50)(""), known=nothing_known, limit=7)
+    assert (result.sent, result.seen) == (7, 7)
+
+
+def test_the_bytes_of_a_manifest_are_unknown() -> None:
+    def steps() -> Iterator[Step]:
+        for step in plan_of("send")(""):
+            yield step._replace(bytes=None)
+
+    result = dry_run(steps(), known=nothing_known, limit=None)
+    assert result.to_json()["bytes"] is None
+    assert dict(in_words(result, None))["would send"] == "1 of 1 inputs"
+
+
+def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
+    runs = [
+        record(1, model="u2netp"),
+        record(2, state="running"),
+        record(3, resumed=1),
+        record(4, done=3),
+        record(5, done=200),
+        record(6, done=400),
+    ]
+    guess = estimate(SPEC, 1000, runs=runs)
+    assert guess == Estimate(250, 4, runs[4].id, 2)
+    assert estimate(SPEC, 1000, runs=runs[:4]) is None
+
+
+@pytest.mark.parametrize(
+    ("guess", "text"),
+    [
+        (Estimate(250, 4, "R", 2), "4 min 10 s, as run R did 4.00 images/s with 2 workers"),
+        (None, "unknown: no earlier run with this model to go by"),
+    ],
+)
+def test_the_words(guess: Estimate | None, text: str) -> None:
+    result = dry_run(plan_of("send", "send", "current")(""), known=nothing_known, limit=None)
+    assert in_words(result, guess) == [
+        ("would send", "2 of 3 inputs (200 B)"),
+        ("because", "2 missing"),
+        ("and leave", "1 current"),
+        ("first", "s3://photos/in/0.jpg → s3://cutouts/out/0.png"),
+        ("", "s3://photos/in/1.jpg → s3://cutouts/out/1.png"),
+        ("estimated", text),
+    ]

@@ -1,0 +1,231 @@
+"""Preparing a graph changes what it costs and not what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from producer.contract.options import Options
+from tests.support.tiny_models import loaded, saved, value
+from worker.errors import ModelInvalid, OptionConflict
+from worker.imaging.decode import decode
+from worker.imaging.masks import eight_bits, to_input
+from worker.models.engines.onnx.graph import prepare
+from worker.models.files.profile import Profile, adapt, input_size
+from worker.models.files.store import ModelStore
+
+
+def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT16) -> Path:
+    """Two branches of one convolution each, of which only the first is read."""
+    numpy_type = helper.tensor_dtype_to_np_dtype(dtype)
+    random = np.random.default_rng(5)
+    nodes, weights, values = [], [], []
+    for index in range(outputs):
+        kernel = random.random((1, 3, 3, 3)).astype(numpy_type)
+        weights.append(numpy_helper.from_array(kernel, f"w{index}"))
+        nodes.append(helper.make_node("Conv", ["x16", f"w{index}"], [f"y{index}"], pads=[1] * 4))
+        values.append(helper.make_tensor_value_info(f"y{index}", dtype, (1, 1, 32, 32)))
+    # The file's nodes are out of order, as in the public exports.
+    nodes.append(helper.make_node("Cast", ["x"], ["x16"], to=dtype))
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 32, 32))]
+    graph = helper.make_graph(nodes, "small", inputs, values, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+def run(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["y0"], {"x": batch})[0], np.float32)
+
+
+def test_one_output_and_full_precision(tmp_path: Path) -> None:
+    prepare(small_model(tmp_path / "half.onnx"), tmp_path / "full.onnx", full_precision=True)
+    model = onnx.load(str(tmp_path / "full.onnx"))
+    onnx.checker.check_model(model)
+    assert [value.name for value in model.graph.output] == ["y0"]
+    assert [tensor.name for tensor in model.graph.initializer] == ["w0"]
+    assert {tensor.data_type for tensor in model.graph.initializer} == {TensorProto.FLOAT}
+    assert model.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_the_map_stays_the_same(tmp_path: Path) -> None:
+    source = small_model(tmp_path / "full.onnx", dtype=TensorProto.FLOAT)
+    prepare(source, tmp_path / "cut.onnx", full_precision=True)
+    model = onnx.load(str(source))
+    model.graph.node.insert(0, model.graph.node.pop())
+    onnx.save(model, str(tmp_path / "sorted.onnx"))
+    batch = np.random.default_rng(6).random((1, 3, 32, 32), dtype=np.float32)
+    assert np.array_equal(run(tmp_path / "cut.onnx", batch), run(tmp_path / "sorted.onnx", batch))
+
+
+def test_half_weights_can_stay(tmp_path: Path) -> None:
+    prepare(small_model(tmp_path / "half.onnx"), tmp_path / "cut.onnx", full_precision=False)
+    weights = onnx.load(str(tmp_path / "cut.onnx")).graph.initializer
+    assert {tensor.data_type for tensor in weights} == {TensorProto.FLOAT16}
+
+
+@pytest.fixture(params=["isnet-general-use", "u2netp"])
+def real(request: pytest.FixtureRequest, store: ModelStore) -> tuple[Path, Profile]:
+    """Real weights, and their profile: ISNet with 12 outputs, U²-Net with 7."""
+    file = store.find(request.param)
+    return file.path, file.profile
+
+
+def pictures(photographs: Path, profile: Profile, *names: str) -> NDArray[np.float32]:
+    assert profile.sides
+    return np.concatenate(
+        [
+            to_input(
+                eight_bits(decode((photographs / name).read_bytes(), max_pixels=10**6).rgb),
+                size=profile.sides,
+                mean=profile.mean,
+                std=profile.std,
+            )
+            for name in names
+        ]
+    )
+
+
+def test_the_real_weights_say_the_same_prepared_and_in_a_batch(
+    real: tuple[Path, Profile], tmp_path: Path, photographs: Path
+) -> None:
+    path, profile = real
+    prepare(path, tmp_path / "ready.onnx", full_precision=True)
+    before = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    after = onnxruntime.InferenceSession(
+        str(tmp_path / "ready.onnx"), providers=["CPUExecutionProvider"]
+    )
+    (name,) = (item.name for item in before.get_inputs())
+    batch = pictures(photographs, profile, "chelsea.png", "coffee.png")
+    first = before.run(None, {name: batch[:1]})[0]
+    alone = [after.run(None, {name: batch[n : n + 1]})[0] for n in range(2)]
+    together = after.run(None, {name: batch})[0]
+    assert np.abs(first - alone[0]).max() < 1 / 255
+    assert alone[0].max() > 0.9
+    assert np.abs(together - np.concatenate(alone)).max() < 1e-5
+    assert [item.name for item in after.get_outputs()] == [before.get_outputs()[0].name]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 40])
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "own.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelInvalid, match="is no ONNX model"):
+        loaded(path)
+
+
+def test_a_damaged_model_is_refused_whatever_is_damaged(tmp_path: Path) -> None:
+    """Most single bytes that are wrong make it no model; none is a fault of ours."""
+    whole = small_model(tmp_path / "own.onnx").read_bytes()
+    random = np.random.default_rng(2)
+    refused = 0
+    for number in range(80):
+        damaged = bytearray(whole)
+        damaged[random.integers(len(whole))] = random.integers(256)
+        path = tmp_path / f"damaged{number}.onnx"
+        path.write_bytes(damaged)
+        try:
+            loaded(path)
+        except ModelInvalid:
+            refused += 1
+    assert 20 < refused < 80
+    strange = onnx.load(str(tmp_path / "own.onnx"))
+    strange.graph.initializer[0].data_type = 99
+    (tmp_path / "strange.onnx").write_bytes(strange.SerializeToString())
+    with pytest.raises(ModelInvalid, match=r"strange\.onnx is no ONNX model"):
+        loaded(tmp_path / "strange.onnx")
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    path = small_model(tmp_path / "own.onnx", dtype=TensorProto.FLOAT)
+    model = onnx.load(str(path))
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    item = tensor.external_data.add()
+    item.key, item.value = "location", "../../../etc/passwd"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelInvalid, match="keeps weights in other files"):
+        loaded(path)
+
+
+def test_a_constant_in_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"\0" * 4)
+    constant = TensorProto(data_type=TensorProto.FLOAT, dims=[1], name="c")
+    constant.data_location = TensorProto.EXTERNAL
+    item = constant.external_data.add()
+    item.key, item.value = "location", "other"
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=constant),
+        helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    shape = (1, 3, 32, 32)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "own.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelInvalid, match="keeps weights in other files"):
+        loaded(tmp_path / "own.onnx")
+
+
+def test_an_own_model_runs_at_the_size_its_file_fixes(tmp_path: Path) -> None:
+    path = small_model(tmp_path / "own.onnx")
+    engine = loaded(path)
+    assert engine.input_size == (32, 32)
+    assert engine.facts.dtype == "float32"
+    assert input_size(Profile(), fixed=engine.input_size, model="own") == (32, 32)
+    assert engine.infer(np.zeros((1, 3, 32, 32), np.float32)).shape == (1, 32, 32)
+    profile = adapt(Profile(), Options(size=64))
+    with pytest.raises(OptionConflict, match=r"own takes 32×32 and no other, .*64×64"):
+        input_size(profile, fixed=engine.input_size, model="own")
+    with pytest.raises(OptionConflict, match=r"own takes any×32 and no other, .*64×64"):
+        input_size(profile, fixed=(None, 32), model="own")
+    assert input_size(Profile(), fixed=(None, 32), model="own") == (32, 32)
+    assert input_size(Profile(), fixed=(None, None), model="own") == (1024, 1024)
+
+
+def test_a_model_of_four_channels_is_refused(tmp_path: Path) -> None:
+    shape = (1, 4, 32, 32)
+    nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1])]
+    path = saved(tmp_path / "four.onnx", nodes, [value("x", shape)], [value("y", (1, 1, 32, 32))])
+    with pytest.raises(ModelInvalid, match="expected an input of 3 channels, found 4"):
+        loaded(path)
+
+
+def own_operator(domain: str, kind: str) -> list[onnx.NodeProto]:
+    """The operator, inside a branch of a condition."""
+    inner = helper.make_node(kind, ["x"], ["z"], domain=domain)
+    branch = helper.make_graph([inner], "branch", [], [value("z", (1, 1, 32, 32))])
+    condition = numpy_helper.from_array(np.asarray(True), "c")
+    return [
+        helper.make_node("Constant", [], ["c"], value=condition),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+
+
+def test_an_operator_of_a_library_of_its_own_is_refused(tmp_path: Path) -> None:
+    values = [value("x", (1, 3, 32, 32))], [value("y", (1, 1, 32, 32))]
+    path = saved(tmp_path / "own.onnx", own_operator("com.stranger", "Evil"), *values)
+    with pytest.raises(ModelInvalid, match=r"library of its own \(com\.stranger\)"):
+        loaded(path)
+
+
+def test_a_function_that_the_file_brings_itself_is_no_library(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "function.onnx",
+        [helper.make_node("Mean", ["x"], ["y"], domain="own")],
+        [value("x", (1, 3, 32, 32))],
+        [value("y", (1, 1, 32, 32))],
+    )
+    model = onnx.load(str(path))
+    body = helper.make_node("ReduceMean", ["a"], ["b"], axes=[1])
+    opset = helper.make_opsetid("", 17)
+    model.functions.append(helper.make_function("own", "Mean", ["a"], ["b"], [body], [opset]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, str(path))
+    batch = np.random.default_rng(2).random((1, 3, 32, 32), dtype=np.float32)
+    np.testing.assert_allclose(loaded(path).infer(batch), batch.mean(axis=1), atol=1e-6)

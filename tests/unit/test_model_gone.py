@@ -1,0 +1,108 @@
+"""Model files deleted or damaged under a process that uses them."""
+
+import hashlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from producer.contract.options import Options
+from tests.support.site import Site, running_site
+from tests.support.tiny_models import channel_mean
+from worker.errors import ModelUnavailable
+from worker.imaging.decode import decode
+from worker.models.files.catalogue import Entry, HttpsSource
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelStore
+from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.factory import open_file_cache, open_models
+from worker.pipeline.segment import Models, loaded, segment
+from worker.settings import ModelSettings
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with running_site() as site:
+        path = channel_mean(tmp_path / "own.onnx", axes=(1, 3, 32, 32))
+        site.files = {"/own.onnx": path.read_bytes()}
+        yield site
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def models(site: Site, folder: Path) -> Iterator[Models]:
+    entry = Entry(
+        file="own.onnx",
+        sha256=hashlib.sha256(site.files["/own.onnx"]).hexdigest(),
+        licence="MIT",
+        about="",
+        profile=Profile(size=32, mean=0, stretch=False),
+        sources=(HttpsSource(kind="https", url=f"{site.url}/own.onnx"),),
+    )
+    settings = ModelSettings.read(model_cache=folder)
+    models = open_models(settings, ModelStore(open_file_cache(settings), entries={"own": entry}))
+    yield models
+    models.cache.close()
+
+
+def mask_of(models: Models) -> float:
+    """A job's way to its mask, whose mean it gives."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10), (255, 255, 255)).save(buffer, "PNG")
+    picture = decode(buffer.getvalue(), max_pixels=1000)
+    options, watch = Options(model="own"), Stopwatch()
+    file = models.find("own")
+    with loaded(file, options, models=models, watch=watch) as model:
+        return float(np.mean(segment(picture, options, model=model, watch=watch)[0]))
+
+
+def test_what_is_loaded_runs_on_and_is_not_fetched(
+    models: Models, site: Site, folder: Path
+) -> None:
+    first = mask_of(models)
+    assert first == 255
+    for path in folder.rglob("*.onnx"):
+        path.write_bytes(b"\0" * 10)
+    assert mask_of(models) == first
+    shutil.rmtree(folder)
+    assert mask_of(models) == first
+    assert site.paths == ["/own.onnx"]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut short", "overwritten"])
+def test_the_next_load_fetches_it_again(
+    damage: str, models: Models, site: Site, folder: Path
+) -> None:
+    first = mask_of(models)
+    models.cache.relieve("cpu")
+    paths = list(folder.rglob("*.onnx"))
+    assert len(paths) == 2  # The file and its prepared graph.
+    for path in paths:
+        if damage == "deleted":
+            path.unlink()
+        else:
+            whole = path.read_bytes()
+            path.write_bytes(whole[:-5] if damage == "cut short" else whole[::-1])
+    assert mask_of(models) == first
+    assert site.paths == ["/own.onnx", "/own.onnx"]
+
+
+def test_without_a_source_the_next_load_may_be_tried_again(
+    models: Models, site: Site, folder: Path
+) -> None:
+    first = mask_of(models)
+    models.cache.relieve("cpu")
+    shutil.rmtree(folder)
+    data = site.files.pop("/own.onnx")
+    with pytest.raises(ModelUnavailable, match="could not be fetched"):
+        mask_of(models)
+    site.files["/own.onnx"] = data
+    assert mask_of(models) == first

@@ -1,0 +1,66 @@
+"""Every option of the contract is an option of the command lines, under the same name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from producer.console.option_flags import as_flags, option_name, takes_options
+from producer.contract.options import Options
+
+_JOB = Path(__file__).parents[1] / "golden" / "job-v1.json"
+GOLDEN: dict[str, Any] = json.loads(_JOB.read_text())["options"]
+
+app = typer.Typer()
+
+
+@app.command()
+@takes_options
+def echo(*, options: Options) -> None:
+    typer.echo(options.model_dump_json(exclude_defaults=True))
+
+
+def parsed(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    result: dict[str, Any] = json.loads(done.output)
+    return result
+
+
+def words(name: str, value: object) -> list[str]:
+    """How a value is written on a command line."""
+    if isinstance(value, bool):
+        return [option_name(name) if value else "--no-" + option_name(name)[2:]]
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [option_name(name), text]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_each_option(name: str) -> None:
+    # Sixteen bits need the formats that have them; the golden job's are those.
+    assert parsed(*words(name, GOLDEN[name])) == {name: GOLDEN[name]}
+
+
+def test_all_of_them() -> None:
+    arguments = [word for name, value in GOLDEN.items() for word in words(name, value)]
+    assert parsed(*arguments) == GOLDEN
+
+
+def test_none_of_them_is_the_default() -> None:
+    assert parsed() == {}
+
+
+def test_options_that_exclude_each_other_are_refused_by_a_sentence() -> None:
+    done = CliRunner().invoke(app, ["--image-format", "jpeg"])
+    assert done.exit_code == 2
+    assert "jpeg has no transparency" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_options_are_written_as_they_are_typed() -> None:
+    options = Options.model_validate(GOLDEN)
+    typed = CliRunner().invoke(app, as_flags(options), catch_exceptions=False)
+    assert Options.model_validate_json(typed.stdout) == options
+    assert as_flags(Options()) == []

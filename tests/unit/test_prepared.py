@@ -1,0 +1,58 @@
+"""Prepared graphs on disk: made once, noticed when damaged, made anew for another output."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from tests.support.tiny_models import channel_mean, saved, value
+from worker.errors import ModelInvalid
+from worker.models.engines.onnx.prepared import prepared
+from worker.models.files.file_cache import FileCache
+
+
+def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:
+    return prepared(
+        path,
+        name=path.name,
+        sha256="a" * 64,
+        output=output,
+        full_precision=full_precision,
+        disk=FileCache(path.parent / "cache"),
+    )
+
+
+def test_it_is_made_once(tmp_path: Path) -> None:
+    path = channel_mean(tmp_path / "own.onnx")
+    first = ready(path)
+    path.unlink()
+    assert ready(path) == first
+    with pytest.raises(FileNotFoundError):
+        ready(path, full_precision=False)
+
+
+def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
+    path = channel_mean(tmp_path / "own.onnx")
+    made = ready(path)
+    whole = made.read_bytes()
+    made.write_bytes(whole[:-10])
+    assert ready(path).read_bytes() == whole
+
+
+def test_each_output_has_its_own(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1]),
+        helper.make_node("ReduceMax", ["x"], ["max"], axes=[1]),
+    ]
+    values = [value(name, (1, 1, 8, 8)) for name in ("mean", "max")]
+    path = saved(tmp_path / "own.onnx", nodes, [value("x", (1, 3, 8, 8))], values)
+    assert len({ready(path, output) for output in (None, 0, 1, "max", "mean")}) == 5
+
+
+def test_what_is_refused_leaves_nothing_to_load(tmp_path: Path) -> None:
+    (tmp_path / "own.onnx").write_bytes(np.random.default_rng(1).bytes(1000))
+    for _ in range(2):
+        with pytest.raises(ModelInvalid):
+            ready(tmp_path / "own.onnx")
+    assert not list((tmp_path / "cache").rglob("*.onnx"))

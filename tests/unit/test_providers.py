@@ -1,0 +1,98 @@
+"""What ONNX Runtime is told of a device, read without having one."""
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, helper
+
+from tests.support.tiny_models import value
+from worker.errors import OptionConflict
+from worker.models.engines import gpu
+from worker.models.engines.onnx.graph import WEIGHTS
+from worker.models.engines.onnx.providers import TENSORRT, EngineShapes, engine_shapes, providers
+from worker.models.engines.onnx.session import can_use_tensorrt
+from worker.models.files.profile import Profile
+
+FOLDER = Path("engines")
+SHAPES = EngineShapes(FOLDER, half=True, least="x:1x3x8x8", most="x:4x3x8x8")
+
+
+def names(device: str, engine: EngineShapes | None = None) -> list[str]:
+    return [name.removesuffix("ExecutionProvider") for name, _ in providers(device, engine=engine)]
+
+
+def test_each_device_has_its_providers_and_the_cpu_last() -> None:
+    assert names("cpu") == ["CPU"]
+    assert names("cpu", SHAPES) == ["CPU"]
+    assert names("cuda") == ["CUDA", "CPU"]
+    assert names("cuda", SHAPES) == ["Tensorrt", "CUDA", "CPU"]
+
+
+def test_options_are_strings_that_say_the_device() -> None:
+    for name, options in providers("cuda", number=1, engine=SHAPES):
+        assert all(isinstance(item, str) for pair in options.items() for item in pair)
+        assert options.get("device_id") == (None if name.startswith("CPU") else "1")
+
+
+def test_only_what_must_be_exact_is() -> None:
+    assert providers("cuda")[0][1]["use_tf32"] == "1"
+    assert providers("cuda", exact=True)[0][1]["use_tf32"] == "0"
+
+
+def test_an_engine_is_kept_for_its_shapes() -> None:
+    options = providers("cuda", engine=SHAPES)[0][1]
+    assert options["trt_engine_cache_path"] == "engines"
+    assert options["trt_fp16_enable"] == "1"
+    assert options["trt_profile_min_shapes"] == "x:1x3x8x8"
+    assert options["trt_profile_opt_shapes"] == options["trt_profile_max_shapes"] == "x:4x3x8x8"
+
+
+def graph(*axes: int | str, weights: str = "float16") -> ModelProto:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    made = helper.make_graph([node], "tiny", [value("x", axes)], [value("y", axes)])
+    model = helper.make_model(made)
+    helper.set_model_props(model, {WEIGHTS: weights})
+    onnx.checker.check_model(model)
+    return model
+
+
+def shapes(model: ModelProto, profile: Profile) -> EngineShapes:
+    return engine_shapes(model, profile=profile, name="own", most=4, folder=FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("axes", "profile", "least", "most"),
+    [
+        (("n", 3, 32, 64), Profile(), "x:1x3x32x64", "x:4x3x32x64"),
+        (("n", 3, "h", "w"), Profile(size=(64, 32)), "x:1x3x32x64", "x:4x3x32x64"),
+        (("n", 3, "h", "w"), Profile(), "x:1x3x1024x1024", "x:4x3x1024x1024"),
+        (("n", 32, 64, 3), Profile(layout="nhwc"), "x:1x32x64x3", "x:4x32x64x3"),
+        # A graph for one image is given one.
+        ((1, 3, 32, 64), Profile(), "x:1x3x32x64", "x:1x3x32x64"),
+    ],
+)
+def test_an_engine_is_for_the_whole_ladder(
+    axes: tuple[int | str, ...], profile: Profile, least: str, most: str
+) -> None:
+    assert shapes(graph(*axes), profile) == EngineShapes(FOLDER, True, least, most)
+
+
+def test_half_precision_is_the_weights_own() -> None:
+    assert not shapes(graph(1, 3, 8, 8, weights="float32"), Profile()).half
+
+
+def test_a_profile_that_contradicts_its_graph_is_refused() -> None:
+    with pytest.raises(OptionConflict, match="takes 64×32"):
+        shapes(graph(1, 3, 32, 64), Profile(size=48))
+
+
+@pytest.mark.skipif(
+    TENSORRT in onnxruntime.get_available_providers(),
+    reason="this build has TensorRT",
+)
+def test_why_there_is_no_tensorrt_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert not can_use_tensorrt()
+    assert "is a build without TensorRT" in str(gpu.why_no_tensorrt())
+    assert "CUTWORK_TENSORRT: onnxruntime" in caplog.text

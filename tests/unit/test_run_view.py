@@ -1,0 +1,80 @@
+"""What the commands print of a run while it goes on, and at its end."""
+
+import json
+
+import pytest
+
+from producer.cli.run_view import Bar, Json, View, ending, state_of
+from producer.console.humanize import countdown
+from producer.contract.run import RunRecord
+from producer.sync.follow import RunProgress
+from tests.support.run_records import counts, failure, record
+
+RUNNING = record(
+    state="running",
+    finished_at=None,
+    counts=counts(done=200, failed=1, skipped=0, sent=1200),
+    total=2000,
+    codes={"corrupt_image": 1, "name_conflict": 1},
+)
+
+
+def progress(of: RunRecord, *, remaining: float | None = 61) -> RunProgress:
+    return RunProgress(of, [failure("[red]a.jpg")], 12.34, 5.6, remaining)
+
+
+def test_how_far_it_is_in_words() -> None:
+    assert state_of(progress(RUNNING)) == [
+        "200 of 2,000 done",
+        "2 failed",
+        "12.3 images/s",
+        "5.6 MP/s",
+        "1 min 01 s left",
+    ]
+    assert "left" not in state_of(progress(RUNNING, remaining=None))[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (22.4, "22 s"), (59.7, "1 min"), (8000, "2 h 13 min")]
+)
+def test_time_left_is_in_whole_seconds(seconds: float, text: str) -> None:
+    assert countdown(seconds) == text
+
+
+def test_the_last_words_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    first, codes, then = ending(RUNNING)
+    assert first == (
+        f"run {RUNNING.id} not finished: 200 done, 0 skipped, 2 failed, 999 in flight; "
+        f"{RUNNING.counts.seen:,} seen, of which 38,122 up to date, 5 left out, "
+        "1 without a name of their own, 4 known to be unreadable (--retry-failed tries them again)"
+    )
+    assert codes == "failed: 1 corrupt_image, 1 name_conflict"
+    assert then == f"run it again to go on, or stop it: cutwork cancel {RUNNING.id}"
+
+
+def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    with View() as view:
+        view.progress(progress(RUNNING))
+    out = capsys.readouterr().out
+    assert out == "corrupt_image s3://photos/[red]a.jpg: found no end\n"
+
+
+def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with Json() as view:
+        view.say("waiting")
+        view.progress(progress(RUNNING))
+        view.end(RUNNING.model_copy(update={"state": "finished"}))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [line["event"] for line in lines]
+    assert kinds == ["note", "failure", "progress", "end"]
+    assert lines[2]["counts"]["in_flight"] == 999
+    assert lines[2]["remaining_seconds"] == 61
+
+
+def test_a_bar_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar() as bar:
+        bar.planned(counts())
+        bar.progress(progress(RUNNING))
+    out = capsys.readouterr().out
+    assert "corrupt_image s3://photos/[red]a.jpg" in out
+    assert "200 of 2,000 done · 2 failed · 12.3 images/s" in out

@@ -1,0 +1,86 @@
+"""The schemas in `docs/` are the contract's, and say of a message what a worker says of it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from deploy.schemas import DOCS, schemas, text
+from producer.contract.job import InvalidJob, Job
+from producer.contract.outcome import Outcome
+from worker import errors
+from worker.models.files.catalogue import catalogue
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+PROTOCOL = (DOCS / "protocol.md").read_text()
+LEAST = {"version": 1, "id": "a1", "source": "s3://photos/a.jpg", "image": "s3://cutouts/a.png"}
+
+
+def errors_in(name: str, message: object) -> list[str]:
+    schema = json.loads((DOCS / f"{name}.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    return [error.message for error in Draft202012Validator(schema).iter_errors(message)]
+
+
+@pytest.mark.parametrize("name", schemas())
+def test_the_file_is_what_the_contract_gives(name: str) -> None:
+    written = (DOCS / name).read_text()
+    assert written == text(schemas()[name]), "write it anew: python -m deploy.schemas"
+
+
+@pytest.mark.parametrize("name", ["job", "outcome"])
+def test_a_golden_message_is_valid(name: str) -> None:
+    assert errors_in(name, json.loads((GOLDEN / f"{name}-v1.json").read_text())) == []
+
+
+def test_the_least_job_is_valid_for_both() -> None:
+    assert errors_in("job", LEAST) == []
+    assert Job.from_message(LEAST).to_message().items() >= LEAST.items()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"id": "a b"},
+        {"source": "photos/a.jpg"},
+        {"source": "s3://Photos/a.jpg"},
+        {"image": None},
+        {"callback": "https://example.org"},
+        {"tenant": "Shop"},
+        {"options": {"threshold": 1.5}},
+        {"options": {"size": 10_000}},
+        {"options": {"mean": [0.5, 0.5]}},
+        {"options": {"speed": "fast"}},
+    ],
+)
+def test_what_the_schema_refuses_a_worker_refuses(change: dict[str, Any]) -> None:
+    assert errors_in("job", LEAST | change)
+    with pytest.raises(InvalidJob):
+        Job.from_message(LEAST | change)
+
+
+def test_what_a_newer_worker_adds_to_an_outcome_is_no_error() -> None:
+    outcome = {"version": 1, "job_id": "a1", "state": "done", "tokens": 5}
+    assert errors_in("outcome", outcome) == []
+    assert Outcome.model_validate(outcome).ok
+
+
+def test_the_examples_of_the_page_are_valid() -> None:
+    job, message, outcome = map(json.loads, re.findall(r"```json\n(.*?)```", PROTOCOL, re.DOTALL))
+    assert errors_in("job", job) == []
+    assert errors_in("outcome", outcome) == []
+    assert message["headers"]["id"] == job["id"] == outcome["job_id"]
+
+
+def test_the_page_names_codes_and_models_that_are_there() -> None:
+    codes = {item.code for item in vars(errors).values() if hasattr(item, "code")}
+    named = set(re.findall(r"^\| `([a-z_]+)` \|", PROTOCOL, flags=re.MULTILINE))
+    assert named <= codes | set(Job.model_fields) | set(Outcome.model_fields)
+    assert (
+        json.loads(re.findall(r"```json\n(.*?)```", PROTOCOL, re.DOTALL)[0])["options"]["model"]
+        in catalogue()
+    )
