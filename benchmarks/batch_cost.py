@@ -10,12 +10,12 @@ import onnxruntime
 
 from benchmarks.figure import Figure
 from benchmarks.throughput import MODEL, Loop, in_a_process
+from worker.config.settings import ModelSettings
 from worker.models.engines import gpu
 from worker.models.engines.onnx.on_device import Place
 from worker.models.engines.onnx.prepared import prepared
 from worker.models.engines.onnx.providers import providers
 from worker.pipeline.factory import open_file_cache, open_store
-from worker.settings import ModelSettings
 
 _ROUNDS: Final = 3
 _SIZES: Final = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16)}

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from benchmarks.photographs import jpegs
 from producer import Options
+from worker.config.settings import ModelSettings
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
@@ -33,7 +34,6 @@ from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
 from worker.pipeline.factory import open_file_cache, open_limits, open_store
 from worker.pipeline.segment import Models
-from worker.settings import ModelSettings
 
 OUT: Final = Path("bench-out")
 _SIZES: Final = (1, 6, 12)

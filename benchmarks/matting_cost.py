@@ -23,12 +23,12 @@ from benchmarks.peak_memory import peak_memory
 from benchmarks.photographs import jpegs
 from deploy.demo import MODEL
 from producer.contract.options import Options
+from worker.config.settings import ModelSettings
 from worker.imaging.decode import decode
 from worker.imaging.matting import matting
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.segment import loaded, segment
-from worker.settings import ModelSettings
 
 MEGAPIXELS: Final = 6
 _NEAR: Final = 2 / 255

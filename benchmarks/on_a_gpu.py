@@ -18,10 +18,10 @@ from benchmarks.machine import gpu
 from benchmarks.size_plot import encoding
 from benchmarks.throughput import MODEL, in_a_process, rembg_loop, site
 from producer import Options
+from worker.config.settings import ModelSettings
 from worker.models.engines import gpu as worker_gpu
 from worker.models.engines.batch_sizes import ladder
 from worker.models.engines.onnx.providers import CPU, CUDA
-from worker.settings import ModelSettings
 
 _LIMITED: Final = (1, 12)
 """Megapixels at which the limits are what counts."""

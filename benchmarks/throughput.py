@@ -21,12 +21,12 @@ from benchmarks.photographs import jpegs
 from benchmarks.servers import servers
 from deploy.local import LocalStack
 from producer import Client, Options
+from worker.config.settings import ModelSettings
 from worker.models.engines.onnx.graph import to_full_precision
 from worker.models.engines.onnx.providers import CPU
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.segment import loaded
-from worker.settings import ModelSettings
 
 MODEL: Final = "isnet-general-use"
 _OPTIONS: Final = Options(model=MODEL)

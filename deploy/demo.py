@@ -22,9 +22,9 @@ from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
 from producer.contract.outcome import Outcome
 from producer.report.page import ImageFacts, write_before_after, write_contact_sheet, write_page
 from worker.cli.progress_bar import download_bar
+from worker.config.settings import ModelSettings
 from worker.errors import CutworkError
 from worker.pipeline.factory import open_store
-from worker.settings import ModelSettings
 
 MODEL: Final = "isnet-general-use"
 PHOTOGRAPHS: Final = (

@@ -13,9 +13,9 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client
 from tests.support.isnet_checkpoint import checkpoint_from_onnx
+from worker.config.settings import ModelSettings
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore
-from worker.settings import ModelSettings
 
 BUCKETS = ("photos", "cutouts", "models", "private")
 

@@ -10,10 +10,10 @@ import redis
 import typer
 from rich.markup import escape
 
-from producer.cli import exporter as cli_exporter
 from producer.cli import runs as cli_runs
 from producer.cli import sync as cli_sync
 from producer.cli.doctor import examine, local_worker
+from producer.cli.exporter import command as cli_exporter
 from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable
 from producer.client import BrokerUnavailable, OutcomeTimeout
 from producer.console.findings import show, shown

@@ -20,10 +20,10 @@ from redis.exceptions import NoPermissionError
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
+from producer.cli.exporter.figures import Figures
 from producer.config.broker_url import advice
 from producer.contract.job import QUEUE
 from producer.contract.run import RunSpec
-from producer.exporter.figures import Figures
 from producer.store.ledger import Ledger
 from producer.store.routes import Routes
 from tests.support.certificates import write_pair

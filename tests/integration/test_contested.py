@@ -13,12 +13,12 @@ from producer import Job, Options, Outcome
 from producer.contract.s3_uri import ImageRef
 from tests.integration.test_storage import storage_with
 from tests.system.chaos.s3_proxy import Hold, Refuse, S3Proxy
+from worker.config.settings import ModelSettings
 from worker.errors import OutputsContested, StorageUnavailable
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_limits, open_models
 from worker.pipeline.job import Pipeline
 from worker.pipeline.storage import FINGERPRINT
-from worker.settings import ModelSettings
 
 SOURCE = ImageRef(bucket="photos", key="contested.png")
 

@@ -18,8 +18,8 @@ from benchmarks.commands import cutwork
 from benchmarks.pictures import put_pictures
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
+from producer.cli.exporter.metrics import METRICS
 from producer.contract.s3_uri import ImageRef
-from producer.exporter.metrics import METRICS
 from tests.support.runs import SPEC, feeder_of, feeding, plan_of, until
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -19,7 +19,7 @@ from producer.contract.s3_uri import ImageRef
 from tests.support.hostile.corpus import corpus
 from tests.support.hostile.file import HostileFile
 from tests.support.tiny_models import channel_mean
-from worker.access import AllowedPrefix
+from worker.config.access import AllowedPrefix
 from worker.errors import CutworkError, SourceTooLarge
 from worker.imaging.decode import decode
 from worker.pipeline.storage import S3Storage

@@ -18,6 +18,7 @@ from producer import Client, Options
 from tests.support.cutting import cut_alone
 from tests.support.jobs import WAIT, run
 from tests.support.photographs import photograph
+from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, SourceTooLarge
 from worker.imaging.decode import Header
 from worker.models.files.store import ModelStore
@@ -25,7 +26,6 @@ from worker.pipeline.factory import open_models
 from worker.pipeline.memory_budget import MemoryBudget
 from worker.pipeline.memory_estimate import estimate_memory
 from worker.pipeline.segment import Models
-from worker.settings import ModelSettings
 
 BUDGET = 256 * 2**20
 AROUND = 500 * 10**6

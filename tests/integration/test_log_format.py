@@ -14,9 +14,9 @@ from producer.config.settings import SettingsError
 from producer.observability.log_format import LineFormatter, one_line
 from producer.observability.redact import redacted, secrets_of
 from tests.integration.test_redirects import PLACE
+from worker.config.settings import WorkerSettings
 from worker.errors import CredentialsRefused
 from worker.pipeline.storage import open_storage
-from worker.settings import WorkerSettings
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 PASSWORD = "p@ss/w0rd:of?ours"

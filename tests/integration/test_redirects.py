@@ -14,10 +14,10 @@ from producer.contract.s3_uri import ImageRef
 from tests.support.certificates import write_pair
 from tests.support.site import serving
 from tests.support.tls_front import tls_front
+from worker.config.settings import WorkerSettings
 from worker.errors import CutworkError
 from worker.models.files.download import download, no_progress
 from worker.pipeline.storage import S3Storage, open_storage
-from worker.settings import WorkerSettings
 
 PLACE = ImageRef.parse("s3://photos/a.jpg")
 

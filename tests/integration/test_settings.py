@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from producer.config.settings import ProducerSettings, SettingsError
-from worker.settings import ModelSettings, WorkerSettings
+from worker.config.settings import ModelSettings, WorkerSettings
 
 PLACES = {"CUTWORK_READ_FROM": "s3://photos/in, s3://more", "CUTWORK_WRITE_TO": "s3://cutouts"}
 

@@ -14,7 +14,8 @@ from deploy.local import LocalStack, free_ports
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from tests.system.chaos.ground import FAKETIME
-from worker.access import AllowedPrefix
+from worker.config.access import AllowedPrefix
+from worker.config.settings import WorkerSettings
 from worker.errors import (
     BucketNotFound,
     CredentialsRefused,
@@ -24,7 +25,6 @@ from worker.errors import (
     StorageUnavailable,
 )
 from worker.pipeline.storage import S3Storage, Stored, open_storage
-from worker.settings import WorkerSettings
 
 DATA = bytes(range(256)) * 40
 
@@ -167,7 +167,7 @@ def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalSt
 
 ASK = """
 from producer.contract.s3_uri import ImageRef
-from worker.settings import WorkerSettings
+from worker.config.settings import WorkerSettings
 from worker.pipeline.storage import open_storage
 
 open_storage(WorkerSettings.read(), connections=1).open(ImageRef.parse("s3://photos/a.jpg"))

@@ -27,6 +27,7 @@ from producer.contract.options import Options
 from tests.support.isnet_checkpoint import checkpoint_from_onnx
 from tests.support.originals import ISNetSegment, SegmentationCustom, opened
 from tests.support.photographs import Photograph, photographs
+from worker.config.settings import ModelSettings
 from worker.imaging.decode import Picture, decode
 from worker.imaging.masks import binary
 from worker.models.engines.onnx.graph import to_full_precision
@@ -36,7 +37,6 @@ from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, loaded, segment
-from worker.settings import ModelSettings
 
 THRESHOLDS: Final = (0.3, 0.5, 0.9)
 Levels = NDArray[np.uint8 | np.uint16]

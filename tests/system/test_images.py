@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from deploy.programs import run
-from worker.settings import ModelSettings
+from worker.config.settings import ModelSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

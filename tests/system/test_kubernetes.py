@@ -17,7 +17,7 @@ from producer.config.settings import ProducerSettings, celery_settings
 from producer.contract.s3_prefix import S3Prefix
 from tests.system.test_alerts import SHOWN, named
 from worker.broker.routing import taken
-from worker.settings import WorkerSettings
+from worker.config.settings import WorkerSettings
 
 DEPLOY = FOLDER.parent
 POOLS = tuple(name for name in OVERLAYS if name != "sync")

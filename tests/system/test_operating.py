@@ -9,7 +9,7 @@ from typer.main import get_command
 from producer.cli.main import app
 from worker import errors
 from worker.cli.main import app as worker_app
-from worker.settings import WorkerSettings
+from worker.config.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "operating.md").read_text()

@@ -17,9 +17,9 @@ from producer.cli.main import app
 from producer.console.option_flags import option_name
 from producer.contract.options import Options
 from worker import errors
+from worker.config.settings import WorkerSettings
 from worker.models.files.catalogue import catalogue
 from worker.models.files.profile import Profile
-from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

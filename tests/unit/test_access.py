@@ -3,7 +3,7 @@
 import pytest
 
 from producer.contract.s3_uri import ImageRef
-from worker.access import AllowedPrefix, require
+from worker.config.access import AllowedPrefix, require
 from worker.errors import Forbidden
 
 

@@ -18,6 +18,7 @@ from producer.contract.options import Options
 from tests.support.cutting import cut_alone
 from tests.support.photographs import photograph
 from tests.support.tiny_models import channel_mean
+from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, OptionConflict
 from worker.imaging.decode import decode
 from worker.imaging.libvips import read_sixteen_bits
@@ -29,7 +30,6 @@ from worker.pipeline.cutout import CutOut
 from worker.pipeline.factory import open_models
 from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, loaded, segment
-from worker.settings import ModelSettings
 
 
 @pytest.fixture(scope="module")

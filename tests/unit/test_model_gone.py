@@ -13,6 +13,7 @@ from PIL import Image
 from producer.contract.options import Options
 from tests.support.site import Site, running_site
 from tests.support.tiny_models import channel_mean
+from worker.config.settings import ModelSettings
 from worker.errors import ModelUnavailable
 from worker.imaging.decode import decode
 from worker.models.files.catalogue import Entry, HttpsSource
@@ -21,7 +22,6 @@ from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_file_cache, open_models
 from worker.pipeline.segment import Models, loaded, segment
-from worker.settings import ModelSettings
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Final
 
 from producer.config.settings import SettingsError
 from producer.console.findings import Finding
+from worker.config.settings import ModelSettings, WorkerSettings
 from worker.models.engines import gpu
 from worker.models.engines.onnx import engine as onnx_engine
 from worker.models.files.catalogue import catalogue
 from worker.pipeline.factory import open_store
-from worker.settings import ModelSettings, WorkerSettings
 
 _ROOM: Final = 2**30
 """Bytes of free disk below which the next model may not fit."""

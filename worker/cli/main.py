@@ -15,6 +15,7 @@ from worker.cli import models as cli_models
 from worker.cli.compile import compiled
 from worker.cli.doctor import examine
 from worker.cli.progress_bar import download_bar
+from worker.config.settings import ModelSettings
 from worker.errors import CutworkError
 from worker.imaging.encode import FORMATS
 from worker.imaging.masks import extent
@@ -22,7 +23,6 @@ from worker.observability.stage_chart import chart, listed
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
 from worker.pipeline.factory import open_limits, open_models, open_store
-from worker.settings import ModelSettings
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -11,12 +11,12 @@ from rich.table import Table
 from producer.config.settings import SettingsError
 from producer.console.findings import shown
 from worker.cli.progress_bar import download_bar
+from worker.config.settings import ModelSettings
 from worker.errors import CutworkError, ModelInvalid
 from worker.models.engines.load import prepare_here, why_no_gpu
 from worker.models.files.catalogue import Entry, catalogue
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_file_cache, open_store
-from worker.settings import ModelSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)

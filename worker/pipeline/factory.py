@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from worker.config.settings import ModelSettings
 from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.load import loader
@@ -12,7 +13,6 @@ from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
 from worker.pipeline.cutout import Limits
 from worker.pipeline.segment import Models
-from worker.settings import ModelSettings
 
 
 def open_file_cache(settings: ModelSettings) -> FileCache:

@@ -21,7 +21,8 @@ from botocore.exceptions import (
 
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
-from worker.access import AllowedPrefix, require
+from worker.config.access import AllowedPrefix, require
+from worker.config.settings import WorkerSettings
 from worker.errors import (
     AccessDenied,
     BucketNotFound,
@@ -31,7 +32,6 @@ from worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -23,6 +23,7 @@ from worker.broker.exclusive import ReaderWriterLock
 from worker.broker.routing import taken
 from worker.broker.shutdown import Shutdown
 from worker.broker.unacked import UnackedDeliveries
+from worker.config.settings import WorkerSettings
 from worker.errors import CutworkError
 from worker.imaging.matting import matting
 from worker.models.engines.gpu import driver
@@ -40,7 +41,6 @@ from worker.pipeline.job import Pipeline
 from worker.pipeline.malloc import give_back_free_pages, give_back_large_blocks
 from worker.pipeline.storage import S3Storage, open_storage
 from worker.runtime.celery_app import app
-from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run
 from producer.contract.outcome import Outcome
 from producer.observability.log_context import log_context, tell
 from producer.observability.redact import redacted
-from worker.access import require_s3
 from worker.broker.routing import elsewhere
+from worker.config.access import require_s3
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
 from worker.observability import tracing
 from worker.observability.stopwatch import Stopwatch

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from producer.contract.s3_uri import ImageRef
-from worker.access import is_foreign
+from worker.config.access import is_foreign
 from worker.errors import (
     Forbidden,
     LicenceNotAccepted,

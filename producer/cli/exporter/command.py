@@ -37,10 +37,10 @@ def exporter(
     if find_spec("prometheus_client") is None:
         refuse("the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`")
     # Only here: the rest of the command works without the extra.
-    from producer.exporter.figures import Figures
-    from producer.exporter.log_dedup import RepeatFilter
-    from producer.exporter.metrics import Metrics
-    from producer.exporter.server import ExporterServer
+    from producer.cli.exporter.figures import Figures
+    from producer.cli.exporter.log_dedup import RepeatFilter
+    from producer.cli.exporter.metrics import Metrics
+    from producer.cli.exporter.server import ExporterServer
 
     # Before any thread: a signal is for this one, which waits for it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from producer.config.settings import EnvironmentSettings, ProducerSettings
-from worker.access import AllowedPrefix
+from worker.config.access import AllowedPrefix
 
 
 def _items(value: object) -> object:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from producer.exporter.metrics import Metrics
+from producer.cli.exporter.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import redis
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from producer.cli.exporter.figures import Figures
 from producer.config.broker_url import advice, conduct
 from producer.contract.run import RunState
-from producer.exporter.figures import Figures
 
 log = logging.getLogger(__name__)
 
