@@ -72,7 +72,7 @@ def host_cost() -> dict[int, list[float]]:
         return _Remembering(load(file, device))
 
     cache = ModelCache(remembering, budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60))
-    watchdog = Watchdog(timeout=settings.device_timeout, on_end=lambda: None)
+    watchdog = Watchdog(timeout=settings.device_timeout)
     inference = Inference(cache=cache, watchdog=watchdog)
     models = Models(store=open_store(settings), cache=cache, inference=inference)
     limits, file = open_limits(settings), models.find(_OPTIONS.model)

@@ -216,7 +216,6 @@ def _feeder(client: Client, jobs: int) -> Feeder:
         ledger=client.runs,
         window=2 * jobs,
         command="",
-        heard=lambda _: None,
     )
 
 

@@ -103,7 +103,6 @@ def _feeder(client: Client, jobs: int, *, window: int) -> Feeder:
         ledger=client.runs,
         window=window,
         command="",
-        heard=lambda _: None,
     )
 
 

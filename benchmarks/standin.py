@@ -104,7 +104,7 @@ def _held() -> runtime.Runtime:
         cache=ModelCache(
             counted,
             budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60),
-            used=held.metrics.used,
+            events=held.metrics,
         ),
     )
     if os.environ["CUTWORK_STANDIN"] == "empty":

@@ -35,7 +35,7 @@ def feed_and_report(client: Client, feeder: Feeder, seen: View, *, report_to: st
     with seen:
         if feeder.run:
             client.runs.resume(feeder.run)
-            seen.say(f"run {feeder.run} goes on")
+            seen.notice(f"run {feeder.run} goes on")
         record = _fed(client, feeder, seen)
     if record is None:
         seen.nothing_to_do(feeder.planned)
@@ -56,12 +56,12 @@ def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
         try:
             return _fed_here(client, feeder, seen)
         except FeederRunning as error:
-            seen.say(f"{error}; following it")
+            seen.notice(f"{error}; following it")
             record = watch(client, error.run, seen, over=partial(_is_unfed, client, error.run))
             if record.state != "running":
                 return record
             feeder.run = error.run
-            seen.say(f"nothing feeds run {error.run} any more; going on")
+            seen.notice(f"nothing feeds run {error.run} any more; going on")
 
 
 def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
@@ -76,7 +76,7 @@ def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
             if feeder.run:
                 threads.submit(look_ahead, feeder)
                 threads.submit(_ask_for_workers, client, feeder, seen)
-                threads.submit(client.sweep.run, feeder.stopping, swept=partial(_swept, seen))
+                threads.submit(client.sweep.run, feeder.stopping, events=seen)
                 _watch(client, feeder.run, seen, feeding)
             feeding.result()
         except KeyboardInterrupt:
@@ -96,7 +96,7 @@ def _watch(client: Client, run: str, seen: View, feeding: "Future[None]") -> Non
 
 def _stop(feeder: Feeder, feeding: "Future[None]", seen: View) -> None:
     """End between two batches; at a second Ctrl-C, or without a broker, at once."""
-    seen.say("interrupted; waiting for the batch in hand")
+    seen.notice("interrupted; waiting for the batch in hand")
     feeder.stopping.set()
     try:
         feeding.result()
@@ -104,7 +104,7 @@ def _stop(feeder: Feeder, feeding: "Future[None]", seen: View) -> None:
         # Whatever hangs, nothing of the run is only here.
         os._exit(_INTERRUPTED)
     except (redis.RedisError, KombuError) as error:
-        seen.say(f"run {feeder.run} is not finished, and the broker {conduct(error)} ({error})")
+        seen.notice(f"run {feeder.run} is not finished, and the broker {conduct(error)} ({error})")
         raise typer.Exit(_INTERRUPTED) from error
     if not feeder.run:
         raise typer.Exit(_INTERRUPTED)
@@ -116,15 +116,10 @@ def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
         return
     try:
         if not answered(client.runs.brief(str(feeder.run))) and not client.workers():
-            seen.say("no worker answers; start one, see `cutwork doctor`")
+            seen.notice("no worker answers; start one, see `cutwork doctor`")
     except (redis.RedisError, KombuError, UnknownRun):
         # The feeder meets the same, and says so.
         return
-
-
-def _swept(seen: View, jobs: int) -> None:
-    if jobs:
-        seen.say(f"sent {jobs:,} lost jobs of others again")
 
 
 def _is_unfed(client: Client, run: str) -> bool:

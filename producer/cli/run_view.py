@@ -12,6 +12,7 @@ from producer.cli.terminal import console
 from producer.console.findings import shown
 from producer.console.humanize import countdown
 from producer.contract.run import Failure, RunCounts, RunRecord
+from producer.observability.events import Events
 from producer.sync.follow import RunProgress, answered
 
 _LINE_SECONDS: Final = 10.0
@@ -20,16 +21,21 @@ _FIRST_LINE_SECONDS: Final = 2.0
 """Until the first: what is over at once needs none."""
 
 
-class View(ExitStack):
+class View(ExitStack, Events):
     """Plain lines: one every ten seconds, and one a failure. The other views change parts of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next = time.monotonic() + _FIRST_LINE_SECONDS
 
-    def say(self, sentence: str) -> None:
+    def notice(self, sentence: str) -> None:
         """Print a sentence."""
         console.print(shown(sentence))
+
+    def jobs_resent(self, count: int) -> None:
+        """Print how many lost jobs of other runs were sent again, if any."""
+        if count:
+            self.notice(f"sent {count:,} lost jobs of others again")
 
     def planned(self, counts: RunCounts) -> None:
         """Say now and then how far the comparison is, while nothing has been sent."""
@@ -101,7 +107,7 @@ class Bar(View):
 class Json(View):
     """One JSON object a line: `progress` twice a second, `failure`, `note`, and at last `end`."""
 
-    def say(self, sentence: str) -> None:
+    def notice(self, sentence: str) -> None:
         """Print it as a note."""
         _print_json("note", text=sentence)
 

@@ -109,7 +109,7 @@ def watch(
 def _say_if_unfed(client: Client, run: str, seen: View) -> None:
     record = client.runs.brief(run)
     if record.state == "running" and client.runs.feeder(run) is None:
-        seen.say(f"no process feeds this run at the moment; to go on: {record.command}")
+        seen.notice(f"no process feeds this run at the moment; to go on: {record.command}")
 
 
 def check_report_place(place: str) -> None:
@@ -132,9 +132,9 @@ def write_report(record: RunRecord, place: str, seen: View) -> bool:
         warn(f"the report cannot be written ({error}); try `cutwork report {record.id} PLACE`")
         return False
     for item in written:
-        seen.say(f"report     {item}")
+        seen.notice(f"report     {item}")
     if record.counts.failed:
-        seen.say(f"again      {again(record, f'{folder}/{FAILURES}')}")
+        seen.notice(f"again      {again(record, f'{folder}/{FAILURES}')}")
     return True
 
 

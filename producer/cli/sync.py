@@ -165,7 +165,7 @@ def sync(
                 ledger=client.runs,
                 window=window,
                 command=shlex.join(["cutwork", *sys.argv[1:]]),
-                heard=seen.say,
+                events=seen,
                 run=run,
             )
             feed_and_report(client, feeder, seen, report_to=report_to)
@@ -209,7 +209,7 @@ def _say_who_else_writes(client: Client, spec: RunSpec, seen: View) -> None:
         theirs = {record.spec.image, record.spec.mask}
         same_sync = record.spec.digest() == spec.digest()
         if record.state == "running" and not same_sync and mine & theirs:
-            seen.say(
+            seen.notice(
                 f"run {record.id} writes to the same place and is not finished; "
                 f"`cutwork cancel {record.id}` ends it"
             )

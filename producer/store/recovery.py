@@ -5,7 +5,7 @@ Any number of processes may ask; Redis lets one of them sweep at a time, and eac
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from producer.observability.events import Events
 from producer.store.ledger import Ledger
 from producer.store.lost_messages import missing
 from producer.store.publish import publish
@@ -46,8 +47,8 @@ class Recovery:
         """Seconds between two sweeps, of all processes together."""
         return max(1.0, self.visibility_timeout / 4)
 
-    def run(self, stopping: threading.Event, *, swept: Callable[[int], None]) -> None:
-        """Sweep until the event is set; `swept` is told each time how many jobs were sent again."""
+    def run(self, stopping: threading.Event, *, events: Events) -> None:
+        """Sweep until `stopping` is set, and report each time how many jobs were sent again."""
         while not stopping.wait(self.interval / 2):
             try:
                 again = self.sweep()
@@ -58,7 +59,7 @@ class Recovery:
             except Exception:  # whatever lies in Redis, the next sweep is not to be missing
                 log.exception("a sweep ended half-way")
                 continue
-            swept(again)
+            events.jobs_resent(again)
 
     def sweep(self) -> int:
         """How many jobs were sent again; 0 too when it is not this process's turn.

@@ -8,7 +8,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +20,7 @@ from kombu.exceptions import KombuError
 
 from producer.contract.job import Job
 from producer.contract.run import Failure, RunCounts, RunSpec
+from producer.observability.events import NO_EVENTS, Events
 from producer.store.lost_messages import missing
 from producer.store.publish import publish
 from producer.store.routes import Routes
@@ -64,8 +65,8 @@ class Feeder:
     """Jobs in flight at most; None: as many as keep every worker busy."""
     command: str
     """What was typed, for whoever looks at the run later."""
-    heard: Callable[[str], None]
-    """Told, in a sentence, what is waited for."""
+    events: Events = NO_EVENTS
+    """Receives a notice, in a sentence, of what the feeder waits for."""
     tenant: str | None = None
     """Whose queues its jobs wait in."""
     run: str | None = None
@@ -103,14 +104,14 @@ class Feeder:
                     self._failures += 1
                     if self.run is None or self._failures > _LISTED_AGAIN:
                         raise
-                    self.heard(f"waiting for S3: {error}")
+                    self.events.notice(f"waiting for S3: {error}")
                     self._wait(min(2**self._failures, 60))
                 except (*_PASSING, redis.ResponseError) as error:
                     refused = isinstance(error, redis.ResponseError)
                     if self.run is None or (refused and not str(error).startswith(_REFUSALS)):
                         raise
                     if time.monotonic() - said > _SAID_AGAIN_SECONDS:
-                        self.heard(f"waiting for the broker: {error}")
+                        self.events.notice(f"waiting for the broker: {error}")
                         said = time.monotonic()
                     self.stopping.wait(1)
         except UnknownRun as error:
@@ -251,7 +252,7 @@ class Feeder:
                 return 0
             code = self._breaker.look(self.ledger.brief(self.run))
             if code and code != self._refused:
-                self.heard(f"nothing but {code} comes back: sending one now and then")
+                self.events.notice(f"nothing but {code} comes back: sending one now and then")
             self._refused = code
             if code:
                 if not in_flight:
@@ -317,7 +318,7 @@ class Feeder:
         again = [job.model_copy(update={"submitted_at": time.time()}) for job in jobs]
         unanswered = self.ledger.renew(run, again)
         if unanswered:
-            self.heard(f"sent {len(unanswered):,} lost jobs again")
+            self.events.notice(f"sent {len(unanswered):,} lost jobs again")
             publish(self.app, [job for job in again if job.id in unanswered])
 
 

@@ -13,12 +13,21 @@ from worker.models.watchdog import EXIT_CODE, DeviceLost, Watchdog, unwatched
 
 SCRIPT = """
 import ctypes, logging, sys, time, threading
+from producer.observability.events import Events
 from worker.models.watchdog import DeviceLost, Watchdog
 
 logging.basicConfig(format="%(levelname)s %(message)s")
 say = lambda word: print(word, flush=True)
 """
-HUNG = SCRIPT + "dog = Watchdog(timeout=0.5, on_end=lambda: say('gave back'))\n"
+HUNG = (
+    SCRIPT
+    + """
+class GiveBack(Events):
+    def process_ends(self): say("gave back")
+
+dog = Watchdog(timeout=0.5, events=GiveBack())
+"""
+)
 
 
 def started(script: str) -> subprocess.Popen[str]:
@@ -68,8 +77,13 @@ while True:
 
 
 def test_last_words_that_hang_too_do_not_keep_the_process() -> None:
-    script = SCRIPT + "dog = Watchdog(timeout=0.2, on_end=lambda: time.sleep(600))\n"
-    code, _, log = ended(script + "with dog.watching('isnet on cuda:0'): time.sleep(600)")
+    script = """
+class Hang(Events):
+    def process_ends(self): time.sleep(600)
+
+dog = Watchdog(timeout=0.2, events=Hang())
+"""
+    code, _, log = ended(SCRIPT + script + "with dog.watching('isnet on cuda:0'): time.sleep(600)")
     assert code == EXIT_CODE
     assert "isnet on cuda:0 has not answered" in log
 

@@ -39,14 +39,12 @@ def plan_of(*verdicts: str) -> Plan:
 
 
 def feeder_of(client: Client, plan: Plan, *, spec: RunSpec = SPEC, **values: Any) -> Feeder:
-    said: list[str] = []
     return Feeder(
         spec=spec,
         plan=plan,
         app=client.app,
         ledger=client.runs,
         command="cutwork sync",
-        heard=said.append,
         **{"window": 100, **values},
     )
 

@@ -61,7 +61,7 @@ def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixtur
 
 def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     with Json() as view:
-        view.say("waiting")
+        view.notice("waiting")
         view.progress(progress(RUNNING))
         view.end(RUNNING.model_copy(update={"state": "finished"}))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

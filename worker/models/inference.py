@@ -1,12 +1,13 @@
 """Every inference of a process: in micro-batches, one at a time on each device, bounded in time."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.observability.events import NO_EVENTS, Events
 from worker.errors import DeviceOutOfMemory
 from worker.models.batching import Batcher, Turn
 from worker.models.engines.cache import ModelCache
@@ -43,15 +44,12 @@ class Inference:
         *,
         cache: ModelCache,
         watchdog: Watchdog,
-        batched: Callable[[int, str], object] = lambda _images, _device: None,
+        events: Events = NO_EVENTS,
     ) -> None:
-        """`cache` gives room where memory is short; `watchdog` bounds what a device does.
-
-        `batched` is told how many images a device is given at once.
-        """
+        """`cache` gives room where memory is short; `watchdog` bounds what a device does."""
         self._cache = cache
         self._watchdog = watchdog
-        self._batched = batched
+        self._events = events
         self._batchers: dict[str, Batcher[_Task, Any]] = {}
         self._lock = Lock()
 
@@ -123,7 +121,7 @@ class Inference:
         engine, name, reading = tasks[0].engine, tasks[0].name, tasks[0].reading
         images = [task.fed for task in tasks if isinstance(task.fed, np.ndarray)]
         pictures = [task.fed for task in tasks if isinstance(task.fed, Uploaded)]
-        self._batched(len(tasks), engine.facts.device)
+        self._events.batch_ran(len(tasks), engine.facts.device)
         with self._watchdog.watching(f"{name}, {len(tasks)} at once on {engine.facts.device},"):
             if reading is not None and engine.pictures is not None:
                 return engine.pictures.masks(pictures, reading)

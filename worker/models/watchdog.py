@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, NoReturn
 
+from producer.observability.events import NO_EVENTS, Events
+
 log = logging.getLogger(__name__)
 
 EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 LAST_WORDS: Final = 5.0
-"""Seconds that the log line and `on_end` may take together."""
+"""Seconds that the log line and `Events.process_ends` may take together."""
 
 _TICK: Final = 5.0
 """Longest seconds between two looks at the clock."""
@@ -46,10 +48,10 @@ class Watchdog:
     nothing else here may use `faulthandler.dump_traceback_later`.
     """
 
-    def __init__(self, *, timeout: float, on_end: Callable[[], None] = lambda: None) -> None:
-        """`timeout` in seconds; `on_end` is called before the end, for a few seconds at most."""
+    def __init__(self, *, timeout: float, events: Events = NO_EVENTS) -> None:
+        """`timeout` in seconds; `events` learns of the end, and may take a few seconds for it."""
         self._timeout = timeout
-        self._on_end = on_end
+        self._events = events
         self._tick = min(timeout / 10, _TICK)
         self._changed = threading.Condition()
         self._watched: dict[object, tuple[str, float]] = {}
@@ -138,7 +140,7 @@ class Watchdog:
                 "the queue",
                 *(sentence, EXIT_CODE),
             )
-            self._on_end()
+            self._events.process_ends()
 
         self._arm(2 * LAST_WORDS)
         # In a thread of their own: what hangs may hold a lock that they need.

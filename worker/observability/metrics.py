@@ -16,6 +16,7 @@ from prometheus_client import (
 
 from producer.contract.job import Job, run_of
 from producer.contract.outcome import Outcome
+from producer.observability.events import Events
 from worker.models.files.catalogue import catalogue
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -23,7 +24,7 @@ _WAITING: Final = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 86
 _IMAGES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Metrics:
+class Metrics(Events):
     """The metrics of one process, in a registry of their own.
 
     What is counted as it happens has a method; what is there at any time is read when asked for.
@@ -161,17 +162,17 @@ class Metrics:
         """Count an attempt that failed with an error that may pass."""
         self._retries.labels(code).inc()
 
-    def batched(self, images: int, device: str) -> None:
+    def batch_ran(self, images: int, device: str) -> None:
         """Count a batch."""
         self._batch_images.labels(device).observe(images)
 
-    def used(self, model: str, loaded: bool) -> None:
+    def model_used(self, model: str, *, loaded: bool) -> None:
         """Count that a model is used; `loaded`: it had to be loaded for it."""
         (self._model_loads if loaded else self._model_hits).labels(
             # A job may name any object as its model: that many labels would be an attack.
             model if model in catalogue() else "custom"
         ).inc()
 
-    def moved(self, direction: Literal["read", "written"], count: int) -> None:
+    def image_bytes(self, direction: Literal["read", "written"], count: int) -> None:
         """Count bytes of an image."""
         self._bytes.labels(direction).inc(count)

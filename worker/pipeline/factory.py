@@ -1,7 +1,6 @@
 """The models of a process and the limits of its work, as its settings say."""
 
-from collections.abc import Callable
-
+from producer.observability.events import NO_EVENTS, Events
 from worker.config.settings import ModelSettings
 from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
@@ -42,16 +41,10 @@ def open_models(
     settings: ModelSettings,
     store: ModelStore,
     *,
-    on_end: Callable[[], None] = lambda: None,
-    batched: Callable[[int, str], object] = lambda _images, _device: None,
-    used: Callable[[str, bool], object] = lambda _name, _loaded: None,
+    events: Events = NO_EVENTS,
 ) -> Models:
-    """A store with an empty cache of loaded models.
-
-    `on_end` is called, for a few seconds at most, before the process ends for want of a device;
-    `batched` and `used` are told what `Inference` and `ModelCache` tell them.
-    """
-    watchdog = Watchdog(timeout=settings.device_timeout, on_end=on_end)
+    """Return a store with an empty cache of loaded models, which reports to `events`."""
+    watchdog = Watchdog(timeout=settings.device_timeout, events=events)
     load = loader(
         threads=settings.threads,
         disk=open_file_cache(settings),
@@ -65,8 +58,8 @@ def open_models(
         gpu_memory=settings.gpu_model_memory,
         gpu_idle=settings.gpu_idle_seconds,
     )
-    cache = ModelCache(load, budget=budget, used=used)
-    inference = Inference(cache=cache, watchdog=watchdog, batched=batched)
+    cache = ModelCache(load, budget=budget, events=events)
+    inference = Inference(cache=cache, watchdog=watchdog, events=events)
     return Models(store=store, cache=cache, inference=inference)
 
 

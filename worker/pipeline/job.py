@@ -13,6 +13,7 @@ from producer.contract.job import Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome, OutputFacts, SourceFacts
 from producer.contract.s3_uri import ImageRef
+from producer.observability.events import NO_EVENTS, Events
 from worker.errors import (
     AccessDenied,
     CutworkError,
@@ -68,8 +69,7 @@ class Pipeline:
     storage: S3Storage
     models: Models
     limits: Limits
-    moved: Callable[[Literal["read", "written"], int], object] = lambda _direction, _count: None
-    """Is told of the bytes of images that are read and written."""
+    events: Events = NO_EVENTS
 
     def run(self, job: Job, *, final: bool = True, watch: Stopwatch | None = None) -> Outcome:
         """Take one job from its source to its outputs.
@@ -191,7 +191,7 @@ class _Passage:
         def read() -> bytes:
             with self.watch.stage("fetch"):
                 data = fetch()
-            self.pipeline.moved("read", len(data))
+            self.pipeline.events.image_bytes("read", len(data))
             return data
 
         def fetch() -> bytes:
@@ -289,5 +289,5 @@ class _Passage:
             fingerprint=self.fingerprint or "",
             output=name,
         )
-        self.pipeline.moved("written", len(data))
+        self.pipeline.events.image_bytes("written", len(data))
         return OutputFacts(ref=ref, etag=etag, bytes=len(data))

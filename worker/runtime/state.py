@@ -32,15 +32,15 @@ from worker.models.files.store import RemoteModels
 from worker.observability.gpu_metrics import GpuMetrics
 from worker.observability.health import Health, broker_check
 from worker.observability.http import serve
-from worker.observability.metrics import Metrics
 from worker.observability.stage_chart import listed
 from worker.observability.stopwatch import Stopwatch
 from worker.observability.throughput import ThroughputMeter
 from worker.pipeline.factory import open_file_cache, open_limits, open_models, open_store
 from worker.pipeline.job import Pipeline
-from worker.pipeline.malloc import give_back_free_pages, give_back_large_blocks
+from worker.pipeline.malloc import give_back_large_blocks
 from worker.pipeline.storage import S3Storage, open_storage
 from worker.runtime.celery_app import app
+from worker.runtime.events import WorkerEvents
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Runtime:
     routes: Routes
     taken: list[str]
     """The queues it takes jobs from."""
-    metrics: Metrics
+    metrics: WorkerEvents
     health: Health
     visibility_timeout: float
     """Seconds after which what a dead worker held is another's."""
@@ -92,10 +92,8 @@ def held() -> Runtime:
     no_gpu = why_no_gpu(".onnx") if asked else None
     unacked = UnackedDeliveries(ledger)
     shutdown = Shutdown(unacked, grace=settings.grace)
-    metrics = Metrics()
-    models = open_models(
-        settings, store, on_end=shutdown.last_words, batched=metrics.batched, used=metrics.used
-    )
+    metrics = WorkerEvents(shutdown)
+    models = open_models(settings, store, events=metrics)
     limits = open_limits(settings)
     budgets = (limits.sources, limits.pictures)
     metrics.show(
@@ -106,7 +104,7 @@ def held() -> Runtime:
     )
     return Runtime(
         settings=settings,
-        pipeline=Pipeline(storage=storage, models=models, limits=limits, moved=metrics.moved),
+        pipeline=Pipeline(storage=storage, models=models, limits=limits, events=metrics),
         metrics=metrics,
         health=Health(
             broker=broker_check(settings.broker_url),
@@ -197,7 +195,7 @@ def _ready(sender: Any, **_: object) -> None:
     sweep = partial(
         Recovery(app=app, ledger=here.ledger).run,
         here.shutdown.begun,
-        swept=_swept,
+        events=here.metrics,
     )
     report = partial(here.throughput.report, here.ledger.rates)
     for name, target in (
@@ -206,13 +204,6 @@ def _ready(sender: Any, **_: object) -> None:
         ("cutwork-pace", report),
     ):
         threading.Thread(target=target, name=name, daemon=True).start()
-
-
-def _swept(again: int) -> None:
-    if again:
-        log.warning("sent %d lost jobs again", again)
-    # Thousands of ids and messages were looked at.
-    give_back_free_pages()
 
 
 @worker_shutdown.connect

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from producer.observability.events import NO_EVENTS, Events
 from worker.errors import DeviceOutOfMemory
 from worker.models.engines.budget import Budget
 from worker.models.engines.engine import Engine
@@ -60,15 +61,12 @@ class ModelCache:
         load: Callable[[ModelFile, str], Engine],
         *,
         budget: Budget,
-        used: Callable[[str, bool], object] = lambda _name, _loaded: None,
+        events: Events = NO_EVENTS,
     ) -> None:
-        """`load(file, device)` makes an engine; its errors reach every thread that waits for it.
-
-        `used` is told the name of each model that is used, and whether it had to be loaded first.
-        """
+        """`load(file, device)` makes an engine; its errors reach every thread that waits for it."""
         self._load = load
         self._budget = budget
-        self._used = used
+        self._events = events
         self._slots: dict[EngineKey, _Slot] = {}
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -92,7 +90,7 @@ class ModelCache:
             if first:
                 self._fill(key, slot, file)
             engine = slot.engine.result()
-            self._used(file.name, first)
+            self._events.model_used(file.name, loaded=first)
             yield engine
         finally:
             with self._lock:
