@@ -131,7 +131,7 @@ def measure(*, jobs: int = 2000, workers: int = 2, threads: int = 8, idle: float
         resting = _Snapshot.of(server) - before
         rest = resting.seconds / resting.at
         lines = Counter(log.read_text().split())
-        counts = client.runs.brief(str(feeder.run)).counts
+        counts = client.runs.summary(str(feeder.run)).counts
         if counts.done != jobs:
             raise RuntimeError(f"expected {jobs} images done, found {counts}")
     taken, worked = fed - start, done - fed

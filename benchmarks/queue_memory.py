@@ -63,11 +63,11 @@ def flat_memory(*, jobs: int = 100_000, window: int = 2000) -> list[Row]:
             feeding = threads.submit(feeder.feed)
             while not feeding.done():
                 time.sleep(0.25)
-                if feeder.run and client.runs.brief(feeder.run).counts.done >= 1000:
+                if feeder.run and client.runs.summary(feeder.run).counts.done >= 1000:
                     used.append(client.runs.server.info("memory")["used_memory"])
             feeding.result()
         spent = time.monotonic() - started
-        done = client.runs.brief(str(feeder.run)).counts.done
+        done = client.runs.summary(str(feeder.run)).counts.done
     middle = (max(used) + min(used)) / 2
     around = (max(used) - min(used)) / 2
     return [

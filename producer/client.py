@@ -12,17 +12,17 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from pydantic import ValidationError
 
-from producer.config.broker_url import advice
+from producer.config.broker_url import failure_advice
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.config.signing import register_signing
 from producer.contract.job import SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome
 from producer.contract.s3_uri import ImageRef
-from producer.contract.validation_errors import explain, without_password
-from producer.observability.tracing import submitting
+from producer.contract.validation_errors import explain, hide_password
+from producer.observability.tracing import submission_span
 from producer.store.ledger import Ledger
-from producer.store.queue_status import QueueStatus, queue_statuses, together
+from producer.store.queue_status import QueueStatus, combine, queue_statuses
 from producer.store.recovery import Recovery
 from producer.store.routes import Routes
 from producer.store.runs import RunLedger
@@ -60,7 +60,7 @@ class Handle:
 
     def outcome(self) -> Outcome | None:
         """The outcome if there is one already, else None."""
-        return self._ledger.outcomes([self.id]).get(self.id)
+        return self._ledger.read_outcomes([self.id]).get(self.id)
 
     def wait(self, timeout: float | None = None) -> Outcome:
         """Block until the outcome is there; `OutcomeTimeout` after `timeout` seconds."""
@@ -105,7 +105,7 @@ class Client:
         settings = ProducerSettings.read(**values)
         self._url = settings.broker_url
         self.app = celery_app(settings)
-        self._routes = Routes.of(self.app)
+        self._routes = Routes.from_app(self.app)
         self.tenant = settings.tenant
         """Whose queues its jobs wait in; None for nobody's own."""
         timeout = self.app.conf.broker_transport_options["socket_timeout"]
@@ -163,15 +163,15 @@ class Client:
         try:
             with self.app.producer_pool.acquire(block=True, timeout=30) as producer:
                 while some := jobs[sent : sent + _AT_ONCE]:
-                    self._ledger.add(*some)
+                    self._ledger.add_pending(*some)
                     for job in some:
                         self._send(job, producer)
                         sent += 1
         except (KombuError, redis.RedisError, OSError) as error:
             self._take_back(jobs[sent : sent + _AT_ONCE])
             raise BrokerUnavailable(
-                f"cannot reach the broker at {without_password(self._url)} after enqueueing {sent} "
-                f"of {len(jobs)} jobs ({error}); {advice(error)}"
+                f"cannot reach the broker at {hide_password(self._url)} after enqueueing {sent} "
+                f"of {len(jobs)} jobs ({error}); {failure_advice(error)}"
             ) from error
         return [self.handle(job) for job in jobs]
 
@@ -209,12 +209,12 @@ class Client:
 
     @property
     def broker_url(self) -> str:
-        """Where the broker is; may hold a password, see `without_password`."""
+        """Where the broker is; may hold a password, see `hide_password`."""
         return self._url
 
     def server(self) -> tuple[str, str]:
         """The broker's version and eviction policy; `redis.RedisError` when it does not answer."""
-        return self._ledger.server()
+        return self._ledger.server_facts()
 
     def workers(self, timeout: float = 1.0) -> list[str]:
         """Names of the workers that answer within `timeout` seconds."""
@@ -224,7 +224,7 @@ class Client:
     @property
     def queues(self) -> list[str]:
         """Names of all queues that there are for jobs, by `celeryconfig.py`."""
-        return list(self._routes.needs)
+        return list(self._routes.requirements)
 
     def served_queues(self, timeout: float = 1.0) -> set[str]:
         """Names of the queues that workers take from which answer within `timeout` seconds."""
@@ -233,7 +233,7 @@ class Client:
 
     def status(self) -> QueueStatus:
         """How all queues together stand; `redis.RedisError` when the broker does not answer."""
-        return together(self.statuses().values())
+        return combine(self.statuses().values())
 
     def statuses(self) -> dict[str, QueueStatus]:
         """How each queue stands; `redis.RedisError` when the broker does not answer."""
@@ -242,7 +242,7 @@ class Client:
 
     def pending(self) -> int:
         """How many jobs were submitted by any client and have no outcome yet."""
-        return self._ledger.pending()
+        return self._ledger.count_pending()
 
     def close(self) -> None:
         """Close the connections; whoever still waits gets a `CancelledError`."""
@@ -262,12 +262,12 @@ class Client:
         self.close()
 
     def _send(self, job: Job, producer: Any) -> None:
-        with submitting(job) as headers:
+        with submission_span(job) as headers:
             self.app.send_task(
                 TASK_NAME,
                 args=[job.to_message()],
                 task_id=job.id,
-                queue=self._routes.queue(job),
+                queue=self._routes.queue_for(job),
                 priority=SINGLE_PRIORITY,
                 headers=headers,
                 producer=producer,
@@ -279,7 +279,7 @@ class Client:
 
     def _take_back(self, jobs: list[Job]) -> None:
         try:
-            self._ledger.discard(*jobs)
+            self._ledger.discard_pending(*jobs)
         except redis.RedisError:
             # The same outage: they were never pending, or the sweep finds them overdue.
             return

@@ -1,6 +1,6 @@
 """`python -m worker`."""
 
-from producer.observability.log_format import tidy_stderr
+from producer.observability.log_format import format_stderr_warnings
 
 try:
     from worker.cli.main import app
@@ -10,5 +10,5 @@ except ModuleNotFoundError as error:
     ) from error
 
 if __name__ == "__main__":
-    tidy_stderr()
+    format_stderr_warnings()
     app(prog_name="python -m worker")

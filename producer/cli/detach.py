@@ -57,8 +57,8 @@ def _begun(
     """The run that the child feeds, None if it has not begun in time or is over."""
     deadline = time.monotonic() + _BEGINS_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
-        run = run or client.runs.unfinished(spec)
-        if run and client.runs.feeder(run):
+        run = run or client.runs.find_unfinished(spec)
+        if run and client.runs.feeder_host(run):
             return run
         time.sleep(0.1)
     return None

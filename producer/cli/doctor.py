@@ -13,9 +13,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.client import Client
-from producer.config.broker_url import advice, conduct
+from producer.config.broker_url import failure_advice, failure_verb
 from producer.console.findings import Finding
-from producer.contract.validation_errors import without_password
+from producer.contract.validation_errors import hide_password
 
 _S3_ADVICE = (
     "check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, and that the bucket exists and "
@@ -49,11 +49,13 @@ def local_worker() -> bool:
 
 
 def _broker(client: Client) -> Finding:
-    url = without_password(client.broker_url)
+    url = hide_password(client.broker_url)
     try:
         version, eviction = client.server()
     except redis.RedisError as error:
-        return Finding("broker", False, f"{url} {conduct(error)} ({error}); {advice(error)}")
+        return Finding(
+            "broker", False, f"{url} {failure_verb(error)} ({error}); {failure_advice(error)}"
+        )
     if eviction != "noeviction":
         sentence = "set maxmemory-policy noeviction, or a full server drops jobs"
         return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {sentence}")

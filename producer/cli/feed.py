@@ -14,7 +14,7 @@ from producer.cli.run_view import View, failure_line
 from producer.cli.runs import watch, write_report
 from producer.cli.terminal import console
 from producer.client import Client
-from producer.config.broker_url import conduct
+from producer.config.broker_url import failure_verb
 from producer.contract.run import RunRecord
 from producer.store.runs import UnknownRun
 from producer.sync.count_remaining import look_ahead
@@ -34,7 +34,7 @@ def feed_and_report(client: Client, feeder: Feeder, seen: View, *, report_to: st
     """Feed to the end, say what came of it, write the report; always ends with a `typer.Exit`."""
     with seen:
         if feeder.run:
-            client.runs.resume(feeder.run)
+            client.runs.count_resumption(feeder.run)
             seen.notice(f"run {feeder.run} goes on")
         record = _fed(client, feeder, seen)
     if record is None:
@@ -83,7 +83,7 @@ def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
             _stop(feeder, feeding, seen)
         finally:
             feeder.stopping.set()
-    return client.runs.brief(feeder.run) if feeder.run else None
+    return client.runs.summary(feeder.run) if feeder.run else None
 
 
 def _watch(client: Client, run: str, seen: View, feeding: "Future[None]") -> None:
@@ -104,7 +104,9 @@ def _stop(feeder: Feeder, feeding: "Future[None]", seen: View) -> None:
         # Whatever hangs, nothing of the run is only here.
         os._exit(_INTERRUPTED)
     except (redis.RedisError, KombuError) as error:
-        seen.notice(f"run {feeder.run} is not finished, and the broker {conduct(error)} ({error})")
+        seen.notice(
+            f"run {feeder.run} is not finished, and the broker {failure_verb(error)} ({error})"
+        )
         raise typer.Exit(_INTERRUPTED) from error
     if not feeder.run:
         raise typer.Exit(_INTERRUPTED)
@@ -115,7 +117,7 @@ def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
     if feeder.stopping.wait(_IDLE_SECONDS):
         return
     try:
-        if not answered(client.runs.brief(str(feeder.run))) and not client.workers():
+        if not answered(client.runs.summary(str(feeder.run))) and not client.workers():
             seen.notice("no worker answers; start one, see `cutwork doctor`")
     except (redis.RedisError, KombuError, UnknownRun):
         # The feeder meets the same, and says so.
@@ -123,4 +125,4 @@ def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
 
 
 def _is_unfed(client: Client, run: str) -> bool:
-    return client.runs.feeder(run) is None
+    return client.runs.feeder_host(run) is None

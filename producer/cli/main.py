@@ -16,14 +16,14 @@ from producer.cli.doctor import examine, local_worker
 from producer.cli.exporter import command as cli_exporter
 from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable
 from producer.client import BrokerUnavailable, OutcomeTimeout
-from producer.console.findings import show, shown
+from producer.console.findings import safe_text, show
 from producer.console.option_flags import takes_options
 from producer.contract.job import InvalidJob
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome, UnreadableOutcome
-from producer.observability.log_format import tidy_stderr
+from producer.observability.log_format import format_stderr_warnings
 from producer.observability.tracing import open_traces
-from producer.store.queue_status import QueueStatus, together
+from producer.store.queue_status import QueueStatus, combine
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,7 +78,7 @@ def status(as_json: AsJson = False) -> None:
             workers = client.workers()
         except (redis.RedisError, OSError) as error:
             unreachable(client, error)
-    queue = together(queues.values())
+    queue = combine(queues.values())
     if as_json:
         facts = _facts(queue) | {
             "pending": pending,
@@ -155,7 +155,7 @@ def main() -> None:
     """The entry point of the console script."""
     # As Ctrl-C; in a container the default would be that nothing happens.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    tidy_stderr()
+    format_stderr_warnings()
     open_traces("cutwork")
     app(prog_name="cutwork")
 
@@ -176,11 +176,11 @@ def _oldest(queue: QueueStatus) -> str:
 def _show(outcome: Outcome) -> None:
     if not outcome.ok:
         code, message = outcome.code or "", outcome.message or ""
-        errors.print(f"[red]{shown(code)}[/]: {shown(message)}")
+        errors.print(f"[red]{safe_text(code)}[/]: {safe_text(message)}")
         return
     for facts in (outcome.image, outcome.mask):
         if facts is not None:
-            console.print(f"{shown(str(facts.ref))}  {facts.bytes:,} bytes")
+            console.print(f"{safe_text(str(facts.ref))}  {facts.bytes:,} bytes")
     if outcome.state == "skipped":
         console.print("skipped: the outputs are already those of this source and these options")
         return
@@ -188,6 +188,6 @@ def _show(outcome: Outcome) -> None:
     run = outcome.run
     where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model"
     seconds = f"{outcome.seconds.get('total', 0):.2f} s"
-    console.print(f"{share}; {shown(where)}; {seconds}")
+    console.print(f"{share}; {safe_text(where)}; {seconds}")
     for warning in outcome.warnings:
-        console.print(f"[yellow]warning[/]: {shown(warning)}")
+        console.print(f"[yellow]warning[/]: {safe_text(warning)}")

@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from producer.cli.terminal import console
-from producer.console.findings import shown
+from producer.console.findings import safe_text
 from producer.console.humanize import countdown
 from producer.contract.run import Failure, RunCounts, RunRecord
 from producer.observability.events import Events
@@ -30,7 +30,7 @@ class View(ExitStack, Events):
 
     def notice(self, sentence: str) -> None:
         """Print a sentence."""
-        console.print(shown(sentence))
+        console.print(safe_text(sentence))
 
     def jobs_resent(self, count: int) -> None:
         """Print how many lost jobs of other runs were sent again, if any."""
@@ -59,7 +59,7 @@ class View(ExitStack, Events):
     def end(self, record: RunRecord) -> None:
         """Say the last words on a run."""
         for line in ending(record):
-            console.print(shown(line))
+            console.print(safe_text(line))
 
     def _due(self) -> bool:
         if time.monotonic() < self._next:
@@ -169,7 +169,7 @@ def failure_line(failure: Failure) -> str:
     """One failure as a line for the terminal."""
     source = str(failure.source)
     message = failure.message.removeprefix(f"{source}: ")
-    return f"[red]{shown(failure.code)}[/] {shown(source)}: {shown(message)}"
+    return f"[red]{safe_text(failure.code)}[/] {safe_text(source)}: {safe_text(message)}"
 
 
 def ending(record: RunRecord) -> list[str]:

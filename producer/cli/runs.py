@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from producer.cli.run_view import View, view
 from producer.cli.terminal import AsJson, console, open_client, refuse, unreachable, warn
 from producer.client import Client
-from producer.console.findings import shown
+from producer.console.findings import safe_text
 from producer.contract.run import RunRecord
 from producer.contract.s3_prefix import S3Prefix
 from producer.report.run_report import FAILURES, write_run_report
@@ -36,7 +36,7 @@ def runs(as_json: AsJson = False) -> None:
     """List the runs of the last month, the latest first."""
     with _ledger() as client:
         found = client.runs.runs()
-        feeders = {record.id: client.runs.feeder(record.id) for record in found}
+        feeders = {record.id: client.runs.feeder_host(record.id) for record in found}
     if as_json:
         typer.echo(
             json.dumps(
@@ -58,9 +58,9 @@ def runs(as_json: AsJson = False) -> None:
         if state == "running":
             state = f"fed by {feeders[record.id]}" if feeders[record.id] else "interrupted"
         console.print(
-            f"[bold]{record.id}[/]  {started}  {shown(state)}: {counts.done:,} done, "
+            f"[bold]{record.id}[/]  {started}  {safe_text(state)}: {counts.done:,} done, "
             f"{counts.skipped:,} skipped, {counts.failed + counts.conflicting:,} failed, "
-            f"{counts.cancelled:,} cancelled, {counts.in_flight:,} in flight  {shown(where)}"
+            f"{counts.cancelled:,} cancelled, {counts.in_flight:,} in flight  {safe_text(where)}"
         )
 
 
@@ -103,12 +103,12 @@ def watch(
     """Show a run until it ends, or `over` says so; returns it as it is then."""
     for progress in follow_progress(client.runs, run, every=0.5, over=over):
         seen.progress(progress)
-    return client.runs.brief(run)
+    return client.runs.summary(run)
 
 
 def _say_if_unfed(client: Client, run: str, seen: View) -> None:
-    record = client.runs.brief(run)
-    if record.state == "running" and client.runs.feeder(run) is None:
+    record = client.runs.summary(run)
+    if record.state == "running" and client.runs.feeder_host(run) is None:
         seen.notice(f"no process feeds this run at the moment; to go on: {record.command}")
 
 

@@ -18,7 +18,7 @@ from producer.cli.runs import REPORTS, check_report_place
 from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable, warn
 from producer.client import Client
 from producer.config.settings import SettingsError
-from producer.console.findings import shown
+from producer.console.findings import safe_text
 from producer.console.option_flags import takes_options
 from producer.contract.options import Options
 from producer.contract.run import DEFAULT_NAME, RunSpec
@@ -146,7 +146,7 @@ def sync(
         try:
             if lines:
                 _check_lines(lines, skip=skip_bad_lines)
-            run = client.runs.unfinished(spec)
+            run = client.runs.find_unfinished(spec)
             if run:
                 spec = client.runs.spec(run)  # With the moment that `--since 7d` meant then.
             plan = manifest_steps(lines) if lines else listing_steps(spec, listing_client())
@@ -220,7 +220,7 @@ def _check_lines(manifest: Manifest, *, skip: bool) -> None:
     bad = 0
     for line in manifest.check():
         bad += 1
-        errors.print(f"[red]line {line.number}[/]: {shown(line.reason)}")
+        errors.print(f"[red]line {line.number}[/]: {safe_text(line.reason)}")
     if bad and not skip:
         refuse(
             f"the manifest has {bad:,} bad lines, and nothing was sent: mend them, or send the "
@@ -231,11 +231,13 @@ def _check_lines(manifest: Manifest, *, skip: bool) -> None:
 
 
 def _show_dry_run(client: Client, spec: RunSpec, plan: Plan, *, as_json: bool) -> None:
-    known = (lambda _: set[str]()) if spec.retry_failed or spec.force else client.runs.unreadable
+    known = (
+        (lambda _: set[str]()) if spec.retry_failed or spec.force else client.runs.find_unreadable
+    )
     result = dry_run(plan(""), known=known, limit=spec.limit)
     guess = estimate(spec, result.sent, runs=client.runs.runs())
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"estimate": guess and guess._asdict()}))
         return
     for name, text in in_words(result, guess):
-        console.print(f"{name:<10} {shown(text)}")
+        console.print(f"{name:<10} {safe_text(text)}")

@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 
 from producer.client import Client
-from producer.config.broker_url import advice, conduct
+from producer.config.broker_url import failure_advice, failure_verb
 from producer.config.settings import SettingsError
-from producer.console.findings import shown
-from producer.contract.validation_errors import without_password
+from producer.console.findings import safe_text
+from producer.contract.validation_errors import hide_password
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -28,18 +28,18 @@ def open_client() -> Client:
 
 def warn(sentence: str) -> None:
     """Say what is not as asked, and go on."""
-    errors.print(f"[yellow]warning[/]: {shown(sentence)}")
+    errors.print(f"[yellow]warning[/]: {safe_text(sentence)}")
 
 
 def refuse(sentence: str) -> NoReturn:
     """End the command with 1 and a sentence."""
-    errors.print(f"[red]error[/]: {shown(sentence)}")
+    errors.print(f"[red]error[/]: {safe_text(sentence)}")
     sys.exit(1)
 
 
 def unreachable(client: Client, error: Exception) -> NoReturn:
     """End the command with 1, as the broker does not answer, or answers with a refusal."""
     refuse(
-        f"the broker at {without_password(client.broker_url)} {conduct(error)} ({error}); "
-        f"{advice(error)}"
+        f"the broker at {hide_password(client.broker_url)} {failure_verb(error)} ({error}); "
+        f"{failure_advice(error)}"
     )

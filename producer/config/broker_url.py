@@ -10,7 +10,7 @@ _QUERY: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 """What kombu, Celery's result store and redis-py all understand, and in the same way."""
 
 
-def checked(url: str) -> str:
+def validate_broker_url(url: str) -> str:
     """The URL as all of them take it; `ValueError` says what is wrong with any other.
 
     kombu does not verify a `rediss://` server unless it is told to, redis-py does: both are told.
@@ -45,12 +45,12 @@ def checked(url: str) -> str:
     return f"{url}{'&' if query else '' if url.endswith('?') else '?'}ssl_cert_reqs=required"
 
 
-def conduct(error: object) -> str:
+def failure_verb(error: object) -> str:
     """What a broker does that cannot be used: it `refuses`, or `does not answer`."""
     return "refuses" if isinstance(error, redis.ResponseError) else "does not answer"
 
 
-def advice(error: object) -> str:
+def failure_advice(error: object) -> str:
     """What to do about a broker that cannot be reached, or refuses a command."""
     if isinstance(error, redis.ResponseError):
         return (

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from producer.config.broker_url import checked
+from producer.config.broker_url import validate_broker_url
 from producer.contract.validation_errors import explain
 from producer.observability.log_format import LogFormat
-from producer.observability.redact import redacted
+from producer.observability.redact import redact
 
 
 class SettingsError(ValueError):
@@ -21,7 +21,7 @@ class SettingsError(ValueError):
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(redacted(sentence))
+        super().__init__(redact(sentence))
 
 
 class EnvironmentSettings(BaseSettings):
@@ -80,7 +80,7 @@ class ProducerSettings(EnvironmentSettings):
     @field_validator("broker_url")
     @classmethod
     def _usable(cls, url: str) -> str:
-        return checked(url)
+        return validate_broker_url(url)
 
     @model_validator(mode="after")
     def _all_to_sign_with(self) -> Self:

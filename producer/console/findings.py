@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from producer.observability.redact import redacted
+from producer.observability.redact import redact
 
 
 class Finding(NamedTuple):
@@ -19,17 +19,17 @@ class Finding(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The finding as a JSON value, without credentials."""
-        return {"what": redacted(self.what), "ok": self.ok, "text": redacted(self.text)}
+        return {"what": redact(self.what), "ok": self.ok, "text": redact(self.text)}
 
 
 def show(findings: Iterable[Finding], console: Console) -> None:
     """Print a line a finding."""
     for finding in findings:
         sign = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-        console.print(f"{sign} [bold]{shown(finding.what)}[/]: {shown(finding.text)}")
+        console.print(f"{sign} [bold]{safe_text(finding.what)}[/]: {safe_text(finding.text)}")
 
 
-def shown(text: str) -> str:
+def safe_text(text: str) -> str:
     """A stranger's text for a terminal: no markup, no control characters, no credentials."""
-    text = redacted(text)
+    text = redact(text)
     return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))

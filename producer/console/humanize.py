@@ -15,7 +15,7 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def figure(number: float) -> str:
+def three_digits(number: float) -> str:
     """A measured number, to three digits: `0.042`, `4.20`, `123`, `1,234`."""
     if number == 0 or number >= 99.95:
         return f"{number:,.0f}"
@@ -24,7 +24,7 @@ def figure(number: float) -> str:
     return f"{number:.2f}" if number >= 0.0995 else f"{number:.2g}"
 
 
-def exact(number: float) -> str:
+def plain_number(number: float) -> str:
     """A round number as it is: `0.75`, `50`, `1,500`."""
     return f"{number:,.10g}"
 
@@ -34,12 +34,12 @@ def duration(seconds: float) -> str:
     if seconds < 0.0995:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 59.95:
-        return f"{figure(seconds)} s"
+        return f"{three_digits(seconds)} s"
     if round(seconds) < 3600:
-        return _two(round(seconds), 60, "min", "s")
+        return _two_units(round(seconds), 60, "min", "s")
     if round(seconds / 60) < 24 * 60:
-        return _two(round(seconds / 60), 60, "h", "min")
-    return _two(round(seconds / 3600), 24, "d", "h")
+        return _two_units(round(seconds / 60), 60, "h", "min")
+    return _two_units(round(seconds / 3600), 24, "d", "h")
 
 
 def countdown(seconds: float) -> str:
@@ -48,21 +48,21 @@ def countdown(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else duration(whole)
 
 
-def _two(whole: int, base: int, large: str, small: str) -> str:
+def _two_units(whole: int, base: int, large: str, small: str) -> str:
     more, rest = divmod(whole, base)
     return f"{more:,} {large} {rest:02} {small}" if rest else f"{more:,} {large}"
 
 
-def amount(number: float, unit: str) -> str:
+def quantity(number: float, unit: str) -> str:
     """A large quantity with the prefix that fits: `512 B`, `12.3 MB`, `4.20 GB`."""
     prefixes = iter("kMGTPE")
     prefix = ""
     while number >= 999.5:
         number, prefix = number / 1000, next(prefixes)
-    return f"{figure(number) if prefix else round(number)} {prefix}{unit}"
+    return f"{three_digits(number) if prefix else round(number)} {prefix}{unit}"
 
 
-def share(part: float, whole: float) -> str:
+def percentage(part: float, whole: float) -> str:
     """`82.4%`; what is not nothing is not called 0%, nor what is not all 100%."""
     if whole <= 0 or part <= 0:
         return "0%"
@@ -71,17 +71,17 @@ def share(part: float, whole: float) -> str:
     return "<0.1%" if part < 0.001 * whole else f"{min(99.9, 100 * part / whole):.1f}%"
 
 
-def moment(at: float) -> str:
+def timestamp(at: float) -> str:
     """Unix time as `2026-11-22 08:15 UTC`."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def machine_moment(at: float) -> str:
+def iso_timestamp(at: float) -> str:
     """Unix time in ISO 8601, for a machine."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """A stranger's text in which control characters, and what reorders text, are written out."""
     return "".join(
         f"\\u{ord(sign):04x}"
@@ -91,7 +91,7 @@ def visible(text: str) -> str:
     )
 
 
-def shortened(text: str, longest: int) -> str:
+def shorten_middle(text: str, longest: int) -> str:
     """A text cut in its middle, as both ends of a key tell more."""
     if len(text) <= longest:
         return text

@@ -21,7 +21,7 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def as_flags(options: Options) -> list[str]:
+def to_flags(options: Options) -> list[str]:
     """Options as they are typed; what is as by default is left out."""
     flags: list[str] = []
     for name, value in options.model_dump(mode="json", exclude_defaults=True).items():

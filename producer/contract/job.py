@@ -31,7 +31,7 @@ RunId = Annotated[str, StringConstraints(pattern=f"^{_RUN}$")]
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID.pattern)]
 
 
-def run_of(job_id: str) -> str | None:
+def run_of_job_id(job_id: str) -> str | None:
     """The run of `cutwork sync` that a job belongs to, None for a single one.
 
     Jobs of a run are called after it, so that even a message nobody can read is counted there.

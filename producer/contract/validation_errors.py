@@ -34,11 +34,11 @@ def _is_union_member(part: int | str) -> bool:
 
 
 def _shorten(value: object, limit: int = 120) -> str:
-    text = without_password(repr(value))
+    text = hide_password(repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def without_password(text: str) -> str:
+def hide_password(text: str) -> str:
     """A text as it may be shown: in a URL, what may be a password is left out."""
     text = re.sub(r"//\S*@", "//***@", text)
     return re.sub(r"(password=)[^&\s'\"]+", r"\1***", text)

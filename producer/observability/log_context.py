@@ -18,12 +18,12 @@ def log_context(facts: Mapping[str, str | None]) -> Iterator[None]:
         _facts.reset(token)
 
 
-def tell(name: str, value: str) -> None:
+def add_to_log_context(name: str, value: str) -> None:
     """Add a fact to the block this thread is in; outside of any nothing happens."""
     if (facts := _facts.get()) is not None:
         facts[name] = value
 
 
-def told() -> Mapping[str, str]:
+def current_log_context() -> Mapping[str, str]:
     """The facts of the block this thread is in."""
     return _facts.get() or {}

@@ -10,7 +10,7 @@ import os
 from typing import Final, Literal
 
 from producer.observability.log_json import CutworkJsonFormatter
-from producer.observability.redact import redacted, secrets_of
+from producer.observability.redact import redact, secrets_of
 
 LogFormat = Literal["text", "json"]
 """What a line is: words for a person, or a JSON object with facts beside the words."""
@@ -34,7 +34,7 @@ class LineFormatter(logging.Formatter):
             message = record.getMessage()
         except (TypeError, ValueError):
             message = f"{record.msg!r} {record.args!r}"
-        clean.msg, clean.args = one_line(redacted(message, secrets=self._secrets)), ()
+        clean.msg, clean.args = one_line(redact(message, secrets=self._secrets)), ()
         if record.exc_info:
             clean.exc_text = self._block(self._inner.formatException(record.exc_info))
         if record.stack_info:
@@ -42,7 +42,7 @@ class LineFormatter(logging.Formatter):
         return self._inner.format(clean)
 
     def _block(self, text: str) -> str:
-        lines = redacted(text, secrets=self._secrets).split("\n")
+        lines = redact(text, secrets=self._secrets).split("\n")
         return "\n".join(_INDENT + one_line(line) for line in lines)
 
 
@@ -53,7 +53,7 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def tidy(logger: logging.Logger, *, form: LogFormat) -> None:
+def install_line_formatter(logger: logging.Logger, *, form: LogFormat) -> None:
     """Have all handlers of a logger write such lines: in the form they had, or as JSON objects."""
     for handler in logger.handlers:
         if not isinstance(handler.formatter, LineFormatter):
@@ -62,7 +62,7 @@ def tidy(logger: logging.Logger, *, form: LogFormat) -> None:
             )
 
 
-def tidy_stderr() -> None:
+def format_stderr_warnings() -> None:
     """Have warnings of a process that set up no logging come out so on its standard error.
 
     Before settings are read, which refuse any other word for the form.

@@ -7,8 +7,8 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from producer.observability.log_context import told
-from producer.observability.redact import redacted, secrets_of
+from producer.observability.log_context import current_log_context
+from producer.observability.redact import redact, secrets_of
 
 
 class CutworkJsonFormatter(JsonFormatter):
@@ -32,12 +32,12 @@ class CutworkJsonFormatter(JsonFormatter):
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
         """The facts first: what a record says of itself counts."""
-        log_data.update(told())
+        log_data.update(current_log_context())
         super().add_fields(log_data, record, message_dict)
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         """Take the credentials out; JSON itself writes control characters as escapes."""
         return {
-            name: redacted(value, secrets=self._secrets) if isinstance(value, str) else value
+            name: redact(value, secrets=self._secrets) if isinstance(value, str) else value
             for name, value in log_data.items()
         }

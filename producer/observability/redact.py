@@ -24,7 +24,7 @@ _RULES: Final = (
 )
 
 
-def redacted(text: str, *, secrets: Collection[str] = ()) -> str:
+def redact(text: str, *, secrets: Collection[str] = ()) -> str:
     """The text without credentials: those of URLs and signed requests, and `secrets` as they are.
 
     >>> redacted("GET http://s3/a.jpg?X-Amz-Signature=0a1b&x=2")

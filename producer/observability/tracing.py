@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from producer.contract.job import Job, run_of
+from producer.contract.job import Job, run_of_job_id
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -51,17 +51,17 @@ def open_traces(service: str) -> None:
 
 
 @contextmanager
-def submitting(job: Job) -> Iterator[dict[str, Any]]:
+def submission_span(job: Job) -> Iterator[dict[str, Any]]:
     """A span in which a job is sent; gives the headers that let its worker go on with the trace."""
     headers: dict[str, Any] = {}
-    if (tracer := tracer_here()) is None:
+    if (tracer := get_tracer()) is None:
         yield headers
         return
     from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     with tracer.start_as_current_span(
-        "cutwork submit", kind=SpanKind.PRODUCER, attributes=facts_of(job)
+        "cutwork submit", kind=SpanKind.PRODUCER, attributes=span_attributes(job)
     ):
         carrier: dict[str, str] = {}
         TraceContextTextMapPropagator().inject(carrier)
@@ -70,15 +70,15 @@ def submitting(job: Job) -> Iterator[dict[str, Any]]:
         yield headers
 
 
-def facts_of(job: Job) -> dict[str, str]:
+def span_attributes(job: Job) -> dict[str, str]:
     """What a span says of a job: no key, and nothing that may hold a secret."""
     facts = {"cutwork.job_id": job.id, "cutwork.source.bucket": job.source.bucket}
-    run = run_of(job.id)
+    run = run_of_job_id(job.id)
     return facts | ({"cutwork.run_id": run} if run else {})
 
 
 @cache
-def tracer_here() -> "Tracer | None":
+def get_tracer() -> "Tracer | None":
     """The tracer of this project; None where OpenTelemetry is not installed."""
     try:
         from opentelemetry import trace

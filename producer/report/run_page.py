@@ -87,14 +87,14 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
     over_time = throughput(record.minutes)
     templates = environment()
     for name in (
-        "amount",
+        "quantity",
         "count",
         "duration",
-        "exact",
-        "figure",
-        "moment",
-        "machine_moment",
-        "visible",
+        "plain_number",
+        "three_digits",
+        "timestamp",
+        "iso_timestamp",
+        "escape_controls",
     ):
         templates.filters[name] = getattr(humanize, name)
     return templates.get_template("run_report.html").render(
@@ -123,7 +123,7 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         slowest=[_slow(one, record) for one in record.slowest[:_MOST_SLOWEST]],
         sample=[_card(one, record, shown) for one in sample],
         workers=sorted(record.workers.items(), key=lambda item: (-item[1], item[0])),
-        share=humanize.share,
+        percentage=humanize.percentage,
     )
 
 
@@ -139,7 +139,7 @@ def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail])
     source, share = outcome.source, outcome.foreground_share
     facts = [_size(outcome)]
     if share is not None:
-        facts.append(f"{humanize.share(share, 1)} foreground")
+        facts.append(f"{humanize.percentage(share, 1)} foreground")
     if outcome.seconds:
         facts.append(humanize.duration(total(outcome)))
     return Card(
@@ -170,7 +170,7 @@ def _name(ref: ImageRef | None, outcome: Outcome, record: RunRecord) -> str:
     name, prefix = str(ref), record.spec.source
     if prefix and name.startswith(prefix) and name != prefix:
         name = name.removeprefix(prefix).removeprefix("/")
-    return humanize.shortened(name, _LONGEST_NAME)
+    return humanize.shorten_middle(name, _LONGEST_NAME)
 
 
 def _codes(record: RunRecord) -> list[Code]:
@@ -204,6 +204,6 @@ def _axis(over_time: Throughput | None) -> Sequence[str]:
         return ()
     length = over_time.minutes * 60
     times: Iterable[float] = (0, length / 2, length) if over_time.minutes > 8 else (0, length)
-    texts = [humanize.moment(over_time.start + at) for at in times]
+    texts = [humanize.timestamp(over_time.start + at) for at in times]
     days = {text[:10] for text in texts}
     return [text[11:16] if len(days) == 1 else text[5:16] for text in texts]

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from producer.console.humanize import count, duration, moment
-from producer.console.option_flags import as_flags
+from producer.console.humanize import count, duration, timestamp
+from producer.console.option_flags import to_flags
 from producer.contract.options import Options
 from producer.contract.run import DEFAULT_NAME, RunRecord, RunSpec
 from producer.report.run_figures import figures
@@ -26,7 +26,7 @@ def asked(record: RunRecord) -> list[Asked]:
 
 def again(record: RunRecord, failures: str) -> str:
     """The command that tries a run's failures again, as they were asked for."""
-    return shlex.join(["cutwork", "sync", "--manifest", failures, *as_flags(record.spec.options)])
+    return shlex.join(["cutwork", "sync", "--manifest", failures, *to_flags(record.spec.options)])
 
 
 def _places(spec: RunSpec) -> Iterator[Asked]:
@@ -52,7 +52,7 @@ def _how(record: RunRecord) -> Iterator[Asked]:
     yield Asked("Options", options)
     yield Asked("Only", list(spec.include))
     yield Asked("Except", list(spec.exclude))
-    yield Asked("Newer than", [moment(spec.since)] if spec.since is not None else [])
+    yield Asked("Newer than", [timestamp(spec.since)] if spec.since is not None else [])
     flags = ("force", "changed_options", "retry_failed", "skip_bad_lines")
     orders = [f"--{name.replace('_', '-')}" for name in flags if getattr(spec, name)]
     orders += [f"--limit {spec.limit}"] if spec.limit is not None else []
@@ -62,8 +62,8 @@ def _how(record: RunRecord) -> Iterator[Asked]:
 def _when(record: RunRecord) -> Iterator[Asked]:
     found = figures(record)
     end = record.finished_at
-    yield Asked("Started", [moment(record.created_at)])
-    yield Asked("Ended", [moment(end)] if end is not None else [])
+    yield Asked("Started", [timestamp(record.created_at)])
+    yield Asked("Ended", [timestamp(end)] if end is not None else [])
     pauses = [f"{duration(found.pause_seconds)} in all"] if found.pause_seconds else []
     yield Asked("Pauses", pauses)
     times = "once" if record.resumed == 1 else f"{count(record.resumed)} times"

@@ -33,11 +33,11 @@ class Deliveries:
             return server.register_script((folder / name).read_text(encoding="utf-8"))
 
         self._server = server
-        self._begin = script("count_delivery.lua")
-        self._alive = script("touch_delivery.lua")
-        self._undo = script("release_delivery.lua")
+        self._count = script("count_delivery.lua")
+        self._touch = script("touch_delivery.lua")
+        self._release = script("release_delivery.lua")
 
-    def count(self, job_id: str) -> int:
+    def count_unfinished(self, job_id: str) -> int:
         """How many workers have begun the job and not ended it."""
         try:
             found: Any = self._server.hget(delivery_key(job_id), "number")
@@ -45,24 +45,24 @@ class Deliveries:
         except (redis.ResponseError, ValueError):
             return 0  # What somebody else wrote there; the next delivery begins at 1.
 
-    def begin(self, job_id: str, *, visibility_timeout: float) -> Delivery:
+    def count_delivery(self, job_id: str, *, visibility_timeout: float) -> Delivery:
         """Count that a worker begins a job."""
-        found: Any = self._begin(
+        found: Any = self._count(
             keys=[delivery_key(job_id)], args=[visibility_timeout, _KEPT_SECONDS]
         )
         return Delivery(int(found[0]), str(found[1]) or None)
 
-    def alive(self, job_id: str, *, stage: str = "") -> None:
+    def touch(self, job_id: str, *, stage: str = "") -> None:
         """Note that the job's worker lives, and where the job is, in case nobody hears of it."""
-        self._alive(keys=[delivery_key(job_id)], args=[stage, _KEPT_SECONDS])
+        self._touch(keys=[delivery_key(job_id)], args=[stage, _KEPT_SECONDS])
 
-    def failed(self, job_id: str) -> None:
+    def mark_failed(self, job_id: str) -> None:
         """Have the next delivery counted however soon it comes: this one's worker ends."""
-        self._undo(keys=[delivery_key(job_id)], args=[0, _KEPT_SECONDS])
+        self._release(keys=[delivery_key(job_id)], args=[0, _KEPT_SECONDS])
 
-    def undo(self, job_id: str) -> None:
+    def release(self, job_id: str) -> None:
         """Take a delivery back whose worker ended it in order: the next one is not its fault."""
-        self._undo(keys=[delivery_key(job_id)], args=[1, _KEPT_SECONDS])
+        self._release(keys=[delivery_key(job_id)], args=[1, _KEPT_SECONDS])
 
 
 def delivery_key(job_id: str) -> str:

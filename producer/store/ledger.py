@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from producer.contract.job import InvalidJob, Job, run_of
+from producer.contract.job import InvalidJob, Job, run_of_job_id
 from producer.contract.outcome import Outcome, UnreadableOutcome
 from producer.contract.validation_errors import explain
 from producer.store.deliveries import Deliveries, delivery_key
 from producer.store.runs import RunLedger
-from producer.store.signed_jobs import kept, restored
+from producer.store.signed_jobs import decode_job, encode_job
 from producer.store.throughput import ThroughputStore
 from producer.store.unreadable import is_of_another_type
 
@@ -59,18 +59,20 @@ class Ledger:
         self.redis = connect(url, timeout=timeout, retries=retries)
         self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
-        self.rates = ThroughputStore(self.redis)
+        self.throughput = ThroughputStore(self.redis)
 
-    def add(self, *jobs: Job) -> None:
+    def add_pending(self, *jobs: Job) -> None:
         """Write the jobs down as pending and forget outcomes of earlier runs of the same ids."""
         now = self.now()
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.zadd(_PENDING, {job.id: now for job in jobs})
-            pipe.hset(_MESSAGES, mapping={job.id: kept(job, signed=self._signed) for job in jobs})
+            pipe.hset(
+                _MESSAGES, mapping={job.id: encode_job(job, signed=self._signed) for job in jobs}
+            )
             pipe.delete(*(_OUTCOME + job.id for job in jobs))
             pipe.execute()
 
-    def discard(self, *jobs: Job) -> None:
+    def discard_pending(self, *jobs: Job) -> None:
         """Take back jobs that were never sent."""
         ids = [job.id for job in jobs]
         with self.redis.pipeline(transaction=True) as pipe:
@@ -83,7 +85,7 @@ class Ledger:
         seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
-    def overdue(self, *, before: float, most: int) -> list[str]:
+    def pending_ids(self, *, before: float, most: int) -> list[str]:
         """Ids of single jobs last known to have a message before that time, the oldest first."""
         found: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=most)
         return list(found)
@@ -103,22 +105,22 @@ class Ledger:
         if text is None:
             return None  # Sent by an older release, which kept no text.
         try:
-            return restored(text, name=name, signed=self._signed)
+            return decode_job(text, name=name, signed=self._signed)
         except InvalidJob as error:
             log.warning("job %s cannot be sent again: %s", name, error)
             return None
 
-    def seen(self, job_ids: Sequence[str]) -> None:
+    def touch_pending(self, job_ids: Sequence[str]) -> None:
         """Write down that these have a message now; those answered meanwhile stay answered."""
         now = self.now()
         for start in range(0, len(job_ids), _AT_ONCE):
             some = job_ids[start : start + _AT_ONCE]
             self.redis.zadd(_PENDING, dict.fromkeys(some, now), xx=True)
 
-    def settle(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         """Store an outcome and end its job's pending, both or neither; a run's is counted."""
-        if run_of(outcome.job_id):
-            self.runs.settle(outcome)
+        if run_of_job_id(outcome.job_id):
+            self.runs.record_outcome(outcome)
             return
         key = _OUTCOME + outcome.job_id
         if outcome.state == "skipped" and self.redis.exists(key):
@@ -134,7 +136,7 @@ class Ledger:
             _end(pipe, outcome.job_id)
             pipe.execute()
 
-    def outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
+    def read_outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
         """The outcomes there are among `job_ids`; waits up to `wait` seconds for the first.
 
         Raises `UnreadableOutcome` when one of them is none.
@@ -164,11 +166,11 @@ class Ledger:
                 raise _unreadable(job_id, f"found no field {error}") from error
         return result
 
-    def pending(self) -> int:
+    def count_pending(self) -> int:
         """How many jobs have been submitted and have no outcome yet."""
-        return int(self.redis.zcard(_PENDING)) + self.runs.pending()
+        return int(self.redis.zcard(_PENDING)) + self.runs.count_pending()
 
-    def server(self) -> tuple[str, str]:
+    def server_facts(self) -> tuple[str, str]:
         """The server's version, and what it does when its memory is full."""
         facts: Any = self.redis.info("server") | self.redis.info("memory")
         version = facts.get("valkey_version") or facts["redis_version"]

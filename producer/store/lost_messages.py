@@ -18,19 +18,19 @@ _MOMENT: Final = 1.0
 """Seconds between two looks: a message on its way from a list to a worker is in neither."""
 
 
-def missing(server: redis.Redis, job_ids: Collection[str], *, queues: Sequence[str]) -> set[str]:
+def find_lost(server: redis.Redis, job_ids: Collection[str], *, queues: Sequence[str]) -> set[str]:
     """Which of the jobs have no message, neither waiting in `queues` nor held by any worker."""
     absent = set(job_ids)
-    _strike_out(absent, server, queues)
+    _remove_present(absent, server, queues)
     if absent:
         time.sleep(_MOMENT)
-        _strike_out(absent, server, queues)
+        _remove_present(absent, server, queues)
     return absent
 
 
-def _strike_out(absent: set[str], server: redis.Redis, queues: Sequence[str]) -> None:
+def _remove_present(absent: set[str], server: redis.Redis, queues: Sequence[str]) -> None:
     """Leave only those that have no message."""
-    for found in _waiting(server, queues):
+    for found in _queued_ids(server, queues):
         absent -= found
         if not absent:
             return
@@ -39,7 +39,7 @@ def _strike_out(absent: set[str], server: redis.Redis, queues: Sequence[str]) ->
         absent.discard(_job_id(entry, held=True))
 
 
-def _waiting(server: redis.Redis, queues: Sequence[str]) -> Iterator[set[str]]:
+def _queued_ids(server: redis.Redis, queues: Sequence[str]) -> Iterator[set[str]]:
     for queue in queues:
         start = 0
         # From the end where messages are pushed: a push moves others on to what is still unread,

@@ -5,8 +5,8 @@ from typing import Final
 
 from celery import Celery
 
-from producer.contract.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job, run_of
-from producer.observability.tracing import submitting
+from producer.contract.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job, run_of_job_id
+from producer.observability.tracing import submission_span
 from producer.store.routes import Routes
 
 _AT_ONCE: Final = 500
@@ -19,7 +19,7 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
     Raises kombu's `OperationalError` or `BatchPublishError`, or an `OSError`, when the broker
     fails; some of the jobs may then be in the queue.
     """
-    routes = Routes.of(app)
+    routes = Routes.from_app(app)
     with (
         app.producer_pool.acquire(block=True, timeout=30) as producer,
         # Not in the stubs yet: kombu has it since 5.7.
@@ -36,13 +36,13 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
                 kwargsrepr="{}",
                 ignore_result=True,
             )
-            with submitting(job) as headers:
+            with submission_span(job) as headers:
                 app.amqp.send_task_message(
                     producer,
                     TASK_NAME,
                     message,
-                    queue=routes.queue(job),
-                    priority=BULK_PRIORITY if run_of(job.id) else SINGLE_PRIORITY,
+                    queue=routes.queue_for(job),
+                    priority=BULK_PRIORITY if run_of_job_id(job.id) else SINGLE_PRIORITY,
                     headers=headers,
                     declare=[],
                     retry=False,

@@ -57,8 +57,8 @@ def queue_statuses(server: redis.Redis, *, routes: Routes) -> dict[str, QueueSta
     for queue, steps in lists.items():
         lengths, oldest = {}, []
         for step, name in steps.items():
-            lengths[step] = _known(next(answers), name=name) or 0
-            oldest.append(_age(_known(next(answers), name=name)))
+            lengths[step] = _reply_unless_wrong_type(next(answers), name=name) or 0
+            oldest.append(_age(_reply_unless_wrong_type(next(answers), name=name)))
         found[queue] = QueueStatus(
             priorities=lengths, in_flight=held.pop(queue, 0), oldest_waiting=_oldest(oldest)
         )
@@ -67,7 +67,7 @@ def queue_statuses(server: redis.Redis, *, routes: Routes) -> dict[str, QueueSta
     return found
 
 
-def together(statuses: Iterable[QueueStatus]) -> QueueStatus:
+def combine(statuses: Iterable[QueueStatus]) -> QueueStatus:
     """Several queues as if they were one."""
     every = list(statuses)
     priorities: Counter[int] = Counter()
@@ -87,12 +87,12 @@ def _in_flight(server: redis.Redis, *, queues: Iterable[str]) -> Counter[str]:
         for tag, entry in server.hscan_iter("unacked", count=_CHUNK):
             by_tag[tag] = _queue_of(entry)
     except redis.ResponseError as error:
-        _known(error, name="unacked")
+        _reply_unless_wrong_type(error, name="unacked")
     known = set(queues)
     return Counter(name if name in known else OTHER for name in by_tag.values())
 
 
-def _known(answer: Any, *, name: str) -> Any:
+def _reply_unless_wrong_type(answer: Any, *, name: str) -> Any:
     """The answer of one command; None where the key holds another kind of value."""
     if not isinstance(answer, Exception):
         return answer

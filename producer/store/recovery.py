@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 
 from producer.observability.events import Events
 from producer.store.ledger import Ledger
-from producer.store.lost_messages import missing
+from producer.store.lost_messages import find_lost
 from producer.store.publish import publish
 from producer.store.routes import Routes
 
@@ -51,7 +51,7 @@ class Recovery:
         """Sweep until `stopping` is set, and report each time how many jobs were sent again."""
         while not stopping.wait(self.interval / 2):
             try:
-                again = self.sweep()
+                again = self.recover()
             except (redis.RedisError, KombuError, OSError) as error:
                 # A broker that is away is waited for; whoever else uses it says so louder.
                 log.info("no sweep: %s", error)
@@ -61,7 +61,7 @@ class Recovery:
                 continue
             events.jobs_resent(again)
 
-    def sweep(self) -> int:
+    def recover(self) -> int:
         """How many jobs were sent again; 0 too when it is not this process's turn.
 
         Raises `redis.RedisError`, and kombu's errors as `publish` does. What was found and could
@@ -71,12 +71,12 @@ class Recovery:
         if not server.set(_SWEEP, "1", nx=True, px=round(self.interval * 1000)):
             return 0
         before = self.ledger.now() - self.visibility_timeout
-        singles = self.ledger.overdue(before=before, most=_MOST)
+        singles = self.ledger.pending_ids(before=before, most=_MOST)
         lost = self._missing(singles)
         found = self.ledger.pending_jobs([name for name in singles if name in lost])
         publish(self.app, found)
         # Those that cannot be read too, or they would be in the way of the others.
-        self.ledger.seen(singles)
+        self.ledger.touch_pending(singles)
         return len(found) + sum(self._sweep_run(run, before=before) for run in self._unfed())
 
     def _sweep_run(self, run: str, *, before: float) -> int:
@@ -89,17 +89,17 @@ class Recovery:
         lost = self._missing(jobs)
         now = self.ledger.now()
         again = [jobs[name].model_copy(update={"submitted_at": now}) for name in sorted(lost)]
-        unanswered = self.ledger.runs.renew(run, again)
+        unanswered = self.ledger.runs.replace_jobs(run, again)
         publish(self.app, [job for job in again if job.id in unanswered])
         return len(unanswered)
 
     def _missing(self, job_ids: Collection[str]) -> set[str]:
         if not job_ids:
             return set()
-        return missing(self.ledger.redis, job_ids, queues=Routes.of(self.app).lists())
+        return find_lost(self.ledger.redis, job_ids, queues=Routes.from_app(self.app).all_lists())
 
     def _unfed(self) -> Iterator[str]:
         """Running runs that no process feeds: a feeder looks after its own jobs."""
         for record in self.ledger.runs.runs():
-            if record.state == "running" and self.ledger.runs.feeder(record.id) is None:
+            if record.state == "running" and self.ledger.runs.feeder_host(record.id) is None:
                 yield record.id

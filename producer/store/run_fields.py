@@ -21,7 +21,7 @@ UNREADABLE_CODES: Final = frozenset(
 """Failures that are the object's own: until it changes, trying again gives the same."""
 
 
-def facts_of(outcome: Outcome) -> dict[str, Any]:
+def outcome_figures(outcome: Outcome) -> dict[str, Any]:
     """The figures that `record_outcome.lua` adds up.
 
     Unknown figures are left out: JSON's null is not false in Lua.
@@ -55,7 +55,7 @@ def facts_of(outcome: Outcome) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def record_of(run: str, facts: Mapping[str, str]) -> RunRecord:
+def build_record(run: str, facts: Mapping[str, str]) -> RunRecord:
     """The record, without its lists, from all fields of the hash."""
 
     def group(prefix: str) -> dict[str, float]:
@@ -90,7 +90,7 @@ def record_of(run: str, facts: Mapping[str, str]) -> RunRecord:
     )
 
 
-def minutes_of(found: Mapping[str, str]) -> tuple[Minute, ...]:
+def build_minutes(found: Mapping[str, str]) -> tuple[Minute, ...]:
     """The minutes, in order, from the hash that has two fields for each."""
     starts = sorted({int(name.partition(":")[0]) for name in found})
     return tuple(

@@ -23,13 +23,13 @@ from typing import Any, Final
 
 import redis
 
-from producer.contract.job import InvalidJob, Job, run_of
+from producer.contract.job import InvalidJob, Job, run_of_job_id
 from producer.contract.outcome import Outcome
 from producer.contract.run import Failure, RunRecord, RunSpec, RunState
 from producer.store.deliveries import delivery_key
-from producer.store.run_fields import facts_of, minutes_of, record_of
-from producer.store.signed_jobs import kept, restored
-from producer.store.unreadable import UnreadableRun, is_of_another_type, readable
+from producer.store.run_fields import build_minutes, build_record, outcome_figures
+from producer.store.signed_jobs import decode_job, encode_job
+from producer.store.unreadable import UnreadableRun, is_of_another_type, reading_run
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,9 @@ class RunLedger:
         self.server = server
         self._signed = signed
         folder = Path(__file__).parent / "scripts"
-        self._commit = server.register_script((folder / "commit_batch.lua").read_text())
-        self._renew = server.register_script((folder / "replace_jobs.lua").read_text())
-        self._settle = server.register_script((folder / "record_outcome.lua").read_text())
+        self._commit_batch = server.register_script((folder / "commit_batch.lua").read_text())
+        self._replace_jobs = server.register_script((folder / "replace_jobs.lua").read_text())
+        self._record_outcome = server.register_script((folder / "record_outcome.lua").read_text())
 
     def begin(self, spec: RunSpec, *, command: str) -> str:
         """The id of a new run, or of one of the same specification that began a moment before."""
@@ -114,7 +114,7 @@ class RunLedger:
         self.server.transaction(write, key)
         return begun[0]
 
-    def unfinished(self, spec: RunSpec) -> str | None:
+    def find_unfinished(self, spec: RunSpec) -> str | None:
         """The run of this very specification that has not come to its end, if there is one."""
         run: Any = self.server.get(_sync_key(spec))
         if run and self.server.hget(_key(run), "state") == "running":
@@ -124,15 +124,15 @@ class RunLedger:
     def spec(self, run: str) -> RunSpec:
         """What was asked when the run began."""
         facts = self._facts(run)
-        with readable(run):
+        with reading_run(run):
             return RunSpec.model_validate_json(facts["spec"])
 
-    def resume(self, run: str) -> None:
+    def count_resumption(self, run: str) -> None:
         """Count one more time that a run was taken up again."""
         self._facts(run)
         self.server.hincrby(_key(run), "resumed", 1)
 
-    def expect(self, run: str, total: int) -> None:
+    def set_total(self, run: str, total: int) -> None:
         """Write down how many jobs will have been sent at the end, if the run is known yet."""
 
         def write(pipe: Any) -> None:
@@ -143,7 +143,7 @@ class RunLedger:
 
         self.server.transaction(write, _key(run))
 
-    def feeder(self, run: str) -> str | None:
+    def feeder_host(self, run: str) -> str | None:
         """The machine whose process feeds a run at the moment, None if none does."""
         try:
             holder: Any = self.server.get(feeder_key(run))
@@ -163,17 +163,17 @@ class RunLedger:
         facts = self._facts(run)
         return facts.get("cursor", ""), int(facts.get("count:sent", 0))
 
-    def commit(self, run: str, batch: Batch, *, before: str) -> bool:
+    def commit_batch(self, run: str, batch: Batch, *, before: str) -> bool:
         """Write a batch down, if the run's cursor is still `before` and nobody cancelled it."""
         message = {
             "counts": batch.counts,
-            "jobs": {job.id: kept(job, signed=self._signed) for job in batch.jobs},
+            "jobs": {job.id: encode_job(job, signed=self._signed) for job in batch.jobs},
             "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
         text = json.dumps(message)
         arguments: list[str | int] = [before, batch.cursor, _MOST["failures"], text, _KEPT_SECONDS]
-        return bool(self._commit(keys=keys, args=arguments))
+        return bool(self._commit_batch(keys=keys, args=arguments))
 
     def in_flight(self, run: str) -> int:
         """Jobs that were sent and have no outcome yet."""
@@ -191,26 +191,26 @@ class RunLedger:
             return jobs
         for name, text in texts.items():
             try:
-                jobs[name] = restored(text, name=name, signed=self._signed)
+                jobs[name] = decode_job(text, name=name, signed=self._signed)
             except InvalidJob as error:
                 log.warning("job %s cannot be sent again: %s", name, error)
         return jobs
 
-    def renew(self, run: str, jobs: Sequence[Job]) -> set[str]:
+    def replace_jobs(self, run: str, jobs: Sequence[Job]) -> set[str]:
         """Write jobs down anew before they are sent again; the ids of those still unanswered."""
-        pairs = [item for job in jobs for item in (job.id, kept(job, signed=self._signed))]
-        return set(self._renew(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
+        pairs = [item for job in jobs for item in (job.id, encode_job(job, signed=self._signed))]
+        return set(self._replace_jobs(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
 
-    def settle(self, outcome: Outcome) -> bool:
+    def record_outcome(self, outcome: Outcome) -> bool:
         """Count the outcome of a run's job; False when it was answered before, or is forgotten."""
-        run = run_of(outcome.job_id) or ""
-        facts = facts_of(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
+        run = run_of_job_id(outcome.job_id) or ""
+        facts = outcome_figures(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
         keys = [_key(run), *(_key(run, part) for part in _PARTS), _UNREADABLE]
         keys.append(delivery_key(outcome.job_id))
         text = outcome.model_dump_json(exclude_none=True)
-        return bool(self._settle(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
+        return bool(self._record_outcome(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
 
-    def unreadable(self, sources: Mapping[str, str]) -> set[str]:
+    def find_unreadable(self, sources: Mapping[str, str]) -> set[str]:
         """Which of these objects (`s3://…` to ETag) were found unreadable, and are the same yet."""
         if not sources:
             return set()
@@ -221,7 +221,7 @@ class RunLedger:
             if known == etag
         }
 
-    def cancelled(self, run: str) -> bool:
+    def is_cancelled(self, run: str) -> bool:
         """Whether what has not started of a run is not to start."""
         return bool(self.server.hget(_key(run), "state") == "cancelled")
 
@@ -234,7 +234,7 @@ class RunLedger:
         """Set the final state, `finished` or `cancelled`; False if the run had ended before."""
         key = _key(run)
         # A newer release's run has another key, which is left to expire: its run has ended.
-        sync = _sync_key(self.brief(run).spec)
+        sync = _sync_key(self.summary(run).spec)
         ended = [False]
 
         def write(pipe: Any) -> None:
@@ -255,14 +255,14 @@ class RunLedger:
     def record(self, run: str) -> RunRecord:
         """Everything a report needs."""
         facts = self._facts(run)
-        with readable(run):
+        with reading_run(run):
             with self.server.pipeline(transaction=True) as pipe:
                 pipe.lrange(_key(run, "failures"), 0, -1)
                 for part in ("slowest", "suspicious", "sample"):
                     pipe.zrange(_key(run, part), 0, -1, desc=True)
                 pipe.hgetall(_key(run, "minutes"))
                 failures, slowest, suspicious, sample, minutes = pipe.execute()
-            record = record_of(run, facts)
+            record = build_record(run, facts)
             return record.model_copy(
                 update={
                     "failures": tuple(map(_failure, failures)),
@@ -270,19 +270,19 @@ class RunLedger:
                     "slowest": tuple(map(Outcome.model_validate_json, slowest)),
                     "suspicious": tuple(map(Outcome.model_validate_json, suspicious)),
                     "sample": tuple(map(Outcome.model_validate_json, sample)),
-                    "minutes": minutes_of(minutes),
+                    "minutes": build_minutes(minutes),
                 }
             )
 
-    def brief(self, run: str) -> RunRecord:
+    def summary(self, run: str) -> RunRecord:
         """The record without its lists: one small read."""
         facts = self._facts(run)
-        with readable(run):
-            return record_of(run, facts)
+        with reading_run(run):
+            return build_record(run, facts)
 
     def failures(self, run: str, *, start: int) -> list[Failure]:
         """The failures from number `start` on, counted from 0."""
-        with readable(run):
+        with reading_run(run):
             found: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
             return [_failure(item) for item in found]
 
@@ -299,28 +299,28 @@ class RunLedger:
         records = []
         for run, facts in zip(ids, found, strict=True):
             try:
-                with readable(run):
+                with reading_run(run):
                     if isinstance(facts, redis.ResponseError):
                         raise facts
                     if "state" in facts:
-                        records.append(record_of(run, facts))
+                        records.append(build_record(run, facts))
             except UnreadableRun as error:
                 log.warning("left out: %s", error)
         return records
 
-    def pending(self) -> int:
+    def count_pending(self) -> int:
         """Jobs of all runs that were sent and have no outcome yet; the log names what is no run."""
         jobs = 0
         for record in self.runs():
             try:
-                with readable(record.id):
+                with reading_run(record.id):
                     jobs += self.in_flight(record.id) if record.state == "running" else 0
             except UnreadableRun as error:
                 log.warning("left out: %s", error)
         return jobs
 
     def _facts(self, run: str) -> dict[str, str]:
-        with readable(run):
+        with reading_run(run):
             facts: Any = self.server.hgetall(_key(run))
         if "state" not in facts:
             raise UnknownRun(f"expected the id of a run, found {run!r}: `cutwork runs` lists them")

@@ -14,7 +14,7 @@ from producer.contract.job import InvalidJob, Job
 _SEAL = "signed"
 
 
-def kept(job: Job, *, signed: bool) -> str:
+def encode_job(job: Job, *, signed: bool) -> str:
     """The text of a job; `signed` adds the same once more as Celery's `auth` signs it."""
     message = job.to_message()
     if signed:
@@ -23,7 +23,7 @@ def kept(job: Job, *, signed: bool) -> str:
     return json.dumps(message)
 
 
-def restored(text: str, *, name: str, signed: bool) -> Job:
+def decode_job(text: str, *, name: str, signed: bool) -> Job:
     """The job of that id in a text; `InvalidJob` if it is none, or `signed` and nobody's we know.
 
     What is signed counts, not what stands beside it for Redis' own scripts.

@@ -35,7 +35,7 @@ class ThroughputStore:
         """Count what one worker did in so many seconds in which all of its threads were at work."""
         self._add(keys=[_KEY], args=[queue, images, seconds, _FADES_SECONDS])
 
-    def of(self, queues: Collection[str]) -> dict[str, float]:
+    def read(self, queues: Collection[str]) -> dict[str, float]:
         """Images a second of one worker, for those of the queues where it was measured."""
         try:
             found: Any = self._server.hmget(_KEY, list(queues))

@@ -14,7 +14,7 @@ class UnreadableRun(ValueError):
 
 
 @contextmanager
-def readable(run: str) -> Iterator[None]:
+def reading_run(run: str) -> Iterator[None]:
     """A block that reads what is kept of a run; what is none raises `UnreadableRun`."""
     try:
         yield

@@ -61,8 +61,8 @@ class OutcomeWaiter:
             # Jobs end roughly in their order: the oldest are watched, the rest looked at in turn.
             offset = offset + _WINDOW if offset + _WINDOW < len(job_ids) else _WINDOW
             try:
-                outcomes = self._ledger.outcomes(job_ids[:_WINDOW], wait=_ROUND)
-                outcomes |= self._ledger.outcomes(job_ids[offset : offset + _WINDOW])
+                outcomes = self._ledger.read_outcomes(job_ids[:_WINDOW], wait=_ROUND)
+                outcomes |= self._ledger.read_outcomes(job_ids[offset : offset + _WINDOW])
             except (redis.ConnectionError, redis.TimeoutError):
                 # The outcome is in Redis or will be; brokers restart, and who waits has a timeout.
                 time.sleep(_PAUSE)
@@ -95,7 +95,7 @@ class OutcomeWaiter:
         """Among many outcomes one is none: only who waits for that one is to hear of it."""
         for job_id in job_ids:
             try:
-                self._ledger.outcomes([job_id])
+                self._ledger.read_outcomes([job_id])
             except UnreadableOutcome as error:
                 self._fail(job_id, error)
             except redis.RedisError:

@@ -28,6 +28,6 @@ def look_ahead(feeder: Feeder) -> None:
                 wanted = [step for step in some if step.verdict == "send"]
                 total += len(wanted) - len(feeder.known(wanted))
         limit = feeder.spec.limit
-        ledger.expect(run, total if limit is None else min(total, limit))
+        ledger.set_total(run, total if limit is None else min(total, limit))
     except (ListingFailed, redis.RedisError):
         return

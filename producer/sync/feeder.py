@@ -21,7 +21,7 @@ from kombu.exceptions import KombuError
 from producer.contract.job import Job
 from producer.contract.run import Failure, RunCounts, RunSpec
 from producer.observability.events import NO_EVENTS, Events
-from producer.store.lost_messages import missing
+from producer.store.lost_messages import find_lost
 from producer.store.publish import publish
 from producer.store.routes import Routes
 from producer.store.runs import Batch, RunLedger, UnknownRun
@@ -153,7 +153,7 @@ class Feeder:
                     continue
                 batch = self._begin(batch)
             run = str(self.run)
-            if not self.ledger.commit(run, batch, before=before):
+            if not self.ledger.commit_batch(run, batch, before=before):
                 return self._is_over(run)
             self._failures = 0
             # A process that slept since may no longer be the one that sends.
@@ -207,7 +207,9 @@ class Feeder:
         """Which of these sources were found unreadable before, and have not changed since."""
         if self.spec.retry_failed or self.spec.force:
             return set()
-        return self.ledger.unreadable({str(step.source): step.etag for step in wanted if step.etag})
+        return self.ledger.find_unreadable(
+            {str(step.source): step.etag for step in wanted if step.etag}
+        )
 
     def _job(self, step: Step) -> Job:
         places = f"{step.source} {step.image} {step.mask}"
@@ -226,7 +228,7 @@ class Feeder:
     def _left_of_limit(self) -> int | None:
         if self.spec.limit is None or self.run is None:
             return self.spec.limit
-        return self.spec.limit - self.ledger.brief(self.run).counts.sent
+        return self.spec.limit - self.ledger.summary(self.run).counts.sent
 
     def _keep(self) -> bool:
         """Go on being the feeder; False when it is time to stop."""
@@ -250,7 +252,7 @@ class Feeder:
             room = window - in_flight
             if self._is_over(self.run):
                 return 0
-            code = self._breaker.look(self.ledger.brief(self.run))
+            code = self._breaker.look(self.ledger.summary(self.run))
             if code and code != self._refused:
                 self.events.notice(f"nothing but {code} comes back: sending one now and then")
             self._refused = code
@@ -266,7 +268,7 @@ class Feeder:
 
     def _grown(self, in_flight: int) -> int:
         """The window, doubled where workers hold nearly all of it and none is waiting for them."""
-        waiting = Routes.of(self.app).bulk_list(self.spec.options, self.tenant)
+        waiting = Routes.from_app(self.app).bulk_list(self.spec.options, self.tenant)
         if in_flight > self._window // 2 and not self.ledger.server.llen(waiting):
             self._window = min(2 * self._window, _WIDEST)
         return self._window
@@ -310,13 +312,15 @@ class Feeder:
             name: job for name, job in self.ledger.jobs(run).items() if job.submitted_at <= latest
         }
         gone = (
-            missing(self.ledger.server, jobs, queues=Routes.of(self.app).lists()) if jobs else set()
+            find_lost(self.ledger.server, jobs, queues=Routes.from_app(self.app).all_lists())
+            if jobs
+            else set()
         )
         return [job for name, job in jobs.items() if name in gone]
 
     def _send_again(self, run: str, jobs: list[Job]) -> None:
         again = [job.model_copy(update={"submitted_at": time.time()}) for job in jobs]
-        unanswered = self.ledger.renew(run, again)
+        unanswered = self.ledger.replace_jobs(run, again)
         if unanswered:
             self.events.notice(f"sent {len(unanswered):,} lost jobs again")
             publish(self.app, [job for job in again if job.id in unanswered])

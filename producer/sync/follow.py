@@ -40,7 +40,7 @@ def follow_progress(
     while not last:
         try:
             last = over()
-            record = ledger.brief(run)
+            record = ledger.summary(run)
             new = _new_failures(ledger, run, failures)
         except (redis.ConnectionError, redis.TimeoutError):
             if not last:

@@ -21,7 +21,7 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
 from producer.cli.exporter.figures import Figures
-from producer.config.broker_url import advice
+from producer.config.broker_url import failure_advice
 from producer.contract.job import QUEUE
 from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
@@ -165,7 +165,7 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
 
 
 def test_an_exporter_looks_at_all_of_that(producer: Client, guarded: Guarded) -> None:
-    routes = Routes.of(producer.app)
+    routes = Routes.from_app(producer.app)
     ledger = Ledger(guarded.url("cutwork-exporter"))
     producer.runs.begin(RunSpec(source="s3://photos/a/", image="s3://cutouts/b/"), command="")
     figures = Figures.read(ledger, routes, images_per_second=1)
@@ -239,7 +239,7 @@ def assert_refused(url: str, sentence: str) -> None:
             pytest.raises(redis.ConnectionError, match=sentence) as caught,
         ):
             server.ping()
-    assert "add ?ssl_ca_certs=FILE" in advice(caught.value)
+    assert "add ?ssl_ca_certs=FILE" in failure_advice(caught.value)
 
 
 @pytest.mark.parametrize("ca", [None, "other"])

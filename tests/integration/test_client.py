@@ -50,7 +50,7 @@ def test_a_job_waits_in_the_queue_and_is_pending(alone: Client, quiet: LocalStac
     assert 0 <= status.oldest_waiting < 30
     assert alone.pending() == 1
     assert handle.outcome() is None
-    Ledger(quiet.broker_url).settle(done(handle.id))
+    Ledger(quiet.broker_url).record_outcome(done(handle.id))
     assert alone.pending() == 0
     assert handle.outcome() == handle.wait(1)
 
@@ -84,7 +84,7 @@ def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None
     for thread in threads:
         thread.start()
     time.sleep(0.2)
-    Ledger(quiet.broker_url).settle(done(handle.id))
+    Ledger(quiet.broker_url).record_outcome(done(handle.id))
     for thread in threads:
         thread.join(10)
     assert [outcome.job_id for outcome in found] == [handle.id] * 5
@@ -92,7 +92,7 @@ def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None
 
 def test_another_process_can_wait_by_the_job_alone(alone: Client, quiet: LocalStack) -> None:
     handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
-    Ledger(quiet.broker_url).settle(done(handle.id))
+    Ledger(quiet.broker_url).record_outcome(done(handle.id))
     with quiet.client() as other:
         assert other.handle(handle.job).wait(5).state == "done"
 
@@ -115,7 +115,7 @@ def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> No
             time.sleep(0.5)
             ledger = Ledger(quiet.broker_url)
             for handle in handles:
-                ledger.settle(done(handle.id))
+                ledger.record_outcome(done(handle.id))
 
         ticking = asyncio.create_task(tick())
         threading.Thread(target=settle).start()
@@ -136,7 +136,7 @@ def test_one_cancelled_waiter_leaves_the_others(alone: Client, quiet: LocalStack
         await asyncio.sleep(0.1)
         first.cancel()
         await asyncio.sleep(0.1)
-        Ledger(quiet.broker_url).settle(done(handle.id))
+        Ledger(quiet.broker_url).record_outcome(done(handle.id))
         return await second
 
     assert asyncio.run(service()).state == "done"
@@ -180,7 +180,7 @@ def test_submit_many_keeps_the_order_and_as_completed_the_time(
     assert alone.status().waiting == 300
     ledger = Ledger(quiet.broker_url)
     for handle in handles[::2]:
-        ledger.settle(done(handle.id))
+        ledger.record_outcome(done(handle.id))
     early = alone.as_completed(handles, timeout=5)
     assert {next(early)[0].id for _ in range(150)} == {handle.id for handle in handles[::2]}
     with pytest.raises(OutcomeTimeout, match="150 of 300 jobs have no outcome after 5 s"):
@@ -243,10 +243,10 @@ def test_an_outcome_that_is_none_is_heard_of_only_by_who_waits_for_it(idle: Clie
                 future.result(10)
             with pytest.raises(UnreadableOutcome):
                 handle.outcome()
-        Ledger(idle.broker_url).settle(done(sound.id))
+        Ledger(idle.broker_url).record_outcome(done(sound.id))
         assert waiting[3].result(10).state == "done"
         assert not waiting[4].done()
-        Ledger(idle.broker_url).settle(done(late.id))
+        Ledger(idle.broker_url).record_outcome(done(late.id))
         assert waiting[4].result(10).state == "done"
 
 
@@ -255,15 +255,15 @@ def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> N
     ledger = Ledger(quiet.broker_url)
     waiting = alone.as_completed(handles, timeout=60)
     for handle in reversed(handles):
-        ledger.settle(done(handle.id))
+        ledger.record_outcome(done(handle.id))
     assert {handle.id for handle, _ in waiting} == {handle.id for handle in handles}
 
 
 def test_a_redelivery_does_not_replace_what_was_done(alone: Client, quiet: LocalStack) -> None:
     handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
     ledger = Ledger(quiet.broker_url)
-    ledger.settle(done(handle.id))
-    ledger.settle(Outcome(job_id=handle.id, state="skipped"))
+    ledger.record_outcome(done(handle.id))
+    ledger.record_outcome(Outcome(job_id=handle.id, state="skipped"))
     assert handle.wait(5).state == "done"
 
 
@@ -295,6 +295,6 @@ def test_waiting_outlives_a_restart_of_the_broker(quiet: LocalStack, alone: Clie
         # Every connection is cut, as a restart does.
         server.client_kill_filter(skipme=True, _type="normal")
         time.sleep(0.3)
-    Ledger(quiet.broker_url).settle(done(handle.id))
+    Ledger(quiet.broker_url).record_outcome(done(handle.id))
     thread.join(20)
     assert [outcome.state for outcome in found] == ["done"]

@@ -32,7 +32,7 @@ def job_of(number: int) -> Job:
 def swept(client: Client) -> int:
     """What a sweep sends again that does not wait for its turn."""
     client.runs.server.delete("cutwork:sweep")
-    return client.sweep.sweep()
+    return client.sweep.recover()
 
 
 def test_a_message_lost_on_its_way_is_sent_again(hasty: Client) -> None:
@@ -58,7 +58,7 @@ def test_what_waits_is_held_or_answered_is_not_sent_again(hasty: Client) -> None
     assert answered.id in messages[0]
     assert held.id in messages[1]
     server.hset("unacked", "tag", f'[{messages[1]}, "", "{QUEUE}"]')
-    hasty._ledger.settle(Outcome(job_id=answered.id, state="done"))
+    hasty._ledger.record_outcome(Outcome(job_id=answered.id, state="done"))
     time.sleep(1.1)
     assert swept(hasty) == 0
     assert server.llen(f"{QUEUE}:3") == 1
@@ -70,7 +70,7 @@ def test_only_one_of_many_sweeps_at_a_time(hasty: Client) -> None:
     hasty.submit_many([job_of(0)])
     hasty.runs.server.delete(f"{QUEUE}:3")
     time.sleep(1.1)
-    assert [hasty.sweep.sweep() for _ in range(3)] == [1, 0, 0]
+    assert [hasty.sweep.recover() for _ in range(3)] == [1, 0, 0]
 
 
 def test_a_pending_job_nobody_can_read_is_passed_over(hasty: Client) -> None:
@@ -103,19 +103,19 @@ def test_bytes_that_are_no_text_are_in_nobody_s_way(hasty: Client) -> None:
 def test_a_strange_count_begins_anew(idle: Client, value: str) -> None:
     server = idle.runs.server
     server.hset(delivery_key("strange"), "number", value)
-    assert idle._ledger.deliveries.count("strange") is not None
-    assert idle._ledger.deliveries.begin("strange", visibility_timeout=0).number == 1
+    assert idle._ledger.deliveries.count_unfinished("strange") is not None
+    assert idle._ledger.deliveries.count_delivery("strange", visibility_timeout=0).number == 1
     server.set(delivery_key("wrong"), "a text")
-    assert idle._ledger.deliveries.count("wrong") == 0
-    assert idle._ledger.deliveries.begin("wrong", visibility_timeout=0).number == 1
+    assert idle._ledger.deliveries.count_unfinished("wrong") == 0
+    assert idle._ledger.deliveries.count_delivery("wrong", visibility_timeout=0).number == 1
 
 
 def test_after_an_outcome_nothing_is_kept(idle: Client) -> None:
     deliveries = idle._ledger.deliveries
-    deliveries.begin("ended", visibility_timeout=0)
-    idle._ledger.settle(Outcome(job_id="ended", state="done"))
-    deliveries.alive("ended", stage="store")
-    deliveries.undo("ended")
+    deliveries.count_delivery("ended", visibility_timeout=0)
+    idle._ledger.record_outcome(Outcome(job_id="ended", state="done"))
+    deliveries.touch("ended", stage="store")
+    deliveries.release("ended")
     assert not idle.runs.server.exists(delivery_key("ended"))
 
 
@@ -135,15 +135,15 @@ def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:
     (handle,) = idle.submit_many([job_of(0)])
 
     def begin(timeout: float = 0) -> tuple[int, str | None]:
-        return ledger.deliveries.begin(handle.id, visibility_timeout=timeout)
+        return ledger.deliveries.count_delivery(handle.id, visibility_timeout=timeout)
 
     assert begin() == (1, None)
     assert begin(timeout=600) == (1, None)  # A copy, while the first is at work.
-    ledger.deliveries.alive(handle.id, stage="decode")
+    ledger.deliveries.touch(handle.id, stage="decode")
     assert begin() == (2, "decode")
-    ledger.deliveries.undo(handle.id)
+    ledger.deliveries.release(handle.id)
     assert begin(timeout=600) == (2, "decode")
-    ledger.settle(Outcome(job_id=handle.id, state="done"))
+    ledger.record_outcome(Outcome(job_id=handle.id, state="done"))
     assert not idle.runs.server.exists(delivery_key(handle.id), "cutwork:pending:jobs")
     assert begin() == (1, None)
 
@@ -153,7 +153,7 @@ def test_an_outcome_in_a_run_ends_its_count(idle: Client) -> None:
     with feeding(feeder) as thread:
         until(lambda: idle.runs.server.llen(BULK) == 1)
         (name,) = idle.runs.jobs(str(feeder.run))
-        idle._ledger.deliveries.begin(name, visibility_timeout=600)
+        idle._ledger.deliveries.count_delivery(name, visibility_timeout=600)
         assert idle.runs.server.exists(delivery_key(name))
         answer(idle, 1)
         thread.join(10)

@@ -29,7 +29,7 @@ def test_a_run_has_one_feeder(idle: Client) -> None:
     with feeding(again) as thread:
         assert len(answer(idle, 3)) == 3
         thread.join(10)
-    assert idle.runs.brief(str(feeder.run)).state == "finished"
+    assert idle.runs.summary(str(feeder.run)).state == "finished"
 
 
 def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(idle: Client) -> None:
@@ -42,8 +42,8 @@ def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(idle: Client)
         feeder._lock._extended = -math.inf
         until(lambda: idle.runs.server.get(key))
         assert idle.runs.server.get(key) == name
-        assert idle.runs.feeder(str(feeder.run)) == os.uname().nodename
-    assert idle.runs.feeder(str(feeder.run)) is None
+        assert idle.runs.feeder_host(str(feeder.run)) == os.uname().nodename
+    assert idle.runs.feeder_host(str(feeder.run)) is None
 
 
 def test_a_process_that_slept_does_not_send_what_another_has_sent(idle: Client) -> None:
@@ -61,5 +61,5 @@ def test_a_process_that_slept_does_not_send_what_another_has_sent(idle: Client) 
         until(lambda: answer(idle, 1))
         with pytest.raises(FeederRunning, match="now fed by another"):
             fed.result(10)
-    assert idle.runs.brief(str(feeder.run)).counts.sent == 2
+    assert idle.runs.summary(str(feeder.run)).counts.sent == 2
     assert waiting(idle) == []

@@ -12,7 +12,7 @@ from producer import Client
 from producer.cli.doctor import examine
 from producer.config.settings import SettingsError
 from producer.observability.log_format import LineFormatter, one_line
-from producer.observability.redact import redacted, secrets_of
+from producer.observability.redact import redact, secrets_of
 from tests.integration.test_redirects import PLACE
 from worker.config.settings import WorkerSettings
 from worker.errors import CredentialsRefused
@@ -83,7 +83,7 @@ def test_a_record_that_does_not_fit_is_written_all_the_same() -> None:
 
 def test_ordinary_text_stays_as_it_is() -> None:
     for text in ("s3://photos/Zürich/日本/a@b:c.jpg", "found 5 > 4; signature of a mask: soft"):
-        assert one_line(redacted(text)) == text
+        assert one_line(redact(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_ordinary_text_stays_as_it_is() -> None:
     ],
 )
 def test_credentials_are_taken_out(text: str, left: str | None) -> None:
-    found = redacted(text)
+    found = redact(text)
     assert "s3cret" not in found
     assert "***" in found
     if left is not None:

@@ -14,8 +14,8 @@ import pytest
 from deploy.local import LocalStack
 from producer import Client, Job
 from producer.contract.s3_uri import ImageRef
-from producer.observability.log_context import log_context, tell
-from producer.observability.log_format import tidy
+from producer.observability.log_context import add_to_log_context, log_context
+from producer.observability.log_format import install_line_formatter
 from tests.support.watched import Watched
 
 RUN = "20261123-091500-3fa9c1"
@@ -60,7 +60,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> tuple[logging.Logger, io.StringI
     text = io.StringIO()
     logger = logging.Logger("told")
     logger.addHandler(logging.StreamHandler(text))
-    tidy(logger, form="json")
+    install_line_formatter(logger, form="json")
     return logger, text
 
 
@@ -69,12 +69,12 @@ def test_what_is_told_of_a_job_holds_no_credentials(
 ) -> None:
     logger, text = written
     with log_context({"job_id": "1", "run_id": None}):
-        tell("source", f"s3://photos/{FORGED}?X-Amz-Signature=0a1b")
+        add_to_log_context("source", f"s3://photos/{FORGED}?X-Amz-Signature=0a1b")
         try:
             raise ValueError("wJalrXUtnFEMI\nis the key")
         except ValueError:
             logger.exception("wJalrXUtnFEMI %s", FORGED, extra={"code": "http://u:pass@s3"})
-    tell("source", "nobody's")
+    add_to_log_context("source", "nobody's")
     logger.info("after %d", "no number")
     first, second = map(json.loads, text.getvalue().splitlines())
     assert first["message"] == r"*** forged\n{"[:-1] + '{"level": "INFO"}.jpg'

@@ -166,7 +166,7 @@ def test_a_hostile_entry_among_what_is_held_is_dropped(
 def test_no_count_of_retries_is_the_first_attempt(lonely: LocalStack, victim: Child) -> None:
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.lpush(QUEUE, message(GOOD, headers={"id": "null-retries", "retries": None}))
-    found = Ledger(lonely.broker_url).outcomes(["null-retries"], wait=20)
+    found = Ledger(lonely.broker_url).read_outcomes(["null-retries"], wait=20)
     assert found["null-retries"].code == "malformed_message"
     assert victim.running
 

@@ -224,4 +224,4 @@ def own_app(stack: LocalStack) -> Celery:
 
 
 def wait_for(stack: LocalStack, job_id: str) -> Outcome:
-    return Ledger(stack.broker_url).outcomes([job_id], wait=WAIT)[job_id]
+    return Ledger(stack.broker_url).read_outcomes([job_id], wait=WAIT)[job_id]

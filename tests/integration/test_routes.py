@@ -55,17 +55,17 @@ def job(options: Options | None = None, **facts: Any) -> Job:
 def test_a_job_waits_where_its_class_and_its_tenant_do(
     app: Any, facts: Mapping[str, Any], queue: str
 ) -> None:
-    assert Routes.of(app).queue(job(**facts)) == queue
+    assert Routes.from_app(app).queue_for(job(**facts)) == queue
 
 
 @pytest.mark.parametrize("facts", [{}, {"id": RUN}, {"options": GPU}, {"tenant": "lab"}])
 def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, Any]) -> None:
-    routes = Routes.of(idle.app)
-    assert routes.queue(job(**facts)) == "cutwork.default"
-    assert routes.larger(job(**facts)) is None
+    routes = Routes.from_app(idle.app)
+    assert routes.queue_for(job(**facts)) == "cutwork.default"
+    assert routes.larger_queue(job(**facts)) is None
     assert list(routes.lists_by_queue()) == ["cutwork.default"]
     # A job that somebody sent on who knows of more is not lost.
-    assert {"cutwork.default", "cutwork.default:3", "cutwork.large:3"} < set(routes.lists())
+    assert {"cutwork.default", "cutwork.default:3", "cutwork.large:3"} < set(routes.all_lists())
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, An
 def test_a_worker_takes_what_it_can_do_or_what_it_was_told(
     app: Any, takes: tuple[str, ...], no_gpu: GpuNoDriver | None, found: set[str]
 ) -> None:
-    names = taken(Routes.of(app).needs, takes=takes, no_gpu=no_gpu)
+    names = taken(Routes.from_app(app).requirements, takes=takes, no_gpu=no_gpu)
     assert {name.split(".")[1] for name in names} == found
     assert {name.split(".")[2] for name in names if name.count(".") == 2} == {"shop", "lab"}
 
@@ -91,7 +91,7 @@ def test_a_worker_takes_what_it_can_do_or_what_it_was_told(
 )
 def test_a_worker_is_not_told_what_it_cannot_do(app: Any, takes: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        taken(Routes.of(app).needs, takes=[takes], no_gpu=NO_GPU)
+        taken(Routes.from_app(app).requirements, takes=[takes], no_gpu=NO_GPU)
 
 
 @pytest.mark.parametrize(

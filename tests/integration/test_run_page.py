@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from deploy.local import LocalStack
-from producer.console.humanize import visible
+from producer.console.humanize import escape_controls
 from producer.report.run_report import write_run_report
 from tests.support.chromium import browser as started_browser
 from tests.support.run_records import HOSTILE, counts, failure, outcome, put_outputs, record
@@ -104,7 +104,7 @@ def test_what_a_stranger_wrote_adds_no_element(page: Page, report: str) -> None:
     page.goto(report)
     assert page.locator("script, h1:text-is('own'), img[onerror], [src='x']").count() == 0
     keys = page.locator("#failures ~ details tbody th").all_text_contents()
-    assert keys[: len(HOSTILE)] == [f"s3://photos/{visible(key)}" for key in HOSTILE]
+    assert keys[: len(HOSTILE)] == [f"s3://photos/{escape_controls(key)}" for key in HOSTILE]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])

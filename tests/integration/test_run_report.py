@@ -17,7 +17,14 @@ from botocore.config import Config
 from PIL import ExifTags, Image
 
 from deploy.local import LocalStack, free_ports
-from producer.console.humanize import amount, duration, figure, share, shortened, visible
+from producer.console.humanize import (
+    duration,
+    escape_controls,
+    percentage,
+    quantity,
+    shorten_middle,
+    three_digits,
+)
 from producer.contract.run import Failure, Minute, RunCounts, RunRecord, RunSpec
 from producer.contract.s3_uri import ImageRef
 from producer.report.run_chart import MOST_BARS, round_top, throughput
@@ -150,7 +157,7 @@ def test_what_a_stranger_wrote_is_text(tmp_path: Path) -> None:
     assert "<script" not in page
     assert "onerror=alert(1)>" not in page
     for key in HOSTILE:
-        assert visible(key) in unescape(page)
+        assert escape_controls(key) in unescape(page)
     assert "7 * 7" in page
     assert "\u202e" not in page
     assert "--limit 9" in text_of(page)
@@ -304,18 +311,18 @@ def test_stages_are_means_of_the_done_and_what_is_left_is_named() -> None:
         (duration(3900), "1 h 05 min"),
         (duration(86_370), "1 d"),
         (duration(97_200), "1 d 03 h"),
-        (figure(12.345), "12.3"),
-        (figure(9.996), "10.0"),
-        (figure(99.96), "100"),
-        (figure(1234.5), "1,234"),
-        (amount(999, "B"), "999 B"),
-        (amount(12_300_000, "P"), "12.3 MP"),
-        (amount(999_600, "B"), "1.00 MB"),
-        (share(1, 1_000_000), "<0.1%"),
-        (share(999_999, 1_000_000), "99.9%"),
-        (share(0, 0), "0%"),
-        (shortened("abcdefghij", 5), "ab…ij"),
-        (visible("a\n\u202eb"), "a\\u000a\\u202eb"),
+        (three_digits(12.345), "12.3"),
+        (three_digits(9.996), "10.0"),
+        (three_digits(99.96), "100"),
+        (three_digits(1234.5), "1,234"),
+        (quantity(999, "B"), "999 B"),
+        (quantity(12_300_000, "P"), "12.3 MP"),
+        (quantity(999_600, "B"), "1.00 MB"),
+        (percentage(1, 1_000_000), "<0.1%"),
+        (percentage(999_999, 1_000_000), "99.9%"),
+        (percentage(0, 0), "0%"),
+        (shorten_middle("abcdefghij", 5), "ab…ij"),
+        (escape_controls("a\n\u202eb"), "a\\u000a\\u202eb"),
     ],
 )
 def test_numbers_and_texts_are_for_people(found: str, expected: str) -> None:

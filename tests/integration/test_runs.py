@@ -15,12 +15,12 @@ def test_a_run_ends_once(idle: Client) -> None:
     assert idle.runs.end(run, "cancelled")
     newer = idle.runs.begin(SPEC, command="")
     assert not idle.runs.end(run, "finished")
-    assert idle.runs.brief(run).state == "cancelled"
-    assert idle.runs.unfinished(SPEC) == newer
+    assert idle.runs.summary(run).state == "cancelled"
+    assert idle.runs.find_unfinished(SPEC) == newer
 
 
 def test_a_total_for_a_run_nobody_knows_makes_none(idle: Client) -> None:
-    idle.runs.expect("20261122-000000-abcdef", 5)
+    idle.runs.set_total("20261122-000000-abcdef", 5)
     assert idle.runs.server.keys("cutwork:run:*") == []
 
 
@@ -38,9 +38,9 @@ def test_an_outcome_counts_once_whoever_repeats_it(idle: Client) -> None:
     with feeding(feeder):
         until(lambda: len(waiting(idle)) == 2)
         (job,) = answer(idle, 1)
-        assert not idle.runs.settle(outcome_of(job, state="skipped"))
-        assert not idle.runs.settle(outcome_of(job.model_copy(update={"id": job.id + "x"})))
-    counts = idle.runs.brief(str(feeder.run)).counts
+        assert not idle.runs.record_outcome(outcome_of(job, state="skipped"))
+        assert not idle.runs.record_outcome(outcome_of(job.model_copy(update={"id": job.id + "x"})))
+    counts = idle.runs.summary(str(feeder.run)).counts
     assert (counts.done, counts.skipped, counts.in_flight) == (1, 0, 1)
 
 

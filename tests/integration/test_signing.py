@@ -259,7 +259,7 @@ def test_a_lost_job_is_sent_again_if_it_was_signed(
     of_a_run = new_job(id="20261122-081500-3fa9c1.forged")
     ledger = Ledger(guarded.broker_url, signed=True)
     server = ledger.redis
-    ledger.add(job)
+    ledger.add_pending(job)
     for name, text in (
         (forged.id, json.dumps(forged.to_message())),
         (moved.id, str(server.hget("cutwork:pending:jobs", job.id))),
@@ -276,10 +276,10 @@ def test_a_lost_job_is_sent_again_if_it_was_signed(
     verifier.wait_until(
         lambda: all(sentence in verifier.tail(100_000) for sentence in refused), timeout=30
     )
-    assert ledger.outcomes([forged.id, moved.id]) == {}
+    assert ledger.read_outcomes([forged.id, moved.id]) == {}
     assert server.hget(run, "count:failed") is None
     server.delete(run, f"{run}:jobs")
-    ledger.discard(forged, moved)
+    ledger.discard_pending(forged, moved)
     ledger.close()
 
 

@@ -66,16 +66,16 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was(idle: Client) -> None:
     with feeding(first):
         until(lambda: len(waiting(idle)) == 10)
         answer(idle, 4)
-    assert idle.runs.unfinished(SPEC) == first.run
+    assert idle.runs.find_unfinished(SPEC) == first.run
     second = feeder_of(idle, plan, run=first.run, window=100)
     with feeding(second) as thread:
         until(lambda: len(waiting(idle)) == 26)
         sources = {str(job.source) for job in answer(idle, 100)}
         thread.join(10)
     assert len(sources) == 26
-    counts = idle.runs.brief(str(first.run)).counts
+    counts = idle.runs.summary(str(first.run)).counts
     assert (counts.seen, counts.sent, counts.done) == (30, 30, 30)
-    assert idle.runs.unfinished(SPEC) is None
+    assert idle.runs.find_unfinished(SPEC) is None
 
 
 def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: Client) -> None:
@@ -84,7 +84,7 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: C
     batch = Batch(cursor="")
     dead._fill(batch, plan(""), 3)
     batch = dead._begin(batch)
-    assert idle.runs.commit(str(dead.run), batch, before="")
+    assert idle.runs.commit_batch(str(dead.run), batch, before="")
     assert dead._lock
     dead._lock.release()
     feeder = feeder_of(idle, plan, run=dead.run)
@@ -92,7 +92,7 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: C
         until(lambda: len(waiting(idle)) == 5)
         assert len(answer(idle, 9)) == 5
         thread.join(10)
-    assert idle.runs.brief(str(dead.run)).counts.done == 5
+    assert idle.runs.summary(str(dead.run)).counts.done == 5
 
 
 def be_impatient(idle: Client) -> None:
@@ -109,7 +109,7 @@ def test_what_nobody_answers_is_sent_again_when_its_time_is_over(idle: Client) -
         until(lambda: len(waiting(idle)) == 2)
         answer(idle, 2)
         thread.join(10)
-    assert idle.runs.brief(str(feeder.run)).counts.done == 2
+    assert idle.runs.summary(str(feeder.run)).counts.done == 2
 
 
 def test_a_job_that_only_waits_long_is_not_sent_twice(idle: Client) -> None:
@@ -142,7 +142,7 @@ def test_a_feeder_redis_disagrees_with_starts_again_from_the_cursor(idle: Client
         while thread.is_alive():
             done |= {str(job.source) for job in answer(idle, 2)}
     assert done == {f"s3://photos/in/{n}.jpg" for n in range(12)}
-    counts = idle.runs.brief(run).counts
+    counts = idle.runs.summary(run).counts
     assert counts.seen == counts.sent == counts.done == 12
 
 
@@ -154,9 +154,9 @@ def test_a_cancelled_run_sends_nothing_more(idle: Client) -> None:
         answer(idle, 10, state="cancelled")
         thread.join(5)
         assert not thread.is_alive()
-    counts = idle.runs.brief(str(feeder.run)).counts
+    counts = idle.runs.summary(str(feeder.run)).counts
     assert (counts.sent, counts.cancelled, counts.in_flight) == (10, 10, 0)
-    assert idle.runs.unfinished(SPEC) is None
+    assert idle.runs.find_unfinished(SPEC) is None
     keys: list[str] = list(idle.runs.server.scan_iter(f"cutwork:run:{feeder.run}*"))
     assert all(idle.runs.server.ttl(key) > 86_400 for key in keys)
 
@@ -174,7 +174,7 @@ def test_a_look_ahead_counts_what_will_be_sent(idle: Client) -> None:
     with feeding(feeder):
         until(lambda: waiting(idle))
         look_ahead(feeder)
-    assert idle.runs.brief(str(feeder.run)).total == 2
+    assert idle.runs.summary(str(feeder.run)).total == 2
 
 
 def test_where_nothing_succeeds_one_at_a_time_is_tried(idle: Client) -> None:
@@ -193,7 +193,7 @@ def test_where_nothing_succeeds_one_at_a_time_is_tried(idle: Client) -> None:
         until(lambda: len(waiting(idle)) == 16)
         answer(idle, 16)
         thread.join(10)
-    counts = idle.runs.brief(str(feeder.run)).counts
+    counts = idle.runs.summary(str(feeder.run)).counts
     assert (counts.seen, counts.done, counts.failed) == (60, 24, 36)
 
 
@@ -216,7 +216,7 @@ def test_a_limit_holds_over_interruptions(idle: Client) -> None:
         until(lambda: len(waiting(idle)) == 7)
         answer(idle, 30)
         thread.join(10)
-    counts = idle.runs.brief(str(first.run)).counts
+    counts = idle.runs.summary(str(first.run)).counts
     assert (counts.sent, counts.done, counts.seen) == (7, 7, 7)
 
 
@@ -228,8 +228,8 @@ def test_an_unreadable_object_is_left_alone_until_it_changes(idle: Client) -> No
         answer(idle, 1, state="failed", code="storage_unavailable", message="later")
         thread.join(10)
     sources = {f"s3://photos/in/{n}.jpg": "etag" for n in (0, 1)}
-    assert idle.runs.unreadable(sources) == {"s3://photos/in/0.jpg"}
-    assert idle.runs.unreadable({"s3://photos/in/0.jpg": "changed"}) == set()
+    assert idle.runs.find_unreadable(sources) == {"s3://photos/in/0.jpg"}
+    assert idle.runs.find_unreadable({"s3://photos/in/0.jpg": "changed"}) == set()
     server = idle.runs.server
     server.hset("cutwork:unreadable", "s3://photos/in/0.jpg", "etag0")
     again = feeder_of(idle, plan_of("send", "current"))

@@ -127,11 +127,11 @@ def test_what_has_not_started_of_a_cancelled_run_does_not_start(client: Client) 
     feeder._fill(batch, feeder.plan(""), 20)
     batch = feeder._begin(batch)
     run = str(feeder.run)
-    assert client.runs.commit(run, batch, before="")
+    assert client.runs.commit_batch(run, batch, before="")
     client.runs.end(run, "cancelled")
     publish(client.app, batch.jobs)
     until(lambda: client.runs.in_flight(run) == 0)
-    counts = client.runs.brief(run).counts
+    counts = client.runs.summary(run).counts
     assert (counts.cancelled, counts.failed, counts.done) == (20, 0, 0)
 
 
@@ -142,7 +142,7 @@ def test_a_message_nobody_can_read_is_counted_for_its_run(client: Client) -> Non
     feeder._fill(batch, feeder.plan(""), 1)
     batch = feeder._begin(batch)
     run = str(feeder.run)
-    assert client.runs.commit(run, batch, before="")
+    assert client.runs.commit_batch(run, batch, before="")
     message = batch.jobs[0].to_message() | {"version": 99}
     client.app.send_task(
         "cutwork.segment", args=[message], task_id=batch.jobs[0].id, ignore_result=True
@@ -218,7 +218,7 @@ def test_a_detached_run_goes_on_by_itself(
     other = cutwork("follow", run, "--json") if answer(quiet, 12) else None
     assert other
     assert events(other)[-1]["counts"]["done"] == 12
-    assert quiet.runs.brief(run).state == "finished"
+    assert quiet.runs.summary(run).state == "finished"
 
 
 def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) -> None:

@@ -103,14 +103,14 @@ def test_many_workers_have_the_rate_of_one(rates: ThroughputStore) -> None:
     draw = random.Random(7)
     for _ in range(300):
         rates.add("a", images=draw.randrange(8, 13), seconds=5)
-    assert rates.of(["a", "b"]) == {"a": pytest.approx(2, rel=0.1)}
+    assert rates.read(["a", "b"]) == {"a": pytest.approx(2, rel=0.1)}
 
 
 def test_what_is_older_counts_less(rates: ThroughputStore) -> None:
     rates.add("a", images=1200, seconds=120)
     rates.add("a", images=120, seconds=120)
     fading = math.exp(-1)
-    assert rates.of(["a"])["a"] == pytest.approx((120 + 1200 * fading) / (120 + 120 * fading))
+    assert rates.read(["a"])["a"] == pytest.approx((120 + 1200 * fading) / (120 + 120 * fading))
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_what_is_no_rate_is_none_and_is_measured_anew(
     idle: Client, rates: ThroughputStore, text: str
 ) -> None:
     idle.runs.server.hset("cutwork:rates", "a", text)
-    assert rates.of(["a"]) == {}
+    assert rates.read(["a"]) == {}
     rates.add("a", images=10, seconds=5)
-    assert 0 < rates.of(["a"])["a"] <= 2
+    assert 0 < rates.read(["a"])["a"] <= 2
 
 
 def test_a_key_of_another_type_is_replaced(idle: Client, rates: ThroughputStore) -> None:
     idle.runs.server.set("cutwork:rates", "x")
-    assert rates.of(["a"]) == {}
+    assert rates.read(["a"]) == {}
     rates.add("a", images=10, seconds=5)
-    assert rates.of(["a"]) == {"a": 2}
+    assert rates.read(["a"]) == {"a": 2}

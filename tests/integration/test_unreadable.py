@@ -68,7 +68,7 @@ def test_the_others_go_on(idle: Client, sound: str, caplog: pytest.LogCaptureFix
     assert sound in called("runs").stdout
     time.sleep(1.1)
     with Client() as hasty:
-        assert hasty.sweep.sweep() == 1
+        assert hasty.sweep.recover() == 1
     assert f"the feeder of run {BROKEN} cannot be read" in caplog.text
 
 

@@ -88,7 +88,7 @@ def answer(client: Client, count: int, **facts: Any) -> list[Job]:
         if message is None:
             break
         jobs.append(job_in(message))
-        assert client.runs.settle(outcome_of(jobs[-1], **facts))
+        assert client.runs.record_outcome(outcome_of(jobs[-1], **facts))
     return jobs
 
 

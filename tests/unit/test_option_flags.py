@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from producer.console.option_flags import as_flags, option_name, takes_options
+from producer.console.option_flags import option_name, takes_options, to_flags
 from producer.contract.options import Options
 
 _JOB = Path(__file__).parents[1] / "golden" / "job-v1.json"
@@ -61,6 +61,6 @@ def test_options_that_exclude_each_other_are_refused_by_a_sentence() -> None:
 
 def test_options_are_written_as_they_are_typed() -> None:
     options = Options.model_validate(GOLDEN)
-    typed = CliRunner().invoke(app, as_flags(options), catch_exceptions=False)
+    typed = CliRunner().invoke(app, to_flags(options), catch_exceptions=False)
     assert Options.model_validate_json(typed.stdout) == options
-    assert as_flags(Options()) == []
+    assert to_flags(Options()) == []

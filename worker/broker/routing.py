@@ -46,12 +46,12 @@ def taken(
 
 def elsewhere(outcome: Outcome, job: Job, *, routes: Routes, taken: Collection[str]) -> str | None:
     """The queue where a job that failed here has workers that can do it; None: it has failed."""
-    able = {need for name in taken for need in routes.needs[name]}
+    able = {need for name in taken for need in routes.requirements[name]}
     if outcome.code in _NO_GPU:
-        queue: str | None = routes.queue(job)
+        queue: str | None = routes.queue_for(job)
     elif outcome.code in _TOO_LARGE:
-        queue = routes.larger(job)
+        queue = routes.larger_queue(job)
     else:
         return None
     # Who takes from there, or from its like, has done its best.
-    return None if queue is None or able.issuperset(routes.needs[queue]) else queue
+    return None if queue is None or able.issuperset(routes.requirements[queue]) else queue

@@ -84,7 +84,7 @@ class UnackedDeliveries:
                 with self._lock:
                     running = set(self._running.values())
                 for job_id in running:
-                    self._deliveries.alive(job_id)
+                    self._deliveries.touch(job_id)
             except UNREACHABLE as error:
                 log.info("the broker was not told that this worker lives: %s", error)
             except Exception:  # without this thread every long job is done twice
@@ -103,9 +103,9 @@ class UnackedDeliveries:
         given = self._give_back(keep=set())
         for job_id in running:
             if blamed:
-                self._deliveries.failed(job_id)
+                self._deliveries.mark_failed(job_id)
             else:
-                self._deliveries.undo(job_id)
+                self._deliveries.release(job_id)
         return given
 
     def _give_back(self, *, keep: set[str]) -> int:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from producer.config.settings import SettingsError
-from producer.console.findings import show, shown
+from producer.console.findings import safe_text, show
 from producer.console.option_flags import takes_options
 from producer.contract.options import Options
 from worker.cli import models as cli_models
@@ -122,11 +122,11 @@ def segment(
         typer.echo(json.dumps(facts))
         return
     for warning in cut.warnings:
-        console.print(f"[yellow]warning[/]: {shown(warning)}")
+        console.print(f"[yellow]warning[/]: {safe_text(warning)}")
     where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
     seconds = watch.seconds()
     stages = "" if profile else f"; {listed(seconds)}"
-    console.print(f"foreground {found.share:.1%}; {shown(where)}{stages}")
+    console.print(f"foreground {found.share:.1%}; {safe_text(where)}{stages}")
     if profile:
         console.print(chart(seconds))
 
@@ -164,5 +164,5 @@ def _check_output(path: Path, image_format: str) -> None:
 
 
 def _refuse(sentence: str) -> NoReturn:
-    console.print(f"[red]error[/]: {shown(sentence)}")
+    console.print(f"[red]error[/]: {safe_text(sentence)}")
     raise typer.Exit(1)

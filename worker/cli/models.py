@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from producer.config.settings import SettingsError
-from producer.console.findings import shown
+from producer.console.findings import safe_text
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
 from worker.errors import CutworkError, ModelInvalid
@@ -70,7 +70,7 @@ def fetch(
             files = [store.find(name) for name in names]
         for file in files:
             prepare_here(file, open_file_cache(settings))
-            errors.print(f"{file.name}: {shown(str(file.path))}")
+            errors.print(f"{file.name}: {safe_text(str(file.path))}")
     except CutworkError as error:
         _refuse(f"{error.code}: {error}")
     except SettingsError as error:
@@ -98,5 +98,5 @@ def _where(suffix: str) -> str:
 
 
 def _refuse(sentence: str) -> NoReturn:
-    errors.print(f"[red]error[/]: {shown(sentence)}")
+    errors.print(f"[red]error[/]: {safe_text(sentence)}")
     raise typer.Exit(1)

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from producer.config.broker_url import conduct
+from producer.config.broker_url import failure_verb
 
 _PING_SECONDS = 2.0
 """A probe waits some seconds; a broker that takes longer does not answer."""
@@ -110,7 +110,7 @@ def broker_check(url: str) -> Callable[[], Check]:
         try:
             server.ping()
         except redis.RedisError as error:
-            return Check("broker", False, conduct(error))
+            return Check("broker", False, failure_verb(error))
         return Check("broker", True, "answers")
 
     return check

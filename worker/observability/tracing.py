@@ -8,7 +8,7 @@ from typing import Final
 
 from producer.contract.job import Job
 from producer.contract.outcome import Outcome
-from producer.observability.tracing import HEADER, facts_of, tracer_here
+from producer.observability.tracing import HEADER, get_tracer, span_attributes
 
 _HEADER: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -19,7 +19,7 @@ def delivery(job_id: str, headers: object) -> Iterator[None]:
 
     Headers are a stranger's: any that name none begin a trace, and do nothing else.
     """
-    if (tracer := tracer_here()) is None:
+    if (tracer := get_tracer()) is None:
         yield
         return
     from opentelemetry.context import Context
@@ -43,7 +43,7 @@ def delivery(job_id: str, headers: object) -> Iterator[None]:
 
 def tell_job(job: Job) -> None:
     """Say in this thread's span which job it is."""
-    _tell(facts_of(job))
+    _tell(span_attributes(job))
 
 
 def tell_retry(code: str) -> None:
@@ -59,7 +59,7 @@ def tell_outcome(outcome: Outcome) -> None:
 
 def stage(name: str, began: float, ended: float) -> None:
     """Add a stage to this thread's span; both in seconds of `time.perf_counter`."""
-    if (tracer := tracer_here()) is None:
+    if (tracer := get_tracer()) is None:
         return
     from opentelemetry.trace import get_current_span
 
@@ -70,7 +70,7 @@ def stage(name: str, began: float, ended: float) -> None:
 
 
 def _tell(facts: dict[str, str], *, bad: bool = False) -> None:
-    if tracer_here() is None:
+    if get_tracer() is None:
         return
     from opentelemetry.trace import StatusCode, get_current_span
 

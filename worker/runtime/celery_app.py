@@ -10,7 +10,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.config.signing import register_signing
-from producer.observability.log_format import tidy, tidy_stderr
+from producer.observability.log_format import format_stderr_warnings, install_line_formatter
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ TRANSPORT_ALIASES.update(
 def _nothing_but_json(instance: Any, **_: object) -> None:
     if _settings.log_format == "json":
         instance.quiet = True  # Celery prints a banner.
-        tidy_stderr()
+        format_stderr_warnings()
         warnings.showwarning = _warn
 
 
@@ -49,7 +49,7 @@ def _warn(
 @after_setup_logger.connect
 @after_setup_task_logger.connect
 def _tidy(logger: logging.Logger, **_: object) -> None:
-    tidy(logger, form=_settings.log_format)
+    install_line_formatter(logger, form=_settings.log_format)
     # Celery would repeat every outcome in full beside our own line.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
     # So would libvips, of every picture it encodes.

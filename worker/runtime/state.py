@@ -14,7 +14,7 @@ import psutil
 from celery.signals import worker_init, worker_ready, worker_shutdown
 
 from producer.config.settings import SettingsError
-from producer.observability.redact import redacted, secrets_of
+from producer.observability.redact import redact, secrets_of
 from producer.observability.tracing import open_traces
 from producer.store.ledger import Ledger
 from producer.store.recovery import Recovery
@@ -86,9 +86,9 @@ def held() -> Runtime:
         timeout=broker["socket_timeout"],
         signed=settings.signing is not None,
     )
-    routes = Routes.of(app)
+    routes = Routes.from_app(app)
     # The driver is asked only where a queue is for GPUs.
-    asked = any("gpu" in needs for needs in routes.needs.values())
+    asked = any("gpu" in needs for needs in routes.requirements.values())
     no_gpu = why_no_gpu(".onnx") if asked else None
     unacked = UnackedDeliveries(ledger)
     shutdown = Shutdown(unacked, grace=settings.grace)
@@ -118,7 +118,7 @@ def held() -> Runtime:
         job_lock=ReaderWriterLock(),
         throughput=ThroughputMeter(threads=app.conf.worker_concurrency),
         routes=routes,
-        taken=taken(routes.needs, takes=settings.takes, no_gpu=no_gpu),
+        taken=taken(routes.requirements, takes=settings.takes, no_gpu=no_gpu),
         visibility_timeout=float(broker["visibility_timeout"]),
         secrets=secrets_of(os.environ),
     )
@@ -160,7 +160,7 @@ def _start(**_: object) -> None:
         here.news.append(f"started: {listed({'imports': imports} | spent)}")
     except (SettingsError, CutworkError) as error:
         # A worker that cannot do its work must not look as if it could.
-        raise SystemExit(redacted(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error
+        raise SystemExit(redact(f"cutwork: {error}", secrets=secrets_of(os.environ))) from error
 
 
 def _show(here: Runtime) -> None:
@@ -197,7 +197,7 @@ def _ready(sender: Any, **_: object) -> None:
         here.shutdown.begun,
         events=here.metrics,
     )
-    report = partial(here.throughput.report, here.ledger.rates)
+    report = partial(here.throughput.report, here.ledger.throughput)
     for name, target in (
         ("cutwork-keep", keep),
         ("cutwork-sweep", sweep),

@@ -10,10 +10,10 @@ import redis
 from celery import Task
 from celery.exceptions import Reject, Retry
 
-from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of
+from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of_job_id
 from producer.contract.outcome import Outcome
-from producer.observability.log_context import log_context, tell
-from producer.observability.redact import redacted
+from producer.observability.log_context import add_to_log_context, log_context
+from producer.observability.redact import redact
 from worker.broker.routing import elsewhere
 from worker.config.access import require_s3
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
@@ -32,7 +32,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
     held = runtime.held()
     job_id = _claimed_id(args) or str(self.request.id)
     tag = str((self.request.properties or {}).get("delivery_tag"))
-    facts = {"job_id": job_id, "run_id": run_of(job_id)}
+    facts = {"job_id": job_id, "run_id": run_of_job_id(job_id)}
     with log_context(facts), tracing.delivery(job_id, self.request.headers):
         with held.unacked.holding(tag), held.throughput.job(_queue(self, held)) as working:
             outcome = _answer(self, held, job_id, tag, args, kwargs)
@@ -55,7 +55,7 @@ def _answer(
     attempt = 1 + (task.request.retries or 0)
     try:
         job = _read_job(args, kwargs)
-        tell("source", str(job.source))
+        add_to_log_context("source", str(job.source))
         tracing.tell_job(job)
         outcome = _outcome(held, job, tag=tag, attempt=attempt)
         queue = elsewhere(outcome, job, routes=held.routes, taken=held.taken)
@@ -88,12 +88,12 @@ def _answer(
             code=InternalError.code,
             message=f"a fault in the worker; the log of {socket.gethostname()} has the traceback",
         )
-    message = outcome.message and redacted(outcome.message, secrets=held.secrets)
+    message = outcome.message and redact(outcome.message, secrets=held.secrets)
     outcome = outcome.model_copy(
         update={"message": message, "worker": task.request.hostname, "attempt": attempt}
     )
     try:
-        held.ledger.settle(outcome)
+        held.ledger.record_outcome(outcome)
     except (redis.RedisError, MemoryError) as error:
         # Unsettled is undone: the message comes back, and finds the outputs already there.
         log.exception("job %s: the outcome could not be stored", job_id)
@@ -107,7 +107,7 @@ def _send(
 ) -> NoReturn:
     """Have the job done later, or elsewhere: raises `Retry`, which ends this delivery of it."""
     try:
-        held.ledger.deliveries.undo(job_id)
+        held.ledger.deliveries.release(job_id)
         raise task.retry(countdown=pause, queue=queue)
     except (Reject, redis.RedisError) as unsent:
         # Celery would drop a message whose retry it cannot send.
@@ -117,31 +117,33 @@ def _send(
 def _queue(task: Task[Any, Any], held: Runtime) -> str:
     """Where the message came from; that is a stranger's word, and may be none of our queues."""
     said = (task.request.delivery_info or {}).get("routing_key")
-    return said if said is not None and said in held.routes.needs else QUEUE
+    return said if said is not None and said in held.routes.requirements else QUEUE
 
 
 def _outcome(held: Runtime, job: Job, *, tag: str, attempt: int) -> Outcome:
     """Run a job, unless its run is cancelled or it has ended too many workers."""
-    run = run_of(job.id)
-    if run and held.ledger.runs.cancelled(run):
+    run = run_of_job_id(job.id)
+    if run and held.ledger.runs.is_cancelled(run):
         return Outcome(job_id=job.id, state="cancelled")
     most, deliveries = held.settings.max_deliveries, held.ledger.deliveries
     # The last time it is watched, and by itself: what ends a worker then is this job.
-    last = deliveries.count(job.id) >= most - 1 > 0
+    last = deliveries.count_unfinished(job.id) >= most - 1 > 0
     with held.job_lock.exclusive() if last else held.job_lock.shared():
         if held.shutdown.begun.is_set():
             raise Reject("this worker is ending", requeue=True)
         # Counted only now: who waits here while a neighbour ends the worker is innocent.
         with held.unacked.running(tag, job.id):
-            number, stage = deliveries.begin(job.id, visibility_timeout=held.visibility_timeout)
+            number, stage = deliveries.count_delivery(
+                job.id, visibility_timeout=held.visibility_timeout
+            )
             held.metrics.began(job, number=number, attempt=attempt)
             if number > most:
                 return held.pipeline.refused(job, Poison(_poison(most, stage)))
 
             def heard(stage: str) -> None:
-                tell("stage", stage)
+                add_to_log_context("stage", stage)
                 if last:
-                    deliveries.alive(job.id, stage=stage)
+                    deliveries.touch(job.id, stage=stage)
 
             final = attempt >= held.settings.max_attempts
             watch = Stopwatch(heard=heard, timed=tracing.stage)

@@ -46,7 +46,7 @@ def exporter(
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         settings = ProducerSettings.read()
-        routes = Routes.of(celery_app(settings))
+        routes = Routes.from_app(celery_app(settings))
     except (SettingsError, ValueError) as error:
         refuse(str(error))
     _open_log(settings.log_format)
@@ -67,4 +67,4 @@ def exporter(
 
 def _open_log(form: log_format.LogFormat) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    log_format.tidy(logging.getLogger(), form=form)
+    log_format.install_line_formatter(logging.getLogger(), form=form)

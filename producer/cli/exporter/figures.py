@@ -27,11 +27,11 @@ class Figures:
 
         Raises `redis.RedisError` when the broker does not answer.
         """
-        measured = ledger.rates.of(routes.needs)
+        measured = ledger.throughput.read(routes.requirements)
         return cls(
             queues=queue_statuses(ledger.redis, routes=routes),
-            rates=dict.fromkeys(routes.needs, images_per_second) | measured,
-            pending=ledger.pending(),
+            rates=dict.fromkeys(routes.requirements, images_per_second) | measured,
+            pending=ledger.count_pending(),
             runs=Counter(record.state for record in ledger.runs.runs()),
         )
 

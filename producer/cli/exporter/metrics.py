@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from producer.cli.exporter.figures import Figures
-from producer.config.broker_url import advice, conduct
+from producer.config.broker_url import failure_advice, failure_verb
 from producer.contract.run import RunState
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Metrics(Collector):
         try:
             figures = self._read()
         except (redis.RedisError, OSError) as error:
-            self._say(f"the broker {conduct(error)} ({error}); {advice(error)}")
+            self._say(f"the broker {failure_verb(error)} ({error}); {failure_advice(error)}")
             return None
         self._say(None)
         return figures

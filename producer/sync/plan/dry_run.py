@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from producer.console.humanize import amount, duration
+from producer.console.humanize import duration, quantity
 from producer.contract.run import RunRecord, RunSpec
 from producer.sync.plan.steps import Step
 
@@ -118,7 +118,7 @@ def _send(result: DryRun, step: Step) -> None:
 
 def in_words(result: DryRun, guess: Estimate | None) -> list[tuple[str, str]]:
     """The figures as lines of a name and a text."""
-    size = f" ({amount(result.bytes, 'B')})" if result.bytes_known else ""
+    size = f" ({quantity(result.bytes, 'B')})" if result.bytes_known else ""
     lines = [("would send", f"{result.sent:,} of {result.seen:,} inputs{size}")]
     if result.reasons:
         lines.append(("because", _listed(result.reasons)))

@@ -208,7 +208,7 @@ class Ground:
     def settle(self, *, timeout: float = 10) -> None:
         """Wait until nothing waits in the queue and no worker holds anything."""
         deadline = time.monotonic() + timeout
-        names = Routes.of(self.client.app).lists()
+        names = Routes.from_app(self.client.app).all_lists()
         while time.monotonic() < deadline:
             with self.server.pipeline() as pipe:
                 for name in names:

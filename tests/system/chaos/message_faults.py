@@ -66,7 +66,7 @@ def _expect(ground: Ground, job_id: str, code: str) -> None:
 def _outcome(ground: Ground, job_id: str) -> Outcome | None:
     ledger = Ledger(ground.stack.broker_url)
     try:
-        return ledger.outcomes([job_id]).get(job_id)
+        return ledger.read_outcomes([job_id]).get(job_id)
     finally:
         ledger.close()
 

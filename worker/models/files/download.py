@@ -9,7 +9,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from producer.contract.validation_errors import without_password
+from producer.contract.validation_errors import hide_password
 
 _TIMEOUT: Final = (5, 30)
 """Seconds to connect and of silence."""
@@ -97,7 +97,7 @@ def download_pieces(base: str, resource: str, target: Path, progress: Progress) 
                     file.write(read(str(chunk["hash"])))
                     file.flush()
                 done = end
-                progress(without_password(base), done, int(listing["size"]))
+                progress(hide_password(base), done, int(listing["size"]))
 
 
 def _go_on(session: requests.Session, url: str, target: Path, progress: Progress) -> None:
@@ -128,7 +128,7 @@ def _go_on(session: requests.Session, url: str, target: Path, progress: Progress
         with target.open("ab" if resumed else "wb") as file:
             for piece in response.iter_content(_PIECE):
                 done += file.write(piece)
-                progress(without_password(url), done, total)
+                progress(hide_password(url), done, total)
 
 
 def _note(validator: Path, headers: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from producer.contract.validation_errors import without_password
+from producer.contract.validation_errors import hide_password
 from worker.models.files.catalogue import (
     ChunksSource,
     HttpsSource,
@@ -50,7 +50,7 @@ def fetch(source: ModelSource, target: Path, progress: Progress) -> None:
         *(requests.RequestException, OSError, ValueError, KeyError),
         *(tarfile.TarError, zipfile.BadZipFile),
     ) as error:
-        raise SourceFailed(without_password(f"{describe(source)}: {error}")) from error
+        raise SourceFailed(hide_password(f"{describe(source)}: {error}")) from error
 
 
 def describe(source: ModelSource) -> str:
@@ -59,7 +59,7 @@ def describe(source: ModelSource) -> str:
         return f"npm {source.package}"
     if isinstance(source, WheelSource):
         return f"pip {source.package}"
-    return without_password(source.url)
+    return hide_password(source.url)
 
 
 def tag(source: ModelSource) -> str:
