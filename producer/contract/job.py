@@ -60,6 +60,11 @@ class Job(Value):
     submitted_at: float = Field(default_factory=time.time, ge=0)
     """Unix time in seconds, for the age of what waits."""
 
+    @property
+    def run(self) -> str | None:
+        """The id of the run that the job belongs to; None for a single job."""
+        return run_of_job_id(self.id)
+
     @model_validator(mode="after")
     def _destinations(self) -> Self:
         places = [place for place in (self.image, self.mask) if place is not None]

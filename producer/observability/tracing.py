@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from producer.contract.job import Job, run_of_job_id
+from producer.contract.job import Job
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -73,7 +73,7 @@ def submission_span(job: Job) -> Iterator[dict[str, Any]]:
 def span_attributes(job: Job) -> dict[str, str]:
     """What a span says of a job: no key, and nothing that may hold a secret."""
     facts = {"cutwork.job_id": job.id, "cutwork.source.bucket": job.source.bucket}
-    run = run_of_job_id(job.id)
+    run = job.run
     return facts | ({"cutwork.run_id": run} if run else {})
 
 

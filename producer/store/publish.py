@@ -5,7 +5,7 @@ from typing import Final
 
 from celery import Celery
 
-from producer.contract.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job, run_of_job_id
+from producer.contract.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job
 from producer.observability.tracing import submission_span
 from producer.store.routes import Routes
 
@@ -42,7 +42,7 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
                     TASK_NAME,
                     message,
                     queue=routes.queue_for(job),
-                    priority=BULK_PRIORITY if run_of_job_id(job.id) else SINGLE_PRIORITY,
+                    priority=BULK_PRIORITY if job.run else SINGLE_PRIORITY,
                     headers=headers,
                     declare=[],
                     retry=False,

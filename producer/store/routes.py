@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from celery import Celery
 
-from producer.contract.job import BULK_PRIORITY, QUEUE, Job, run_of_job_id
+from producer.contract.job import BULK_PRIORITY, QUEUE, Job
 from producer.contract.options import Options
 
 LARGE: Final = "large"
@@ -38,7 +38,7 @@ class Routes:
 
     def queue_for(self, job: Job) -> str:
         """The queue of a job; where its class or tenant has none of its own, that of the others."""
-        return self._queue(job.options, job.tenant, bulk=run_of_job_id(job.id) is not None)
+        return self._queue(job.options, job.tenant, bulk=job.run is not None)
 
     def larger_queue(self, job: Job) -> str | None:
         """The queue of a job whose image was too large for a worker; None: there is none."""

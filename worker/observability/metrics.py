@@ -14,7 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from producer.contract.job import Job, run_of_job_id
+from producer.contract.job import Job
 from producer.contract.outcome import Outcome
 from producer.observability.events import Events
 from worker.models.files.catalogue import catalogue
@@ -147,7 +147,7 @@ class Metrics(Events):
         elif attempt == 1:
             # Another machine's clock may be ahead.
             waited = max(0.0, time.time() - job.submitted_at)
-            self._queue_wait.labels("bulk" if run_of_job_id(job.id) else "single").observe(waited)
+            self._queue_wait.labels("bulk" if job.run else "single").observe(waited)
 
     def ended(self, outcome: Outcome) -> None:
         """Count an outcome that was stored."""

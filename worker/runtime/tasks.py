@@ -122,7 +122,7 @@ def _queue(task: Task[Any, Any], held: Runtime) -> str:
 
 def _outcome(held: Runtime, job: Job, *, tag: str, attempt: int) -> Outcome:
     """Run a job, unless its run is cancelled or it has ended too many workers."""
-    run = run_of_job_id(job.id)
+    run = job.run
     if run and held.ledger.runs.is_cancelled(run):
         return Outcome(job_id=job.id, state="cancelled")
     most, deliveries = held.settings.max_deliveries, held.ledger.deliveries
