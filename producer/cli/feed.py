@@ -17,10 +17,10 @@ from producer.client import Client
 from producer.config.broker_url import failure_verb
 from producer.contract.run import RunRecord
 from producer.store.runs import UnknownRun
-from producer.sync.count_remaining import look_ahead
+from producer.sync.count_remaining import count_remaining
 from producer.sync.feeder import Feeder
 from producer.sync.feeder_lock import FeederRunning
-from producer.sync.follow import answered
+from producer.sync.follow import outcome_count
 
 _IDLE_SECONDS: Final = 15
 """Without any outcome, after which somebody should look whether there is a worker."""
@@ -74,7 +74,7 @@ def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
                 seen.planned(feeder.planned)
                 time.sleep(0.05)
             if feeder.run:
-                threads.submit(look_ahead, feeder)
+                threads.submit(count_remaining, feeder)
                 threads.submit(_ask_for_workers, client, feeder, seen)
                 threads.submit(client.sweep.run, feeder.stopping, events=seen)
                 _watch(client, feeder.run, seen, feeding)
@@ -117,7 +117,7 @@ def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
     if feeder.stopping.wait(_IDLE_SECONDS):
         return
     try:
-        if not answered(client.runs.summary(str(feeder.run))) and not client.workers():
+        if not outcome_count(client.runs.summary(str(feeder.run))) and not client.workers():
             seen.notice("no worker answers; start one, see `cutwork doctor`")
     except (redis.RedisError, KombuError, UnknownRun):
         # The feeder meets the same, and says so.

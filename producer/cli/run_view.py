@@ -13,7 +13,7 @@ from producer.console.findings import safe_text
 from producer.console.humanize import countdown
 from producer.contract.run import Failure, RunCounts, RunRecord
 from producer.observability.events import Events
-from producer.sync.follow import RunProgress, answered
+from producer.sync.follow import RunProgress, outcome_count
 
 _LINE_SECONDS: Final = 10.0
 """Time between two lines where there is no terminal."""
@@ -94,7 +94,7 @@ class Bar(View):
             console.print(failure_line(failure))
         self._update(
             " · ".join(state_of(progress)),
-            done=answered(progress.record),
+            done=outcome_count(progress.record),
             total=progress.record.total,
         )
 

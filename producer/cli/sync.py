@@ -28,8 +28,8 @@ from producer.store.unreadable import UnreadableRun
 from producer.sync.feeder import Feeder
 from producer.sync.listing.objects import ListingFailed, listing_client
 from producer.sync.manifest.manifest import Manifest, ManifestError, open_manifest
-from producer.sync.plan.compare import check_places
-from producer.sync.plan.dry_run import dry_run, estimate, in_words
+from producer.sync.plan.compare import check_layout
+from producer.sync.plan.dry_run import dry_run, estimate, summary_lines
 from producer.sync.plan.since import since_time
 from producer.sync.plan.steps import Plan, listing_steps, manifest_steps
 
@@ -180,7 +180,7 @@ def _check_kind(spec: RunSpec) -> None:
     if not spec.manifest:
         if spec.skip_bad_lines:
             raise ValueError("--skip-bad-lines: expected a --manifest with it, found none")
-        check_places(spec)
+        check_layout(spec)
         return
     untouched = RunSpec.model_validate(
         spec.model_dump(
@@ -239,5 +239,5 @@ def _show_dry_run(client: Client, spec: RunSpec, plan: Plan, *, as_json: bool) -
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"estimate": guess and guess._asdict()}))
         return
-    for name, text in in_words(result, guess):
+    for name, text in summary_lines(result, guess):
         console.print(f"{name:<10} {safe_text(text)}")

@@ -9,10 +9,10 @@ import redis
 from producer.sync.feeder import Feeder
 from producer.sync.listing.objects import ListingFailed
 
-_AT_ONCE: Final = 1000
+_CHUNK_STEPS: Final = 1000
 
 
-def look_ahead(feeder: Feeder) -> None:
+def count_remaining(feeder: Feeder) -> None:
     """Go through the rest of the plan beside the feeder, and write down the total it comes to.
 
     The plan is a stream, so this is the price of knowing its length: a second listing, and no
@@ -22,11 +22,11 @@ def look_ahead(feeder: Feeder) -> None:
     try:
         cursor, total = ledger.position(run)
         with closing(feeder.plan(cursor)) as steps:
-            while some := list(islice(steps, _AT_ONCE)):
+            while chunk := list(islice(steps, _CHUNK_STEPS)):
                 if feeder.stopping.is_set():
                     return
-                wanted = [step for step in some if step.verdict == "send"]
-                total += len(wanted) - len(feeder.known(wanted))
+                sends = [step for step in chunk if step.verdict == "send"]
+                total += len(sends) - len(feeder.known(sends))
         limit = feeder.spec.limit
         ledger.set_total(run, total if limit is None else min(total, limit))
     except (ListingFailed, redis.RedisError):

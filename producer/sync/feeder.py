@@ -25,32 +25,32 @@ from producer.store.lost_messages import find_lost
 from producer.store.publish import publish
 from producer.store.routes import Routes
 from producer.store.runs import Batch, RunLedger, UnknownRun
-from producer.sync.breaker import Breaker
+from producer.sync.circuit_breaker import CircuitBreaker
 from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
 from producer.sync.plan.steps import Plan, Step
 
-_BATCH: Final = 500
+_MAX_BATCH_JOBS: Final = 500
 """Jobs sent together at most."""
-_STEPS: Final = 10_000
+_MAX_BATCH_STEPS: Final = 10_000
 """Inputs after which the cursor moves, even if none of them is sent."""
-_KEPT_STEPS: Final = 100
+_STEPS_PER_LOCK_CHECK: Final = 100
 """Inputs after which the lock is looked after: each may have been asked for singly."""
-_WINDOW: Final = 2000
-_WIDEST: Final = 64_000
-_POLL: Final = 0.1
+_INITIAL_WINDOW: Final = 2000
+_MAX_WINDOW: Final = 64_000
+_POLL_SECONDS: Final = 0.1
 """Seconds between looks at how many jobs are in flight."""
-_CANCELLED_SECONDS: Final = 10
-_LISTED_AGAIN: Final = 8
+_CANCEL_SECONDS: Final = 10
+_MAX_LISTING_RETRIES: Final = 8
 """Times a listing is tried again while it brings nothing: some five minutes."""
-_SAID_AGAIN_SECONDS: Final = 60.0
-_PASSING: Final = (
+_MESSAGE_INTERVAL_SECONDS: Final = 60.0
+_TRANSIENT_ERRORS: Final = (
     redis.ConnectionError,
     redis.TimeoutError,
     KombuError,
 )
 """What a broker that restarts, fails over or is full answers; it is waited out."""
-_REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")
+_TRANSIENT_REPLIES: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")
 
 
 @dataclass(kw_only=True)
@@ -79,13 +79,13 @@ class Feeder:
     """Set from outside, it ends the feeding between two batches; the run stays unfinished."""
     probe_seconds: float = 10
     """While nothing succeeds: time until one more job is tried."""
-    _breaker: Breaker = field(default_factory=Breaker)
-    _window: int = _WINDOW
+    _breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    _window: int = _INITIAL_WINDOW
     _refused: str | None = None
     """The code that the breaker is open for."""
     _lock: FeederLock | None = None
     _checked: float = 0
-    _failures: int = 0
+    _listing_failures: int = 0
     """Of listings, since the cursor moved."""
 
     def feed(self) -> None:
@@ -94,23 +94,25 @@ class Feeder:
         Raises `FeederRunning` when another process feeds the run, `ListingFailed` or
         `ManifestError` when the inputs cannot be read, and `UnknownRun` when Redis has lost it.
         """
-        said = -_SAID_AGAIN_SECONDS
+        said = -_MESSAGE_INTERVAL_SECONDS
         try:
             while not self.stopping.is_set():
                 try:
                     if self._feed():
                         return
                 except ListingFailed as error:
-                    self._failures += 1
-                    if self.run is None or self._failures > _LISTED_AGAIN:
+                    self._listing_failures += 1
+                    if self.run is None or self._listing_failures > _MAX_LISTING_RETRIES:
                         raise
                     self.events.notice(f"waiting for S3: {error}")
-                    self._wait(min(2**self._failures, 60))
-                except (*_PASSING, redis.ResponseError) as error:
+                    self._wait(min(2**self._listing_failures, 60))
+                except (*_TRANSIENT_ERRORS, redis.ResponseError) as error:
                     refused = isinstance(error, redis.ResponseError)
-                    if self.run is None or (refused and not str(error).startswith(_REFUSALS)):
+                    if self.run is None or (
+                        refused and not str(error).startswith(_TRANSIENT_REPLIES)
+                    ):
                         raise
-                    if time.monotonic() - said > _SAID_AGAIN_SECONDS:
+                    if time.monotonic() - said > _MESSAGE_INTERVAL_SECONDS:
                         self.events.notice(f"waiting for the broker: {error}")
                         said = time.monotonic()
                     self.stopping.wait(1)
@@ -129,7 +131,7 @@ class Feeder:
         batch = Batch(cursor="")
         if self.run:
             self._lock = self._lock or FeederLock(self.ledger.server, self.run)
-            self._keep()
+            self._extend_lock()
             batch.cursor = self.ledger.cursor(self.run)
             self._send_again(self.run, self._missing(self.run))
         with closing(self.plan(batch.cursor)) as steps:
@@ -139,26 +141,26 @@ class Feeder:
     def _send_all(self, batch: Batch, steps: Iterator[Step]) -> bool:
         """Send the steps that are left; False when the cursor must be read again."""
         before = batch.cursor
-        left = self._left_of_limit()
+        left = self._remaining_limit()
         finished = False
         while not finished and (left is None or left > 0):
             room = self._wait_for_room()
             if not room:
                 return True
-            finished = self._fill(batch, steps, min(room, left or room))
+            finished = self._fill_batch(batch, steps, min(room, left or room))
             if not self.run:
                 self.planned = RunCounts.model_validate(batch.counts)
                 self.conflicts = batch.failures
                 if not batch.jobs:
                     continue
-                batch = self._begin(batch)
+                batch = self._begin_run(batch)
             run = str(self.run)
             if not self.ledger.commit_batch(run, batch, before=before):
-                return self._is_over(run)
-            self._failures = 0
+                return self._has_ended(run)
+            self._listing_failures = 0
             # A process that slept since may no longer be the one that sends.
             if self._lock:
-                self._lock.keep(surely=True)
+                self._lock.extend(force=True)
             if batch.jobs:
                 publish(self.app, batch.jobs)
             left = left if left is None else left - len(batch.jobs)
@@ -166,7 +168,7 @@ class Feeder:
             batch = Batch(cursor=before)
         return True
 
-    def _begin(self, batch: Batch) -> Batch:
+    def _begin_run(self, batch: Batch) -> Batch:
         """Begin the run; its id is part of the ids of the jobs it begins with."""
         run = self.ledger.begin(self.spec, command=self.command)
         self._lock = FeederLock(self.ledger.server, run)
@@ -176,11 +178,11 @@ class Feeder:
         batch.jobs = [job.model_copy(update={"id": f"{run}.{job.id}"}) for job in batch.jobs]
         return batch
 
-    def _fill(self, batch: Batch, steps: Iterator[Step], room: int) -> bool:
+    def _fill_batch(self, batch: Batch, steps: Iterator[Step], room: int) -> bool:
         """Put the next steps into a batch, as many as there is room for; True after the last."""
         wanted: list[Step] = []
         seen = 0
-        for step in islice(steps, _STEPS):
+        for step in islice(steps, _MAX_BATCH_STEPS):
             seen += 1
             batch.cursor = step.cursor
             if step.verdict == "send":
@@ -191,8 +193,8 @@ class Feeder:
                     batch.failures.append(_failure(step))
             if len(wanted) >= room:
                 break
-            if seen % _KEPT_STEPS == 0:
-                self._keep()
+            if seen % _STEPS_PER_LOCK_CHECK == 0:
+                self._extend_lock()
         known = self.known(wanted)
         for step in wanted:
             if str(step.source) in known:
@@ -201,7 +203,7 @@ class Feeder:
                 batch.count("sent")
                 batch.jobs.append(self._job(step))
         batch.count("seen", seen)
-        return seen < _STEPS and len(wanted) < room
+        return seen < _MAX_BATCH_STEPS and len(wanted) < room
 
     def known(self, wanted: Iterable[Step]) -> set[str]:
         """Which of these sources were found unreadable before, and have not changed since."""
@@ -225,34 +227,38 @@ class Feeder:
             }
         )
 
-    def _left_of_limit(self) -> int | None:
+    def _remaining_limit(self) -> int | None:
         if self.spec.limit is None or self.run is None:
             return self.spec.limit
         return self.spec.limit - self.ledger.summary(self.run).counts.sent
 
-    def _keep(self) -> bool:
+    def _extend_lock(self) -> bool:
         """Go on being the feeder; False when it is time to stop."""
         if self._lock:
-            self._lock.keep()
+            self._lock.extend()
         return not self.stopping.is_set()
 
     def _wait(self, seconds: float) -> None:
         """Wait, as the run's feeder, unless it is time to stop."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._keep():
+        while time.monotonic() < deadline and self._extend_lock():
             self.stopping.wait(1)
 
     def _wait_for_room(self) -> int:
         """How many jobs may be sent now, at least a good part of a batch; 0 to stop."""
         if not self.run:
-            return 0 if self.stopping.is_set() else min(self.window or _WINDOW, _BATCH)
-        while self._keep():
+            return (
+                0
+                if self.stopping.is_set()
+                else min(self.window or _INITIAL_WINDOW, _MAX_BATCH_JOBS)
+            )
+        while self._extend_lock():
             in_flight = self.ledger.in_flight(self.run)
             window = self.window or self._grown(in_flight)
             room = window - in_flight
-            if self._is_over(self.run):
+            if self._has_ended(self.run):
                 return 0
-            code = self._breaker.look(self.ledger.summary(self.run))
+            code = self._breaker.open_code(self.ledger.summary(self.run))
             if code and code != self._refused:
                 self.events.notice(f"nothing but {code} comes back: sending one now and then")
             self._refused = code
@@ -260,39 +266,39 @@ class Feeder:
                 if not in_flight:
                     self._wait(self.probe_seconds)
                     return 1
-            elif room >= max(1, min(_BATCH, window // 4)):
-                return min(room, _BATCH)
+            elif room >= max(1, min(_MAX_BATCH_JOBS, window // 4)):
+                return min(room, _MAX_BATCH_JOBS)
             self._send_overdue(self.run)
-            self.stopping.wait(_POLL)
+            self.stopping.wait(_POLL_SECONDS)
         return 0
 
     def _grown(self, in_flight: int) -> int:
         """The window, doubled where workers hold nearly all of it and none is waiting for them."""
         waiting = Routes.from_app(self.app).bulk_list(self.spec.options, self.tenant)
         if in_flight > self._window // 2 and not self.ledger.server.llen(waiting):
-            self._window = min(2 * self._window, _WIDEST)
+            self._window = min(2 * self._window, _MAX_WINDOW)
         return self._window
 
     def _drain(self) -> bool:
         """Wait for the outcomes of everything that was sent."""
-        while self.run and self._keep():
-            if self._is_over(self.run):
+        while self.run and self._extend_lock():
+            if self._has_ended(self.run):
                 self._wait_for_cancelled(self.run)
                 return True
             if not self.ledger.in_flight(self.run):
                 self.ledger.end(self.run, "finished")
                 return True
             self._send_overdue(self.run)
-            self.stopping.wait(_POLL)
+            self.stopping.wait(_POLL_SECONDS)
         return True
 
     def _wait_for_cancelled(self, run: str) -> None:
         """Let the workers answer what is in the queue yet, so that the report adds up."""
-        deadline = time.monotonic() + _CANCELLED_SECONDS
-        while time.monotonic() < deadline and self._keep() and self.ledger.in_flight(run):
-            self.stopping.wait(_POLL)
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        while time.monotonic() < deadline and self._extend_lock() and self.ledger.in_flight(run):
+            self.stopping.wait(_POLL_SECONDS)
 
-    def _is_over(self, run: str) -> bool:
+    def _has_ended(self, run: str) -> bool:
         """Whether somebody cancelled the run."""
         state = self.ledger.state(run)
         if state is None:

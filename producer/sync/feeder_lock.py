@@ -13,7 +13,7 @@ from redis.lock import Lock
 
 from producer.store.runs import feeder_key
 
-_SECONDS: Final = 15
+_LOCK_SECONDS: Final = 15
 
 
 class FeederRunning(RuntimeError):
@@ -38,7 +38,9 @@ class FeederLock:
         self._run = run
         key, host, pid = feeder_key(run), socket.gethostname(), os.getpid()
         holder: Any = server.get(key)
-        self._lock: Lock = server.lock(key, timeout=_SECONDS, blocking=False, thread_local=False)
+        self._lock: Lock = server.lock(
+            key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False
+        )
         if holder and _is_dead(str(holder), host=host, pid=pid):
             self._lock.local.token = str(holder).encode()
             with suppress(LockError):  # Somebody else was quicker.
@@ -48,12 +50,12 @@ class FeederLock:
             raise FeederRunning(run, f"is fed by a process on {str(holder).partition('/')[0]}")
         self._extended = time.monotonic()
 
-    def keep(self, *, surely: bool = False) -> None:
-        """Extend the lock when a third of its time has passed, or with `surely` at once.
+    def extend(self, *, force: bool = False) -> None:
+        """Extend the lock when a third of its time has passed, or with `force` at once.
 
         Raises `FeederRunning` if another process has taken it.
         """
-        if not surely and time.monotonic() - self._extended < _SECONDS / 3:
+        if not force and time.monotonic() - self._extended < _LOCK_SECONDS / 3:
             return
         try:
             self._lock.reacquire()

@@ -10,7 +10,7 @@ import redis
 from producer.contract.run import Failure, RunRecord
 from producer.store.runs import RunLedger
 
-_SECONDS: Final = 30.0
+_SPEED_SECONDS: Final = 30.0
 """How far back the speed is measured."""
 
 
@@ -36,35 +36,35 @@ def follow_progress(
     """
     samples: deque[tuple[float, int, int]] = deque()
     failures = 0
-    last = False
-    while not last:
+    is_last = False
+    while not is_last:
         try:
-            last = over()
+            is_last = over()
             record = ledger.summary(run)
-            new = _new_failures(ledger, run, failures)
+            new_failures = _new_failures(ledger, run, failures)
         except (redis.ConnectionError, redis.TimeoutError):
-            if not last:
+            if not is_last:
                 time.sleep(every)
             continue
-        failures += len(new)
-        last = last or record.state != "running"
-        samples.append((time.monotonic(), answered(record), record.pixels))
-        while len(samples) > 2 and samples[-1][0] - samples[0][0] > _SECONDS:
+        failures += len(new_failures)
+        is_last = is_last or record.state != "running"
+        samples.append((time.monotonic(), outcome_count(record), record.pixels))
+        while len(samples) > 2 and samples[-1][0] - samples[0][0] > _SPEED_SECONDS:
             samples.popleft()
         images, pixels = _speed(samples)
-        left = record.total - answered(record) if record.total is not None else None
+        remaining = record.total - outcome_count(record) if record.total is not None else None
         yield RunProgress(
             record=record,
-            failures=new,
+            failures=new_failures,
             images_per_second=images,
             megapixels_per_second=pixels / 1e6,
-            remaining=left / images if left is not None and images > 0 else None,
+            remaining=remaining / images if remaining is not None and images > 0 else None,
         )
-        if not last:
+        if not is_last:
             time.sleep(every)
 
 
-def answered(record: RunRecord) -> int:
+def outcome_count(record: RunRecord) -> int:
     """Jobs that have an outcome."""
     return record.counts.sent - record.counts.in_flight
 
@@ -76,7 +76,7 @@ def _speed(samples: deque[tuple[float, int, int]]) -> tuple[float, float]:
 
 
 def _new_failures(ledger: RunLedger, run: str, start: int) -> list[Failure]:
-    found: list[Failure] = []
-    while page := ledger.failures(run, start=start + len(found)):
-        found += page
-    return found
+    failures: list[Failure] = []
+    while page := ledger.failures(run, start=start + len(failures)):
+        failures += page
+    return failures

@@ -70,7 +70,7 @@ def test_a_listing_starts_above_a_key(s3: "S3Client", after: str) -> None:
 
 def test_ranges_of_a_real_listing(s3: "S3Client") -> None:
     fetch = page_fetcher(s3, bucket=BUCKET, prefix="flat/", size=10)
-    ranges = KeyRanges(fetch, prefix="flat/", after="", first=fetch(""), parallel=6)
+    ranges = KeyRanges(fetch, prefix="flat/", after="", first=fetch(""), threads=6)
     entries = list(ranges.entries())
     assert [entry.key for entry in entries] == FLAT
     assert {(entry.size, entry.etag) for entry in entries} == {
@@ -153,7 +153,7 @@ def test_ranges_are_everything_once(shape: str, size: int) -> None:
     for after in ("", *keys[::150], "p/b", "q"):
         asked: list[str] = []
         fetch = pages(keys, size, asked)
-        ranges = KeyRanges(fetch, prefix="p/", after=after, first=fetch(after), parallel=4)
+        ranges = KeyRanges(fetch, prefix="p/", after=after, first=fetch(after), threads=4)
         expected = [key for key in keys if key > after]
         assert [entry.key for entry in ranges.entries()] == expected
         assert ranges.requests == len(asked)
@@ -167,7 +167,7 @@ def test_what_is_read_ahead_is_bounded_and_ends_with_the_reader() -> None:
     asked: list[str] = []
     fetch = pages([f"p/{number:05d}" for number in range(5000)], 10, asked)
     before = threading.active_count()
-    entries = KeyRanges(fetch, prefix="p/", after="", first=fetch(""), parallel=4).entries()
+    entries = KeyRanges(fetch, prefix="p/", after="", first=fetch(""), threads=4).entries()
     for _ in range(100):
         next(entries)
     assert threading.active_count() == before + 4
@@ -187,13 +187,13 @@ def test_what_a_thread_meets_is_raised_where_the_listing_is_read() -> None:
 
     before = threading.active_count()
     with pytest.raises(ConnectionResetError, match="gone"):
-        list(KeyRanges(fetch, prefix="p/", after="", first=fetch(""), parallel=4).entries())
+        list(KeyRanges(fetch, prefix="p/", after="", first=fetch(""), threads=4).entries())
     assert threading.active_count() == before
 
 
 def test_a_store_without_order_is_refused() -> None:
     page = Page([Entry("b", 1, "", ""), Entry("a", 1, "", "")], [], False, None)
-    ranges = KeyRanges(lambda _: page, prefix="", after="", first=page, parallel=1)
+    ranges = KeyRanges(lambda _: page, prefix="", after="", first=page, threads=1)
     with pytest.raises(OutOfOrder, match="'a' came after 'b'"):
         list(ranges.entries())
 

@@ -22,8 +22,8 @@ from deploy.local import LocalStack
 from producer.contract.job import Job
 from producer.contract.run import Failure
 from producer.contract.s3_uri import ImageRef
-from producer.sync.manifest.destinations import Destinations, Repeated
-from producer.sync.manifest.line import Record, line, refusal
+from producer.sync.manifest.destinations import Destinations, Duplicate
+from producer.sync.manifest.line import Record, line, rejection
 from producer.sync.manifest.manifest import (
     BadLine,
     Line,
@@ -261,9 +261,9 @@ def test_destinations_named_twice_are_found_among_many(tmp_path: Path) -> None:
         destinations.add("s3://cutouts/7", count)
         destinations.add(f"s3://cutouts/{count - 1}", count + 1)
         assert scratch.tell() > 0
-        assert sorted(destinations.repeated()) == [
-            Repeated(count, 7),
-            Repeated(count + 1, count - 1),
+        assert sorted(destinations.duplicates()) == [
+            Duplicate(count, 7),
+            Duplicate(count + 1, count - 1),
         ]
 
 
@@ -313,9 +313,9 @@ def test_a_line_is_good_when_it_makes_a_job(
     try:
         job = Job.model_validate({name: place for name, place in places.items() if place})
     except ValueError:
-        assert refusal(record)
+        assert rejection(record)
     else:
-        assert refusal(record) is None
+        assert rejection(record) is None
         assert line(record) == Line(1, job.source, job.image, job.mask)
 
 

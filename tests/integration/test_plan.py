@@ -14,10 +14,10 @@ from producer.contract.run import RunSpec
 from producer.contract.s3_prefix import S3Prefix
 from producer.sync.listing.objects import listing_client
 from producer.sync.listing.page import Entry
-from producer.sync.plan.compare import check_places, compare
-from producer.sync.plan.existing import Existing
+from producer.sync.plan.compare import check_layout, compare
+from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.naming import Naming, Template, split_key
-from producer.sync.plan.planner import Output, Planned, Planner, forbidden_prefixes
+from producer.sync.plan.planner import Output, Planned, Planner, reserved_prefixes
 from producer.sync.plan.selection import Selection
 
 if TYPE_CHECKING:
@@ -122,23 +122,23 @@ def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
             mask=outputs[1],
             resend=None,
             cursor=cursor,
-            earlier=lambda text: [one for one in sources if one.key.startswith(text)],
-            names_have_suffix=Template.parse(template).takes_suffix,
-            forbidden=(),
+            list_earlier=lambda text: [one for one in sources if one.key.startswith(text)],
+            has_unique_names=Template.parse(template).has_suffix,
+            reserved=(),
         )
         planned = list(planner.plan(sources[start:]))
         assert [(one.source.key, one.verdict, one.reason) for one in planned] == expected[start:]
         assert [one.source for one in planned] == sources[start:]
 
 
-def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> Existing:
+def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> ExistingOutputs:
     after = one.beginning(cursor) if cursor else ""
     entries = (Entry(key, 1, have[key], "e") for key in sorted(have) if key > after)
 
     def find(key: str) -> Entry | None:
         return Entry(key, 1, have[key], "e") if key in have else None
 
-    return Existing(entries, after=after, find=find, window=window)
+    return ExistingOutputs(entries, after=after, find_object=find, window=window)
 
 
 def test_outputs_in_order_are_never_asked_for_singly() -> None:
@@ -146,9 +146,9 @@ def test_outputs_in_order_are_never_asked_for_singly() -> None:
     stored = {key: time(1) for key in keys[::2]}
     looked_up = existing(naming(S3Prefix("i"), TEMPLATES[0], "png"), stored, "", 20)
     assert [looked_up.modified(key) for key in keys] == [stored.get(key) for key in keys]
-    assert looked_up.singly == 0
+    assert looked_up.lookups == 0
     assert looked_up.modified(keys[0]) == time(1)
-    assert looked_up.singly == 1
+    assert looked_up.lookups == 1
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_patterns(patterns: list[str], matched: str) -> None:
 @pytest.mark.parametrize("pattern", ["", "#a", "!a"])
 def test_wrong_patterns(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"expected a pattern such as \*\.jpg"):
-        check_places(RunSpec(source="s3://abc", image="s3://abc/o", exclude=(pattern,)))
+        check_layout(RunSpec(source="s3://abc", image="s3://abc/o", exclude=(pattern,)))
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_wrong_patterns(pattern: str) -> None:
 )
 def test_what_cannot_be_is_refused_up_front(spec: RunSpec, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        check_places(spec)
+        check_layout(spec)
 
 
 def test_one_place_holds_image_and_mask_of_two_formats() -> None:
     options = Options(mask_format="webp")
-    places = check_places(
+    places = check_layout(
         RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd", options=options)
     )
     assert places.image is not None
@@ -225,9 +225,9 @@ def test_outputs_stay_out_of_places_of_others() -> None:
         mask=outputs[1],
         resend="forced",
         cursor="",
-        earlier=lambda _: [],
-        names_have_suffix=False,
-        forbidden=forbidden_prefixes(outputs, [source, image, mask]),
+        list_earlier=lambda _: [],
+        has_unique_names=False,
+        reserved=reserved_prefixes(outputs, [source, image, mask]),
     )
     keys = [
         "out/in/a.jpg",

@@ -7,7 +7,7 @@ import pytest
 
 from producer import Client
 from producer.store.runs import Batch, UnknownRun
-from producer.sync.count_remaining import look_ahead
+from producer.sync.count_remaining import count_remaining
 from tests.support.runs import BULK, SPEC, answer, feeder_of, feeding, plan_of, until, waiting
 
 
@@ -82,8 +82,8 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: C
     plan = plan_of(*["send"] * 5)
     dead = feeder_of(idle, plan)
     batch = Batch(cursor="")
-    dead._fill(batch, plan(""), 3)
-    batch = dead._begin(batch)
+    dead._fill_batch(batch, plan(""), 3)
+    batch = dead._begin_run(batch)
     assert idle.runs.commit_batch(str(dead.run), batch, before="")
     assert dead._lock
     dead._lock.release()
@@ -173,7 +173,7 @@ def test_a_look_ahead_counts_what_will_be_sent(idle: Client) -> None:
     idle.runs.server.hset("cutwork:unreadable", "s3://photos/in/3.jpg", "etag3")
     with feeding(feeder):
         until(lambda: waiting(idle))
-        look_ahead(feeder)
+        count_remaining(feeder)
     assert idle.runs.summary(str(feeder.run)).total == 2
 
 

@@ -124,8 +124,8 @@ def test_photographs_and_broken_files(
 def test_what_has_not_started_of_a_cancelled_run_does_not_start(client: Client) -> None:
     feeder = feeder_of(client, plan_of(*["send"] * 20))
     batch = Batch(cursor="")
-    feeder._fill(batch, feeder.plan(""), 20)
-    batch = feeder._begin(batch)
+    feeder._fill_batch(batch, feeder.plan(""), 20)
+    batch = feeder._begin_run(batch)
     run = str(feeder.run)
     assert client.runs.commit_batch(run, batch, before="")
     client.runs.end(run, "cancelled")
@@ -139,8 +139,8 @@ def test_what_has_not_started_of_a_cancelled_run_does_not_start(client: Client) 
 def test_a_message_nobody_can_read_is_counted_for_its_run(client: Client) -> None:
     feeder = feeder_of(client, plan_of("send"))
     batch = Batch(cursor="")
-    feeder._fill(batch, feeder.plan(""), 1)
-    batch = feeder._begin(batch)
+    feeder._fill_batch(batch, feeder.plan(""), 1)
+    batch = feeder._begin_run(batch)
     run = str(feeder.run)
     assert client.runs.commit_batch(run, batch, before="")
     message = batch.jobs[0].to_message() | {"version": 99}

@@ -4,7 +4,7 @@ import pytest
 
 from producer.contract.options import Options
 from producer.contract.run import RunCounts, RunRecord, RunSpec, RunState
-from producer.sync.plan.dry_run import Estimate, dry_run, estimate, in_words
+from producer.sync.plan.dry_run import Estimate, dry_run, estimate, summary_lines
 from producer.sync.plan.steps import Step
 from tests.support.runs import SPEC, plan_of
 
@@ -58,7 +58,7 @@ def test_the_bytes_of_a_manifest_are_unknown() -> None:
 
     result = dry_run(steps(), known=nothing_known, limit=None)
     assert result.to_json()["bytes"] is None
-    assert dict(in_words(result, None))["would send"] == "1 of 1 inputs"
+    assert dict(summary_lines(result, None))["would send"] == "1 of 1 inputs"
 
 
 def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
@@ -84,7 +84,7 @@ def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
 )
 def test_the_words(guess: Estimate | None, text: str) -> None:
     result = dry_run(plan_of("send", "send", "current")(""), known=nothing_known, limit=None)
-    assert in_words(result, guess) == [
+    assert summary_lines(result, guess) == [
         ("would send", "2 of 3 inputs (200 B)"),
         ("because", "2 missing"),
         ("and leave", "1 current"),

@@ -8,7 +8,7 @@ import pytest
 from producer.contract.run import DEFAULT_NAME
 from producer.contract.s3_prefix import S3Prefix
 from producer.sync.plan.name_conflicts import NameConflicts
-from producer.sync.plan.naming import Naming, Template, split_key, too_long
+from producer.sync.plan.naming import Naming, Template, is_too_long, split_key
 
 SOURCE = S3Prefix("photos", "in/")
 
@@ -73,10 +73,10 @@ def test_wrong_templates(template: str, complaint: str) -> None:
 
 
 def test_length_is_that_of_bytes() -> None:
-    assert not too_long("a" * 1024)
-    assert too_long("a" * 1025)
-    assert not too_long("ü" * 512)
-    assert too_long("ü" * 512 + "a")
+    assert not is_too_long("a" * 1024)
+    assert is_too_long("a" * 1025)
+    assert not is_too_long("ü" * 512)
+    assert is_too_long("ü" * 512 + "a")
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def naive(keys: Iterable[str]) -> dict[str, str | None]:
 def test_conflicts_are_found_whatever_lies_between(seed: int) -> None:
     keys = some_keys(seed)
     expected = naive(keys)
-    conflicts = NameConflicts(cursor="", earlier=lambda _: [])
-    assert {one: conflicts.other(one) for one in keys} == expected
-    assert sum(other is not None for other in expected.values()) > 5
+    conflicts = NameConflicts(cursor="", list_earlier=lambda _: [])
+    assert {one: conflicts.first_source(one) for one in keys} == expected
+    assert sum(first_source is not None for first_source in expected.values()) > 5
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -125,15 +125,15 @@ def test_conflicts_across_an_interruption(seed: int) -> None:
     expected = naive(keys)
     asked = 0
 
-    def earlier(beginning: str) -> list[str]:
+    def list_earlier(beginning: str) -> list[str]:
         nonlocal asked
         asked += 1
         return [one for one in keys if one.startswith(beginning)]
 
     for position in range(0, len(keys), 7):
-        conflicts = NameConflicts(cursor=keys[position], earlier=earlier)
+        conflicts = NameConflicts(cursor=keys[position], list_earlier=list_earlier)
         later = keys[position + 1 :]
-        assert [conflicts.other(one) for one in later] == [expected[one] for one in later]
+        assert [conflicts.first_source(one) for one in later] == [expected[one] for one in later]
     assert 0 < asked < 20 * len(keys) / 7
 
 
@@ -141,7 +141,7 @@ def test_conflicts_across_an_interruption(seed: int) -> None:
     "template", ["{parent}{name}", "{parent}{stem}-{suffix}", "{parent}-{stem}.x{suffix}"]
 )
 def test_a_template_with_the_suffix_has_no_conflicts(template: str) -> None:
-    assert Template.parse(template).takes_suffix
+    assert Template.parse(template).has_suffix
     for seed in range(10):
         keys = some_keys(seed)
         assert len({key(template, "in/" + one) for one in keys}) == len(keys)

@@ -18,11 +18,11 @@ from producer.sync.listing.page import Entry, OutOfOrder, Page, check_order
 Fetch = Callable[[str], Page]
 """The page of the keys above one; "" is the beginning."""
 
-_PAGES_A_RANGE: Final = 3
+_PAGES_PER_RANGE: Final = 3
 """Longer ranges waste fewer requests at their ends, and hold more pages until they are due."""
-_PAGES_AHEAD: Final = 2
+_MAX_PAGES_AHEAD: Final = 2
 """Read and not taken yet, or being read, for each thread."""
-_WORTH_A_CUT: Final = 5
+_MIN_HALF_PAGES: Final = 5
 """Half pages that must seem to be left in a range, with the one that is being read."""
 _FREE_GUESSES: Final = 2
 _CLOSE_SECONDS: Final = 5.0
@@ -31,7 +31,7 @@ _CLOSE_SECONDS: Final = 5.0
 class _Range:
     """Keys above `low` and up to `high` that are not read yet, and pages that are not taken yet."""
 
-    __slots__ = ("busy", "done", "high", "low", "pages", "read", "void")
+    __slots__ = ("absorbed", "busy", "done", "high", "last_page", "low", "pages")
 
     def __init__(self, low: str, high: str | None) -> None:
         self.low = low
@@ -40,37 +40,35 @@ class _Range:
         self.pages: deque[list[Entry]] = deque()
         self.busy = False
         self.done = False
-        self.void = False
+        self.absorbed = False
         """Whether another range has taken it over, while a thread may still be reading it."""
-        self.read: tuple[str, str, int] | None = None
+        self.last_page: tuple[str, str, int] | None = None
         """First and last key of the last page, and how many there were."""
 
 
 class KeyRanges:
     """One listing under way. `entries` is its only reader."""
 
-    def __init__(
-        self, fetch: Fetch, *, prefix: str, after: str, first: Page, parallel: int
-    ) -> None:
+    def __init__(self, fetch: Fetch, *, prefix: str, after: str, first: Page, threads: int) -> None:
         """`first` is the page of the keys above `after`; where it is all, no thread is started."""
         self._fetch = fetch
-        self._parallel = parallel
+        self._thread_count = threads
         self._first = first
         self._ranges = deque([_Range(after, None)])
         self._space = KeySpace(prefix)
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        self._ready = threading.Condition(self._lock)
+        self._work_ready = threading.Condition(self._lock)
+        self._page_ready = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
         self._closed = False
-        self._passed: _Range = self._ranges[0]
+        self._last_taken: _Range = self._ranges[0]
         """The range taken last."""
-        self._full = 1
+        self._page_size = 1
         """Keys in a page, by the longest so far."""
-        self._ahead = 0
+        self._unread = 0
         """Keys read and not taken."""
-        self._kept = 0
+        self._received = 0
         self._requests = 1
 
     @property
@@ -93,26 +91,26 @@ class KeyRanges:
                 head = self._ranges[0]
                 if head.pages:
                     page = head.pages.popleft()
-                    self._ahead -= len(page)
+                    self._unread -= len(page)
                     self._start_or_wake()
                     return page
                 if self._error is not None:
                     raise self._error
                 if not head.done:
                     self._start_or_wake()
-                    self._ready.wait()
+                    self._page_ready.wait()
                 elif len(self._ranges) == 1:
                     return None
                 else:
-                    self._passed = self._ranges.popleft()
+                    self._last_taken = self._ranges.popleft()
 
     def _start_or_wake(self) -> None:
         if self._threads:
-            self._work.notify()
-        elif not all(one.done for one in self._ranges):
+            self._work_ready.notify()
+        elif not all(key_range.done for key_range in self._ranges):
             self._threads = [
                 threading.Thread(target=self._run, name=f"listing-{number}", daemon=True)
-                for number in range(self._parallel)
+                for number in range(self._thread_count)
             ]
             for thread in self._threads:
                 thread.start()
@@ -121,115 +119,119 @@ class KeyRanges:
         while True:
             try:
                 with self._lock:
-                    while (chosen := None if self._closed else self._choose()) is None:
+                    while (key_range := None if self._closed else self._next_range()) is None:
                         if self._closed or self._error is not None:
                             return
-                        self._work.wait()
-                    chosen.busy = True
+                        self._work_ready.wait()
+                    key_range.busy = True
                     self._requests += 1
-                page = self._fetch(chosen.low)
+                page = self._fetch(key_range.low)
                 with self._lock:
-                    chosen.busy = False
-                    if not chosen.void:
-                        self._store(chosen, page)
+                    key_range.busy = False
+                    if not key_range.absorbed:
+                        self._store(key_range, page)
                     # A page is a reason for one guess more, beside what this thread does next.
-                    self._work.notify()
-                    self._ready.notify()
+                    self._work_ready.notify()
+                    self._page_ready.notify()
             except BaseException as error:  # noqa: BLE001 - it is raised where the listing is read
                 with self._lock:
                     self._error = error
-                    self._work.notify_all()
-                    self._ready.notify()
+                    self._work_ready.notify_all()
+                    self._page_ready.notify()
                 return
 
-    def _store(self, one: _Range, page: Page) -> None:
+    def _store(self, key_range: _Range, page: Page) -> None:
         entries = page.entries
-        check_order(entries, one.low)
+        check_order(entries, key_range.low)
         if page.truncated and not entries:
-            raise OutOfOrder(f"nothing came after {one.low!r}, and there was to be more")
+            raise OutOfOrder(f"nothing came after {key_range.low!r}, and there was to be more")
         if entries:
-            self._full = max(self._full, len(entries))
+            self._page_size = max(self._page_size, len(entries))
             self._space.learn([entry.key for entry in entries])
-            one.read = (entries[0].key, entries[-1].key, len(entries))
-        one.done = not page.truncated
-        self._take_over(one, entries[-1].key if page.truncated else None)
-        if entries and one.high is not None and entries[-1].key >= one.high:
-            one.done = True
-            entries = [entry for entry in entries if entry.key <= one.high]
+            key_range.last_page = (entries[0].key, entries[-1].key, len(entries))
+        key_range.done = not page.truncated
+        self._absorb(key_range, entries[-1].key if page.truncated else None)
+        if entries and key_range.high is not None and entries[-1].key >= key_range.high:
+            key_range.done = True
+            entries = [entry for entry in entries if entry.key <= key_range.high]
         if entries:
-            one.low = entries[-1].key
-            one.pages.append(entries)
-            self._ahead += len(entries)
-            self._kept += len(entries)
+            key_range.low = entries[-1].key
+            key_range.pages.append(entries)
+            self._unread += len(entries)
+            self._received += len(entries)
 
-    def _take_over(self, one: _Range, last: str | None) -> None:
+    def _absorb(self, key_range: _Range, last: str | None) -> None:
         """Join to a range those behind it that its page has read too; None: to the end."""
-        behind = self._ranges.index(one) + 1
-        while behind < len(self._ranges):
-            other = self._ranges[behind]
-            covered = last is None or (other.high is not None and other.high <= last)
-            if other.pages or not covered:
+        next_index = self._ranges.index(key_range) + 1
+        while next_index < len(self._ranges):
+            follower = self._ranges[next_index]
+            covered = last is None or (follower.high is not None and follower.high <= last)
+            if follower.pages or not covered:
                 return
-            other.void = True
-            one.high = other.high
-            del self._ranges[behind]
+            follower.absorbed = True
+            key_range.high = follower.high
+            del self._ranges[next_index]
 
-    def _choose(self) -> _Range | None:
+    def _next_range(self) -> _Range | None:
         """The range to read a page of, perhaps a new one; None when there is nothing to do yet."""
         if self._error is not None:
             return None
         head = self._ranges[0]
         if not head.done and not head.busy and not head.pages:
             return head
-        under_way = sum(one.busy for one in self._ranges)
-        limit = _PAGES_AHEAD * self._parallel
-        if self._ahead + under_way * self._full >= limit * self._full:
+        busy_ranges = sum(key_range.busy for key_range in self._ranges)
+        limit = _MAX_PAGES_AHEAD * self._thread_count
+        if self._unread + busy_ranges * self._page_size >= limit * self._page_size:
             return None
-        for one in self._ranges:
-            if not one.done and not one.busy:
-                return one
-        if self._requests >= 2 * self._kept / self._full + _FREE_GUESSES:
+        for key_range in self._ranges:
+            if not key_range.done and not key_range.busy:
+                return key_range
+        if self._requests >= 2 * self._received / self._page_size + _FREE_GUESSES:
             return None
-        return self._cut()
+        return self._split()
 
-    def _cut(self) -> _Range | None:
-        read = self._passed.read
-        for index, one in enumerate(self._ranges):
-            read = one.read or read
-            if one.done or read is None:
+    def _split(self) -> _Range | None:
+        last_page = self._last_taken.last_page
+        for index, key_range in enumerate(self._ranges):
+            last_page = key_range.last_page or last_page
+            if key_range.done or last_page is None:
                 continue
-            at = self._cut_at(one, read)
-            if at is not None:
-                new = _Range(at, one.high)
-                one.high = at
-                self._ranges.insert(index + 1, new)
-                return new
+            split = self._split_key(key_range, last_page)
+            if split is not None:
+                upper = _Range(split, key_range.high)
+                key_range.high = split
+                self._ranges.insert(index + 1, upper)
+                return upper
         return None
 
-    def _cut_at(self, one: _Range, read: tuple[str, str, int]) -> str | None:
+    def _split_key(self, key_range: _Range, last_page: tuple[str, str, int]) -> str | None:
         """A key some pages into a range that a thread is reading, if that much seems left of it."""
-        first, last, count = read
+        first, last, count = last_page
         number = self._space.number
-        page = (number(last) - number(first)) * self._full // count
-        low = number(one.low)
+        page = (number(last) - number(first)) * self._page_size // count
+        low = number(key_range.low)
         if page <= 0:
             return None
-        ahead = _PAGES_A_RANGE * page
-        if one.high is not None:
+        ahead = _PAGES_PER_RANGE * page
+        if key_range.high is not None:
             # Whole numbers: those of long keys are beyond what a float holds.
-            left = number(one.high) - low
-            if 2 * left < _WORTH_A_CUT * page:
+            remaining = number(key_range.high) - low
+            if 2 * remaining < _MIN_HALF_PAGES * page:
                 return None
             # Halves rather than a whole range and a rest that is not worth its request.
-            ahead = min(ahead, page + (left - page) // 2)
-        at = self._space.key(low + ahead)
-        inside = at is not None and one.low < at and (one.high is None or at < one.high)
-        return at if inside else None
+            ahead = min(ahead, page + (remaining - page) // 2)
+        split = self._space.key(low + ahead)
+        inside = (
+            split is not None
+            and key_range.low < split
+            and (key_range.high is None or split < key_range.high)
+        )
+        return split if inside else None
 
     def _close(self) -> None:
         with self._lock:
             self._closed = True
-            self._work.notify_all()
+            self._work_ready.notify_all()
         for thread in self._threads:
             # A server that hangs must not hold up who has enough; its thread ends by its timeout.
             thread.join(_CLOSE_SECONDS)

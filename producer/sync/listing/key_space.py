@@ -29,11 +29,11 @@ class KeySpace:
     def __init__(self, prefix: str) -> None:
         """`prefix` is what all keys begin with."""
         self._prefix = prefix
-        self._seen: list[set[str]] = []
-        self._top = _POSITIONS
+        self._characters: list[set[str]] = []
+        self._first_varying = _POSITIONS
         """The first position where two neighbours differed: those behind it have run through."""
         self._alphabets: list[list[str]] | None = None
-        self._numbers: dict[str, int] = {}
+        self._number_cache: dict[str, int] = {}
 
     def learn(self, keys: Sequence[str]) -> None:
         """Take in the keys of one page, which are in order."""
@@ -42,38 +42,38 @@ class KeySpace:
         sample = [key[start:stop] for key in (*keys[:: max(1, len(keys) // _SAMPLES)], keys[-1])]
         for key in sample:
             self._learn_characters(key)
-        for one, other in pairwise(sample):
-            position = _first_difference(one, other)
-            if position < self._top and one != other:
-                self._top, self._alphabets = position, None
+        for left, right in pairwise(sample):
+            position = _first_difference(left, right)
+            if position < self._first_varying and left != right:
+                self._first_varying, self._alphabets = position, None
 
     def number(self, key: str) -> int:
         """The key's place; a greater key has no lesser one."""
-        alphabets = self._current()
-        number = self._numbers.get(key)
+        alphabets = self._current_alphabets()
+        number = self._number_cache.get(key)
         if number is not None:
             return number
-        number, start, known = 0, len(self._prefix), True
+        number, start, is_known = 0, len(self._prefix), True
         if not key.startswith(self._prefix):
-            known = key < self._prefix
-            alphabets = alphabets if known else []
+            is_known = key < self._prefix
+            alphabets = alphabets if is_known else []
         for position, alphabet in enumerate(alphabets, start):
             rank = 0
-            if known:
+            if is_known:
                 character = key[position : position + 1]
                 rank = bisect_left(alphabet, character)
                 # What follows a character that is new here has no place of its own.
-                known = rank < len(alphabet) and alphabet[rank] == character
+                is_known = rank < len(alphabet) and alphabet[rank] == character
             number = number * len(alphabet) + rank
-        if len(self._numbers) >= _REMEMBERED:
-            self._numbers.clear()
-        self._numbers[key] = number
+        if len(self._number_cache) >= _REMEMBERED:
+            self._number_cache.clear()
+        self._number_cache[key] = number
         return number
 
     def key(self, number: int) -> str | None:
         """The key at a place; None where no key of these characters can be."""
         characters = []
-        for alphabet in reversed(self._current()):
+        for alphabet in reversed(self._current_alphabets()):
             number, rank = divmod(number, len(alphabet))
             characters.append(alphabet[rank])
         if number != 0:
@@ -82,52 +82,60 @@ class KeySpace:
         return self._prefix + "".join(takewhile(bool, reversed(characters)))
 
     def _learn_characters(self, key: str) -> None:
-        seen, first = self._seen, not self._seen
+        positions, is_first_key = self._characters, not self._characters
         for position, character in enumerate(key):
-            if position == len(seen):
+            if position == len(positions):
                 # The keys before this one ended here.
-                seen.append({character} if first else {"", character})
+                positions.append({character} if is_first_key else {"", character})
                 self._alphabets = None
-            elif character not in seen[position]:
-                seen[position].add(character)
+            elif character not in positions[position]:
+                positions[position].add(character)
                 self._alphabets = None
-        if len(key) < len(seen) and "" not in seen[len(key)]:
-            for characters in seen[len(key) :]:
+        if len(key) < len(positions) and "" not in positions[len(key)]:
+            for characters in positions[len(key) :]:
                 characters.add("")
             self._alphabets = None
 
-    def _current(self) -> list[list[str]]:
+    def _current_alphabets(self) -> list[list[str]]:
         if self._alphabets is None:
-            self._numbers.clear()
-            self._alphabets = [self._alphabet(position) for position in range(len(self._seen))]
+            self._number_cache.clear()
+            self._alphabets = [
+                self._alphabet(position) for position in range(len(self._characters))
+            ]
         return self._alphabets
 
     def _alphabet(self, position: int) -> list[str]:
         """What was seen, without holes; where keys have not run through yet, what may come too."""
-        result = set(self._seen[position])
-        for letters in _CLASSES:
-            found = self._seen[position].intersection(letters)
-            if not found:
+        characters = set(self._characters[position])
+        for character_class in _CLASSES:
+            members = self._characters[position].intersection(character_class)
+            if not members:
                 continue
-            first, last = letters.index(min(found)), letters.index(max(found))
-            if position <= self._top:
-                hexadecimal = self._hexadecimal()
-                if letters is digits and hexadecimal:
-                    result.update(_HEXADECIMAL)
-                last = max(last, 5) if letters is not digits and hexadecimal else len(letters) - 1
-            result.update(letters[first : last + 1])
-        return sorted(result)
+            first, last = character_class.index(min(members)), character_class.index(max(members))
+            if position <= self._first_varying:
+                has_hexadecimal = self._has_hexadecimal()
+                if character_class is digits and has_hexadecimal:
+                    characters.update(_HEXADECIMAL)
+                last = (
+                    max(last, 5)
+                    if character_class is not digits and has_hexadecimal
+                    else len(character_class) - 1
+                )
+            characters.update(character_class[first : last + 1])
+        return sorted(characters)
 
-    def _hexadecimal(self) -> bool:
+    def _has_hexadecimal(self) -> bool:
         """Whether digits and a to f stand in one place, behind where neighbours differ."""
         return any(
-            len(seen) > 6 and seen <= _DIGITS_AND_HEXADECIMAL and not seen <= _DIGITS
-            for seen in self._seen[self._top + 1 :]
+            len(characters) > 6
+            and characters <= _DIGITS_AND_HEXADECIMAL
+            and not characters <= _DIGITS
+            for characters in self._characters[self._first_varying + 1 :]
         )
 
 
-def _first_difference(one: str, other: str) -> int:
-    for position, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
+def _first_difference(left: str, right: str) -> int:
+    for position, (left_character, right_character) in enumerate(zip(left, right, strict=False)):
+        if left_character != right_character:
             return position
-    return min(len(one), len(other))
+    return min(len(left), len(right))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
 
-PARALLEL: Final = 8
+DEFAULT_THREADS: Final = 8
 """Pages asked for at once: 80,000 keys a second where S3 takes 100 ms for each."""
-_PAGE: Final = 1000
+_PAGE_KEYS: Final = 1000
 """Keys in a page at most, the limit S3 itself sets."""
-_LISTS_FOLDERS: Final = "SeaweedFS"
+_FOLDER_LISTING_SERVER: Final = "SeaweedFS"
 """How stores that list folder by folder name themselves."""
 _ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
 
@@ -30,7 +30,7 @@ class ListingFailed(ConnectionError):
     """A prefix could not be listed; the text names it, what S3 said and what to do."""
 
 
-def listing_client(*, connections: int = 3 * PARALLEL, attempts: int = 5) -> "S3Client":
+def listing_client(*, connections: int = 3 * DEFAULT_THREADS, attempts: int = 5) -> "S3Client":
     """An S3 client for the functions here alone, as the environment of the AWS SDK says.
 
     It answers listings with a `Page` instead of what boto3 does. Share it between threads and
@@ -57,25 +57,25 @@ def listing_client(*, connections: int = 3 * PARALLEL, attempts: int = 5) -> "S3
 
 
 def list_objects(
-    s3: "S3Client", *, bucket: str, prefix: str, after: str = "", parallel: int = PARALLEL
+    s3: "S3Client", *, bucket: str, prefix: str, after: str = "", threads: int = DEFAULT_THREADS
 ) -> Generator[Entry, None, None]:
     """Every object under a prefix whose key is above `after`, in the order of the keys' bytes.
 
     `s3` is a `listing_client`. At most some 16,000 entries are held ahead of the reader, by
-    `parallel` threads that end when the iterator is closed or dropped. Raises `ListingFailed`.
+    `threads` threads that end when the iterator is closed or dropped. Raises `ListingFailed`.
     """
     with _mapped(bucket, prefix):
         fetch = page_fetcher(s3, bucket=bucket, prefix=prefix)
         first = fetch(after)
-        if not first.server.startswith(_LISTS_FOLDERS):
-            ranges = KeyRanges(fetch, prefix=prefix, after=after, first=first, parallel=parallel)
-            found = ranges.entries()
+        if not first.server.startswith(_FOLDER_LISTING_SERVER):
+            ranges = KeyRanges(fetch, prefix=prefix, after=after, first=first, threads=threads)
+            entries = ranges.entries()
         elif first.truncated or after:
             folders = folder_fetcher(s3, bucket=bucket)
-            found = in_key_order(walk(folders, prefix=prefix, after=after))
+            entries = in_key_order(walk(folders, prefix=prefix, after=after))
         else:
-            found = iter(sorted(first.entries))
-        yield from found
+            entries = iter(sorted(first.entries))
+        yield from entries
 
 
 def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:
@@ -89,7 +89,7 @@ def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:
     return entries[0] if entries and entries[0].key == key else None
 
 
-def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE) -> Fetch:
+def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE_KEYS) -> Fetch:
     """What reads the page of a prefix above a key."""
 
     def fetch(after: str) -> Page:
@@ -102,7 +102,7 @@ def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE)
     return fetch
 
 
-def folder_fetcher(s3: "S3Client", *, bucket: str, size: int = _PAGE) -> FetchFolder:
+def folder_fetcher(s3: "S3Client", *, bucket: str, size: int = _PAGE_KEYS) -> FetchFolder:
     """What reads a page of a folder."""
 
     def fetch(folder: str, token: str | None) -> Page:
@@ -119,7 +119,7 @@ def fetch_page(
     after: str = "",
     token: str | None = None,
     delimiter: str = "",
-    size: int = _PAGE,
+    size: int = _PAGE_KEYS,
 ) -> Page:
     """One page, from a key or from a token; raises what boto3 raises, and `MalformedPage`."""
     request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": size}

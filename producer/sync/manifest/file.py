@@ -23,7 +23,7 @@ Format = Literal["csv", "jsonl", "parquet"]
 
 FIELDS: Final = ("source", "image", "mask")
 """What is read of a line; other fields are left alone."""
-_ENDS: Final[dict[str, Format]] = {
+_FORMATS: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -50,15 +50,15 @@ class ManifestFile(NamedTuple):
     gzipped: bool
     sha256: str
     """Of the bytes as they are, compressed ones too."""
-    taken: tuple[int, ...]
+    identity: tuple[int, ...]
     """Device, inode, size and time of the file whose SHA-256 it is."""
 
     @contextmanager
     def text(self) -> Iterator[IO[bytes]]:
         """Open CSV or JSON Lines: decompressed as it is read, behind a byte order mark."""
-        opened = cast(io.RawIOBase, (gzip.open if self.gzipped else open)(self.path, "rb"))
+        raw_file = cast(io.RawIOBase, (gzip.open if self.gzipped else open)(self.path, "rb"))
         # A buffer over gzip's own: its lines are read in Python, these are not.
-        with opened, io.BufferedReader(opened, _HEAD_BYTES) as file:
+        with raw_file, io.BufferedReader(raw_file, _HEAD_BYTES) as file:
             if file.read(len(_BOM)) != _BOM:
                 file.seek(0)
             yield file
@@ -66,25 +66,25 @@ class ManifestFile(NamedTuple):
     def require_unchanged(self) -> None:
         """`ManifestError` when the file is no longer the one that was opened."""
         try:
-            same = _identity(self.path) == self.taken
+            is_unchanged = _identity(self.path) == self.identity
         except OSError as error:
             raise self.error(
                 f"it went while it was read ({error}); put it back, and start again"
             ) from (error)
-        if not same:
+        if not is_unchanged:
             raise self.error("it was changed while it was read; start again")
 
     def fields(self, header: Sequence[str]) -> dict[str, int]:
         """Where in a header the fields of a line are; `ManifestError` when it has not enough."""
-        found = {name: header.index(name) for name in FIELDS if name in header}
+        positions = {name: header.index(name) for name in FIELDS if name in header}
         columns = ", ".join(repr(name[:40]) for name in header[:20]) or "none"
-        if "source" not in found or len(found) == 1:
+        if "source" not in positions or len(positions) == 1:
             raise self.error(
                 f"expected a column source and a column image, mask, or both, found {columns}"
             )
-        if any(header.count(name) > 1 for name in found):
+        if any(header.count(name) > 1 for name in positions):
             raise self.error(f"expected one column of a name, found {columns}")
-        return found
+        return positions
 
     def error(self, sentence: str) -> ManifestError:
         """An error that says of which manifest it is."""
@@ -92,7 +92,7 @@ class ManifestFile(NamedTuple):
 
 
 @contextmanager
-def manifest_file(place: str, *, s3: Callable[[], "S3Client"]) -> Iterator[ManifestFile]:
+def manifest_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[ManifestFile]:
     """Open a local file, an `s3://bucket/key` object, or `-` for standard input.
 
     What cannot be read twice is copied to a temporary file first. `ManifestError` when it is not
@@ -100,58 +100,58 @@ def manifest_file(place: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Manif
     """
     with tempfile.TemporaryDirectory(prefix="cutwork-") as folder:
         try:
-            path = _local(place, s3=s3, copy=Path(folder) / "manifest")
-            taken = _identity(path)
+            path = _local(location, s3=s3, copy=Path(folder) / "manifest")
+            identity = _identity(path)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            form, gzipped = _format(place, path)
+            file_format, gzipped = _format(location, path)
         except (OSError, EOFError) as error:
             raise ManifestError(
-                f"manifest {place}: cannot be read ({error}); expected a file, an s3://bucket/key "
-                "object, or - for standard input"
+                f"manifest {location}: cannot be read ({error}); expected a file, an "
+                "s3://bucket/key object, or - for standard input"
             ) from error
-        name = "on standard input" if place == "-" else place
-        yield ManifestFile(name, path, form, gzipped, digest, taken)
+        name = "on standard input" if location == "-" else location
+        yield ManifestFile(name, path, file_format, gzipped, digest, identity)
 
 
-def _local(place: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Path:
-    """Where the bytes of `place` lie; copied to `copy` unless they are a regular file."""
-    if place.startswith("s3://"):
-        _download(place, s3=s3, copy=copy)
+def _local(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Path:
+    """Where the bytes of `location` lie; copied to `copy` unless they are a regular file."""
+    if location.startswith("s3://"):
+        _download(location, s3=s3, copy=copy)
         return copy
-    if place != "-" and stat.S_ISREG(Path(place).stat().st_mode):
-        return Path(place)
+    if location != "-" and stat.S_ISREG(Path(location).stat().st_mode):
+        return Path(location)
     # A pipe, such as a shell's <(…), gives its bytes once, like standard input.
     with copy.open("wb") as target:
-        if place == "-":
+        if location == "-":
             shutil.copyfileobj(sys.stdin.buffer, target)
         else:
-            with Path(place).open("rb") as source:
+            with Path(location).open("rb") as source:
                 shutil.copyfileobj(source, target)
     return copy
 
 
-def _download(place: str, *, s3: Callable[[], "S3Client"], copy: Path) -> None:
+def _download(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> None:
     try:
-        ref = ImageRef.parse(place)
+        ref = ImageRef.parse(location)
     except ValueError as error:
-        raise ManifestError(f"manifest {place}: {error}") from error
+        raise ManifestError(f"manifest {location}: {error}") from error
     try:
         s3().download_file(ref.bucket, ref.key, str(copy))
     except (BotoCoreError, ClientError) as error:
         raise ManifestError(
-            f"manifest {place}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, that the "
-            "object exists and that its bucket's policy lets these credentials read it"
+            f"manifest {location}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, that "
+            "the object exists and that its bucket's policy lets these credentials read it"
         ) from error
 
 
-def _format(place: str, path: Path) -> tuple[Format, bool]:
+def _format(location: str, path: Path) -> tuple[Format, bool]:
     """The format and whether it is gzipped: by the name's end, else by content."""
-    name = place.lower()
+    name = location.lower()
     gzipped = name.endswith(".gz")
-    known = _ENDS.get(Path(name.removesuffix(".gz")).suffix)
-    if known and not (gzipped and known == "parquet"):
-        return known, gzipped
+    format_by_name = _FORMATS.get(Path(name.removesuffix(".gz")).suffix)
+    if format_by_name and not (gzipped and format_by_name == "parquet"):
+        return format_by_name, gzipped
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if gzipped or head.startswith(_GZIP):
@@ -165,5 +165,5 @@ def _format(place: str, path: Path) -> tuple[Format, bool]:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -11,7 +11,7 @@ from producer.contract.validation_errors import explain
 
 _LONGEST_REASON: Final = 400
 # Every text this matches is a reference: a key of up to 256 characters has up to 1,024 bytes.
-_PLAIN_PLACE: Final = re.compile(rf"s3://{BUCKET.pattern}/.{{1,256}}", re.DOTALL).fullmatch
+_SIMPLE_URI: Final = re.compile(rf"s3://{BUCKET.pattern}/.{{1,256}}", re.DOTALL).fullmatch
 
 
 class Record(NamedTuple):
@@ -41,24 +41,24 @@ class BadLine(NamedTuple):
     """What was expected and what was found; holds a stranger's text, shortened."""
 
 
-def refusal(record: Record) -> str | None:
+def rejection(record: Record) -> str | None:
     """Why a record does not make a job, by the rules of `Job`; None when it does."""
     _, source, image, mask = record
     if (
         source
-        and _PLAIN_PLACE(source)
+        and _SIMPLE_URI(source)
         and (image or mask)
-        and (not image or _PLAIN_PLACE(image))
-        and (not mask or _PLAIN_PLACE(mask))
+        and (not image or _SIMPLE_URI(image))
+        and (not mask or _SIMPLE_URI(mask))
         and source != image
         and source != mask
         and image != mask
     ):
         return None
     # A `Job` takes ten times as long as the rules above, and is the one that can say why.
-    named = {"source": source, "image": image, "mask": mask}
+    uris = {"source": source, "image": image, "mask": mask}
     try:
-        Job.model_validate({name: place for name, place in named.items() if place})
+        Job.model_validate({name: uri for name, uri in uris.items() if uri})
     except ValidationError as error:
         return shortened(explain(error))
     return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from producer.sync.manifest.destinations import Destinations
 from producer.sync.manifest.file import ManifestError, ManifestFile, manifest_file
-from producer.sync.manifest.line import BadLine, Line, line, refusal
+from producer.sync.manifest.line import BadLine, Line, line, rejection
 from producer.sync.manifest.records import records
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ class Manifest:
         bad = LineSet()
         try:
             with tempfile.TemporaryFile() as scratch:
-                for found in self._bad_lines(Destinations(scratch)):
+                for bad_line in self._invalid_lines(Destinations(scratch)):
                     # Bad twice when image and mask both have been named before.
-                    if found.number not in bad:
-                        bad.add(found.number)
-                        yield found
+                    if bad_line.number not in bad:
+                        bad.add(bad_line.number)
+                        yield bad_line
         except OSError as error:
             raise self._file.error(
                 f"its destinations cannot be compared ({error}); they take up to 48 bytes a line "
@@ -74,21 +74,22 @@ class Manifest:
             if number > after and number not in bad and not isinstance(record, BadLine):
                 yield line(record)
 
-    def _bad_lines(self, destinations: Destinations) -> Iterator[BadLine]:
+    def _invalid_lines(self, destinations: Destinations) -> Iterator[BadLine]:
         for record in records(self._file):
             if isinstance(record, BadLine):
                 yield record
                 continue
-            reason = refusal(record)
+            reason = rejection(record)
             if reason is not None:
                 yield BadLine(record.number, reason)
                 continue
-            for place in (record.image, record.mask):
-                if place:
-                    destinations.add(place, record.number)
-        for number, first in destinations.repeated():
+            for uri in (record.image, record.mask):
+                if uri:
+                    destinations.add(uri, record.number)
+        for number, first_line in destinations.duplicates():
             yield BadLine(
-                number, f"expected destinations of its own, found one that line {first} has too"
+                number,
+                f"expected destinations of its own, found one that line {first_line} has too",
             )
 
 
@@ -105,16 +106,16 @@ class LineSet:
 
     def __contains__(self, number: int) -> bool:
         block, bit = divmod(number, _BITS)
-        found = self._blocks.get(block)
-        return found is not None and bool(found[bit >> 3] >> (bit & 7) & 1)
+        bits = self._blocks.get(block)
+        return bits is not None and bool(bits[bit >> 3] >> (bit & 7) & 1)
 
 
 @contextmanager
-def open_manifest(place: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Manifest]:
+def open_manifest(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Manifest]:
     """Open a manifest: a local file, an `s3://bucket/key` object, or `-` for standard input.
 
     `s3` makes the client, and is asked only for an object. `ManifestError` when the manifest is
     not there or cannot be read.
     """
-    with manifest_file(place, s3=s3) as file:
+    with manifest_file(location, s3=s3) as file:
         yield Manifest(file)

@@ -27,21 +27,21 @@ def parquet_records(file: ManifestFile) -> Iterator[Record]:
             "or give CSV or JSON Lines"
         ) from error
     try:
-        with parquet.ParquetFile(file.path) as opened:
-            yield from _records(opened, file)
+        with parquet.ParquetFile(file.path) as parquet_file:
+            yield from _records(parquet_file, file)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise file.error(f"expected Parquet with UTF-8 texts ({error}); is it whole?") from error
 
 
-def _records(opened: Any, file: ManifestFile) -> Iterator[Record]:
-    schema = opened.schema_arrow
-    wanted = list(file.fields(schema.names))
-    for name in wanted:
+def _records(parquet_file: Any, file: ManifestFile) -> Iterator[Record]:
+    schema = parquet_file.schema_arrow
+    names = list(file.fields(schema.names))
+    for name in names:
         _require_text(schema.field(name).type, name=name, file=file)
     number = 0
-    for batch in opened.iter_batches(batch_size=_ROWS, columns=wanted):
-        missing = [None] * batch.num_rows
-        columns = [_texts(batch.column(name)) if name in wanted else missing for name in FIELDS]
+    for batch in parquet_file.iter_batches(batch_size=_ROWS, columns=names):
+        empty_column = [None] * batch.num_rows
+        columns = [_texts(batch.column(name)) if name in names else empty_column for name in FIELDS]
         for source, image, mask in zip(*columns, strict=True):
             number += 1
             yield Record(number, source or None, image or None, mask or None)

@@ -21,27 +21,27 @@ class PhysicalLines:
         self._file = file
         self.number = 0
         """Of the line that was read last, from 1."""
-        self._bytes = 0
-        self._quotes = 0
+        self._record_bytes = 0
+        self._quote_count = 0
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:
-        raw = self._file.readline(LONGEST_RECORD + 1 - self._bytes)
+        raw = self._file.readline(LONGEST_RECORD + 1 - self._record_bytes)
         if not raw:
             raise StopIteration
         self.number += 1
-        self._bytes += len(raw)
-        self._quotes += raw.count(b'"')
-        if self._bytes > LONGEST_RECORD:
-            self._read_over(raw)
+        self._record_bytes += len(raw)
+        self._quote_count += raw.count(b'"')
+        if self._record_bytes > LONGEST_RECORD:
+            self._skip_to_line_end(raw)
             raise RecordTooLong
         return raw.decode()
 
-    def begin(self) -> int:
+    def begin_record(self) -> int:
         """Begin a record; the number of its first line."""
-        self._bytes = self._quotes = 0
+        self._record_bytes = self._quote_count = 0
         return self.number + 1
 
     def skip_record(self) -> bool:
@@ -49,17 +49,17 @@ class PhysicalLines:
 
         Up to where its quotes are even: a text inside them may look like records.
         """
-        while self._quotes % 2:
+        while self._quote_count % 2:
             raw = self._file.readline(LONGEST_RECORD)
             if not raw:
                 return False
             self.number += 1
-            self._quotes += raw.count(b'"')
-            self._read_over(raw)
+            self._quote_count += raw.count(b'"')
+            self._skip_to_line_end(raw)
         return True
 
-    def _read_over(self, raw: bytes) -> None:
+    def _skip_to_line_end(self, raw: bytes) -> None:
         """Read to the end of the line that begins with `raw`."""
         while raw and not raw.endswith(b"\n"):
             raw = self._file.readline(LONGEST_RECORD)
-            self._quotes += raw.count(b'"')
+            self._quote_count += raw.count(b'"')

@@ -18,25 +18,25 @@ def records(file: ManifestFile) -> Iterator[Record | BadLine]:
     `ManifestError` when it cannot be read to its end, or has not the fields it needs.
     """
     file.require_unchanged()
-    read = {"csv": _csv, "jsonl": _json_lines, "parquet": parquet_records}[file.format]
+    read_records = {"csv": _csv, "jsonl": _json_lines, "parquet": parquet_records}[file.format]
     try:
-        yield from read(file)
+        yield from read_records(file)
     except (OSError, EOFError, zlib.error) as error:
         raise file.error(f"cannot be read to its end ({error}); is it whole?") from error
     file.require_unchanged()
 
 
 def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
-    with file.text() as text:
-        lines = PhysicalLines(text)
+    with file.text() as stream:
+        lines = PhysicalLines(stream)
         rows = csv.reader(lines, strict=True)
         header = _header(file, lines, rows)
-        places = file.fields(header)
+        columns = file.fields(header)
         # A column that is missing is read as the one behind a row's end, which is empty.
         width = len(header)
-        source, image, mask = (places.get(name, width) for name in FIELDS)
+        source, image, mask = (columns.get(name, width) for name in FIELDS)
         while True:
-            number = lines.begin()
+            number = lines.begin_record()
             try:
                 row = next(rows)
             except StopIteration:
@@ -49,7 +49,7 @@ def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
                         f"a quoted field of line {number} is not closed; close it, or write a "
                         'quote inside a field as ""'
                     ) from error
-                yield BadLine(number, f"expected CSV, {_found(error, lines)}")
+                yield BadLine(number, f"expected CSV, {_problem(error, lines)}")
                 continue
             if len(row) == width:
                 row.append("")
@@ -68,47 +68,47 @@ def _header(file: ManifestFile, lines: PhysicalLines, rows: Iterator[list[str]])
     except UnicodeDecodeError as error:
         raise _not_utf8(file, lines, error) from error
     except (csv.Error, RecordTooLong) as error:
-        raise file.error(f"expected CSV with a header, {_found(error, lines)}") from error
+        raise file.error(f"expected CSV with a header, {_problem(error, lines)}") from error
 
 
 def _json_lines(file: ManifestFile) -> Iterator[Record | BadLine]:
-    with file.text() as text:
-        lines = PhysicalLines(text)
+    with file.text() as stream:
+        lines = PhysicalLines(stream)
         while True:
-            number = lines.begin()
+            number = lines.begin_record()
             try:
-                written = next(lines)
+                text = next(lines)
             except StopIteration:
                 return
             except UnicodeDecodeError as error:
                 raise _not_utf8(file, lines, error) from error
             except RecordTooLong as error:
-                yield BadLine(number, f"expected a JSON object, {_found(error, lines)}")
+                yield BadLine(number, f"expected a JSON object, {_problem(error, lines)}")
                 continue
-            if not written.isspace():
-                yield _json_record(number, written)
+            if not text.isspace():
+                yield _json_record(number, text)
 
 
-def _json_record(number: int, written: str) -> Record | BadLine:
+def _json_record(number: int, text: str) -> Record | BadLine:
     try:
-        value = from_json(written, cache_strings="keys")
+        value = from_json(text, cache_strings="keys")
     except ValueError as error:
-        return BadLine(number, f"expected a JSON object, found {_start(written)} ({error})")
+        return BadLine(number, f"expected a JSON object, found {_excerpt(text)} ({error})")
     if not isinstance(value, dict):
-        return BadLine(number, f"expected a JSON object, found {_start(written)}")
+        return BadLine(number, f"expected a JSON object, found {_excerpt(text)}")
     source, image, mask = value.get("source"), value.get("image"), value.get("mask")
-    for name, place in (("source", source), ("image", image), ("mask", mask)):
-        if place is not None and not isinstance(place, str):
-            found = shortened(repr(place), 80)
-            return BadLine(number, f"{name}: expected s3://bucket/key, found {found}")
+    for name, uri in (("source", source), ("image", image), ("mask", mask)):
+        if uri is not None and not isinstance(uri, str):
+            excerpt = shortened(repr(uri), 80)
+            return BadLine(number, f"{name}: expected s3://bucket/key, found {excerpt}")
     return Record(number, source or None, image or None, mask or None)
 
 
-def _start(written: str) -> str:
-    return shortened(repr(written[:80].strip()), 80)
+def _excerpt(text: str) -> str:
+    return shortened(repr(text[:80].strip()), 80)
 
 
-def _found(error: Exception, lines: PhysicalLines) -> str:
+def _problem(error: Exception, lines: PhysicalLines) -> str:
     """What was wrong with the record whose last line was just read."""
     if isinstance(error, RecordTooLong):
         return f"found more than {LONGEST_RECORD:,} bytes up to line {lines.number}"

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from producer.contract.run import RunSpec
 from producer.contract.s3_prefix import S3Prefix
-from producer.sync.listing.objects import PARALLEL, find_object, list_objects
+from producer.sync.listing.objects import DEFAULT_THREADS, find_object, list_objects
 from producer.sync.listing.page import Entry
-from producer.sync.plan.existing import Existing
+from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.naming import EXTENSIONS, Naming, Template
-from producer.sync.plan.planner import Output, Planned, Planner, Resend, forbidden_prefixes
+from producer.sync.plan.planner import Output, Planned, Planner, Resend, reserved_prefixes
 from producer.sync.plan.selection import Selection
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-class Places(NamedTuple):
+class Layout(NamedTuple):
     """A checked specification: where sources are and outputs go, under which names."""
 
     source: S3Prefix
@@ -27,7 +27,7 @@ class Places(NamedTuple):
     selection: Selection
 
 
-def check_places(spec: RunSpec) -> Places:
+def check_layout(spec: RunSpec) -> Layout:
     """Read a specification of prefixes; `ValueError` says what cannot be, before anything is."""
     if spec.source is None:
         raise ValueError("expected a source, s3://bucket/folder; a manifest names every place")
@@ -63,37 +63,37 @@ def check_places(spec: RunSpec) -> Places:
         exclude=spec.exclude,
         since=spec.since,
     )
-    return Places(source, image, mask, template, selection)
+    return Layout(source, image, mask, template, selection)
 
 
 def compare(
-    spec: RunSpec, *, s3: "S3Client", cursor: str = "", parallel: int = PARALLEL
+    spec: RunSpec, *, s3: "S3Client", cursor: str = "", threads: int = DEFAULT_THREADS
 ) -> Generator[Planned, None, None]:
     """What is to become of every source above the key `cursor`, in key order.
 
     `s3` is a `listing_client`. Listings are read as the plan is: closing the iterator ends them.
     Raises `ValueError` on a wrong specification before the first request, and `ListingFailed`.
     """
-    places = check_places(spec)
+    places = check_layout(spec)
     resend: Resend | None = (
         "forced" if spec.force else "changed_options" if spec.changed_options else None
     )
-    return _compare(places, resend, s3=s3, cursor=cursor, parallel=parallel)
+    return _compare(places, resend, s3=s3, cursor=cursor, threads=threads)
 
 
 def _compare(
-    places: Places, resend: Resend | None, *, s3: "S3Client", cursor: str, parallel: int
+    places: Layout, resend: Resend | None, *, s3: "S3Client", cursor: str, threads: int
 ) -> Generator[Planned, None, None]:
     source = places.source
 
     def output(naming: Naming | None) -> Output | None:
         if naming is None:
             return None
-        existing = None if resend else _existing(naming, s3=s3, cursor=cursor, parallel=parallel)
+        existing = None if resend else _existing(naming, s3=s3, cursor=cursor, threads=threads)
         return Output(naming, existing)
 
-    def earlier(beginning: str) -> Iterator[Entry]:
-        return list_objects(s3, bucket=source.bucket, prefix=beginning, parallel=1)
+    def list_earlier(beginning: str) -> Iterator[Entry]:
+        return list_objects(s3, bucket=source.bucket, prefix=beginning, threads=1)
 
     image, mask = output(places.image), output(places.mask)
     outputs = [one for one in (image, mask) if one is not None]
@@ -103,24 +103,22 @@ def _compare(
         mask=mask,
         resend=resend,
         cursor=cursor,
-        earlier=earlier,
-        names_have_suffix=places.template.takes_suffix,
-        forbidden=forbidden_prefixes(outputs, [source, *(one.naming.target for one in outputs)]),
+        list_earlier=list_earlier,
+        has_unique_names=places.template.has_suffix,
+        reserved=reserved_prefixes(outputs, [source, *(one.naming.target for one in outputs)]),
     )
     entries = list_objects(
-        s3, bucket=source.bucket, prefix=source.prefix, after=cursor, parallel=parallel
+        s3, bucket=source.bucket, prefix=source.prefix, after=cursor, threads=threads
     )
     with closing(entries):
         yield from planner.plan(entries)
 
 
-def _existing(naming: Naming, *, s3: "S3Client", cursor: str, parallel: int) -> Existing:
+def _existing(naming: Naming, *, s3: "S3Client", cursor: str, threads: int) -> ExistingOutputs:
     target = naming.target
     after = naming.beginning(cursor) if cursor else ""
-    return Existing(
-        list_objects(
-            s3, bucket=target.bucket, prefix=target.prefix, after=after, parallel=parallel
-        ),
+    return ExistingOutputs(
+        list_objects(s3, bucket=target.bucket, prefix=target.prefix, after=after, threads=threads),
         after=after,
-        find=lambda key: find_object(s3, bucket=target.bucket, key=key),
+        find_object=lambda key: find_object(s3, bucket=target.bucket, key=key),
     )

@@ -9,8 +9,8 @@ from producer.console.humanize import duration, quantity
 from producer.contract.run import RunRecord, RunSpec
 from producer.sync.plan.steps import Step
 
-_EXAMPLES: Final = 5
-_LEAST: Final = 10
+_MAX_EXAMPLES: Final = 5
+_MIN_IMAGES: Final = 10
 """Images of an earlier run from which a speed is taken."""
 
 
@@ -73,16 +73,16 @@ def dry_run(steps: Iterable[Step], *, known: Known, limit: int | None) -> DryRun
     """Go through the whole plan, up to `limit` jobs, and send nothing."""
     result = DryRun()
     steps = iter(steps)
-    while (limit is None or result.sent < limit) and (some := list(islice(steps, 1000))):
-        wanted = {
-            str(step.source): step.etag for step in some if step.verdict == "send" and step.etag
+    while (limit is None or result.sent < limit) and (chunk := list(islice(steps, 1000))):
+        etags = {
+            str(step.source): step.etag for step in chunk if step.verdict == "send" and step.etag
         }
-        unreadable = known(wanted)
-        for step in some:
+        unreadable = known(etags)
+        for step in chunk:
             verdict = "known" if str(step.source) in unreadable else step.verdict
             result.counts[verdict] = result.counts.get(verdict, 0) + 1
             if verdict == "send":
-                _send(result, step)
+                _add_send(result, step)
                 if result.sent == limit:
                     break
     return result
@@ -93,47 +93,51 @@ def estimate(spec: RunSpec, images: int, *, runs: Iterable[RunRecord]) -> Estima
     for record in runs:
         if record.state != "finished" or record.finished_at is None or record.resumed:
             continue
-        if record.counts.done < _LEAST or _kind(record.spec) != _kind(spec):
+        if record.counts.done < _MIN_IMAGES or _comparable_options(
+            record.spec
+        ) != _comparable_options(spec):
             continue
-        speed = record.counts.done / max(record.finished_at - record.created_at, 0.001)
-        return Estimate(images / speed, speed, record.id, len(record.workers))
+        images_per_second = record.counts.done / max(record.finished_at - record.created_at, 0.001)
+        return Estimate(
+            images / images_per_second, images_per_second, record.id, len(record.workers)
+        )
     return None
 
 
-def _kind(spec: RunSpec) -> tuple[object, ...]:
+def _comparable_options(spec: RunSpec) -> tuple[object, ...]:
     options = spec.options
     return options.model, options.preset, options.alpha_matting, options.size, options.enabled
 
 
-def _send(result: DryRun, step: Step) -> None:
+def _add_send(result: DryRun, step: Step) -> None:
     reason = step.reason or "listed"
     result.reasons[reason] = result.reasons.get(reason, 0) + 1
     if step.bytes is None:
         result.bytes_known = False
     else:
         result.bytes += step.bytes
-    if len(result.examples) < _EXAMPLES:
+    if len(result.examples) < _MAX_EXAMPLES:
         result.examples.append(step)
 
 
-def in_words(result: DryRun, guess: Estimate | None) -> list[tuple[str, str]]:
+def summary_lines(result: DryRun, estimated: Estimate | None) -> list[tuple[str, str]]:
     """The figures as lines of a name and a text."""
     size = f" ({quantity(result.bytes, 'B')})" if result.bytes_known else ""
     lines = [("would send", f"{result.sent:,} of {result.seen:,} inputs{size}")]
     if result.reasons:
-        lines.append(("because", _listed(result.reasons)))
+        lines.append(("because", _joined(result.reasons)))
     others = {name: number for name, number in result.counts.items() if name != "send"}
     if others:
-        lines.append(("and leave", _listed(others)))
+        lines.append(("and leave", _joined(others)))
     for number, step in enumerate(result.examples):
         places = " and ".join(str(ref) for ref in (step.image, step.mask) if ref)
         lines.append(("" if number else "first", f"{step.source} → {places}"))
-    if guess:
+    if estimated:
         lines.append(
             (
                 "estimated",
-                f"{duration(guess.seconds)}, as run {guess.run} did "
-                f"{guess.images_per_second:.2f} images/s with {guess.workers} workers",
+                f"{duration(estimated.seconds)}, as run {estimated.run} did "
+                f"{estimated.images_per_second:.2f} images/s with {estimated.workers} workers",
             )
         )
     elif result.sent:
@@ -141,5 +145,5 @@ def in_words(result: DryRun, guess: Estimate | None) -> list[tuple[str, str]]:
     return lines
 
 
-def _listed(numbers: dict[str, int]) -> str:
+def _joined(numbers: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items())

@@ -13,33 +13,33 @@ class NameConflicts:
     or apart, so the stems that may come again are a stack.
     """
 
-    def __init__(self, *, cursor: str, earlier: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, *, cursor: str, list_earlier: Callable[[str], Iterable[str]]) -> None:
         """`cursor`: a key up to which others were seen in another process; "" for none.
 
-        `earlier` lists the keys that begin with a text, in order, those not to be sent left out.
+        `list_earlier` lists the keys that begin with a text, in order, without excluded ones.
         """
         self._cursor = cursor
-        self._earlier = earlier
-        self._open: list[tuple[str, str, str]] = []
+        self._list_earlier = list_earlier
+        self._open_ranges: list[tuple[str, str, str]] = []
         """Stem with its folder, the end of its range, and the first key that has it."""
 
-    def other(self, key: str) -> str | None:
+    def first_source(self, key: str) -> str | None:
         """The first key with the same folder and stem, None when this is it."""
-        opened = self._open
-        while opened and key >= opened[-1][1]:
-            opened.pop()
+        open_ranges = self._open_ranges
+        while open_ranges and key >= open_ranges[-1][1]:
+            open_ranges.pop()
         dot = key.rfind(".")
         stem = key[:dot] if dot > key.rfind("/") + 1 else key
-        for other_stem, _, other in opened:
+        for other_stem, _, first_source in open_ranges:
             if other_stem == stem:
-                return other
-        first = self._before_cursor(stem) if stem <= self._cursor else None
-        opened.append((stem, stem + "/", key if first is None else first))
+                return first_source
+        first = self._first_before_cursor(stem) if stem <= self._cursor else None
+        open_ranges.append((stem, stem + "/", key if first is None else first))
         return first
 
-    def _before_cursor(self, stem: str) -> str | None:
+    def _first_before_cursor(self, stem: str) -> str | None:
         for beginning in (stem, stem + "."):
-            for key in self._earlier(beginning):
+            for key in self._list_earlier(beginning):
                 if key > self._cursor or (beginning == stem and key != stem):
                     break
                 parts = split_key(key)

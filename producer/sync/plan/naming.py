@@ -9,10 +9,10 @@ from producer.contract.s3_uri import LONGEST_KEY_BYTES
 EXTENSIONS: Final = {"tiff": "tif", "jpeg": "jpg"}
 """Of formats whose extension is not their name."""
 _FIELDS: Final = ("parent", "stem", "suffix", "name", "ext")
-_KNOWN: Final = ", ".join(f"{{{field}}}" for field in _FIELDS)
+_FIELD_LIST: Final = ", ".join(f"{{{field}}}" for field in _FIELDS)
 
 
-class Parts(NamedTuple):
+class KeyParts(NamedTuple):
     """What a key is made of, below the prefix of the sources."""
 
     parent: str
@@ -22,26 +22,26 @@ class Parts(NamedTuple):
     """The last part from its dot on, as it is written; nothing without a dot but a leading one."""
 
 
-def split_key(key: str) -> Parts:
+def split_key(key: str) -> KeyParts:
     """Take a key apart; the three together are the key."""
     slash = key.rfind("/") + 1
     dot = key.rfind(".")
     if dot <= slash:
         dot = len(key)
-    return Parts(key[:slash], key[slash:dot], key[dot:])
+    return KeyParts(key[:slash], key[slash:dot], key[dot:])
 
 
 class Template:
     """A checked template such as `{parent}{stem}.{ext}`.
 
     `{parent}` is the first field: everything behind it lies in a fixed number of folders, so two
-    keys get one name only if folder and stem are the same. `takes_suffix` says that not even then.
+    keys get one name only if folder and stem are the same. `has_suffix` says that not even then.
     """
 
     def __init__(self, fields: tuple[tuple[str, str | None], ...]) -> None:
         self._fields = fields
         names = [name for _, name in fields]
-        self.takes_suffix = "suffix" in names or "name" in names
+        self.has_suffix = "suffix" in names or "name" in names
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -51,12 +51,12 @@ class Template:
         except ValueError as error:
             raise ValueError(f"name: {error} in {text!r}; a brace of the name is doubled") from None
         fields = []
-        for literal, name, form, conversion in parsed:
+        for literal, name, format_spec, conversion in parsed:
             if name is not None and name not in _FIELDS:
                 raise ValueError(
-                    f"name: expected the fields {_KNOWN}, found {{{name}}} in {text!r}"
+                    f"name: expected the fields {_FIELD_LIST}, found {{{name}}} in {text!r}"
                 )
-            if form or conversion:
+            if format_spec or conversion:
                 raise ValueError(f"name: expected plain fields, found {{{name}…}} in {text!r}")
             fields.append((literal, name))
         names = [name for _, name in fields if name is not None]
@@ -78,7 +78,7 @@ class Template:
         return cls(tuple(fields))
 
     def pattern(self, extension: str) -> str:
-        """The template for `str.format(*Parts)`."""
+        """The template for `str.format(*KeyParts)`."""
         places = {
             "parent": "{0}",
             "stem": "{1}",
@@ -110,7 +110,7 @@ class Naming:
         self._beginning = prefix + template.beginning()
 
     def key(self, source_key: str) -> str:
-        """The output's key; it may be too long for S3, see `too_long`."""
+        """The output's key; it may be too long for S3, see `is_too_long`."""
         return self._pattern.format(*split_key(source_key[self._skip :]))
 
     def beginning(self, source_key: str) -> str:
@@ -123,7 +123,7 @@ class Naming:
         return same_bucket and self._pattern == other._pattern
 
 
-def too_long(key: str) -> bool:
+def is_too_long(key: str) -> bool:
     """Whether S3 has no room for a key."""
     # No character has more than four bytes.
     return len(key) * 4 > LONGEST_KEY_BYTES and len(key.encode()) > LONGEST_KEY_BYTES

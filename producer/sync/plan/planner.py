@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 from producer.contract.s3_prefix import S3Prefix
 from producer.contract.s3_uri import LONGEST_KEY_BYTES
 from producer.sync.listing.page import Entry
-from producer.sync.plan.existing import Existing
+from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.name_conflicts import NameConflicts
-from producer.sync.plan.naming import Naming, too_long
+from producer.sync.plan.naming import Naming, is_too_long
 from producer.sync.plan.selection import Exclusion, Selection
 
 Verdict = Literal["excluded", "current", "conflicting", "send"]
@@ -41,7 +41,7 @@ class Output(NamedTuple):
     """One kind of output: where it goes, and what is there."""
 
     naming: Naming
-    existing: Existing | None
+    existing: ExistingOutputs | None
     """None where everything is sent whatever is there."""
 
     def state(self, key: str, modified: str) -> Literal["newer", "missing", "older"]:
@@ -61,19 +61,19 @@ class Planner(NamedTuple):
     resend: Resend | None
     cursor: str
     """A source up to which all were planned before; "" for none."""
-    earlier: Callable[[str], Iterable[Entry]]
+    list_earlier: Callable[[str], Iterable[Entry]]
     """The sources whose keys begin with a text, in order. Asked only near the cursor."""
-    names_have_suffix: bool
+    has_unique_names: bool
     """Whether no two sources can have outputs of one name."""
-    forbidden: tuple[tuple[Output, str], ...]
+    reserved: tuple[tuple[Output, str], ...]
     """Outputs, and prefixes that lie within theirs and hold something else."""
 
     def plan(self, sources: Iterable[Entry]) -> Iterator[Planned]:
         """The verdict on each source; `sources` come in key order from above the cursor."""
         selection, image, mask = self.selection, self.image, self.mask
         conflicts = None
-        if not self.names_have_suffix:
-            conflicts = NameConflicts(cursor=self.cursor, earlier=self._earlier_names)
+        if not self.has_unique_names:
+            conflicts = NameConflicts(cursor=self.cursor, list_earlier=self._earlier_names)
         for source in sources:
             excluded = selection.by_name(source)
             if excluded is not None:
@@ -81,16 +81,18 @@ class Planner(NamedTuple):
                 continue
             key = source.key
             # Before its age is looked at: an older photograph has a name's first right too.
-            other = conflicts.other(key) if conflicts is not None else None
+            first_source = conflicts.first_source(key) if conflicts is not None else None
             excluded = selection.by_age(source)
             if excluded is not None:
                 yield Planned(source, "excluded", excluded)
                 continue
             image_key = image.naming.key(key) if image is not None else None
             mask_key = mask.naming.key(key) if mask is not None else None
-            refused = self._refused(other, image_key, mask_key)
-            if refused is not None:
-                yield Planned(source, "conflicting", refused[0], image_key, mask_key, refused[1])
+            rejection = self._rejection(first_source, image_key, mask_key)
+            if rejection is not None:
+                yield Planned(
+                    source, "conflicting", rejection[0], image_key, mask_key, rejection[1]
+                )
                 continue
             reason = self.resend or self._reason(source.modified, image_key, mask_key)
             verdict: Verdict = "current" if reason == "newer" else "send"
@@ -102,20 +104,20 @@ class Planner(NamedTuple):
         mask = self.mask.state(mask_key, modified) if self.mask and mask_key else "newer"
         return mask if image == "newer" or mask == "missing" else image
 
-    def _refused(
-        self, other: str | None, image_key: str | None, mask_key: str | None
+    def _rejection(
+        self, first_source: str | None, image_key: str | None, mask_key: str | None
     ) -> tuple[Reason, str] | None:
-        if other is not None:
+        if first_source is not None:
             return "name_conflict", (
-                f"{other!r} has the same output; put {{suffix}} or {{name}} into the name"
+                f"{first_source!r} has the same output; put {{suffix}} or {{name}} into the name"
             )
         for key in (image_key, mask_key):
-            if key is not None and too_long(key):
+            if key is not None and is_too_long(key):
                 return "name_too_long", (
                     f"the output's key has {len(key.encode())} bytes, S3 allows "
                     f"{LONGEST_KEY_BYTES}; take a shorter prefix or name"
                 )
-        for output, prefix in self.forbidden:
+        for output, prefix in self.reserved:
             key = image_key if output is self.image else mask_key
             if key is not None and key.startswith(prefix):
                 return "name_misplaced", (
@@ -125,19 +127,19 @@ class Planner(NamedTuple):
         return None
 
     def _earlier_names(self, beginning: str) -> Iterator[str]:
-        for entry in self.earlier(beginning):
+        for entry in self.list_earlier(beginning):
             if self.selection.by_name(entry) is None:
                 yield entry.key
 
 
-def forbidden_prefixes(
-    outputs: Iterable[Output], places: Iterable[S3Prefix]
+def reserved_prefixes(
+    outputs: Iterable[Output], prefixes: Iterable[S3Prefix]
 ) -> tuple[tuple[Output, str], ...]:
     """For each output the prefixes of other places that lie within its own."""
-    places = tuple(places)
+    prefixes = tuple(prefixes)
     return tuple(
-        (output, place.prefix)
+        (output, prefix.prefix)
         for output in outputs
-        for place in places
-        if place != output.naming.target and output.naming.target.contains(place)
+        for prefix in prefixes
+        if prefix != output.naming.target and output.naming.target.contains(prefix)
     )

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-_AGO: Final = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
+_AGE: Final = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
 _SECONDS: Final = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -13,12 +13,12 @@ def since_time(text: str, *, now: float) -> float:
 
     A time without a zone is UTC, as S3's are. `ValueError` for anything else.
     """
-    if ago := _AGO.fullmatch(text.strip()):
-        return now - int(ago[1]) * _SECONDS[ago[2]]
+    if age := _AGE.fullmatch(text.strip()):
+        return now - int(age[1]) * _SECONDS[age[2]]
     try:
-        moment = datetime.fromisoformat(text.strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise ValueError(
             f"--since: expected 2026-11-01, 2026-11-01T12:00Z, 7d, 12h or 30min, found {text!r}"
         ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

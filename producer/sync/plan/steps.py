@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from producer.contract.run import RunSpec
 from producer.contract.s3_uri import ImageRef
 from producer.sync.manifest.manifest import Manifest
-from producer.sync.plan.compare import check_places, compare
-from producer.sync.plan.naming import Naming, too_long
+from producer.sync.plan.compare import check_layout, compare
+from producer.sync.plan.naming import Naming, is_too_long
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -37,7 +37,7 @@ Plan = Callable[[str], Generator[Step, None, None]]
 
 def listing_steps(spec: RunSpec, s3: "S3Client") -> Plan:
     """The plan of a run over a prefix, by a `listing_client`; `ValueError` on a wrong place."""
-    places = check_places(spec)
+    places = check_layout(spec)
 
     def plan(cursor: str) -> Generator[Step, None, None]:
         for planned in compare(spec, s3=s3, cursor=cursor):
@@ -79,6 +79,6 @@ def manifest_steps(manifest: Manifest) -> Plan:
 
 def _ref(naming: Naming | None, key: str | None) -> ImageRef | None:
     # A name that is too long makes no reference; the message says what is wrong with it.
-    if naming is None or key is None or too_long(key):
+    if naming is None or key is None or is_too_long(key):
         return None
     return ImageRef(bucket=naming.target.bucket, key=key)

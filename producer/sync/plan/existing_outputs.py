@@ -8,7 +8,7 @@ from producer.sync.listing.page import Entry
 _WINDOW: Final = 10_000
 
 
-class Existing:
+class ExistingOutputs:
     """When outputs were written, for keys that come nearly in order.
 
     Sources come in order and their outputs nearly so: b.jpg is before b.k.jpg, but b.k.png before
@@ -21,28 +21,28 @@ class Existing:
         entries: Iterator[Entry],
         *,
         after: str,
-        find: Callable[[str], Entry | None],
+        find_object: Callable[[str], Entry | None],
         window: int = _WINDOW,
     ) -> None:
-        """`entries` are all objects above the key `after`, in order; `find` asks for one."""
+        """`entries` are all objects above the key `after`, in order; `find_object` asks for one."""
         self._entries = entries
-        self._find = find
-        self._half = max(1, window // 2)
-        self._floor = after
+        self._find_object = find_object
+        self._half_window = max(1, window // 2)
+        self._forgotten_up_to = after
         """Up to here nothing is remembered."""
-        self._reached = after
+        self._read_up_to_key = after
         self._older: dict[str, str] = {}
         self._newer: dict[str, str] = {}
-        self.singly = 0
+        self.lookups = 0
         """How many were asked for singly."""
 
     def modified(self, key: str) -> str | None:
         """When the object was written, as `Entry.modified`; None where there is none."""
-        if key <= self._floor:
-            self.singly += 1
-            entry = self._find(key)
+        if key <= self._forgotten_up_to:
+            self.lookups += 1
+            entry = self._find_object(key)
             return entry.modified if entry else None
-        if key > self._reached:
+        if key > self._read_up_to_key:
             self._read_up_to(key)
         return self._newer.get(key) or self._older.get(key)
 
@@ -50,10 +50,10 @@ class Existing:
         newer = self._newer
         for entry in self._entries:
             newer[entry.key] = entry.modified
-            self._reached = entry.key
-            if len(newer) >= self._half:
+            self._read_up_to_key = entry.key
+            if len(newer) >= self._half_window:
                 if self._older:
-                    self._floor = next(reversed(self._older))
+                    self._forgotten_up_to = next(reversed(self._older))
                 self._older = newer
                 self._newer = newer = {}
             if entry.key >= key:
