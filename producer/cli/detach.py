@@ -1,4 +1,4 @@
-"""Start a command once more in a session of its own: `cutwork sync … --detach`."""
+"""`cutwork sync … --detach`: start the same command again in a session of its own."""
 
 import json
 import subprocess
@@ -15,17 +15,17 @@ from producer.client import Client
 from producer.contract.run import RunSpec
 
 _BEGINS_SECONDS: Final = 20.0
-"""How long its beginning is waited for: comparing a large bucket takes longer."""
+"""How long to wait for the run to begin; comparing a large bucket takes longer."""
 
 
 def detach(client: Client, spec: RunSpec, run: str | None, *, as_json: bool) -> None:
-    """Start the same command in the background, and say how to follow it once it has begun."""
+    """Start the same command in the background, and print how to follow the run."""
     arguments = [item for item in sys.argv[1:] if item != "--detach"]
     with tempfile.NamedTemporaryFile(
         mode="w", prefix="cutwork-sync-", suffix=".log", delete=False
     ) as log:
         child = subprocess.Popen(
-            # -P: the folder one stands in is not for imports.
+            # -P: do not import modules from the current folder.
             [sys.executable, "-P", "-m", "producer", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -33,28 +33,28 @@ def detach(client: Client, spec: RunSpec, run: str | None, *, as_json: bool) -> 
             start_new_session=True,
         )
     try:
-        run = _begun(client, spec, run, child)
+        run = _wait_for_run(client, spec, run, child)
     except KeyboardInterrupt:
         child.terminate()
-        errors.print("interrupted; nothing goes on in the background")
+        errors.print("interrupted; nothing continues in the background")
         raise typer.Exit(130) from None
     if child.returncode is not None:
-        _over(child.returncode, Path(log.name))
+        _exit_as_child(child.returncode, Path(log.name))
     if as_json:
         typer.echo(json.dumps({"run": run, "log": log.name, "pid": child.pid}))
         return
-    what = f"run {run} goes on" if run else "the comparison goes on"
+    what = f"run {run} continues" if run else "the comparison continues"
     console.print(f"{what} in the background, process {child.pid}, log {log.name}")
     if run:
-        console.print(f"cutwork follow {run} shows it, cutwork cancel {run} stops it")
+        console.print(f"cutwork follow {run} shows its progress, cutwork cancel {run} stops it")
     else:
-        console.print("`cutwork runs` lists it when it has something to send")
+        console.print("`cutwork runs` lists the run once it has a job to send")
 
 
-def _begun(
+def _wait_for_run(
     client: Client, spec: RunSpec, run: str | None, child: "subprocess.Popen[bytes]"
 ) -> str | None:
-    """The run that the child feeds, None if it has not begun in time or is over."""
+    """Wait for the run that the child feeds; None if it does not begin in time or has ended."""
     deadline = time.monotonic() + _BEGINS_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
         run = run or client.runs.find_unfinished(spec)
@@ -64,8 +64,8 @@ def _begun(
     return None
 
 
-def _over(status: int, log: Path) -> NoReturn:
-    """Over already: nothing to do, a quick run, or a refusal; as if it had not been detached."""
+def _exit_as_child(status: int, log: Path) -> NoReturn:
+    """Print the output of a child that has ended, and exit with its status."""
     typer.echo(log.read_text(), nl=False)
     log.unlink()
     raise typer.Exit(status)

@@ -1,4 +1,4 @@
-"""Check what a producer needs: broker, workers, the named buckets; and a worker installed here."""
+"""Check what a producer needs: broker, workers, buckets, and a local worker installation."""
 
 import json
 import subprocess
@@ -18,13 +18,13 @@ from producer.console.findings import Finding
 from producer.contract.validation_errors import hide_password
 
 _S3_ADVICE = (
-    "check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, and that the bucket exists and "
-    "its policy lets these credentials in"
+    "check AWS_ENDPOINT_URL, AWS_PROFILE or the access keys, that the bucket exists, and that its "
+    "policy allows these credentials"
 )
 
 
 def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Iterator[Finding]:
-    """Every check in turn; `read` and `write` are places written `s3://bucket/prefix`."""
+    """Run every check in turn; `read` and `write` hold prefixes, `s3://bucket/prefix`."""
     broker = _broker(client)
     yield broker
     if broker.ok:
@@ -34,7 +34,7 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
             yield from _queues(client)
     if not read and not write:
         yield Finding(
-            "S3", True, "not checked: name buckets, `cutwork doctor s3://in --write s3://out`"
+            "S3", True, "not checked; name buckets: `cutwork doctor s3://in --write s3://out`"
         )
     for place in read:
         yield _s3(place, writing=False)
@@ -44,7 +44,7 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
 
 
 def local_worker() -> bool:
-    """Whether a worker is installed here, by what only a worker needs."""
+    """Whether a worker is installed here: whether a package that only workers need is found."""
     return find_spec("onnxruntime") is not None
 
 
@@ -57,7 +57,7 @@ def _broker(client: Client) -> Finding:
             "broker", False, f"{url} {failure_verb(error)} ({error}); {failure_advice(error)}"
         )
     if eviction != "noeviction":
-        sentence = "set maxmemory-policy noeviction, or a full server drops jobs"
+        sentence = "set maxmemory-policy noeviction, otherwise a full server drops jobs"
         return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {sentence}")
     return Finding("broker", True, f"{url} answers, version {version}")
 
@@ -69,24 +69,24 @@ def _workers(client: Client) -> Finding:
     return Finding(
         "workers",
         False,
-        "none answered; start one with `celery -A worker worker --loglevel INFO "
+        "none responded; start one with `celery -A worker worker --loglevel INFO "
         "--without-gossip --without-mingle`",
     )
 
 
 def _queues(client: Client) -> Iterator[Finding]:
-    """One finding a queue that no worker takes from, where classes or tenants have their own."""
+    """Yield a finding for each queue that no worker consumes."""
     served = client.served_queues()
     orphans = [name for name in client.queues if name not in served]
     for name in orphans:
         yield Finding(
             f"queue {name}",
             False,
-            "no worker takes from it, and what is sent there waits; start one that can (README, "
-            "Pools), or take its class or tenant out of CUTWORK_CLASSES or CUTWORK_TENANTS",
+            "no worker consumes it, so its jobs wait; start a worker that does (see the docs on "
+            "pools), or remove its class or tenant from CUTWORK_CLASSES or CUTWORK_TENANTS",
         )
     if not orphans:
-        yield Finding("queues", True, f"workers take from {', '.join(client.queues)}")
+        yield Finding("queues", True, f"workers consume {', '.join(client.queues)}")
 
 
 def _s3(place: str, *, writing: bool) -> Finding:
@@ -105,21 +105,21 @@ def _s3(place: str, *, writing: bool) -> Finding:
         found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except (BotoCoreError, ClientError, ValueError) as error:
         return Finding(what, False, f"{error}; {_S3_ADVICE}")
-    return Finding(
-        what, True, "listed" if found["KeyCount"] else "listed, and nothing is there yet"
-    )
+    return Finding(what, True, "listed" if found["KeyCount"] else "listed; it is empty")
 
 
 def _local_worker() -> Iterator[Finding]:
-    # In a process of its own: a producer never imports a worker, nor what it needs.
+    # A separate process: the producer never imports the worker or its dependencies.
     if not local_worker():
-        yield Finding("worker here", True, "not installed, this machine only enqueues")
+        yield Finding("worker here", True, "not installed; this machine can only enqueue")
         return
     command = [sys.executable, "-m", "worker", "doctor", "--json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     except subprocess.TimeoutExpired:
-        yield Finding("worker here", False, f"`{' '.join(command[1:])}` hung for two minutes")
+        yield Finding(
+            "worker here", False, f"`{' '.join(command[1:])}` did not finish within two minutes"
+        )
         return
     try:
         yield from (Finding(**item) for item in json.loads(done.stdout))

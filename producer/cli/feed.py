@@ -1,4 +1,4 @@
-"""Feed a run from this terminal and show it: what `cutwork sync` does when it is not detached."""
+"""Feed a run from this terminal and show its progress: `cutwork sync` without `--detach`."""
 
 import os
 import time
@@ -10,7 +10,7 @@ import redis
 import typer
 from kombu.exceptions import KombuError
 
-from producer.cli.run_view import View, failure_line
+from producer.cli.run_view import RunView, failure_line
 from producer.cli.runs import watch, write_report
 from producer.cli.terminal import console
 from producer.client import Client
@@ -23,88 +23,91 @@ from producer.sync.feeder_lock import FeederRunning
 from producer.sync.follow import outcome_count
 
 _IDLE_SECONDS: Final = 15
-"""Without any outcome, after which somebody should look whether there is a worker."""
+"""Time without any outcome after which the workers are checked."""
 _INTERRUPTED: Final = 130
 """The exit status of Ctrl-C."""
 _SHOWN: Final = 20
-"""Inputs named that cannot be sent, where nothing else is to be done."""
+"""Number of conflicting inputs printed when there is nothing to send."""
 
 
-def feed_and_report(client: Client, feeder: Feeder, seen: View, *, report_to: str) -> None:
-    """Feed to the end, say what came of it, write the report; always ends with a `typer.Exit`."""
-    with seen:
+def feed_and_report(client: Client, feeder: Feeder, view: RunView, *, report_to: str) -> None:
+    """Feed a run to its end, print the result and write the report; always raises `typer.Exit`."""
+    with view:
         if feeder.run:
             client.runs.count_resumption(feeder.run)
-            seen.notice(f"run {feeder.run} goes on")
-        record = _fed(client, feeder, seen)
+            view.notice(f"run {feeder.run} is resumed")
+        record = _feed(client, feeder, view)
     if record is None:
-        seen.nothing_to_do(feeder.planned)
+        view.nothing_to_do(feeder.planned)
         for failure in feeder.conflicts[:_SHOWN]:
             console.print(failure_line(failure))
         raise typer.Exit(1 if feeder.conflicts else 0)
     if record.state == "running":
-        seen.end(record)
+        view.end(record)
         raise typer.Exit(_INTERRUPTED)
-    written = write_report(client.runs.record(record.id), report_to, seen)
-    seen.end(record)
+    written = write_report(client.runs.record(record.id), report_to, view)
+    view.end(record)
     raise typer.Exit(0 if record.ok and written else 1)
 
 
-def _fed(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
-    """Feed a run to its end; while another process does, watch. None: there was nothing to send."""
+def _feed(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
+    """Feed a run to its end, or watch it while another process feeds it.
+
+    Returns None if there was nothing to send.
+    """
     while True:
         try:
-            return _fed_here(client, feeder, seen)
+            return _feed_here(client, feeder, view)
         except FeederRunning as error:
-            seen.notice(f"{error}; following it")
-            record = watch(client, error.run, seen, over=partial(_is_unfed, client, error.run))
+            view.notice(f"{error}; following it")
+            record = watch(client, error.run, view, over=partial(_is_unfed, client, error.run))
             if record.state != "running":
                 return record
             feeder.run = error.run
-            seen.notice(f"nothing feeds run {error.run} any more; going on")
+            view.notice(f"no process feeds run {error.run} any more; resuming it here")
 
 
-def _fed_here(client: Client, feeder: Feeder, seen: View) -> RunRecord | None:
-    """Feed in a thread, and watch from this one."""
+def _feed_here(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
+    """Feed in another thread, and show progress from this one."""
     feeder.stopping.clear()
     with ThreadPoolExecutor(4) as threads:
         feeding = threads.submit(feeder.feed)
         try:
             while not feeder.run and not feeding.done():
-                seen.planned(feeder.planned)
+                view.planned(feeder.planned)
                 time.sleep(0.05)
             if feeder.run:
                 threads.submit(count_remaining, feeder)
-                threads.submit(_ask_for_workers, client, feeder, seen)
-                threads.submit(client.sweep.run, feeder.stopping, events=seen)
-                _watch(client, feeder.run, seen, feeding)
+                threads.submit(_check_for_workers, client, feeder, view)
+                threads.submit(client.sweep.run, feeder.stopping, events=view)
+                _watch(client, feeder.run, view, feeding)
             feeding.result()
         except KeyboardInterrupt:
-            _stop(feeder, feeding, seen)
+            _stop(feeder, feeding, view)
         finally:
             feeder.stopping.set()
     return client.runs.summary(feeder.run) if feeder.run else None
 
 
-def _watch(client: Client, run: str, seen: View, feeding: "Future[None]") -> None:
+def _watch(client: Client, run: str, view: RunView, feeding: "Future[None]") -> None:
     try:
-        watch(client, run, seen, over=feeding.done)
+        watch(client, run, view, over=feeding.done)
     except UnknownRun:
-        # The feeder says it better.
+        # The feeder reports it, with more detail.
         return
 
 
-def _stop(feeder: Feeder, feeding: "Future[None]", seen: View) -> None:
-    """End between two batches; at a second Ctrl-C, or without a broker, at once."""
-    seen.notice("interrupted; waiting for the batch in hand")
+def _stop(feeder: Feeder, feeding: "Future[None]", view: RunView) -> None:
+    """Stop after the current batch; at a second Ctrl-C, or without a broker, at once."""
+    view.notice("interrupted; waiting for the current batch")
     feeder.stopping.set()
     try:
         feeding.result()
     except KeyboardInterrupt:
-        # Whatever hangs, nothing of the run is only here.
+        # The whole state of the run is in Redis, so a hanging thread may be abandoned.
         os._exit(_INTERRUPTED)
     except (redis.RedisError, KombuError) as error:
-        seen.notice(
+        view.notice(
             f"run {feeder.run} is not finished, and the broker {failure_verb(error)} ({error})"
         )
         raise typer.Exit(_INTERRUPTED) from error
@@ -112,15 +115,15 @@ def _stop(feeder: Feeder, feeding: "Future[None]", seen: View) -> None:
         raise typer.Exit(_INTERRUPTED)
 
 
-def _ask_for_workers(client: Client, feeder: Feeder, seen: View) -> None:
-    """Say it, once, when nothing happens and no worker answers."""
+def _check_for_workers(client: Client, feeder: Feeder, view: RunView) -> None:
+    """Say once that no worker responds, if no outcome arrives either."""
     if feeder.stopping.wait(_IDLE_SECONDS):
         return
     try:
         if not outcome_count(client.runs.summary(str(feeder.run))) and not client.workers():
-            seen.notice("no worker answers; start one, see `cutwork doctor`")
+            view.notice("no worker responds; start one, see `cutwork doctor`")
     except (redis.RedisError, KombuError, UnknownRun):
-        # The feeder meets the same, and says so.
+        # The feeder meets the same error and reports it.
         return
 
 

@@ -1,4 +1,4 @@
-"""The `cutwork` command: submit images, look at the queue, find out what is wrong."""
+"""Remove image backgrounds: submit images, process whole buckets, inspect the queue."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Its tables cut the names of options short.
+    rich_markup_mode=None,  # Rich's tables truncate option names.
     help=__doc__,
 )
 
@@ -37,22 +37,28 @@ app = typer.Typer(
 @app.command()
 @takes_options
 def submit(
-    source: Annotated[str, typer.Argument(metavar="IN", help="s3://bucket/key to read.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="Source image, s3://bucket/key.")],
     image: Annotated[
-        str | None, typer.Argument(metavar="OUT", help="s3://bucket/key for the RGBA cut-out.")
+        str | None,
+        typer.Argument(metavar="OUT", help="Destination of the RGBA cut-out, s3://bucket/key."),
     ] = None,
     mask: Annotated[
-        str | None, typer.Option("--mask", help="s3://bucket/key for the mask.")
+        str | None, typer.Option("--mask", help="Destination of the mask, s3://bucket/key.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and show it.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the outcome and print it.")
+    ] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, max=1_000_000, help="Seconds to wait at most.")
+        float, typer.Option(min=0, max=1_000_000, help="Longest time to wait, in seconds.")
     ] = 600,
     as_json: AsJson = False,
     *,
     options: Options,
 ) -> None:
-    """Enqueue one image. Exits with 1 when it was refused or, with --wait, when it failed."""
+    """Enqueue one image.
+
+    Exits with status 1 if the job is refused or, with --wait, if it fails.
+    """
     with open_client() as client:
         try:
             handle = client.submit(source, image=image, mask=mask, options=options)
@@ -71,7 +77,7 @@ def submit(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show queue depth, jobs in flight, the oldest that waits, and the workers that answer."""
+    """Show queued and in-flight jobs, the age of the oldest queued job, and responding workers."""
     with open_client() as client:
         try:
             queues, pending = client.statuses(), client.pending()
@@ -95,8 +101,8 @@ def status(as_json: AsJson = False) -> None:
             (name, f"{status.waiting} waiting{_oldest(status)}; {status.in_flight} in flight")
             for name, status in each
         ),
-        ("pending", f"{pending} submitted without an outcome yet"),
-        ("workers", ", ".join(workers) or "none answered within a second"),
+        ("pending", f"{pending} submitted, no outcome yet"),
+        ("workers", ", ".join(workers) or "none responded within a second"),
     ]
     width = max(10, *(len(name) for name, _ in lines))
     for name, value in lines:
@@ -107,17 +113,19 @@ def status(as_json: AsJson = False) -> None:
 def doctor(
     read: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[S3://BUCKET/PREFIX]…", help="Places that must be readable."),
+        typer.Argument(metavar="[S3://BUCKET/PREFIX]…", help="Prefixes that must be readable."),
     ] = None,
     write: Annotated[
         list[str] | None,
         typer.Option(
-            "--write", metavar="S3://BUCKET/PREFIX", help="A place that must be writable."
+            "--write",
+            metavar="S3://BUCKET/PREFIX",
+            help="A prefix that must be writable; may be repeated.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check broker, workers, S3, and a worker installed here; say what to do about each failure."""
+    """Check the broker, the workers, S3 and the local installation, with advice on failures."""
     with open_client() as client:
         findings = list(examine(client, read=read or [], write=write or []))
     if as_json:
@@ -132,13 +140,13 @@ def doctor(
     add_help_option=False,
 )
 def models(context: typer.Context) -> None:
-    """List and fetch models with the worker installed here: `python -m worker models`."""
+    """List and download models; runs `python -m worker models` of the local installation."""
     if not local_worker():
         refuse(
-            "models are a worker's, and none is installed here; install cutwork[worker-cpu] or "
-            "cutwork[worker-gpu], or run this where the worker runs"
+            "expected an installed worker, found none; install cutwork[worker-cpu] or "
+            "cutwork[worker-gpu], or run this command on a worker's machine"
         )
-    # In a process of its own: a producer never imports a worker, nor what it needs.
+    # A separate process: the producer never imports the worker or its dependencies.
     command = [sys.executable, "-m", "worker", "models", *context.args]
     sys.exit(subprocess.run(command, check=False).returncode)
 
@@ -152,8 +160,8 @@ app.command()(cli_exporter.exporter)
 
 
 def main() -> None:
-    """The entry point of the console script."""
-    # As Ctrl-C; in a container the default would be that nothing happens.
+    """Run the console script."""
+    # Treat SIGTERM as Ctrl-C. By default, PID 1 of a container ignores it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     format_stderr_warnings()
     open_traces("cutwork")
@@ -182,11 +190,11 @@ def _show(outcome: Outcome) -> None:
         if facts is not None:
             console.print(f"{safe_text(str(facts.ref))}  {facts.bytes:,} bytes")
     if outcome.state == "skipped":
-        console.print("skipped: the outputs are already those of this source and these options")
+        console.print("skipped: the outputs already match this source and these options")
         return
     share = f"foreground {outcome.foreground_share or 0:.1%}"
     run = outcome.run
-    where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model"
+    where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model used"
     seconds = f"{outcome.seconds.get('total', 0):.2f} s"
     console.print(f"{share}; {safe_text(where)}; {seconds}")
     for warning in outcome.warnings:

@@ -1,4 +1,4 @@
-"""A run as a terminal, a log file or a machine sees it while it goes on."""
+"""A run's progress on a terminal, in a log file, or as JSON."""
 
 import json
 import time
@@ -16,13 +16,13 @@ from producer.observability.events import Events
 from producer.sync.follow import RunProgress, outcome_count
 
 _LINE_SECONDS: Final = 10.0
-"""Time between two lines where there is no terminal."""
+"""Time between two lines when standard output is not a terminal."""
 _FIRST_LINE_SECONDS: Final = 2.0
-"""Until the first: what is over at once needs none."""
+"""Time until the first line: a run that ends at once needs none."""
 
 
-class View(ExitStack, Events):
-    """Plain lines: one every ten seconds, and one a failure. The other views change parts of it."""
+class RunView(ExitStack, Events):
+    """Plain lines: one every ten seconds and one per failure. Base class of the other views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,32 +33,32 @@ class View(ExitStack, Events):
         console.print(safe_text(sentence))
 
     def jobs_resent(self, count: int) -> None:
-        """Print how many lost jobs of other runs were sent again, if any."""
+        """Print how many lost jobs of other producers were sent again, if any."""
         if count:
-            self.notice(f"sent {count:,} lost jobs of others again")
+            self.notice(f"sent {count:,} lost jobs of other producers again")
 
     def planned(self, counts: RunCounts) -> None:
-        """Say now and then how far the comparison is, while nothing has been sent."""
+        """Print the progress of the comparison while no job has been sent."""
         if self._due():
             console.print(f"{counts.seen:,} compared, nothing to send yet")
 
     def progress(self, progress: RunProgress) -> None:
-        """Say now and then how far the run is; failures at once."""
+        """Print the run's progress from time to time, and failures at once."""
         for failure in progress.failures:
             console.print(failure_line(failure))
         if self._due() and progress.record.state == "running":
-            console.print(", ".join(state_of(progress)))
+            console.print(", ".join(progress_texts(progress)))
 
     def nothing_to_do(self, counts: RunCounts) -> None:
-        """Say why nothing was sent."""
+        """Print why nothing was sent."""
         if not counts.seen:
-            console.print("nothing to do: nothing lies there")
+            console.print("nothing to do: the source is empty")
             return
-        console.print(f"nothing to do: of {counts.seen:,} inputs {', '.join(_left_alone(counts))}")
+        console.print(f"nothing to do: of {counts.seen:,} inputs {', '.join(_unsent(counts))}")
 
     def end(self, record: RunRecord) -> None:
-        """Say the last words on a run."""
-        for line in ending(record):
+        """Print a run's summary."""
+        for line in summary_lines(record):
             console.print(safe_text(line))
 
     def _due(self) -> bool:
@@ -68,8 +68,8 @@ class View(ExitStack, Events):
         return True
 
 
-class Bar(View):
-    """A progress bar, with a line a failure above it."""
+class BarView(RunView):
+    """A progress bar, with one line per failure above it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,22 +78,22 @@ class Bar(View):
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        """Show it, until the end of the block."""
+        """Show the bar until the end of the block."""
         self.enter_context(self._progress)
         return super().__enter__()
 
     def planned(self, counts: RunCounts) -> None:
-        """Let the bar pulse, once it takes a while: nobody knows the end yet."""
+        """Let the bar pulse: the total is not known yet."""
         if not counts.seen:
             return
         self._update(f"{counts.seen:,} compared, nothing to send yet", done=0, total=None)
 
     def progress(self, progress: RunProgress) -> None:
-        """Move the bar."""
+        """Update the bar."""
         for failure in progress.failures:
             console.print(failure_line(failure))
         self._update(
-            " · ".join(state_of(progress)),
+            " · ".join(progress_texts(progress)),
             done=outcome_count(progress.record),
             total=progress.record.total,
         )
@@ -104,11 +104,11 @@ class Bar(View):
         self._progress.update(self._task, completed=done, total=total, description=text)
 
 
-class Json(View):
-    """One JSON object a line: `progress` twice a second, `failure`, `note`, and at last `end`."""
+class JsonView(RunView):
+    """One JSON object per line: `progress` twice a second, `failure`, `note`, and finally `end`."""
 
     def notice(self, sentence: str) -> None:
-        """Print it as a note."""
+        """Print a sentence as a note."""
         _print_json("note", text=sentence)
 
     def planned(self, counts: RunCounts) -> None:
@@ -117,35 +117,35 @@ class Json(View):
             _print_json("progress", counts=counts.model_dump())
 
     def progress(self, progress: RunProgress) -> None:
-        """Print failures and figures."""
+        """Print new failures and the current figures."""
         for failure in progress.failures:
             _print_json("failure", **failure.model_dump(mode="json", exclude_none=True))
         _print_json(
             "progress",
-            **_figures(progress.record),
+            **_record_facts(progress.record),
             images_per_second=round(progress.images_per_second, 3),
             megapixels_per_second=round(progress.megapixels_per_second, 3),
             remaining_seconds=None if progress.remaining is None else round(progress.remaining),
         )
 
     def nothing_to_do(self, counts: RunCounts) -> None:
-        """Print an end without a run."""
+        """Print the end of a command that began no run."""
         _print_json("end", run=None, state=None, counts=counts.model_dump())
 
     def end(self, record: RunRecord) -> None:
-        """Print the end, of a run that goes on elsewhere or later too."""
-        _print_json("end", **_figures(record))
+        """Print the end, also for a run that continues elsewhere or later."""
+        _print_json("end", **_record_facts(record))
 
 
-def view(*, as_json: bool) -> View:
-    """The view that fits standard output."""
+def choose_view(*, as_json: bool) -> RunView:
+    """Return the view that fits standard output."""
     if as_json:
-        return Json()
-    return Bar() if console.is_terminal else View()
+        return JsonView()
+    return BarView() if console.is_terminal else RunView()
 
 
-def state_of(progress: RunProgress) -> list[str]:
-    """The figures of a look, in words."""
+def progress_texts(progress: RunProgress) -> list[str]:
+    """Return the figures of a run as short texts."""
     counts, total = progress.record.counts, progress.record.total
     of = f" of {total:,}" if total is not None else ""
     figures = [f"{counts.done:,}{of} done"]
@@ -166,16 +166,16 @@ def state_of(progress: RunProgress) -> list[str]:
 
 
 def failure_line(failure: Failure) -> str:
-    """One failure as a line for the terminal."""
+    """Return one failure as a line for the terminal."""
     source = str(failure.source)
     message = failure.message.removeprefix(f"{source}: ")
     return f"[red]{safe_text(failure.code)}[/] {safe_text(source)}: {safe_text(message)}"
 
 
-def ending(record: RunRecord) -> list[str]:
-    """The last words on a run."""
+def summary_lines(record: RunRecord) -> list[str]:
+    """Return a run's summary as lines."""
     counts = record.counts
-    left_alone = _left_alone(counts)
+    left_alone = _unsent(counts)
     words = {"finished": "finished", "cancelled": "cancelled", "running": "not finished"}
     lines = [
         f"run {record.id} {words[record.state]}: {counts.done:,} done, {counts.skipped:,} skipped, "
@@ -189,24 +189,26 @@ def ending(record: RunRecord) -> list[str]:
         codes = sorted(record.codes.items(), key=lambda item: -item[1])
         lines.append("failed: " + ", ".join(f"{number:,} {code}" for code, number in codes))
     if record.state == "running":
-        lines.append(f"run it again to go on, or stop it: cutwork cancel {record.id}")
+        lines.append(
+            f"run the command again to resume, or stop the run: cutwork cancel {record.id}"
+        )
     return lines
 
 
-def _left_alone(counts: RunCounts) -> list[str]:
+def _unsent(counts: RunCounts) -> list[str]:
     return [
         f"{number:,} {text}"
         for number, text in (
             (counts.current, "up to date"),
             (counts.excluded, "left out"),
-            (counts.conflicting, "without a name of their own"),
-            (counts.known, "known to be unreadable (--retry-failed tries them again)"),
+            (counts.conflicting, "with conflicting output names"),
+            (counts.known, "known to be unreadable (--retry-failed retries them)"),
         )
         if number
     ]
 
 
-def _figures(record: RunRecord) -> dict[str, Any]:
+def _record_facts(record: RunRecord) -> dict[str, Any]:
     return {
         "run": record.id,
         "state": record.state,

@@ -1,4 +1,4 @@
-"""The commands about runs that there are: `runs`, `follow`, `cancel`, `report`."""
+"""The commands for existing runs: `runs`, `follow`, `cancel`, `report`."""
 
 import json
 import time
@@ -11,7 +11,7 @@ import redis
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from producer.cli.run_view import View, view
+from producer.cli.run_view import RunView, choose_view
 from producer.cli.terminal import AsJson, console, open_client, refuse, unreachable, warn
 from producer.client import Client
 from producer.console.findings import safe_text
@@ -25,16 +25,16 @@ from producer.sync.follow import follow_progress
 from producer.sync.listing.objects import listing_client
 
 REPORTS: Final = "cutwork-runs"
-"""The folder of reports, where no other place is named."""
+"""Default folder for reports."""
 
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run's id, see `cutwork runs`.")
+    str, typer.Argument(metavar="RUN", help="The run's id, as `cutwork runs` prints it.")
 ]
 
 
 def runs(as_json: AsJson = False) -> None:
-    """List the runs of the last month, the latest first."""
-    with _ledger() as client:
+    """List the runs of the last month, latest first."""
+    with _open_ledger() as client:
         found = client.runs.runs()
         feeders = {record.id: client.runs.feeder_host(record.id) for record in found}
     if as_json:
@@ -49,7 +49,7 @@ def runs(as_json: AsJson = False) -> None:
         )
         return
     if not found:
-        console.print("no runs yet; `cutwork sync s3://…/in/ s3://…/out/` begins one")
+        console.print("no runs yet; start one with `cutwork sync s3://…/in/ s3://…/out/`")
     for record in found:
         counts = record.counts
         started = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
@@ -65,24 +65,24 @@ def runs(as_json: AsJson = False) -> None:
 
 
 def follow(run: RunArgument, as_json: AsJson = False) -> None:
-    """Show a run until it ends, from anywhere; Ctrl-C ends the showing, not the run."""
-    with _ledger() as client, view(as_json=as_json) as seen:
-        _say_if_unfed(client, run, seen)
+    """Show the progress of a run until it ends; Ctrl-C stops the display, not the run."""
+    with _open_ledger() as client, choose_view(as_json=as_json) as view:
+        _report_if_unfed(client, run, view)
         try:
-            record = watch(client, run, seen)
+            record = watch(client, run, view)
         except KeyboardInterrupt:
             return
-    seen.end(record)
+    view.end(record)
     raise typer.Exit(0 if record.ok else 1)
 
 
 def cancel(run: RunArgument) -> None:
-    """Stop what has not started of a run; what runs at the moment is finished."""
-    with _ledger() as client:
+    """Cancel a run: queued jobs do not start, running jobs are finished."""
+    with _open_ledger() as client:
         if not client.runs.end(run, "cancelled"):
-            refuse(f"run {run} is {client.runs.state(run)} already")
+            refuse(f"run {run} is already {client.runs.state(run)}")
         left = client.runs.in_flight(run)
-    console.print(f"run {run} cancelled; {left:,} jobs in the queue will not start")
+    console.print(f"run {run} cancelled; {left:,} queued jobs will not start")
 
 
 def report(
@@ -91,56 +91,59 @@ def report(
         str, typer.Argument(metavar="[PLACE]", help="Folder or s3://bucket/prefix.")
     ] = REPORTS,
 ) -> None:
-    """Write a run's report.html, report.json and failures.jsonl, at its end or before."""
-    with _ledger() as client:
+    """Write report.html, report.json and failures.jsonl of a run, finished or not."""
+    with _open_ledger() as client:
         record = client.runs.record(run)
-    raise typer.Exit(0 if write_report(record, place, View()) else 1)
+    raise typer.Exit(0 if write_report(record, place, RunView()) else 1)
 
 
 def watch(
-    client: Client, run: str, seen: View, *, over: Callable[[], bool] = lambda: False
+    client: Client, run: str, view: RunView, *, over: Callable[[], bool] = lambda: False
 ) -> RunRecord:
-    """Show a run until it ends, or `over` says so; returns it as it is then."""
+    """Show a run until it ends or `over` returns true; return its record at that moment."""
     for progress in follow_progress(client.runs, run, every=0.5, over=over):
-        seen.progress(progress)
+        view.progress(progress)
     return client.runs.summary(run)
 
 
-def _say_if_unfed(client: Client, run: str, seen: View) -> None:
+def _report_if_unfed(client: Client, run: str, view: RunView) -> None:
     record = client.runs.summary(run)
     if record.state == "running" and client.runs.feeder_host(run) is None:
-        seen.notice(f"no process feeds this run at the moment; to go on: {record.command}")
+        view.notice(f"no process feeds this run at the moment; to resume it: {record.command}")
 
 
 def check_report_place(place: str) -> None:
-    """`ValueError` where no report can be written: better now than at the end."""
+    """Raise `ValueError` if no report can be written there, before the run starts."""
     if place.startswith("s3://"):
         S3Prefix.parse(place)
         return
     try:
         Path(place).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"--report {place}: expected a folder to write into ({error})") from error
+        raise ValueError(f"--report {place}: expected a writable folder ({error})") from error
 
 
-def write_report(record: RunRecord, place: str, seen: View) -> bool:
-    """Write the report of a run into a folder, or under a prefix, of its own; False if it fails."""
+def write_report(record: RunRecord, place: str, view: RunView) -> bool:
+    """Write a run's report into a subfolder or prefix named after it; False if that fails."""
     folder = f"{place.rstrip('/')}/{record.id}"
     try:
         written = write_run_report(record, folder, s3=listing_client, warn=warn)
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        warn(f"the report cannot be written ({error}); try `cutwork report {record.id} PLACE`")
+        warn(
+            f"the report cannot be written ({error}); write it elsewhere with `cutwork report "
+            f"{record.id} PLACE`"
+        )
         return False
     for item in written:
-        seen.notice(f"report     {item}")
+        view.notice(f"report     {item}")
     if record.counts.failed:
-        seen.notice(f"again      {again(record, f'{folder}/{FAILURES}')}")
+        view.notice(f"again      {again(record, f'{folder}/{FAILURES}')}")
     return True
 
 
 @contextmanager
-def _ledger() -> Iterator[Client]:
-    """A client for commands that only look: what goes wrong is said in a sentence."""
+def _open_ledger() -> Iterator[Client]:
+    """Open a client for a command that reads runs; errors end the command with a sentence."""
     with open_client() as client:
         try:
             yield client

@@ -1,4 +1,4 @@
-"""The command about whole buckets: `sync`."""
+"""`cutwork sync`: process every image under a prefix or in a manifest."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ from kombu.exceptions import KombuError
 
 from producer.cli.detach import detach
 from producer.cli.feed import feed_and_report
-from producer.cli.run_view import View, view
+from producer.cli.run_view import RunView, choose_view
 from producer.cli.runs import REPORTS, check_report_place
 from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable, warn
 from producer.client import Client
@@ -37,84 +37,104 @@ from producer.sync.plan.steps import Plan, listing_steps, manifest_steps
 @takes_options
 def sync(
     source: Annotated[
-        str | None, typer.Argument(metavar="IN", help="s3://bucket/prefix of the photographs.")
+        str | None, typer.Argument(metavar="IN", help="Source prefix, s3://bucket/prefix.")
     ] = None,
     image: Annotated[
-        str | None, typer.Argument(metavar="OUT", help="s3://bucket/prefix for the cut-outs.")
+        str | None,
+        typer.Argument(metavar="OUT", help="Prefix for the cut-outs, s3://bucket/prefix."),
     ] = None,
     mask: Annotated[
-        str | None, typer.Option("--mask", help="s3://bucket/prefix for the masks.")
+        str | None, typer.Option("--mask", help="Prefix for the masks, s3://bucket/prefix.")
     ] = None,
     manifest: Annotated[
         str | None,
         typer.Option(
-            help="Instead of IN and OUT: a CSV, JSON Lines or Parquet file of source, image, mask; "
-            "a path, an s3:// object, or - for standard input."
+            help="A CSV, JSON Lines or Parquet file with source, image and mask, instead of IN "
+            "and OUT: a path, an s3:// object, or - for standard input."
         ),
     ] = None,
     skip_bad_lines: Annotated[
-        bool, typer.Option("--skip-bad-lines", help="Send the manifest's good lines all the same.")
+        bool,
+        typer.Option(
+            "--skip-bad-lines", help="Skip invalid manifest lines instead of refusing the manifest."
+        ),
     ] = False,
     name: Annotated[
         str,
-        typer.Option(help="Names of the outputs, from {parent}, {stem}, {suffix}, {name}, {ext}."),
+        typer.Option(help="Template for output names: {parent}, {stem}, {suffix}, {name}, {ext}."),
     ] = DEFAULT_NAME,
     include: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Only these, such as *.jpg or a/**; may be repeated."),
+        typer.Option(
+            metavar="GLOB",
+            help="Process only matching keys, such as *.jpg or a/**; may be repeated.",
+        ),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Not these; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Leave out matching keys; may be repeated."),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            help="Only what changed since: 2026-11-01, 2026-11-01T12:00Z, 7d, 12h, 30min."
+            help="Process only sources modified since: 2026-11-01, 2026-11-01T12:00Z, 7d, "
+            "12h, 30min."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Send this many at most.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do everything again.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send at most this many jobs.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Process every source again and overwrite the outputs.")
+    ] = False,
     changed_options: Annotated[
         bool,
         typer.Option(
-            "--changed-options", help="Do again what was made with another model or other options."
+            "--changed-options",
+            help="Process sources again whose outputs were made with another model or options.",
         ),
     ] = False,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Try again what was found to be no readable image."),
+        typer.Option(
+            "--retry-failed", help="Retry sources that were found unreadable in an earlier run."
+        ),
     ] = False,
     window: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=100_000,
-            help="Jobs in the queue at most. None: 2000, more where workers run dry.",
+            help="Largest number of jobs in flight; by default 2000, more if workers run idle.",
         ),
     ] = None,
     run_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
     ] = False,
     detach_it: Annotated[
-        bool, typer.Option("--detach", help="Go on in the background; `cutwork follow` shows it.")
+        bool,
+        typer.Option(
+            "--detach", help="Continue in the background; show progress with `cutwork follow`."
+        ),
     ] = False,
     report_to: Annotated[
         str,
         typer.Option(
-            "--report", metavar="PLACE", help="Folder or s3://bucket/prefix for the run's report."
+            "--report", metavar="PLACE", help="Folder or s3://bucket/prefix for the report."
         ),
     ] = REPORTS,
     as_json: AsJson = False,
     *,
     options: Options,
 ) -> None:
-    """Cut out every photograph under a prefix that has no cut-out yet; run again, it goes on.
+    """Process every image under a prefix whose outputs are missing or outdated.
 
-    Exits with 1 if something failed or the run was cancelled, with 130 when interrupted.
+    Run the same command again at any time: it resumes an interrupted run and sends only what is
+    left. Exits with status 1 if a job failed or the run was cancelled, and 130 when interrupted.
     """
     if detach_it and manifest == "-":
-        refuse("--detach cannot read standard input: save the manifest as a file or an object")
-    seen = view(as_json=as_json)
+        refuse(
+            "--detach cannot read a manifest from standard input; save it as a file or an S3 object"
+        )
+    view = choose_view(as_json=as_json)
     with open_client() as client, ExitStack() as held:
         try:
             if not run_dry:
@@ -148,12 +168,14 @@ def sync(
                 _check_lines(lines, skip=skip_bad_lines)
             run = client.runs.find_unfinished(spec)
             if run:
-                spec = client.runs.spec(run)  # With the moment that `--since 7d` meant then.
+                spec = client.runs.spec(
+                    run
+                )  # Keeps the moment that `--since 7d` stood for at the start.
             plan = manifest_steps(lines) if lines else listing_steps(spec, listing_client())
             if run_dry:
                 _show_dry_run(client, spec, plan, as_json=as_json)
                 return
-            _say_who_else_writes(client, spec, seen)
+            _warn_of_competing_runs(client, spec, view)
             if detach_it:
                 detach(client, spec, run, as_json=as_json)
                 return
@@ -165,10 +187,10 @@ def sync(
                 ledger=client.runs,
                 window=window,
                 command=shlex.join(["cutwork", *sys.argv[1:]]),
-                events=seen,
+                events=view,
                 run=run,
             )
-            feed_and_report(client, feeder, seen, report_to=report_to)
+            feed_and_report(client, feeder, view, report_to=report_to)
         except (ListingFailed, ManifestError, SettingsError, UnknownRun, UnreadableRun) as error:
             refuse(str(error))
         except (redis.RedisError, KombuError) as error:
@@ -176,58 +198,58 @@ def sync(
 
 
 def _check_kind(spec: RunSpec) -> None:
-    """`ValueError` unless this is one of the two kinds: places, or a manifest that has them all."""
+    """Raise `ValueError` unless the run has either prefixes or a manifest, not a mixture."""
     if not spec.manifest:
         if spec.skip_bad_lines:
-            raise ValueError("--skip-bad-lines: expected a --manifest with it, found none")
+            raise ValueError("--skip-bad-lines: expected --manifest as well, found none")
         check_layout(spec)
         return
-    untouched = RunSpec.model_validate(
+    manifest_only = RunSpec.model_validate(
         spec.model_dump(
             include={
                 *("manifest", "manifest_sha256", "options", "limit", "force", "skip_bad_lines"),
             }
         )
     )
-    alien = [
+    misplaced = [
         name.replace("_", "-")
         for name, value in spec
-        if name != "since" and value != getattr(untouched, name)
+        if name != "since" and value != getattr(manifest_only, name)
     ]
-    if alien:
+    if misplaced:
         names = {"source": "IN", "image": "OUT", "since-given": "--since"}
         raise ValueError(
-            "--manifest names every source and output; leave away "
-            + ", ".join(names.get(name, f"--{name}") for name in alien)
+            "--manifest names every source and destination; leave out "
+            + ", ".join(names.get(name, f"--{name}") for name in misplaced)
         )
 
 
-def _say_who_else_writes(client: Client, spec: RunSpec, seen: View) -> None:
-    """Name the unfinished runs of another kind into the same places: the last to write wins."""
-    mine = {place for place in (spec.image, spec.mask) if place}
+def _warn_of_competing_runs(client: Client, spec: RunSpec, view: RunView) -> None:
+    """Warn about unfinished runs that write to the same prefixes: the last write would win."""
+    targets = {prefix for prefix in (spec.image, spec.mask) if prefix}
     for record in client.runs.runs():
-        theirs = {record.spec.image, record.spec.mask}
+        other_targets = {record.spec.image, record.spec.mask}
         same_sync = record.spec.digest() == spec.digest()
-        if record.state == "running" and not same_sync and mine & theirs:
-            seen.notice(
-                f"run {record.id} writes to the same place and is not finished; "
-                f"`cutwork cancel {record.id}` ends it"
+        if record.state == "running" and not same_sync and targets & other_targets:
+            view.notice(
+                f"run {record.id} writes to the same prefix and is not finished; "
+                f"stop it with `cutwork cancel {record.id}`"
             )
 
 
 def _check_lines(manifest: Manifest, *, skip: bool) -> None:
-    """Name every bad line; without `skip` they end the command before anything is sent."""
+    """Print every invalid line; unless `skip` is set, any of them ends the command."""
     bad = 0
     for line in manifest.check():
         bad += 1
         errors.print(f"[red]line {line.number}[/]: {safe_text(line.reason)}")
     if bad and not skip:
         refuse(
-            f"the manifest has {bad:,} bad lines, and nothing was sent: mend them, or send the "
-            "others with --skip-bad-lines"
+            f"the manifest has {bad:,} invalid lines, and nothing was sent; correct them, or skip "
+            "them with --skip-bad-lines"
         )
     if bad:
-        warn(f"{bad:,} bad lines skipped")
+        warn(f"{bad:,} invalid lines skipped")
 
 
 def _show_dry_run(client: Client, spec: RunSpec, plan: Plan, *, as_json: bool) -> None:

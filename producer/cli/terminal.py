@@ -1,4 +1,4 @@
-"""Where every command prints, and how it refuses."""
+"""The consoles every command prints to, and how a command ends with an error."""
 
 import sys
 from typing import Annotated, NoReturn
@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 
 
 def open_client() -> Client:
-    """A client of the environment's settings; a wrong one ends the command."""
+    """Open a client with the settings of the environment; invalid settings end the command."""
     try:
         return Client()
     except (SettingsError, ValueError) as error:
@@ -27,18 +27,18 @@ def open_client() -> Client:
 
 
 def warn(sentence: str) -> None:
-    """Say what is not as asked, and go on."""
+    """Print a warning."""
     errors.print(f"[yellow]warning[/]: {safe_text(sentence)}")
 
 
 def refuse(sentence: str) -> NoReturn:
-    """End the command with 1 and a sentence."""
+    """End the command with status 1 and an error sentence."""
     errors.print(f"[red]error[/]: {safe_text(sentence)}")
     sys.exit(1)
 
 
 def unreachable(client: Client, error: Exception) -> NoReturn:
-    """End the command with 1, as the broker does not answer, or answers with a refusal."""
+    """End the command with status 1 because the broker does not answer or refuses."""
     refuse(
         f"the broker at {hide_password(client.broker_url)} {failure_verb(error)} ({error}); "
         f"{failure_advice(error)}"

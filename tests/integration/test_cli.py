@@ -160,7 +160,7 @@ def test_doctor_finds_no_worker(tmp_path: Path, stack: LocalStack) -> None:
         alone.start_broker()
         done = cutwork(stack, "doctor", CUTWORK_BROKER_URL=alone.broker_url)
     assert done.exit_code == 1
-    assert "✗ workers: none answered; start one with `celery -A worker worker" in done.stdout
+    assert "✗ workers: none responded; start one with `celery -A worker worker" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["status", "submit"])

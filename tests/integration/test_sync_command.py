@@ -181,7 +181,7 @@ def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
     assert (listed["id"], listed["counts"]["done"], listed["fed_by"]) == (run, 1, None)
     cancelled = cutwork("cancel", run)
     assert cancelled.exit_code == 0
-    assert "1 jobs in the queue will not start" in cancelled.stdout
+    assert "1 queued jobs will not start" in cancelled.stdout
     followed = cutwork("follow", run)
     assert followed.exit_code == 1  # one input conflicts
     assert "name_conflict s3://photos/in/2.jpg" in followed.stdout
@@ -230,7 +230,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
     assert refused.exit_code == 1
     assert "line 3:" in refused.stderr
     assert refused.stdout == ""
-    assert "1 bad lines, and nothing was sent" in refused.stderr
+    assert "1 invalid lines, and nothing was sent" in refused.stderr
     assert waiting(quiet) == []
     result = cutwork("sync", "--manifest", str(manifest), "--skip-bad-lines", "--dry-run")
     assert "would send 1 of 1 inputs" in result.stdout
@@ -245,11 +245,11 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
         (["s3://photos/in/", "s3://photos/in/"], "expected another place than the source's"),
         (["s3://photos/in/", "s3://cutouts/out/", "--name", "{stem}.png"], "{parent}"),
         (["s3://photos/in/", "s3://cutouts/out/", "--since", "soon"], "--since: expected"),
-        (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave away IN, OUT"),
-        (["--manifest", __file__, "--exclude", "*", "--since", "7d"], "away --exclude, --since"),
-        (["s3://photos/in/", "s3://cutouts/out/", "--skip-bad-lines"], "expected a --manifest"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave out IN, OUT"),
+        (["--manifest", __file__, "--exclude", "*", "--since", "7d"], "out --exclude, --since"),
+        (["s3://photos/in/", "s3://cutouts/out/", "--skip-bad-lines"], "expected --manifest"),
         (["--manifest", "nowhere.csv"], "nowhere.csv: cannot be read"),
-        (["--manifest", "-", "--detach"], "cannot read standard input"),
+        (["--manifest", "-", "--detach"], "cannot read a manifest from"),
         (["s3://no-such-bucket-here/in/", "s3://cutouts/out/"], "expected a bucket"),
     ],
 )

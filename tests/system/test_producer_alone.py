@@ -97,7 +97,7 @@ def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_
         assert len(cutwork("submit", "s3://photos/a.jpg", "s3://cutouts/a.png").strip()) == 32
         assert json.loads(cutwork("status", "--json"))["waiting"] == 1
         found = cutwork("doctor", "s3://photos")
-    assert "worker here: not installed, this machine only enqueues" in found
+    assert "worker here: not installed; this machine can only enqueue" in found
 
 
 @pytest.mark.parametrize("command", ["-m worker doctor", "-m celery -A worker worker"])

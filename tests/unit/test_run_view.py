@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from producer.cli.run_view import Bar, Json, View, ending, state_of
+from producer.cli.run_view import BarView, JsonView, RunView, progress_texts, summary_lines
 from producer.console.humanize import countdown
 from producer.contract.run import RunRecord
 from producer.sync.follow import RunProgress
@@ -24,14 +24,14 @@ def progress(of: RunRecord, *, remaining: float | None = 61) -> RunProgress:
 
 
 def test_how_far_it_is_in_words() -> None:
-    assert state_of(progress(RUNNING)) == [
+    assert progress_texts(progress(RUNNING)) == [
         "200 of 2,000 done",
         "2 failed",
         "12.3 images/s",
         "5.6 MP/s",
         "1 min 01 s left",
     ]
-    assert "left" not in state_of(progress(RUNNING, remaining=None))[-1]
+    assert "left" not in progress_texts(progress(RUNNING, remaining=None))[-1]
 
 
 @pytest.mark.parametrize(
@@ -42,25 +42,25 @@ def test_time_left_is_in_whole_seconds(seconds: float, text: str) -> None:
 
 
 def test_the_last_words_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    first, codes, then = ending(RUNNING)
+    first, codes, then = summary_lines(RUNNING)
     assert first == (
         f"run {RUNNING.id} not finished: 200 done, 0 skipped, 2 failed, 999 in flight; "
         f"{RUNNING.counts.seen:,} seen, of which 38,122 up to date, 5 left out, "
-        "1 without a name of their own, 4 known to be unreadable (--retry-failed tries them again)"
+        "1 with conflicting output names, 4 known to be unreadable (--retry-failed retries them)"
     )
     assert codes == "failed: 1 corrupt_image, 1 name_conflict"
-    assert then == f"run it again to go on, or stop it: cutwork cancel {RUNNING.id}"
+    assert then == f"run the command again to resume, or stop the run: cutwork cancel {RUNNING.id}"
 
 
 def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    with View() as view:
+    with RunView() as view:
         view.progress(progress(RUNNING))
     out = capsys.readouterr().out
     assert out == "corrupt_image s3://photos/[red]a.jpg: found no end\n"
 
 
 def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    with Json() as view:
+    with JsonView() as view:
         view.notice("waiting")
         view.progress(progress(RUNNING))
         view.end(RUNNING.model_copy(update={"state": "finished"}))
@@ -72,7 +72,7 @@ def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_bar_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:
-    with Bar() as bar:
+    with BarView() as bar:
         bar.planned(counts())
         bar.progress(progress(RUNNING))
     out = capsys.readouterr().out

@@ -1,1 +1,1 @@
-"""How the queues stand, as Prometheus metrics: for scaling a pool, and for watching it."""
+"""Queue metrics for Prometheus, for autoscaling and monitoring."""

@@ -1,4 +1,4 @@
-"""`cutwork exporter`: the queues as Prometheus metrics, until a signal ends it."""
+"""`cutwork exporter`: serve queue metrics to Prometheus until a signal arrives."""
 
 import logging
 import signal
@@ -19,31 +19,31 @@ from producer.store.ledger import Ledger
 from producer.store.routes import Routes
 
 _BROKER_SECONDS: Final = 2.0
-"""Scrapers give up after some seconds, and are to hear that the broker is away."""
-_ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+"""Below a scraper's own timeout, so that the scrape reports an unavailable broker."""
+_END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 log = logging.getLogger(__name__)
 
 
 def exporter(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 9465,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 9465,
     images_per_second: Annotated[
         float,
-        typer.Option(min=0.001, help="Of one worker, where none was measured yet."),
+        typer.Option(min=0.001, help="Throughput of one worker, until workers have measured it."),
     ] = 0.55,
 ) -> None:
-    """Serve how the queues stand as Prometheus metrics; needs no worker alive."""
+    """Serve queue metrics for Prometheus; works without any live worker."""
     if find_spec("prometheus_client") is None:
         refuse("the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`")
-    # Only here: the rest of the command works without the extra.
+    # Imported here: the other commands work without the extra.
     from producer.cli.exporter.figures import Figures
     from producer.cli.exporter.log_dedup import RepeatFilter
     from producer.cli.exporter.metrics import Metrics
     from producer.cli.exporter.server import ExporterServer
 
-    # Before any thread: a signal is for this one, which waits for it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    # Before any thread starts: only this thread receives signals, in `sigwait` below.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
     try:
         settings = ProducerSettings.read()
         routes = Routes.from_app(celery_app(settings))
@@ -60,9 +60,9 @@ def exporter(
         refuse(f"cannot listen on {host}:{port} ({error}); choose another --host or --port")
     threading.Thread(target=server.serve_forever, name="cutwork-exporter", daemon=True).start()
     log.info("listening on http://%s:%d/metrics", *server.server_address[:2])
-    ended_by = signal.sigwait(_ENDS)
-    # Whoever is being answered asks again elsewhere; nothing here needs an end of its own.
-    log.info("ended by %s", signal.Signals(ended_by).name)
+    received = signal.sigwait(_END_SIGNALS)
+    # Scrapes in progress may be cut off: Prometheus scrapes again. Nothing else needs cleanup.
+    log.info("stopped by %s", signal.Signals(received).name)
 
 
 def _open_log(form: log_format.LogFormat) -> None:

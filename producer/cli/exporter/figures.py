@@ -1,4 +1,4 @@
-"""What the exporter reads from the broker, and what follows from it."""
+"""What the exporter reads from the broker, and the figures derived from it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from producer.store.routes import Routes
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One look at everything; no worker need be alive."""
+    """A snapshot of the queues; it needs no live worker."""
 
     queues: Mapping[str, QueueStatus]
     rates: Mapping[str, float]
-    """Images a second of one worker, by queue: measured, or what is taken until then."""
+    """Images per second of one worker, by queue: measured, or the default until then."""
     pending: int
     runs: Mapping[str, int]
     """Runs of the last month by state."""
 
     @classmethod
     def read(cls, ledger: Ledger, routes: Routes, *, images_per_second: float) -> Self:
-        """Look; `images_per_second` is a worker's rate where none was measured yet.
+        """Read a snapshot; `images_per_second` stands for a throughput not measured yet.
 
         Raises `redis.RedisError` when the broker does not answer.
         """
@@ -37,7 +37,7 @@ class Figures:
 
     @property
     def backlog(self) -> dict[str, int]:
-        """Jobs that wait or are held, by queue: what a dead worker held counts until it is done."""
+        """Queued and unacknowledged jobs, by queue; those of dead workers count too."""
         return {
             name: status.waiting + status.in_flight
             for name, status in self.queues.items()
@@ -46,5 +46,5 @@ class Figures:
 
     @property
     def backlog_seconds(self) -> dict[str, float]:
-        """Seconds that one worker would take for the backlog of each queue."""
+        """Seconds that one worker would need for the backlog, by queue."""
         return {name: images / self.rates[name] for name, images in self.backlog.items()}

@@ -1,25 +1,25 @@
-"""A log that says each thing once: an exporter meets the same stranger at every scrape."""
+"""Log each message once: the exporter meets the same unreadable entries at every scrape."""
 
 import logging
 from typing import Final
 
-_MOST: Final = 1000
-"""Sentences remembered."""
+_REMEMBERED: Final = 1000
+"""Number of messages remembered."""
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a record pass if its sentence has not been said before."""
+    """Drops records whose message was logged before."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, None] = {}
+        self._logged: dict[str, None] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is new."""
-        sentence = record.getMessage()
-        if sentence in self._said:
+        """Return whether the record is new."""
+        message = record.getMessage()
+        if message in self._logged:
             return False
-        if len(self._said) >= _MOST:
-            self._said.pop(next(iter(self._said)))
-        self._said[sentence] = None
+        if len(self._logged) >= _REMEMBERED:
+            self._logged.pop(next(iter(self._logged)))
+        self._logged[message] = None
         return True

@@ -1,4 +1,4 @@
-"""The exporter's metrics: their names, and how they are filled at each scrape."""
+"""The exporter's metrics: names, help texts, and their values at each scrape."""
 
 import logging
 import threading
@@ -17,57 +17,57 @@ from producer.contract.run import RunState
 log = logging.getLogger(__name__)
 
 _FRESH_SECONDS: Final = 1.0
-"""How long one look serves all who ask."""
+"""How long a snapshot is served before the broker is read again."""
 
 
-class Named(NamedTuple):
-    """A metric: its name, what it means, and its labels."""
+class Definition(NamedTuple):
+    """A metric's name, help text and labels."""
 
     name: str
     about: str
     labels: tuple[str, ...] = ()
 
     def family(self, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-        """The metric with its values."""
+        """Return the metric with its values."""
         family = GaugeMetricFamily(self.name, self.about, labels=self.labels)
         for labels, value in samples:
             family.add_metric(labels, value)
         return family
 
 
-BROKER_UP: Final = Named(
-    "cutwork_broker_up", "1 while the broker answers; 0: every other series is missing."
+BROKER_UP: Final = Definition(
+    "cutwork_broker_up", "1 while the broker answers; at 0 every other series is absent."
 )
-WAITING: Final = Named(
+WAITING: Final = Definition(
     "cutwork_queue_waiting",
-    "Messages no worker has taken, by priority; 0 goes first.",
+    "Queued messages by priority; 0 is delivered first.",
     ("queue", "priority"),
 )
-IN_FLIGHT: Final = Named(
+IN_FLIGHT: Final = Definition(
     "cutwork_queue_in_flight",
-    "Messages taken and not answered, those of dead workers too; `other`: of no queue of ours.",
+    "Unacknowledged messages, dead workers' included; `other`: of unknown queues.",
     ("queue",),
 )
-OLDEST: Final = Named(
+OLDEST: Final = Definition(
     "cutwork_queue_oldest_seconds",
-    "Since the oldest job that waits was submitted; 0 when none waits.",
+    "Seconds since the oldest queued job was submitted; 0 if none is queued.",
     ("queue",),
 )
-BACKLOG_IMAGES: Final = Named(
-    "cutwork_queue_backlog_images", "Waiting and in flight together.", ("queue",)
+BACKLOG_IMAGES: Final = Definition(
+    "cutwork_queue_backlog_images", "Queued and in-flight messages.", ("queue",)
 )
-BACKLOG_SECONDS: Final = Named(
+BACKLOG_SECONDS: Final = Definition(
     "cutwork_queue_backlog_seconds",
-    "What one worker would take for the backlog: images ÷ the next.",
+    "Seconds one worker would need: backlog images ÷ images per second.",
     ("queue",),
 )
-RATE: Final = Named(
+RATE: Final = Definition(
     "cutwork_worker_images_per_second",
-    "Of one worker that has enough to do: measured, or --images-per-second until then.",
+    "Throughput of one busy worker: measured, or --images-per-second until then.",
     ("queue",),
 )
-PENDING: Final = Named("cutwork_pending", "Jobs that were submitted and have no outcome yet.")
-RUNS: Final = Named("cutwork_runs", "Runs of the last month.", ("state",))
+PENDING: Final = Definition("cutwork_pending", "Submitted jobs without an outcome.")
+RUNS: Final = Definition("cutwork_runs", "Runs of the last month, by state.", ("state",))
 
 METRICS: Final = (
     *(BROKER_UP, WAITING, IN_FLIGHT, OLDEST, BACKLOG_IMAGES, BACKLOG_SECONDS, RATE),
@@ -76,27 +76,30 @@ METRICS: Final = (
 
 
 class Metrics(Collector):
-    """Looks at the broker when it is asked, once a second at most; safe to use from any thread."""
+    """Collects metrics from the broker, at most once a second. Thread-safe."""
 
     def __init__(self, read: Callable[[], Figures]) -> None:
-        """`read` may raise `redis.RedisError` and `OSError`: then the broker is away."""
+        """`read` raises `redis.RedisError` or `OSError` while the broker is unavailable."""
         self._read = read
         self._lock = threading.Lock()
-        self._looked = -_FRESH_SECONDS
+        self._read_at = -_FRESH_SECONDS
         self._figures: Figures | None = None
-        self._said: str | None = None
+        self._reported: str | None = None
 
     def figures(self) -> Figures | None:
-        """How it stands; None while the broker does not answer."""
-        # Whoever comes while another looks waits, and is given the same.
+        """Return the current figures; None while the broker does not answer."""
+        # Concurrent scrapes wait for the read in progress and share its result.
         with self._lock:
-            if time.monotonic() - self._looked >= _FRESH_SECONDS:
-                self._figures = self._look()
-                self._looked = time.monotonic()
+            if time.monotonic() - self._read_at >= _FRESH_SECONDS:
+                self._figures = self._refresh()
+                self._read_at = time.monotonic()
             return self._figures
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric; of a broker that is away, that it is: old figures would scale wrongly."""
+        """Yield every metric, or only `cutwork_broker_up` while the broker is unavailable.
+
+        Stale figures would mislead an autoscaler.
+        """
         figures = self.figures()
         yield BROKER_UP.family([((), float(figures is not None))])
         if figures is None:
@@ -119,18 +122,18 @@ class Metrics(Collector):
         yield PENDING.family([((), figures.pending)])
         yield RUNS.family(((state,), figures.runs.get(state, 0)) for state in get_args(RunState))
 
-    def _look(self) -> Figures | None:
+    def _refresh(self) -> Figures | None:
         try:
             figures = self._read()
         except (redis.RedisError, OSError) as error:
-            self._say(f"the broker {failure_verb(error)} ({error}); {failure_advice(error)}")
+            self._report(f"the broker {failure_verb(error)} ({error}); {failure_advice(error)}")
             return None
-        self._say(None)
+        self._report(None)
         return figures
 
-    def _say(self, trouble: str | None) -> None:
-        if trouble is not None and self._said is None:
-            log.warning("%s", trouble)
-        elif trouble is None and self._said is not None:
+    def _report(self, problem: str | None) -> None:
+        if problem is not None and self._reported is None:
+            log.warning("%s", problem)
+        elif problem is None and self._reported is not None:
             log.info("the broker answers again")
-        self._said = trouble
+        self._reported = problem
