@@ -147,7 +147,7 @@ def test_the_pages_and_the_end(idle: Client, start: Callable[..., Exporter]) -> 
     assert exporter.get("/other") == (404, "expected /metrics, /healthz or /readyz\n")
     exporter.child.signal(signal.SIGTERM)
     assert exporter.child.wait(10) == 0
-    assert "ended by SIGTERM" in exporter.child.log.read_text()
+    assert "stopped by SIGTERM" in exporter.child.log.read_text()
 
 
 def test_while_the_broker_is_away_there_are_no_old_figures(
