@@ -26,7 +26,7 @@ from producer import Client
 from producer.contract.run import RunSpec
 from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
-from producer.sync.plan.steps import Plan, Step
+from producer.sync.plan.step import Plan, Step
 
 OUT: Final = Path("bench-out")
 _BULK: Final = "cutwork.default:6"
@@ -202,6 +202,7 @@ def _feeder(client: Client, jobs: int) -> Feeder:
             yield Step(
                 cursor=str(number),
                 verdict="send",
+                reason="missing",
                 source=ImageRef(bucket="photos", key=f"in/{number:06d}.jpg"),
                 etag="x",
                 image=ImageRef(bucket="cutouts", key=f"out/{number:06d}.png"),

@@ -25,7 +25,7 @@ from deploy.child import Child
 from deploy.local import free_ports
 from producer.contract.run import RunSpec
 from producer.sync.listing.objects import list_objects, listing_client
-from producer.sync.plan.compare import compare
+from producer.sync.plan.listing_plan import listing_plan
 
 _KEYS_A_SECOND: Final = 50_000
 _MEGABYTES: Final = 150
@@ -126,8 +126,8 @@ def _plan(bucket: str) -> int:
     """Keys of both listings; raises unless every missing output was found, and nothing else."""
     spec = RunSpec(source=f"s3://{bucket}", image=f"s3://{bucket}-out")
     verdicts: Counter[str] = Counter()
-    for planned in compare(spec, s3=listing_client()):
-        verdicts[planned.verdict] += 1
+    for step in listing_plan(spec, listing_client())(""):
+        verdicts[step.verdict] += 1
     count = int(bucket.rpartition("-")[2])
     expected = {"send": count // MISSING, "current": count - count // MISSING}
     if verdicts != expected:

@@ -14,7 +14,7 @@ from producer import Client, Job
 from producer.contract.run import RunSpec
 from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
-from producer.sync.plan.steps import Plan, Step
+from producer.sync.plan.step import Plan, Step
 
 _MEGABYTE: Final = 1_000_000
 
@@ -111,7 +111,12 @@ def _plan(jobs: int) -> Plan:
         for number in range(int(cursor or -1) + 1, jobs):
             job = _job(number)
             yield Step(
-                cursor=str(number), verdict="send", source=job.source, etag="x", image=job.image
+                cursor=str(number),
+                verdict="send",
+                reason="missing",
+                source=job.source,
+                etag="x",
+                image=job.image,
             )
 
     return plan

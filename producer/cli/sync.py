@@ -28,10 +28,12 @@ from producer.store.unreadable import UnreadableRun
 from producer.sync.feeder import Feeder
 from producer.sync.listing.objects import ListingFailed, listing_client
 from producer.sync.manifest.manifest import Manifest, ManifestError, open_manifest
-from producer.sync.plan.compare import check_layout
 from producer.sync.plan.dry_run import dry_run, estimate, summary_lines
+from producer.sync.plan.layout import Layout
+from producer.sync.plan.listing_plan import listing_plan
+from producer.sync.plan.manifest_plan import manifest_plan
 from producer.sync.plan.since import since_time
-from producer.sync.plan.steps import Plan, listing_steps, manifest_steps
+from producer.sync.plan.step import Plan
 
 
 @takes_options
@@ -171,7 +173,7 @@ def sync(
                 spec = client.runs.spec(
                     run
                 )  # Keeps the moment that `--since 7d` stood for at the start.
-            plan = manifest_steps(lines) if lines else listing_steps(spec, listing_client())
+            plan = manifest_plan(lines) if lines else listing_plan(spec, listing_client())
             if run_dry:
                 _show_dry_run(client, spec, plan, as_json=as_json)
                 return
@@ -202,7 +204,7 @@ def _check_kind(spec: RunSpec) -> None:
     if not spec.manifest:
         if spec.skip_bad_lines:
             raise ValueError("--skip-bad-lines: expected --manifest as well, found none")
-        check_layout(spec)
+        Layout.from_spec(spec)
         return
     manifest_only = RunSpec.model_validate(
         spec.model_dump(

@@ -28,7 +28,7 @@ from producer.store.runs import Batch, RunLedger, UnknownRun
 from producer.sync.circuit_breaker import CircuitBreaker
 from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
-from producer.sync.plan.steps import Plan, Step
+from producer.sync.plan.step import Plan, Step
 
 _MAX_BATCH_JOBS: Final = 500
 """Jobs sent together at most."""

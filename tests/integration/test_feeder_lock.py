@@ -11,7 +11,7 @@ import pytest
 from producer import Client
 from producer.store.runs import feeder_key
 from producer.sync.feeder_lock import FeederRunning
-from producer.sync.plan.steps import Step
+from producer.sync.plan.step import Step
 from tests.support.runs import answer, feeder_of, feeding, plan_of, until, waiting
 
 

@@ -12,18 +12,21 @@ from deploy.local import LocalStack
 from producer.contract.options import Options
 from producer.contract.run import RunSpec
 from producer.contract.s3_prefix import S3Prefix
+from producer.contract.s3_uri import ImageRef
 from producer.sync.listing.objects import listing_client
 from producer.sync.listing.page import Entry
-from producer.sync.plan.compare import check_layout, compare
 from producer.sync.plan.existing_outputs import ExistingOutputs
+from producer.sync.plan.layout import Layout
+from producer.sync.plan.listing_plan import listing_plan
 from producer.sync.plan.naming import Naming, Template, split_key
-from producer.sync.plan.planner import Output, Planned, Planner, reserved_prefixes
+from producer.sync.plan.planner import Output, Planner, reserved_prefixes
 from producer.sync.plan.selection import Selection
+from producer.sync.plan.step import Step
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-SOURCE = S3Prefix("s", "in/")
+SOURCE = S3Prefix("sources", "in/")
 TEMPLATES = [
     "{parent}{stem}.{ext}",
     "{parent}{name}.{ext}",
@@ -71,8 +74,8 @@ def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
     template = TEMPLATES[seed % len(TEMPLATES)]
     sources = some_sources(chance)
     namings = [
-        naming(S3Prefix("i", "o/"), template, "png"),
-        naming(S3Prefix("m"), template, "webp"),
+        naming(S3Prefix("images", "o/"), template, "png"),
+        naming(S3Prefix("masks"), template, "webp"),
     ]
     stored = [
         {
@@ -117,6 +120,7 @@ def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
             for one, have in zip(namings, stored, strict=True)
         ]
         planner = Planner(
+            bucket=SOURCE.bucket,
             selection=chosen(outputs=[], exclude=["*.k"], since=since),
             image=outputs[0],
             mask=outputs[1],
@@ -126,9 +130,16 @@ def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
             has_unique_names=Template.parse(template).has_suffix,
             reserved=(),
         )
-        planned = list(planner.plan(sources[start:]))
-        assert [(one.source.key, one.verdict, one.reason) for one in planned] == expected[start:]
-        assert [one.source for one in planned] == sources[start:]
+        steps = list(planner.plan(sources[start:]))
+        assert [(step.cursor, step.verdict, step.reason) for step in steps] == expected[start:]
+        sizes = {source.key: source.size for source in sources}
+        for step in steps:
+            if step.verdict == "send":
+                assert step.source == ImageRef(bucket="sources", key=step.cursor)
+                assert (step.bytes, step.etag) == (sizes[step.cursor], "e")
+                assert [step.image, step.mask] == [
+                    ImageRef(bucket=one.target.bucket, key=one.key(step.cursor)) for one in namings
+                ]
 
 
 def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> ExistingOutputs:
@@ -144,7 +155,7 @@ def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> Exi
 def test_outputs_in_order_are_never_asked_for_singly() -> None:
     keys = [f"a/img-{number:04d}.png" for number in range(1000)]
     stored = {key: time(1) for key in keys[::2]}
-    looked_up = existing(naming(S3Prefix("i"), TEMPLATES[0], "png"), stored, "", 20)
+    looked_up = existing(naming(S3Prefix("images"), TEMPLATES[0], "png"), stored, "", 20)
     assert [looked_up.modified(key) for key in keys] == [stored.get(key) for key in keys]
     assert looked_up.lookups == 0
     assert looked_up.modified(keys[0]) == time(1)
@@ -169,7 +180,8 @@ def test_patterns(patterns: list[str], matched: str) -> None:
     def left(include: list[str], exclude: list[str]) -> list[str]:
         selection = chosen(outputs=[], include=include, exclude=exclude)
         entries = [Entry("in/" + key, 1, time(0), "e") for key in keys]
-        return [one.key.removeprefix("in/") for one in entries if selection.by_name(one) is None]
+        selected = (entry.key for entry in entries if not selection.exclusion_by_key(entry))
+        return [key.removeprefix("in/") for key in selected]
 
     assert left(patterns, []) == matched.split()
     assert left([], patterns) == [key for key in keys if key not in matched.split()]
@@ -178,7 +190,7 @@ def test_patterns(patterns: list[str], matched: str) -> None:
 @pytest.mark.parametrize("pattern", ["", "#a", "!a"])
 def test_wrong_patterns(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"expected a pattern such as \*\.jpg"):
-        check_layout(RunSpec(source="s3://abc", image="s3://abc/o", exclude=(pattern,)))
+        Layout.from_spec(RunSpec(source="s3://abc", image="s3://abc/o", exclude=(pattern,)))
 
 
 @pytest.mark.parametrize(
@@ -187,20 +199,23 @@ def test_wrong_patterns(pattern: str) -> None:
         (RunSpec(manifest="list.csv"), "expected a source"),
         (RunSpec(source="s3://abc/a"), "found none"),
         (RunSpec(source="abc", image="s3://abc/a"), "expected s3://bucket"),
-        (RunSpec(source="s3://abc/a", image="s3://abc/a/"), "image: expected another place"),
-        (RunSpec(source="s3://abc/a", mask="s3://abc/a"), "mask: expected another place"),
-        (RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd"), "expected two places.*png"),
+        (RunSpec(source="s3://abc/a", image="s3://abc/a/"), "image: expected a prefix other than"),
+        (RunSpec(source="s3://abc/a", mask="s3://abc/a"), "mask: expected a prefix other than"),
+        (
+            RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd"),
+            "two prefixes.*png",
+        ),
         (RunSpec(source="s3://abc", image="s3://abd", name="{stem}"), "two folders become one"),
     ],
 )
 def test_what_cannot_be_is_refused_up_front(spec: RunSpec, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        check_layout(spec)
+        Layout.from_spec(spec)
 
 
 def test_one_place_holds_image_and_mask_of_two_formats() -> None:
     options = Options(mask_format="webp")
-    places = check_layout(
+    places = Layout.from_spec(
         RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd", options=options)
     )
     assert places.image is not None
@@ -210,9 +225,9 @@ def test_one_place_holds_image_and_mask_of_two_formats() -> None:
 
 def test_outputs_stay_out_of_places_of_others() -> None:
     source, image, mask = (
-        S3Prefix("s", "out/in/"),
-        S3Prefix("s", "out/"),
-        S3Prefix("s", "out/masks/"),
+        S3Prefix("sources", "out/in/"),
+        S3Prefix("sources", "out/"),
+        S3Prefix("sources", "out/masks/"),
     )
     template = Template.parse(TEMPLATES[0])
     outputs = [
@@ -220,6 +235,7 @@ def test_outputs_stay_out_of_places_of_others() -> None:
         for one in (image, mask)
     ]
     planner = Planner(
+        bucket=source.bucket,
         selection=chosen(source=source, outputs=[image, mask]),
         image=outputs[0],
         mask=outputs[1],
@@ -227,23 +243,25 @@ def test_outputs_stay_out_of_places_of_others() -> None:
         cursor="",
         list_earlier=lambda _: [],
         has_unique_names=False,
-        reserved=reserved_prefixes(outputs, [source, image, mask]),
+        reserved=reserved_prefixes(outputs, source),
     )
     keys = [
         "out/in/a.jpg",
         "out/in/in/a.jpg",
         "out/in/masks/a.jpg",
-        "out/in/x/" + "é" * 507 + ".jpg",
+        "out/in/x/" + "é" * 505 + ".jpg",
     ]
-    planned = list(planner.plan([Entry(key, 1, time(0), "e") for key in keys]))
-    assert [(one.verdict, one.reason) for one in planned] == [
+    steps = list(planner.plan([Entry(key, 1, time(0), "e") for key in keys]))
+    assert [(step.verdict, step.reason) for step in steps] == [
         ("send", "forced"),
         ("conflicting", "name_misplaced"),
         ("conflicting", "name_misplaced"),
         ("conflicting", "name_too_long"),
     ]
-    assert "'out/masks/a.png' would lie in 'out/masks/'" in str(planned[2].message)
-    assert "1030 bytes" in str(planned[3].message)
+    assert "'out/masks/a.png' would be in 'out/masks/'" in steps[2].message
+    assert "1026 bytes" in steps[3].message
+    assert steps[3].image is not None
+    assert steps[3].mask is None
 
 
 @pytest.fixture(scope="module")
@@ -266,8 +284,8 @@ def s3(stack: LocalStack) -> Iterator["S3Client"]:
 SPEC = RunSpec(source="s3://planned/in", image="s3://planned/in/out", exclude=("*.txt",))
 
 
-def short(planned: Planned) -> tuple[str, str]:
-    return planned.source.key, f"{planned.verdict} {planned.reason}"
+def short(step: Step) -> tuple[str, str]:
+    return step.cursor, f"{step.verdict} {step.reason}"
 
 
 WHOLE = [
@@ -285,22 +303,22 @@ WHOLE = [
 
 
 def test_a_plan_of_real_listings(s3: "S3Client") -> None:
-    planned = list(compare(SPEC, s3=s3))
-    assert [short(one) for one in planned] == WHOLE
-    assert planned[4].image == "in/out/new.png"
-    assert "'in/b.jpg' has the same output" in str(planned[2].message)
+    steps = list(listing_plan(SPEC, s3)(""))
+    assert [short(step) for step in steps] == WHOLE
+    assert str(steps[4].image) == "s3://planned/in/out/new.png"
+    assert "'in/b.jpg' has the same output" in steps[2].message
 
 
 @pytest.mark.parametrize("position", range(len(WHOLE)))
-def test_a_plan_is_taken_up_again_anywhere(s3: "S3Client", position: int) -> None:
-    planned = compare(SPEC, s3=s3, cursor=WHOLE[position][0])
-    assert [short(one) for one in planned] == WHOLE[position + 1 :]
+def test_a_plan_can_be_resumed_at_any_cursor(s3: "S3Client", position: int) -> None:
+    steps = listing_plan(SPEC, s3)(WHOLE[position][0])
+    assert [short(step) for step in steps] == WHOLE[position + 1 :]
 
 
 @pytest.mark.parametrize("reason", ["forced", "changed_options"])
 def test_everything_is_sent_again(s3: "S3Client", reason: str) -> None:
     spec = SPEC.model_copy(update={"force" if reason == "forced" else reason: True})
-    counts = Counter(short(one)[1] for one in compare(spec, s3=s3))
+    counts = Counter(short(step)[1] for step in listing_plan(spec, s3)(""))
     assert counts == {
         f"send {reason}": 5,
         "conflicting name_conflict": 1,

@@ -242,7 +242,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
         ([], "expected a source"),
         (["s3://photos/in/"], "expected a place for cut-outs"),
         (["photos/in/", "s3://cutouts/out/"], "expected s3://bucket"),
-        (["s3://photos/in/", "s3://photos/in/"], "expected another place than the source's"),
+        (["s3://photos/in/", "s3://photos/in/"], "expected a prefix other than the source's"),
         (["s3://photos/in/", "s3://cutouts/out/", "--name", "{stem}.png"], "{parent}"),
         (["s3://photos/in/", "s3://cutouts/out/", "--since", "soon"], "--since: expected"),
         (["s3://photos/in/", "s3://cutouts/out/", "--manifest", __file__], "leave out IN, OUT"),

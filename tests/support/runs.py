@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from producer import Client, Job, Outcome
 from producer.contract.job import BULK_PRIORITY, QUEUE
@@ -14,7 +14,7 @@ from producer.contract.outcome import OutputFacts, RunFacts, SourceFacts
 from producer.contract.run import RunSpec
 from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
-from producer.sync.plan.steps import Plan, Step
+from producer.sync.plan.step import Plan, Step, Verdict
 
 SPEC = RunSpec(source="s3://photos/in/", image="s3://cutouts/out/")
 BULK = f"{QUEUE}:{BULK_PRIORITY}"
@@ -27,7 +27,7 @@ def plan_of(*verdicts: str) -> Plan:
         for number in range(int(cursor or -1) + 1, len(verdicts)):
             yield Step(
                 cursor=str(number),
-                verdict=verdicts[number],
+                verdict=cast(Verdict, verdicts[number]),
                 source=ImageRef(bucket="photos", key=f"in/{number}.jpg"),
                 etag=f"etag{number}",
                 bytes=100,

@@ -5,7 +5,7 @@ import pytest
 from producer.contract.options import Options
 from producer.contract.run import RunCounts, RunRecord, RunSpec, RunState
 from producer.sync.plan.dry_run import Estimate, dry_run, estimate, summary_lines
-from producer.sync.plan.steps import Step
+from producer.sync.plan.step import Step
 from tests.support.runs import SPEC, plan_of
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from producer.console.humanize import duration, quantity
 from producer.contract.run import RunRecord, RunSpec
-from producer.sync.plan.steps import Step
+from producer.sync.plan.step import Step
 
 _MAX_EXAMPLES: Final = 5
 _MIN_IMAGES: Final = 10
@@ -110,8 +110,7 @@ def _comparable_options(spec: RunSpec) -> tuple[object, ...]:
 
 
 def _add_send(result: DryRun, step: Step) -> None:
-    reason = step.reason or "listed"
-    result.reasons[reason] = result.reasons.get(reason, 0) + 1
+    result.reasons[step.reason] = result.reasons.get(step.reason, 0) + 1
     if step.bytes is None:
         result.bytes_known = False
     else:

@@ -101,7 +101,6 @@ class Naming:
     def __init__(
         self, *, source: S3Prefix, target: S3Prefix, template: Template, image_format: str
     ):
-        self.source = source
         self.target = target
         self._skip = len(source.prefix)
         prefix = _escaped(target.prefix)
@@ -117,7 +116,7 @@ class Naming:
         """The output's key up to its stem; the keys of later sources are seldom less than that."""
         return self._beginning.format(*split_key(source_key[self._skip :]))
 
-    def same_keys(self, other: "Naming") -> bool:
+    def has_same_keys(self, other: "Naming") -> bool:
         """Whether two kinds of output of one source would be one object."""
         same_bucket = self.target.bucket == other.target.bucket
         return same_bucket and self._pattern == other._pattern

@@ -1,112 +1,114 @@
-"""Which sources of a listing are to be sent, in the order they come. Pure."""
+"""The verdict on each source of a listing: send it, or leave it, and why. Pure computation."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from producer.contract.s3_prefix import S3Prefix
-from producer.contract.s3_uri import LONGEST_KEY_BYTES
+from producer.contract.s3_uri import LONGEST_KEY_BYTES, ImageRef
 from producer.sync.listing.page import Entry
 from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.name_conflicts import NameConflicts
 from producer.sync.plan.naming import Naming, is_too_long
-from producer.sync.plan.selection import Exclusion, Selection
-
-Verdict = Literal["excluded", "current", "conflicting", "send"]
-Resend = Literal["forced", "changed_options"]
-Reason = (
-    Exclusion
-    | Resend
-    | Literal["newer", "missing", "older", "name_conflict", "name_too_long", "name_misplaced"]
-)
-
-
-class Planned(NamedTuple):
-    """What is to become of one source. Exactly one for each, in the sources' order."""
-
-    source: Entry
-    verdict: Verdict
-    """The field of `RunCounts` it counts in, `send` aside."""
-    reason: Reason
-    """excluded: marker, output, filtered, old. current: newer. send: missing, older, forced,
-    changed_options. conflicting, none of them sent: name_conflict, name_too_long, name_misplaced.
-    """
-    image: str | None = None
-    """The key of the cut-out; None where none is wanted, and of what is excluded."""
-    mask: str | None = None
-    message: str | None = None
-    """Of what is conflicting: what is wrong, and what to do."""
+from producer.sync.plan.selection import Selection
+from producer.sync.plan.step import Reason, Rejection, Resend, Step, Verdict
 
 
 class Output(NamedTuple):
-    """One kind of output: where it goes, and what is there."""
+    """One kind of output, cut-outs or masks: its names, and which objects exist already."""
 
     naming: Naming
     existing: ExistingOutputs | None
-    """None where everything is sent whatever is there."""
+    """None if everything is sent regardless of existing outputs."""
 
     def state(self, key: str, modified: str) -> Literal["newer", "missing", "older"]:
-        """What is there for a source that was modified then; as new as that is newer."""
+        """Compare the output `key` with the time its source was modified; equal is newer."""
         written = self.existing.modified(key) if self.existing is not None else None
         if written is None:
             return "missing"
         return "older" if written < modified else "newer"
 
+    def ref(self, key: str) -> ImageRef | None:
+        """Return the object of a key; None if S3 does not allow a key as long as this one."""
+        if is_too_long(key):
+            return None
+        return ImageRef(bucket=self.naming.target.bucket, key=key)
+
 
 class Planner(NamedTuple):
-    """What a plan goes by."""
+    """Everything on which the verdicts of a plan depend."""
 
+    bucket: str
+    """The bucket of the sources."""
     selection: Selection
     image: Output | None
     mask: Output | None
     resend: Resend | None
     cursor: str
-    """A source up to which all were planned before; "" for none."""
+    """The key of the last source that an earlier process has planned; "" if there is none."""
     list_earlier: Callable[[str], Iterable[Entry]]
-    """The sources whose keys begin with a text, in order. Asked only near the cursor."""
+    """Lists all sources whose keys begin with a text, in order. Called only near the cursor."""
     has_unique_names: bool
-    """Whether no two sources can have outputs of one name."""
+    """Whether the name template gives different names to any two sources."""
     reserved: tuple[tuple[Output, str], ...]
-    """Outputs, and prefixes that lie within theirs and hold something else."""
+    """Pairs of an output and a prefix within the output's own that holds something else."""
 
-    def plan(self, sources: Iterable[Entry]) -> Iterator[Planned]:
-        """The verdict on each source; `sources` come in key order from above the cursor."""
+    def plan(self, sources: Iterable[Entry]) -> Iterator[Step]:
+        """Yield one step per source; `sources` come in key order and begin after the cursor."""
         selection, image, mask = self.selection, self.image, self.mask
         conflicts = None
         if not self.has_unique_names:
-            conflicts = NameConflicts(cursor=self.cursor, list_earlier=self._earlier_names)
+            conflicts = NameConflicts(cursor=self.cursor, list_earlier=self._earlier_keys)
         for source in sources:
-            excluded = selection.by_name(source)
-            if excluded is not None:
-                yield Planned(source, "excluded", excluded)
-                continue
             key = source.key
-            # Before its age is looked at: an older photograph has a name's first right too.
+            exclusion = selection.exclusion_by_key(source)
+            if exclusion is not None:
+                yield Step(key, "excluded", exclusion)
+                continue
+            # Conflicts come before age: a source that is too old still owns its output's name.
             first_source = conflicts.first_source(key) if conflicts is not None else None
-            excluded = selection.by_age(source)
-            if excluded is not None:
-                yield Planned(source, "excluded", excluded)
+            exclusion = selection.exclusion_by_age(source)
+            if exclusion is not None:
+                yield Step(key, "excluded", exclusion)
                 continue
             image_key = image.naming.key(key) if image is not None else None
             mask_key = mask.naming.key(key) if mask is not None else None
-            rejection = self._rejection(first_source, image_key, mask_key)
-            if rejection is not None:
-                yield Planned(
-                    source, "conflicting", rejection[0], image_key, mask_key, rejection[1]
-                )
+            verdict, reason, message = self._verdict(source, first_source, image_key, mask_key)
+            if verdict == "current":
+                yield Step(key, verdict, reason)
                 continue
-            reason = self.resend or self._reason(source.modified, image_key, mask_key)
-            verdict: Verdict = "current" if reason == "newer" else "send"
-            yield Planned(source, verdict, reason, image_key, mask_key)
+            yield Step(
+                cursor=key,
+                verdict=verdict,
+                reason=reason,
+                source=ImageRef(bucket=self.bucket, key=key),
+                etag=source.etag,
+                bytes=source.size,
+                image=image.ref(image_key) if image and image_key else None,
+                mask=mask.ref(mask_key) if mask and mask_key else None,
+                message=message,
+            )
 
-    def _reason(self, modified: str, image_key: str | None, mask_key: str | None) -> Reason:
-        # Both are looked up, whatever the first says: each listing is read along.
+    def _verdict(
+        self, source: Entry, first_source: str | None, image_key: str | None, mask_key: str | None
+    ) -> tuple[Verdict, Reason, str]:
+        rejection = self._rejection(first_source, image_key, mask_key)
+        if rejection is not None:
+            return "conflicting", *rejection
+        reason = self.resend or self._compare(source.modified, image_key, mask_key)
+        return "current" if reason == "newer" else "send", reason, ""
+
+    def _compare(
+        self, modified: str, image_key: str | None, mask_key: str | None
+    ) -> Literal["newer", "missing", "older"]:
+        # Look up both, whatever the first lookup gives, so that both listings advance together.
         image = self.image.state(image_key, modified) if self.image and image_key else "newer"
         mask = self.mask.state(mask_key, modified) if self.mask and mask_key else "newer"
         return mask if image == "newer" or mask == "missing" else image
 
     def _rejection(
         self, first_source: str | None, image_key: str | None, mask_key: str | None
-    ) -> tuple[Reason, str] | None:
+    ) -> tuple[Rejection, str] | None:
+        """Return why a source cannot be sent, as an error code and a sentence."""
         if first_source is not None:
             return "name_conflict", (
                 f"{first_source!r} has the same output; put {{suffix}} or {{name}} into the name"
@@ -115,28 +117,29 @@ class Planner(NamedTuple):
             if key is not None and is_too_long(key):
                 return "name_too_long", (
                     f"the output's key has {len(key.encode())} bytes, S3 allows "
-                    f"{LONGEST_KEY_BYTES}; take a shorter prefix or name"
+                    f"{LONGEST_KEY_BYTES}; use a shorter prefix or name"
                 )
         for output, prefix in self.reserved:
             key = image_key if output is self.image else mask_key
             if key is not None and key.startswith(prefix):
                 return "name_misplaced", (
-                    f"the output {key!r} would lie in {prefix!r}, which is for something "
-                    "else; take prefixes that lie apart"
+                    f"the output {key!r} would be in {prefix!r}, which holds something else; use "
+                    "prefixes that do not contain each other"
                 )
         return None
 
-    def _earlier_names(self, beginning: str) -> Iterator[str]:
+    def _earlier_keys(self, beginning: str) -> Iterator[str]:
         for entry in self.list_earlier(beginning):
-            if self.selection.by_name(entry) is None:
+            if self.selection.exclusion_by_key(entry) is None:
                 yield entry.key
 
 
 def reserved_prefixes(
-    outputs: Iterable[Output], prefixes: Iterable[S3Prefix]
+    outputs: Iterable[Output], source: S3Prefix
 ) -> tuple[tuple[Output, str], ...]:
-    """For each output the prefixes of other places that lie within its own."""
-    prefixes = tuple(prefixes)
+    """Pair each output with the prefixes of sources and other outputs that are within its own."""
+    outputs = tuple(outputs)
+    prefixes = (source, *(output.naming.target for output in outputs))
     return tuple(
         (output, prefix.prefix)
         for output in outputs

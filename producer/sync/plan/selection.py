@@ -3,16 +3,13 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
 
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
 
 from producer.contract.s3_prefix import S3Prefix
 from producer.sync.listing.page import Entry, time_text
-
-Exclusion = Literal["marker", "output", "filtered", "old"]
-"""A folder's own object; an output of this run; by --include or --exclude; by --since."""
+from producer.sync.plan.step import Exclusion
 
 
 class Selection:
@@ -41,7 +38,7 @@ class Selection:
         self._exclude = _compiled(exclude)
         self._since = "" if since is None else time_text(datetime.fromtimestamp(since, UTC))
 
-    def by_name(self, entry: Entry) -> Exclusion | None:
+    def exclusion_by_key(self, entry: Entry) -> Exclusion | None:
         """Why an object is left alone whatever its age, None when it is not."""
         key = entry.key
         if entry.size == 0 and key.endswith("/"):
@@ -56,7 +53,7 @@ class Selection:
             return "filtered"
         return None
 
-    def by_age(self, entry: Entry) -> Exclusion | None:
+    def exclusion_by_age(self, entry: Entry) -> Exclusion | None:
         """Why an object is left alone for its age, None when it is not."""
         return "old" if entry.modified < self._since else None
 

@@ -1,0 +1,69 @@
+"""The plan of a run over a prefix: sources are listed and compared with the outputs."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from producer.contract.run import RunSpec
+from producer.sync.listing.objects import find_object, list_objects
+from producer.sync.listing.page import Entry
+from producer.sync.plan.existing_outputs import ExistingOutputs
+from producer.sync.plan.layout import Layout
+from producer.sync.plan.naming import Naming
+from producer.sync.plan.planner import Output, Planner, reserved_prefixes
+from producer.sync.plan.step import Plan, Resend, Step
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
+    """Return the plan of a run over a prefix; its cursor is the key of a source.
+
+    `s3` is a `listing_client`. Listings are read while the plan is read, and closing the plan's
+    generator ends them. Raises `ValueError` as `Layout.from_spec` does, before the first request;
+    the generator raises `ListingFailed`.
+    """
+    layout = Layout.from_spec(spec)
+    resend: Resend | None = (
+        "forced" if spec.force else "changed_options" if spec.changed_options else None
+    )
+    source = layout.source
+
+    def output(naming: Naming | None, cursor: str) -> Output | None:
+        if naming is None:
+            return None
+        return Output(naming, None if resend else _existing_outputs(naming, s3, cursor))
+
+    def list_earlier(beginning: str) -> Iterator[Entry]:
+        return list_objects(s3, bucket=source.bucket, prefix=beginning, threads=1)
+
+    def plan(cursor: str) -> Generator[Step, None, None]:
+        image, mask = output(layout.image, cursor), output(layout.mask, cursor)
+        outputs = [one for one in (image, mask) if one is not None]
+        planner = Planner(
+            bucket=source.bucket,
+            selection=layout.selection,
+            image=image,
+            mask=mask,
+            resend=resend,
+            cursor=cursor,
+            list_earlier=list_earlier,
+            has_unique_names=layout.template.has_suffix,
+            reserved=reserved_prefixes(outputs, source),
+        )
+        entries = list_objects(s3, bucket=source.bucket, prefix=source.prefix, after=cursor)
+        with closing(entries):
+            yield from planner.plan(entries)
+
+    return plan
+
+
+def _existing_outputs(naming: Naming, s3: "S3Client", cursor: str) -> ExistingOutputs:
+    target = naming.target
+    after = naming.beginning(cursor) if cursor else ""
+    return ExistingOutputs(
+        list_objects(s3, bucket=target.bucket, prefix=target.prefix, after=after),
+        after=after,
+        find_object=lambda key: find_object(s3, bucket=target.bucket, key=key),
+    )

@@ -1,0 +1,23 @@
+"""The plan of a run over a manifest: every valid line is sent."""
+
+from collections.abc import Generator
+
+from producer.sync.manifest.manifest import Manifest
+from producer.sync.plan.step import Plan, Step
+
+
+def manifest_plan(manifest: Manifest) -> Plan:
+    """Return a plan that sends every valid line of a manifest; its cursor is a line number."""
+
+    def plan(cursor: str) -> Generator[Step, None, None]:
+        for line in manifest.lines(int(cursor or 0)):
+            yield Step(
+                cursor=str(line.number),
+                verdict="send",
+                reason="listed",
+                source=line.source,
+                image=line.image,
+                mask=line.mask,
+            )
+
+    return plan

@@ -1,0 +1,52 @@
+"""One step of a plan: an input of a run and what is to happen to it."""
+
+from collections.abc import Callable, Generator
+from typing import Literal, NamedTuple
+
+from producer.contract.s3_uri import ImageRef
+
+Verdict = Literal["excluded", "current", "known", "conflicting", "send"]
+"""What happens to an input: the field of `RunCounts` in which it counts, or `send`."""
+Exclusion = Literal["marker", "output", "filtered", "old"]
+"""Why an object is not a source.
+
+`marker`: the empty object of a folder. `output`: an output of this run. `filtered`: by --include
+or --exclude. `old`: by --since.
+"""
+Resend = Literal["forced", "changed_options"]
+"""Why existing outputs do not count: --force or --changed-options."""
+Rejection = Literal["name_conflict", "name_too_long", "name_misplaced"]
+"""Why an input cannot be sent; the error code of its failure."""
+Reason = Exclusion | Resend | Rejection | Literal["newer", "missing", "older", "listed"]
+"""Why an input has its verdict.
+
+Every `Exclusion` gives the verdict `excluded`, every `Rejection` gives `conflicting`. `newer`: the
+outputs exist and are newer, so they are `current`. The others give `send`: an output is `missing`
+or `older`, a `Resend`, or a manifest has `listed` the input.
+"""
+
+
+class Step(NamedTuple):
+    """An input of a run, with a verdict. A plan has exactly one step per input."""
+
+    cursor: str
+    """The position of the plan after this step: the source's key, or the number of its line."""
+    verdict: Verdict
+    reason: Reason
+    source: ImageRef | None = None
+    """The image. It and the fields below have values only if the verdict is not `excluded` or
+    `current`."""
+    etag: str = ""
+    """The ETag of the source; empty if a manifest names it."""
+    bytes: int | None = None
+    """The size of the source; None if a manifest names it."""
+    image: ImageRef | None = None
+    """The destination of the cut-out; None if none is wanted, or if the key is too long."""
+    mask: ImageRef | None = None
+    """The destination of the mask, likewise."""
+    message: str = ""
+    """What is wrong with a conflicting input, and what to do."""
+
+
+Plan = Callable[[str], Generator[Step, None, None]]
+"""Returns the steps of all inputs after a cursor, in order; `""` is the beginning."""
