@@ -20,7 +20,7 @@ _MEGABYTE: Final = 1_000_000
 
 
 def enqueueing(*, jobs: int = 20_000) -> list[Row]:
-    """Feed jobs of a run into the embedded broker, beside `Client.submit_many`."""
+    """Feed jobs of a run into the embedded broker, then single jobs with `Client.submit_many`."""
     with _Broker() as stack, stack.client() as client:
         rates = []
         for _ in range(3):
@@ -44,7 +44,12 @@ def enqueueing(*, jobs: int = 20_000) -> list[Row]:
         Row(
             f"enqueue {jobs:,} jobs of a run", f"{rate:,.0f} jobs/s", "≥ 2,500 jobs/s", rate >= 2500
         ),
-        Row("  beside it, Client.submit_many", f"{single:,.0f} jobs/s", "", None),
+        Row(
+            "  the same with Client.submit_many",
+            f"{single:,.0f} jobs/s",
+            "≥ 2,500 jobs/s",
+            single >= 2500,
+        ),
     ]
 
 

@@ -9,28 +9,32 @@ from typing import Any, Final, Self
 
 import redis
 from celery import Celery
-from kombu.exceptions import KombuError
+from kombu.exceptions import (  # type: ignore[attr-defined]  # New in kombu 5.7; not in the stubs.
+    BatchPublishError,
+    KombuError,
+)
+from kombu.utils.functional import retry_over_time
 from pydantic import ValidationError
 
 from producer.config.broker_url import failure_advice
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.config.signing import register_signing
-from producer.contract.job import SINGLE_PRIORITY, TASK_NAME, InvalidJob, Job
+from producer.contract.job import InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome
 from producer.contract.s3_uri import ImageRef
 from producer.contract.validation_errors import explain, hide_password
-from producer.observability.tracing import submission_span
 from producer.store.ledger import Ledger
+from producer.store.publish import publish
 from producer.store.queue_status import QueueStatus, combine, queue_statuses
 from producer.store.recovery import Recovery
 from producer.store.routes import Routes
 from producer.store.runs import RunLedger
 from producer.store.waiter import OutcomeWaiter
 
-_RETRY_POLICY: Final = {"max_retries": 3, "interval_start": 0.1, "interval_max": 1}
-_AT_ONCE: Final = 100
-"""Jobs written down as pending before they are sent: few, or a sweep finds the last ones lost."""
+_GROUP: Final = 100
+"""Jobs sent together. All of them are pending before the first one is sent, so a larger group would
+give a recovery time to find the last ones lost."""
 
 
 class BrokerUnavailable(ConnectionError):
@@ -152,26 +156,31 @@ class Client:
         return await asyncio.to_thread(self.submit, source, image=image, mask=mask, options=options)
 
     def submit_many(self, jobs: Iterable[Job]) -> list[Handle]:
-        """Enqueue jobs over one connection, in order.
+        """Enqueue jobs in order and return their handles in the same order.
 
-        When the broker fails half-way, `BrokerUnavailable` says how many were enqueued; those run.
+        `jobs` is read to its end first; jobs are then sent in groups of 100. When the broker fails
+        half-way, `BrokerUnavailable` says how many jobs were enqueued; those run.
         """
         jobs = list(jobs)
-        if not jobs:
-            return []
         sent = 0
         try:
-            with self.app.producer_pool.acquire(block=True, timeout=30) as producer:
-                while some := jobs[sent : sent + _AT_ONCE]:
-                    self._ledger.add_pending(*some)
-                    for job in some:
-                        self._send(job, producer)
-                        sent += 1
+            while group := jobs[sent : sent + _GROUP]:
+                self._ledger.add_pending(*group)
+                retry_over_time(
+                    publish,
+                    BatchPublishError,
+                    args=(self.app, group),
+                    max_retries=3,
+                    interval_start=0.1,
+                    interval_max=1,
+                )
+                sent += len(group)
         except (KombuError, redis.RedisError, OSError) as error:
-            self._take_back(jobs[sent : sent + _AT_ONCE])
+            self._discard_pending(jobs[sent : sent + _GROUP])
+            reason = error.__cause__ if isinstance(error, BatchPublishError) else error
             raise BrokerUnavailable(
                 f"cannot reach the broker at {hide_password(self._url)} after enqueueing {sent} "
-                f"of {len(jobs)} jobs ({error}); {failure_advice(error)}"
+                f"of {len(jobs)} jobs ({reason}); {failure_advice(reason)}"
             ) from error
         return [self.handle(job) for job in jobs]
 
@@ -261,23 +270,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _send(self, job: Job, producer: Any) -> None:
-        with submission_span(job) as headers:
-            self.app.send_task(
-                TASK_NAME,
-                args=[job.to_message()],
-                task_id=job.id,
-                queue=self._routes.queue_for(job),
-                priority=SINGLE_PRIORITY,
-                headers=headers,
-                producer=producer,
-                # Outcomes have the ledger; a result would cost a subscription each.
-                ignore_result=True,
-                retry=True,
-                retry_policy=_RETRY_POLICY,
-            )
-
-    def _take_back(self, jobs: list[Job]) -> None:
+    def _discard_pending(self, jobs: list[Job]) -> None:
         try:
             self._ledger.discard_pending(*jobs)
         except redis.RedisError:

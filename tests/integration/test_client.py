@@ -187,6 +187,22 @@ def test_submit_many_keeps_the_order_and_as_completed_the_time(
         next(early)
 
 
+def test_submitting_survives_cut_connections(alone: Client, quiet: LocalStack) -> None:
+    alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    with redis.Redis.from_url(quiet.broker_url) as server:
+        # Every connection is cut, as a restart does.
+        server.client_kill_filter(skipme=True, _type="normal")
+    alone.submit_many(place(number) for number in range(150))
+    assert alone.pending() == alone.status().waiting == 151
+
+
+def test_jobs_that_cannot_be_sent_do_not_stay_pending(alone: Client) -> None:
+    alone.runs.server.set(f"{QUEUE}:3", "not a list")
+    with pytest.raises(BrokerUnavailable, match=r"after enqueueing 0 of 150 jobs .*WRONGTYPE"):
+        alone.submit_many(place(number) for number in range(150))
+    assert alone.pending() == 0
+
+
 def test_nothing_to_submit(alone: Client) -> None:
     assert alone.submit_many([]) == []
 
