@@ -85,9 +85,9 @@ class Ledger:
         seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
-    def pending_ids(self, *, before: float, most: int) -> list[str]:
+    def pending_ids(self, *, before: float, limit: int) -> list[str]:
         """Ids of single jobs last known to have a message before that time, the oldest first."""
-        found: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=most)
+        found: Any = self.redis.zrangebyscore(_PENDING, 0, before, start=0, num=limit)
         return list(found)
 
     def pending_jobs(self, job_ids: Sequence[str]) -> list[Job]:

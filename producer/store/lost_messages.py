@@ -21,7 +21,8 @@ _MOMENT: Final = 1.0
 def find_lost(server: redis.Redis, job_ids: Collection[str], *, queues: Sequence[str]) -> set[str]:
     """Which of the jobs have no message, neither waiting in `queues` nor held by any worker."""
     absent = set(job_ids)
-    _remove_present(absent, server, queues)
+    if absent:
+        _remove_present(absent, server, queues)
     if absent:
         time.sleep(_MOMENT)
         _remove_present(absent, server, queues)

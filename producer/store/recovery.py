@@ -4,8 +4,9 @@ Any number of processes may ask; Redis lets one of them sweep at a time, and eac
 """
 
 import logging
+import math
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,11 +19,12 @@ from producer.store.ledger import Ledger
 from producer.store.lost_messages import find_lost
 from producer.store.publish import publish
 from producer.store.routes import Routes
+from producer.store.runs import RunLedger
 
 log = logging.getLogger(__name__)
 
 _SWEEP: Final = "cutwork:sweep"
-_MOST: Final = 10_000
+_MAX_JOBS: Final = 10_000
 """Single jobs looked at in one sweep."""
 
 
@@ -70,36 +72,37 @@ class Recovery:
         server = self.ledger.redis
         if not server.set(_SWEEP, "1", nx=True, px=round(self.interval * 1000)):
             return 0
-        before = self.ledger.now() - self.visibility_timeout
-        singles = self.ledger.pending_ids(before=before, most=_MOST)
-        lost = self._missing(singles)
-        found = self.ledger.pending_jobs([name for name in singles if name in lost])
-        publish(self.app, found)
-        # Those that cannot be read too, or they would be in the way of the others.
-        self.ledger.touch_pending(singles)
-        return len(found) + sum(self._sweep_run(run, before=before) for run in self._unfed())
-
-    def _sweep_run(self, run: str, *, before: float) -> int:
-        """Send a run's lost jobs again: its feeder is gone, or waits for somebody to start it."""
-        jobs = {
-            name: job
-            for name, job in self.ledger.runs.jobs(run).items()
-            if job.submitted_at <= before
-        }
-        lost = self._missing(jobs)
         now = self.ledger.now()
-        again = [jobs[name].model_copy(update={"submitted_at": now}) for name in sorted(lost)]
-        unanswered = self.ledger.runs.replace_jobs(run, again)
-        publish(self.app, [job for job in again if job.id in unanswered])
-        return len(unanswered)
+        before = now - self.visibility_timeout
+        singles = self.ledger.pending_ids(before=before, limit=_MAX_JOBS)
+        lost = find_lost(server, singles, queues=Routes.from_app(self.app).all_lists())
+        jobs = self.ledger.pending_jobs([job_id for job_id in singles if job_id in lost])
+        publish(self.app, jobs)
+        # Unreadable jobs are touched as well, or they would fill every later pass.
+        self.ledger.touch_pending(singles)
+        return len(jobs) + sum(
+            resend_lost_jobs(self.app, self.ledger.runs, run, now=now, before=before)
+            for run in self._runs_without_feeder()
+        )
 
-    def _missing(self, job_ids: Collection[str]) -> set[str]:
-        if not job_ids:
-            return set()
-        return find_lost(self.ledger.redis, job_ids, queues=Routes.from_app(self.app).all_lists())
-
-    def _unfed(self) -> Iterator[str]:
-        """Running runs that no process feeds: a feeder looks after its own jobs."""
+    def _runs_without_feeder(self) -> Iterator[str]:
+        """Yield the running runs that no process feeds; a feeder resends the jobs of its run."""
         for record in self.ledger.runs.runs():
             if record.state == "running" and self.ledger.runs.feeder_host(record.id) is None:
                 yield record.id
+
+
+def resend_lost_jobs(
+    app: Celery, runs: RunLedger, run: str, *, now: float, before: float = math.inf
+) -> int:
+    """Send the lost jobs of a run again, of those submitted up to `before`; return their number.
+
+    `now` is the Unix time with which they count as submitted. Raises as `publish` does.
+    """
+    jobs = {job_id: job for job_id, job in runs.jobs(run).items() if job.submitted_at <= before}
+    lost = find_lost(runs.server, jobs, queues=Routes.from_app(app).all_lists())
+    resent = [jobs[job_id].model_copy(update={"submitted_at": now}) for job_id in lost]
+    # A job whose outcome was recorded meanwhile is not sent.
+    pending = runs.replace_jobs(run, resent)
+    publish(app, [job for job in resent if job.id in pending])
+    return len(pending)

@@ -21,8 +21,8 @@ from kombu.exceptions import KombuError
 from producer.contract.job import Job
 from producer.contract.run import Failure, RunCounts, RunSpec
 from producer.observability.events import NO_EVENTS, Events
-from producer.store.lost_messages import find_lost
 from producer.store.publish import publish
+from producer.store.recovery import resend_lost_jobs
 from producer.store.routes import Routes
 from producer.store.runs import Batch, RunLedger, UnknownRun
 from producer.sync.circuit_breaker import CircuitBreaker
@@ -133,7 +133,7 @@ class Feeder:
             self._lock = self._lock or FeederLock(self.ledger.server, self.run)
             self._extend_lock()
             batch.cursor = self.ledger.cursor(self.run)
-            self._send_again(self.run, self._missing(self.run))
+            self._resend_lost(self.run)
         with closing(self.plan(batch.cursor)) as steps:
             sent = self._send_all(batch, steps)
         return sent and self._drain()
@@ -309,27 +309,14 @@ class Feeder:
         """Now and then, send again what no worker answered although its time is over."""
         timeout = self.app.conf.broker_transport_options["visibility_timeout"]
         if time.monotonic() - self._checked > max(2, timeout / 4):
-            self._send_again(run, self._missing(run, latest=time.time() - timeout))
+            self._resend_lost(run, before=time.time() - timeout)
 
-    def _missing(self, run: str, *, latest: float = math.inf) -> list[Job]:
-        """Jobs sent up to a time that have neither an outcome nor a message."""
+    def _resend_lost(self, run: str, *, before: float = math.inf) -> None:
+        """Send the lost jobs that were submitted up to `before` again."""
         self._checked = time.monotonic()
-        jobs = {
-            name: job for name, job in self.ledger.jobs(run).items() if job.submitted_at <= latest
-        }
-        gone = (
-            find_lost(self.ledger.server, jobs, queues=Routes.from_app(self.app).all_lists())
-            if jobs
-            else set()
-        )
-        return [job for name, job in jobs.items() if name in gone]
-
-    def _send_again(self, run: str, jobs: list[Job]) -> None:
-        again = [job.model_copy(update={"submitted_at": time.time()}) for job in jobs]
-        unanswered = self.ledger.replace_jobs(run, again)
-        if unanswered:
-            self.events.notice(f"sent {len(unanswered):,} lost jobs again")
-            publish(self.app, [job for job in again if job.id in unanswered])
+        count = resend_lost_jobs(self.app, self.ledger, run, now=time.time(), before=before)
+        if count:
+            self.events.notice(f"sent {count:,} lost jobs again")
 
 
 def _failure(step: Step) -> Failure:
