@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.figure import Figure
 from benchmarks.peak_memory import peak_memory
 from benchmarks.photographs import jpegs
-from deploy.demo import MODEL
+from deploy.demo.command import MODEL
 from producer.contract.options import Options
 from worker.config.settings import ModelSettings
 from worker.imaging.decode import decode

@@ -7,7 +7,7 @@ from functools import cache
 
 from PIL import Image
 
-from deploy.demo import photographs
+from deploy.demo.command import photographs
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.commands import cutwork
 from benchmarks.table import Row
-from deploy.demo import MODEL, photographs
+from deploy.demo.command import MODEL, photographs
 from deploy.local import LocalStack
 from tests.support.broken_files import broken_files
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.child import ChildFailed
-from deploy.demo import (
+from deploy.demo.command import (
     MODEL,
     no_more_interrupts,
     no_more_interrupts_on_exit,

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from producer.contract.run import RunCounts, RunRecord
 from producer.contract.s3_uri import Value
-from producer.report.image_facts import STAGES
+from producer.report.stages import STAGES
 
 _OTHER_COLOUR: Final = "#9aa1ab"
 

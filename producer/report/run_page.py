@@ -10,10 +10,10 @@ from producer.console import humanize
 from producer.contract.outcome import Outcome
 from producer.contract.run import Failure, RunRecord
 from producer.contract.s3_uri import ImageRef
-from producer.report.image_facts import stages, total
 from producer.report.run_chart import Throughput, round_top, throughput
 from producer.report.run_figures import fates, figures, stage_means, undecided
 from producer.report.run_summary import again, asked
+from producer.report.stages import stage_times, total_seconds
 from producer.report.template import environment
 from producer.report.thumbnail import Thumbnail, fetch_thumbnails
 
@@ -141,7 +141,7 @@ def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail])
     if share is not None:
         facts.append(f"{humanize.percentage(share, 1)} foreground")
     if outcome.seconds:
-        facts.append(humanize.duration(total(outcome)))
+        facts.append(humanize.duration(total_seconds(outcome)))
     return Card(
         _name(source.ref if source else None, outcome, record),
         _SUSPICIONS.get(outcome.suspicion or "", ""),
@@ -155,7 +155,9 @@ def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail])
 
 def _slow(outcome: Outcome, record: RunRecord) -> Slow:
     ref = outcome.source.ref if outcome.source else None
-    return Slow(_name(ref, outcome, record), total(outcome), stages(outcome), _size(outcome))
+    return Slow(
+        _name(ref, outcome, record), total_seconds(outcome), stage_times(outcome), _size(outcome)
+    )
 
 
 def _size(outcome: Outcome) -> str:

@@ -1,14 +1,14 @@
-"""The templates of the reports; everything they are given is a stranger's text and escaped."""
+"""The templates of the reports. They escape every value, since all of it is untrusted text."""
 
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def environment() -> Environment:
-    """Jinja over the templates beside this file."""
+def environment(*folders: Path) -> Environment:
+    """Return a Jinja environment over this folder's templates and those of other folders."""
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,8 +9,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from PIL import ExifTags, Image
 
+from deploy.demo.contact_sheet import write_before_after, write_contact_sheet
+from deploy.demo.image_facts import ImageFacts
+from deploy.demo.page import write_page
 from producer.contract.outcome import Outcome
-from producer.report.page import ImageFacts, write_before_after, write_contact_sheet, write_page
 
 RED = (220, 40, 40)
 HOSTILE = """<script>alert('1')</script> "quoted" & 100% #1?.png"""

@@ -1,7 +1,4 @@
-"""The visual report of a run: a page, a contact sheet, and a strip for a README.
-
-Needs the `report` extra. The page is here, the PNGs are drawn in `producer.report.png`.
-"""
+"""The demo's page: every photograph with its mask, cut-out, facts and stage times."""
 
 import os
 from collections.abc import Sequence
@@ -12,20 +9,18 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
-from producer.report.image_facts import STAGES, ImageFacts, slowest, summary
-from producer.report.png import write_before_after, write_contact_sheet
+from deploy.demo.image_facts import ImageFacts, slowest, summary
+from producer.report.stages import STAGES
 from producer.report.template import environment
-
-__all__ = ["ImageFacts", "write_before_after", "write_contact_sheet", "write_page"]
 
 _FOR_BROWSERS: Final = frozenset({"AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "WEBP"})
 
 
 def write_page(shown: Sequence[ImageFacts], path: Path, *, title: str) -> None:
-    """Write an HTML page without scripts that shows the files by links relative to its folder."""
-    templates = environment()
+    """Write an HTML page without scripts; it links to the files relative to its folder."""
+    templates = environment(Path(__file__).parent)
     templates.filters["frames"] = partial(_frames, folder=path.parent)
-    page = templates.get_template("report.html").render(
+    page = templates.get_template("page.html").render(
         title=title, shown=shown, stages=STAGES, slowest=slowest(shown), summary=summary(shown)
     )
     path.write_text(page, encoding="utf-8")
@@ -51,14 +46,14 @@ def _frames(one: ImageFacts, *, folder: Path) -> list[_Frame]:
 
 
 def _link(path: Path, *, folder: Path) -> str:
-    """A relative URL; its bytes are those of the file's name, whatever they mean in a URL."""
+    """Return a relative URL with the file name's bytes percent-encoded."""
     return quote(os.fsencode(os.path.relpath(path, folder)))
 
 
 def _size_in_browser(path: Path) -> tuple[int, int] | None:
-    """Width and height of an image, upright; None for what a browser would leave blank."""
+    """Return width and height of the upright image; None if a browser cannot show it."""
     try:
         with Image.open(path) as file:
             return ImageOps.exif_transpose(file).size if file.format in _FOR_BROWSERS else None
-    except Exception:  # noqa: BLE001 - Pillow's plugins raise whatever their parsers raise
+    except Exception:  # noqa: BLE001 - Pillow's plugins raise any of their parsers' errors
         return None

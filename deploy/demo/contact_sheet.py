@@ -1,7 +1,7 @@
-"""The PNGs of the report: a contact sheet, and a strip for a README.
+"""The demo's PNGs: a contact sheet, and the before/after picture of the README.
 
-A file that is missing or that Pillow cannot read leaves an empty frame: a report has to show
-failed jobs too, and their sources are often no images.
+A file that is missing or that Pillow cannot read leaves an empty frame, because failed jobs are
+shown too and their sources are often not images.
 """
 
 import textwrap
@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from producer.report.image_facts import STAGES, ImageFacts, slowest, summary
+from deploy.demo.image_facts import ImageFacts, slowest, summary
+from producer.report.stages import STAGES
 from producer.report.thumbnail import read_upright
 
 _WIDTH: Final = 1200
@@ -57,10 +58,10 @@ def write_contact_sheet(shown: Sequence[ImageFacts], path: Path) -> None:
 
 
 def write_before_after(shown: Sequence[ImageFacts], path: Path) -> None:
-    """Write a PNG of pairs, original left and cut-out right, three or else two pairs a row.
+    """Write a PNG of pairs, original left and cut-out right, three or two pairs per row.
 
-    It is 1200 pixels wide and transparent between the pairs, for light and dark pages alike.
-    Images without a cut-out are left out; `ValueError` when none is left.
+    It is 1200 pixels wide and transparent between the pairs, so it suits light and dark pages.
+    Images without a cut-out are left out. Raises `ValueError` if none has one.
     """
     pictures = [(_read(one.original), _read(one.cutout)) for one in shown]
     pairs = [(before, after) for before, after in pictures if before and after]
@@ -89,7 +90,7 @@ class _Row(NamedTuple):
 
 
 def _row(one: ImageFacts) -> _Row:
-    """Read the files, keep thumbnails, and measure: the pictures or the text may be taller."""
+    """Read the files, make thumbnails, and measure: pictures or text may be taller."""
     paths = (one.original, one.mask, one.cutout)
     pictures = [_read(path) for path in paths]
     lines = [(text, _GREY) for text in one.facts(pictures[0].size if pictures[0] else None)]
@@ -152,7 +153,7 @@ def _write(
     size: int = 13,
     fill: str = _GREY,
 ) -> None:
-    """Draw one line; what is too long loses its start, as the end of a key tells more."""
+    """Draw one line; a long text loses its start, because the end of a key says more."""
     font, text = _font(size), _drawable(text)
     while font.getlength(text) > _TEXT_WIDTH:
         text = "…" + text.removeprefix("…")[1:]
@@ -165,7 +166,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _drawable(text: str) -> str:
-    """The text in ASCII, which is what Pillow's font has: accents dropped, else `?`."""
+    """Return the text in ASCII, all that Pillow's font has: accents dropped, others as `?`."""
     signs = unicodedata.normalize("NFKD", text.replace("×", "x"))
     return "".join(
         sign if " " <= sign <= "~" else "?" for sign in signs if not unicodedata.combining(sign)
@@ -173,18 +174,18 @@ def _drawable(text: str) -> str:
 
 
 def _read(path: Path | None) -> Image.Image | None:
-    """An image upright as RGBA, or None when there is none to show."""
+    """Return the upright image as RGBA, or None if there is none to show."""
     return read_upright(path) if path else None
 
 
 def _strip(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
-    """Pairs side by side at one height, such that they fill the width; a lone one stays lower."""
+    """Return pairs side by side at one height that fills the width, within `_TALLEST_PAIR`."""
     shapes = [before.width / before.height for before, _ in pairs]
     room = _WIDTH - _GAP * (len(pairs) - 1)
     height = min(_TALLEST_PAIR, room / (2 * sum(shapes)))
     widths = [max(1, round(height * shape)) for shape in shapes]
     if height < _TALLEST_PAIR:
-        widths[-1] = max(1, room // 2 - sum(widths[:-1]))  # what rounding left over
+        widths[-1] = max(1, room // 2 - sum(widths[:-1]))  # the remainder of the rounding
     strip = Image.new("RGBA", (2 * sum(widths) + _WIDTH - room, max(1, round(height))))
     left = 0
     for pair, width in zip(pairs, widths, strict=True):

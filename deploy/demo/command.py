@@ -17,10 +17,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.child import ChildFailed
+from deploy.demo.contact_sheet import write_before_after, write_contact_sheet
+from deploy.demo.image_facts import ImageFacts
+from deploy.demo.page import write_page
 from deploy.local import LocalStack
 from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
 from producer.contract.outcome import Outcome
-from producer.report.page import ImageFacts, write_before_after, write_contact_sheet, write_page
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
 from worker.errors import CutworkError
@@ -194,7 +196,3 @@ def no_more_interrupts_on_exit() -> Iterator[None]:
         yield
     finally:
         no_more_interrupts()
-
-
-if __name__ == "__main__":
-    main()
