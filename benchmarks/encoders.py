@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.figure import Figure
 from benchmarks.photographs import jpegs
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.imaging.png import write_png
 
 Pixels = NDArray[np.uint8]
@@ -53,7 +53,8 @@ ENCODERS: Final[Mapping[str, Callable[[Pixels], bytes]]] = {
 def cut_outs(megapixels: float) -> list[Pixels]:
     """The demo's photographs as RGBA (H, W, 4), transparent outside an ellipse."""
     return [
-        _in_an_ellipse(decode(data, max_pixels=10**9).rgb) for data in jpegs(megapixels).values()
+        _in_an_ellipse(open_image(data, max_pixels=10**9).decode().rgb)
+        for data in jpegs(megapixels).values()
     ]
 
 

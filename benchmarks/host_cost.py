@@ -8,6 +8,7 @@ and mask. The model runs once for each, before; then its maps are remembered. On
 next to the model runs on the device, so this is a little more than its host has to do.
 """
 
+import io
 import json
 import time
 from datetime import UTC, datetime
@@ -80,7 +81,7 @@ def host_cost() -> dict[int, list[float]]:
     def once(data: bytes) -> None:
         with limits.pictures.share() as share:
             cut_out(
-                lambda: data,
+                io.BytesIO(data),
                 _OPTIONS,
                 length=len(data),
                 file=file,

@@ -24,7 +24,7 @@ from benchmarks.photographs import jpegs
 from deploy.demo.command import MODEL
 from producer.contract.options import Options
 from worker.config.settings import ModelSettings
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.imaging.matting import matting
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
@@ -112,7 +112,7 @@ def _cases(folder: Path) -> list[Path]:
     file, watch = store.find(MODEL), Stopwatch()
     cases = []
     for number, name in enumerate(_PHOTOGRAPHS):
-        picture = decode(jpegs(MEGAPIXELS)[name], max_pixels=10**8)
+        picture = open_image(jpegs(MEGAPIXELS)[name], max_pixels=10**8).decode()
         with loaded(file, options, models=models, watch=watch) as model:
             found, _, _ = segment(picture, options, model=model, watch=watch)
         sure = matting.trimap(

@@ -21,7 +21,7 @@ from tests.support.hostile.file import HostileFile
 from tests.support.tiny_models import channel_mean
 from worker.config.access import AllowedPrefix
 from worker.errors import CutworkError, SourceTooLarge
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.pipeline.storage import S3Storage
 
 SECONDS = 10
@@ -122,7 +122,10 @@ def test_each_file_ends_in_a_picture_or_a_code_in_sixteen_bits(suffix: str) -> N
     for file in corpus():
         if file.name.endswith(suffix):
             with suppress(CutworkError):
-                assert decode(file.data, max_pixels=30_000_000, depth=np.uint16).rgb.ndim == 3
+                assert (
+                    open_image(file.data, max_pixels=30_000_000).decode(depth=np.uint16).rgb.ndim
+                    == 3
+                )
 
 
 def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:

@@ -1,5 +1,6 @@
 """One image through the pipeline's pure part, alone in its process's memory."""
 
+import io
 from typing import Final
 
 from producer.contract.options import Options
@@ -23,7 +24,7 @@ def cut_alone(
     limits = Limits.of(decoded=10**8, matted=10**7, matting_seconds=60, memory=memory)
     with limits.pictures.share() as share:
         return cut_out(
-            lambda: data,
+            io.BytesIO(data),
             options,
             length=len(data),
             file=file,

@@ -28,7 +28,7 @@ from tests.support.isnet_checkpoint import checkpoint_from_onnx
 from tests.support.originals import ISNetSegment, SegmentationCustom, opened
 from tests.support.photographs import Photograph, photographs
 from worker.config.settings import ModelSettings
-from worker.imaging.decode import Picture, decode
+from worker.imaging.decode import Picture, open_image
 from worker.imaging.masks import binary
 from worker.models.engines.onnx.graph import to_full_precision
 from worker.models.engines.torch.isnet import ISNetBase, network_for
@@ -138,7 +138,7 @@ def figures(item: Photograph, systems: Systems) -> Iterator[tuple[str, float]]:
 
 
 def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
-    picture = decode(item.data, max_pixels=10**8)
+    picture = open_image(item.data, max_pixels=10**8).decode()
     options = Options(preset="isnet-segment", model=str(systems.pth))
     ours = systems.found(picture, options)
     theirs = systems.isnet_segment.soft(np.asarray(opened(item.data).convert("RGB")))
@@ -149,7 +149,7 @@ def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
 
 
 def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
-    picture = decode(item.data, max_pixels=10**8)
+    picture = open_image(item.data, max_pixels=10**8).decode()
     base = Options(preset="segmentation-custom", model=str(systems.onnx))
     found = systems.found(picture, base)
     upright = opened(item.data)
@@ -188,7 +188,7 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         systems = Systems(Path(folder))
         for item in track(chosen, "measuring", console=Console(stderr=True), transient=True):
-            width, height = decode(item.data, max_pixels=10**8).size
+            width, height = open_image(item.data, max_pixels=10**8).decode().size
             cells = []
             for name, value in figures(item, systems):
                 good = BOUNDS[name].holds(value)

@@ -14,11 +14,11 @@ from tests.support.hostile.originals import SRGB, originals
 from worker.errors import CorruptImage, DecompressionBomb, ImageTooLarge
 from worker.imaging.bombs.jpeg import check_scans
 from worker.imaging.bombs.tiff import check_directories
-from worker.imaging.decode import Picture, decode
+from worker.imaging.decode import Picture, open_image
 
 
 def decoded(data: bytes) -> Picture:
-    return decode(data, max_pixels=100_000_000)
+    return open_image(data, max_pixels=100_000_000).decode()
 
 
 @pytest.mark.parametrize(

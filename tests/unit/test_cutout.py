@@ -20,7 +20,7 @@ from tests.support.photographs import photograph
 from tests.support.tiny_models import channel_mean
 from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, OptionConflict
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.imaging.libvips import read_sixteen_bits
 from worker.imaging.masks import Pixels, extent
 from worker.imaging.png import write_png
@@ -121,7 +121,10 @@ def mask_by_isnet(models: Models, data: bytes) -> Pixels:
     """The soft mask, run once for a picture that comes again."""
     if data not in SEEN:
         options, watch = Options(), Stopwatch()
-        picture, file = decode(data, max_pixels=10**8), models.store.find(options.model)
+        picture, file = (
+            open_image(data, max_pixels=10**8).decode(),
+            models.store.find(options.model),
+        )
         with loaded(file, options, models=models, watch=watch) as model:
             SEEN[data] = segment(picture, options, model=model, watch=watch)[0]
     return SEEN[data]
@@ -149,7 +152,7 @@ def test_soft_edges_show_less_than_half_of_their_old_background(
     alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
     seen = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
     data = png(np.rint(seen * 255).astype(np.uint8))
-    picture, mask = decode(data, max_pixels=10**8), mask_by_isnet(models, data)
+    picture, mask = open_image(data, max_pixels=10**8).decode(), mask_by_isnet(models, data)
     third = np.array((1.0, 0.1, 0.7))
     colour_errors, whole_errors = [], []
     for estimate in (False, True):
@@ -265,6 +268,6 @@ def test_a_mask_alone_needs_no_picture_of_full_size(models: Models, orientation:
     off = np.abs(alone.mask.astype(int) - both.mask)
     assert off.mean() < 0.1
     assert off.max() < 16
-    small = decode(buffer.getvalue(), max_pixels=10**8, enough=(480, 480))
+    small = open_image(buffer.getvalue(), max_pixels=10**8).decode(min_size=(480, 480))
     assert small.rgb.size == 2400 * 1600 * 3 / 4
     assert small.size == alone.picture_size

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from producer.contract.options import Options
 from tests.support.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid, OptionConflict
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.imaging.masks import eight_bits, to_input
 from worker.models.engines.onnx.graph import prepare
 from worker.models.files.profile import Profile, adapt, input_size
@@ -81,7 +81,9 @@ def pictures(photographs: Path, profile: Profile, *names: str) -> NDArray[np.flo
     return np.concatenate(
         [
             to_input(
-                eight_bits(decode((photographs / name).read_bytes(), max_pixels=10**6).rgb),
+                eight_bits(
+                    open_image((photographs / name).read_bytes(), max_pixels=10**6).decode().rgb
+                ),
                 size=profile.sides,
                 mean=profile.mean,
                 std=profile.std,

@@ -23,7 +23,7 @@ from producer.contract.options import Options
 from tests.support.short_memory import MIB, in_a_process, leave
 from tests.support.tiny_models import loaded, saved, value
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine, EngineFacts
@@ -201,7 +201,7 @@ def test_a_picture_without_a_map_fails_alone(tmp_path: Path) -> None:
     def mask_of(level: int) -> Any:
         buffer = io.BytesIO()
         Image.new("RGB", (9, 9), (level, level, level)).save(buffer, "PNG")
-        picture = decode(buffer.getvalue(), max_pixels=100)
+        picture = open_image(buffer.getvalue(), max_pixels=100).decode()
         return outcome(lambda: segment(picture, Options(), model=model, watch=Stopwatch())[0])
 
     with ThreadPoolExecutor(4) as pool:

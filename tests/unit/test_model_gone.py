@@ -15,7 +15,7 @@ from tests.support.site import Site, running_site
 from tests.support.tiny_models import channel_mean
 from worker.config.settings import ModelSettings
 from worker.errors import ModelUnavailable
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.models.files.catalogue import Entry, HttpsSource
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
@@ -57,7 +57,7 @@ def mask_of(models: Models) -> float:
     """A job's way to its mask, whose mean it gives."""
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10), (255, 255, 255)).save(buffer, "PNG")
-    picture = decode(buffer.getvalue(), max_pixels=1000)
+    picture = open_image(buffer.getvalue(), max_pixels=1000).decode()
     options, watch = Options(model="own"), Stopwatch()
     file = models.find("own")
     with loaded(file, options, models=models, watch=watch) as model:

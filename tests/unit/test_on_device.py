@@ -18,7 +18,7 @@ from producer.contract.options import Options
 from tests.support.device_models import Picture, mean_and, photographs
 from tests.support.short_memory import MIB, in_a_process, leave
 from worker.errors import DeviceOutOfMemory, ModelInvalid
-from worker.imaging.decode import decode
+from worker.imaging.decode import open_image
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.on_device import Reading, Seen, Uploaded
@@ -81,7 +81,7 @@ def segmenting(
         rgb: Picture, options: Options
     ) -> tuple[NDArray[Any], tuple[str, ...], dict[str, float]]:
         watch = Stopwatch()
-        picture = decode(png(rgb), max_pixels=10**6)
+        picture = open_image(png(rgb), max_pixels=10**6).decode()
         found, _, warnings = segment(picture, options, model=model, watch=watch)
         return found, warnings, watch.seconds()
 

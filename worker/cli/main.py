@@ -75,15 +75,10 @@ def segment(
             if options.enabled:
                 with watch.stage("kernels"):
                     compiled()
-
-        def read() -> bytes:
-            with watch.stage("fetch"):
-                return source.read_bytes()
-
         limits = open_limits(settings)
-        with limits.pictures.share() as share:
+        with source.open("rb") as opened, limits.pictures.share() as share:
             cut = cut_out(
-                read,
+                opened,
                 options,
                 length=source.stat().st_size,
                 file=file,

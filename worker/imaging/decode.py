@@ -1,11 +1,10 @@
-"""Bytes to pixels: formats, limits, orientation, colour.
+"""Encoded images to pixels: formats, limits, orientation, colour.
 
 Pixels are uint8 or uint16, straight (not premultiplied) and upright: RGB arrays (H, W, 3), alpha
 (H, W).
 """
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -27,19 +26,20 @@ from worker.imaging.masks import Depth, Pixels, at_depth
 from worker.imaging.orientation import resolution, upright
 from worker.imaging.strips import strips
 
-# Our own limit is exact and has a code; Pillow's is a warning first and an error at twice that.
+# `max_pixels` is exact and has an error code; Pillow only warns at its own limit and raises at
+# twice that.
 Image.MAX_IMAGE_PIXELS = None
-# Plugins register here, once, and not in the first threads that meet their formats.
+# Register Pillow's plugins now, because threads would race to do it at the first image.
 Image.init()
 pillow_heif.register_heif_opener()
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
-"""Every other plugin of Pillow stays out of reach of what a stranger uploads."""
+"""The formats that are accepted; untrusted input never reaches Pillow's other plugins."""
 
 _LONGEST_SIDE: Final = 1_000_000
-"""Pixels. A row costs memory of its own, and a row too long is refused by Pillow's encoders."""
+"""Pixels. Each row costs memory of its own, and Pillow's encoders refuse rows that are too long."""
 
-# EXIF is read by it too; some formats' plugins do so when they open a file.
+# Pillow reads EXIF with this class too, in some plugins as soon as a file is opened.
 TiffImagePlugin.ImageFileDirectory_v2 = tiff.BoundedDirectory  # type: ignore[misc]
 
 
@@ -50,20 +50,20 @@ class Picture:
     rgb: Pixels
     """(H, W, 3), straight."""
     alpha: Pixels | None
-    """(H, W) when the source had transparency."""
+    """(H, W); None where the source has no transparency."""
     icc_profile: bytes | None
-    """RGB profile to keep in the outputs."""
+    """RGB profile to embed in the outputs."""
     dpi: tuple[float, float] | None
     format: str
     mode: str
     """Pillow's name of the pixel format as stored."""
     warnings: tuple[str, ...]
     size: tuple[int, int]
-    """Width and height in pixels: of the image, which may have been decoded smaller."""
+    """Width and height of the image in pixels; `rgb` may have been decoded smaller."""
 
 
 class Header(NamedTuple):
-    """What is known of an image before a pixel is decoded."""
+    """What is known of an image before its pixels are decoded."""
 
     format: str
     mode: str
@@ -72,25 +72,62 @@ class Header(NamedTuple):
     """Width and height in pixels, as stored."""
     transparent: bool
     sixteen: bool
-    """Whether it has 16 bits a channel that can be kept."""
+    """Whether it has 16 bits per channel that can be kept."""
 
 
-def decode(
-    data: bytes,
-    *,
-    max_pixels: int,
-    depth: Depth = np.uint8,
-    enough: tuple[int, int] | None = None,
-    admit: Callable[[Header], None] = lambda _: None,
-) -> Picture:
-    """Decode the first frame of an image, upright, as straight RGB and alpha of a depth.
+class OpenedImage:
+    """An image whose header has passed the checks and whose pixels are still encoded."""
 
-    16-bit input is read in 16 bits where that is asked for, and by its high byte else; 8-bit input
-    is widened. A JPEG may be decoded at a half, a quarter or an eighth of its size, where that is
-    still as wide and high as is `enough`. The size is checked before a pixel is decoded, then
-    `admit` is called: it may wait, or raise what it refuses.
+    def __init__(self, data: bytes, image: Image.Image, header: Header) -> None:
+        self.header = header
+        self._data = data
+        self._image = image
 
-    Raises `EmptySource`, `NotAnImage`, `ImageTooLarge`, `CorruptImage` or `UnsupportedImage`.
+    def decode(
+        self, *, depth: Depth = np.uint8, min_size: tuple[int, int] | None = None
+    ) -> Picture:
+        """Decode the first frame, upright, as straight RGB and alpha of the given depth; call once.
+
+        With `depth=np.uint16`, 16-bit sources keep their 16 bits and 8-bit sources are widened;
+        with `np.uint8`, 16-bit sources are reduced to their high byte. With `min_size`, a JPEG may
+        be decoded at a half, a quarter or an eighth of its size, as long as it stays at least that
+        wide and high.
+
+        Raises `CorruptImage`, `DecompressionBomb` or `UnsupportedImage`.
+        """
+        data, image, header = self._data, self._image, self.header
+        with image:
+            try:
+                wide = None
+                if header.sixteen and depth is np.uint16:
+                    if image.format == "TIFF":
+                        tiff.check_directories(data)
+                    wide = read_sixteen_bits(data, image)
+                if min_size is not None and image.format == "JPEG":
+                    # The stored image may lie on its side.
+                    image.draft(image.mode, (max(min_size), max(min_size)))
+                image.load()
+            except (MemoryError, CutworkError):
+                raise
+            except Exception as error:
+                width, height = header.size
+                raise CorruptImage(
+                    f"expected a complete {image.format} of {width}×{height}, found pixels that "
+                    f"cannot be decoded to the end: {error}; the upload may have been cut short"
+                ) from error
+            picture = _picture(image, header.size)
+        if depth is np.uint8:
+            return picture
+        if wide is None and header.sixteen:
+            lost = "bit_depth: 8 of the source's 16 bits are kept; this pixel format is read with 8"
+            picture = replace(picture, warnings=(*picture.warnings, lost))
+        return _widened(picture, wide)
+
+
+def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
+    """Read an image's header and check it, without decoding a pixel.
+
+    Raises `EmptySource`, `NotAnImage`, `ImageTooLarge`, `CorruptImage` or `DecompressionBomb`.
     """
     if not data:
         raise EmptySource("expected an image, found an object of 0 bytes")
@@ -112,39 +149,15 @@ def decode(
     except (MemoryError, CutworkError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers raise.
-        raise CorruptImage(f"the header cannot be read: {error}") from error
-    with image:
-        _check_opened(data, image, max_pixels)
-        admit(header)
-        try:
-            wide = None
-            if header.sixteen and depth is np.uint16:
-                if image.format == "TIFF":
-                    tiff.check_directories(data)
-                wide = read_sixteen_bits(data, image)
-            if enough is not None and image.format == "JPEG":
-                # As stored it may lie on its side.
-                image.draft(image.mode, (max(enough), max(enough)))
-            image.load()
-        except (MemoryError, CutworkError):
-            raise
-        except Exception as error:
-            width, height = header.size
-            raise CorruptImage(
-                f"{image.format} of {width}×{height} whose pixels cannot be decoded to the end: "
-                f"{error}; the upload may have been cut short"
-            ) from error
-        picture = _picture(image, header.size)
-    if depth is np.uint8:
-        return picture
-    if wide is None and header.sixteen:
-        lost = "bit_depth: 8 of the source's 16 bits are kept, its kind of pixels is read so"
-        picture = replace(picture, warnings=(*picture.warnings, lost))
-    return _widened(picture, wide)
+        raise CorruptImage(
+            f"expected an image, found a header that cannot be read: {error}"
+        ) from error
+    _check_opened(data, image, max_pixels)
+    return OpenedImage(data, image, header)
 
 
 def _check_structure(data: bytes) -> None:
-    """Raise `DecompressionBomb` where opening the file alone would take too long."""
+    """Raise `DecompressionBomb` if even opening the file would take too long."""
     if data.startswith(b"\xff\xd8\xff"):
         jpeg.check_header(data)
     elif data.startswith(b"\x89PNG"):
@@ -154,7 +167,7 @@ def _check_structure(data: bytes) -> None:
 
 
 def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
-    """Raise `ImageTooLarge`, `CorruptImage` or `DecompressionBomb` before a pixel is decoded."""
+    """Raise `ImageTooLarge`, `CorruptImage` or `DecompressionBomb` for a dangerous header."""
     width, height = image.size
     if width * height > max_pixels:
         raise ImageTooLarge(
@@ -179,11 +192,11 @@ def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
 
 
 def _widened(picture: Picture, wide: Pixels | None) -> Picture:
-    """The picture in 16 bits: as stored, or from 8 bits where no more is stored."""
+    """Return the picture in 16 bits per channel: `wide` if it fits the picture, else widened."""
     alpha = None if picture.alpha is None else at_depth(picture.alpha, np.uint16)
     if wide is None or wide.shape[:2] != picture.rgb.shape[:2]:
         return replace(picture, rgb=at_depth(picture.rgb, np.uint16), alpha=alpha)
-    # Whether a fourth channel is alpha is Pillow's word, in 8 bits and in 16.
+    # Pillow decides whether the fourth channel is alpha, for 8 bits and for 16.
     if alpha is not None and wide.shape[2] == 4:
         alpha = np.ascontiguousarray(wide[:, :, 3])
     return replace(picture, rgb=np.ascontiguousarray(wide[:, :, :3]), alpha=alpha)
@@ -209,7 +222,7 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
 
 
 def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
-    """Colours and alpha of an RGB or RGBA image; some rows at a time, as Pillow copies twice."""
+    """Return colours and alpha of an RGB or RGBA image, by strips because Pillow copies twice."""
     width, height = image.size
     rgb = np.empty((height, width, 3), np.uint8)
     alpha = np.empty((height, width), np.uint8) if image.mode == "RGBA" else None

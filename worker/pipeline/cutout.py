@@ -1,25 +1,25 @@
 """An image's bytes to those of its cut-out and mask: decode → segment → refine → encode."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 
 from producer.contract.options import Options
 from producer.contract.outcome import RunFacts
 from worker.errors import ImageTooLarge, SourceTooLarge
-from worker.imaging import compose, decode
-from worker.imaging.decode import Header
+from worker.imaging import compose
+from worker.imaging.decode import Header, Picture, open_image
 from worker.imaging.encode import FORMATS, EncodeSettings, check_encodable, encode
-from worker.imaging.masks import Box, Pixels
+from worker.imaging.masks import Box, Depth, Pixels
 from worker.models.files.profile import DEFAULT_SIDE
 from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.memory_budget import MemoryBudget, Reservation
-from worker.pipeline.memory_estimate import MemoryEstimate, estimate_memory, in_hand, matting
+from worker.pipeline.memory_estimate import MemoryEstimate, estimate_memory
 from worker.pipeline.presets import PRESETS
 from worker.pipeline.refine import passed_through, refine
 from worker.pipeline.segment import LoadedModel, Models, loaded, segment
@@ -28,6 +28,13 @@ _SPARE: Final = 1.5
 """How much larger than a model's input a picture for it alone is decoded, at least."""
 _SOURCES: Final = 8
 """The part of the memory for images that is for encoded ones: decoded they are larger."""
+
+
+class Readable(Protocol):
+    """Has an encoded image: an opened file, or an object of the object store."""
+
+    def read(self) -> bytes:
+        """All of its bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,23 +83,6 @@ class Limits:
                 f"(CUTWORK_MAX_MATTED_PIXELS), found {width}×{height} = {width * height:,}"
             )
 
-    def check_matting(self, share: Reservation, *, pixels: int, unknown: int) -> None:
-        """Have a share hold what matting takes, now that it is known how much is to be solved.
-
-        Waits where others hold it, and raises `ImageTooLarge` for more than there is.
-        """
-        needed = matting(pixels, unknown)
-        if needed > self.pictures.total:
-            raise ImageTooLarge(
-                f"alpha_matting: expected at most {self.pictures.total:,} bytes of memory, seven "
-                f"eighths of CUTWORK_IMAGE_MEMORY; found {unknown:,} unknown pixels of {pixels:,}, "
-                f"which take {needed:,}; lower alpha_matting_erode_size"
-            )
-        if share.held < needed:
-            # Only the picture itself is there while it waits.
-            share.keep(in_hand(pixels))
-            share.grow(needed)
-
     def check_picture(self, header: Header, needed: int) -> None:
         """Raise `ImageTooLarge` where an image would take more memory than there is."""
         width, height = header.size
@@ -133,7 +123,7 @@ class CutOut:
 
 
 def cut_out(
-    read: Callable[[], bytes],
+    source: Readable,
     options: Options,
     *,
     length: int,
@@ -147,7 +137,7 @@ def cut_out(
 ) -> CutOut:
     """Cut the foreground out of an encoded image; raises what the stages raise.
 
-    `read` gives the image's bytes, `length` of them, and is called once the model is ready. Only
+    `source` holds the image's bytes, `length` of them, and is read once the model is ready. Only
     what is wanted is made: for large images colours and encoding are most of the time outside the
     model. `file` is the model's, None when `options.enabled` is off: then the picture passes
     through unchanged and the mask is all zero.
@@ -156,48 +146,25 @@ def cut_out(
     image takes at most, and in the end holds what the results take.
     """
     limits.check_source(length)
-    depth = np.uint16 if options.bit_depth == 16 else np.uint8
-    costs: list[MemoryEstimate] = []
     with ExitStack() as held:
         # Before the image: a model that cannot be used is refused first.
         model = None
         if file is not None:
             model = held.enter_context(loaded(file, options, models=models, watch=watch))
-
-        def admit(header: Header) -> None:
-            if not options.crop:
-                _check_encodable(header.size, options, image=want_image, mask=want_mask)
-            if model is not None and options.alpha_matting:
-                limits.check_matted(header.size)
-            needed = estimate_memory(
-                header,
-                options,
-                fed=None if model is None else model.size,
-                usual=_usual_input(file, model),
-                want_image=want_image,
-                want_mask=want_mask,
-            )
-            limits.check_picture(header, needed.most)
-            with watch.stage("wait"):
-                share.take(needed.most)
-            costs.append(needed)
-
-        with limits.sources.share() as encoded:
-            with watch.stage("wait"):
-                encoded.take(length)
-            data = read()
-            with watch.stage("decode"):
-                picture = decode.decode(
-                    data,
-                    max_pixels=limits.decoded,
-                    depth=depth,
-                    enough=_enough(options, model, want_image=want_image),
-                    admit=admit,
-                )
-            del data
-        (cost,) = costs
+        picture, cost = _decode(
+            source,
+            options,
+            length=length,
+            file=file,
+            model=model,
+            limits=limits,
+            share=share,
+            watch=watch,
+            want_image=want_image,
+            want_mask=want_mask,
+        )
         share.keep(max(cost.model, cost.edges, cost.encode))
-        found, run = np.zeros(picture.size[::-1], depth), None
+        found, run = np.zeros(picture.size[::-1], _depth(options)), None
         told: tuple[str, ...] = ()
         if model is not None:
             found, run, told = segment(picture, options, model=model, watch=watch)
@@ -207,18 +174,13 @@ def cut_out(
     if model is None:
         pixels = passed_through(picture, options)
     else:
-
-        def admit_matting(unknown: int) -> None:
-            with watch.stage("wait"):
-                limits.check_matting(share, pixels=found.size, unknown=unknown)
-
         with watch.stage("edges"):
             refined = refine(
                 picture,
                 found,
                 options,
                 want_image=want_image,
-                admit_matting=admit_matting,
+                share=share,
                 matting_seconds=limits.matting_seconds,
                 watch=watch,
             )
@@ -254,6 +216,52 @@ def cut_out(
             del part
     share.keep(found.nbytes + len(image_bytes or b"") + len(mask_bytes or b""))
     return replace(result, image_bytes=image_bytes, mask_bytes=mask_bytes)
+
+
+def _decode(
+    source: Readable,
+    options: Options,
+    *,
+    length: int,
+    file: ModelFile | None,
+    model: LoadedModel | None,
+    limits: Limits,
+    share: Reservation,
+    watch: Stopwatch,
+    want_image: bool,
+    want_mask: bool,
+) -> tuple[Picture, MemoryEstimate]:
+    """Read and decode an image, once there is memory for it; gives what its stages take, too."""
+    with limits.sources.share() as encoded:
+        with watch.stage("wait"):
+            encoded.take(length)
+        with watch.stage("fetch"):
+            data = source.read()
+        with watch.stage("decode"):
+            opened = open_image(data, max_pixels=limits.decoded)
+            header = opened.header
+            if not options.crop:
+                _check_encodable(header.size, options, image=want_image, mask=want_mask)
+            if model is not None and options.alpha_matting:
+                limits.check_matted(header.size)
+            estimate = estimate_memory(
+                header,
+                options,
+                fed=None if model is None else model.size,
+                usual=_usual_input(file, model),
+                want_image=want_image,
+                want_mask=want_mask,
+            )
+            limits.check_picture(header, estimate.most)
+            with watch.stage("wait"):
+                share.take(estimate.most)
+            enough = _enough(options, model, want_image=want_image)
+            picture = opened.decode(depth=_depth(options), min_size=enough)
+    return picture, estimate
+
+
+def _depth(options: Options) -> Depth:
+    return np.uint16 if options.bit_depth == 16 else np.uint8
 
 
 def may_shrink(options: Options, *, want_image: bool) -> bool:

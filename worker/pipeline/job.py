@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +12,6 @@ from producer.contract.job import Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome, OutputFacts, SourceFacts
 from producer.contract.s3_uri import ImageRef
-from producer.observability.events import NO_EVENTS, Events
 from worker.errors import (
     AccessDenied,
     CutworkError,
@@ -28,7 +26,7 @@ from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut, Limits, cut_out, may_shrink
 from worker.pipeline.memory_budget import Reservation
 from worker.pipeline.segment import Models
-from worker.pipeline.storage import S3Storage, Source, Stored
+from worker.pipeline.storage import S3Storage, Stored
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +67,6 @@ class Pipeline:
     storage: S3Storage
     models: Models
     limits: Limits
-    events: Events = NO_EVENTS
 
     def run(self, job: Job, *, final: bool = True, watch: Stopwatch | None = None) -> Outcome:
         """Take one job from its source to its outputs.
@@ -141,7 +138,7 @@ class _Passage:
             if options.if_exists == "skip" and (there := self._already_there(source.modified)):
                 return self._outcome("skipped", **there)
             cut = cut_out(
-                self._reader(source),
+                source,
                 options,
                 length=source.length,
                 file=file,
@@ -186,23 +183,6 @@ class _Passage:
                 **facts,
             }
         )
-
-    def _reader(self, source: Source) -> Callable[[], bytes]:
-        def read() -> bytes:
-            with self.watch.stage("fetch"):
-                data = fetch()
-            self.pipeline.events.image_bytes("read", len(data))
-            return data
-
-        def fetch() -> bytes:
-            if not source.stale:
-                return source.read()
-            # Who waited for a model or for memory may find that the other side hung up.
-            source.close()
-            with self.pipeline.storage.open(source.ref, etag=source.etag) as again:
-                return again.read()
-
-        return read
 
     def _already_there(self, modified: datetime) -> dict[str, OutputFacts]:
         """Every output of the job, if all of them carry this fingerprint; else nothing.
@@ -289,5 +269,4 @@ class _Passage:
             fingerprint=self.fingerprint or "",
             output=name,
         )
-        self.pipeline.events.image_bytes("written", len(data))
         return OutputFacts(ref=ref, etag=etag, bytes=len(data))

@@ -72,6 +72,11 @@ class Reservation:
         self._allowance = budget
         self.held = 0
 
+    @property
+    def total(self) -> int:
+        """Units of the whole budget."""
+        return self._allowance.total
+
     def take(self, units: int) -> None:
         """Hold units, once those who asked before hold theirs; at most the allowance's total."""
         if units > self._allowance.total:

@@ -1,19 +1,21 @@
 """What becomes of a mask: threshold, post-processing, matting, colour; one cut-out of it all."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from producer.contract.options import Options
+from worker.errors import ImageTooLarge
 from worker.imaging import compose, edges, masks
 from worker.imaging.decode import Picture
 from worker.imaging.masks import Pixels
 from worker.imaging.matting import matting
 from worker.imaging.matting.matting import MattingImpossible
 from worker.observability.stopwatch import Stopwatch
+from worker.pipeline import memory_estimate
+from worker.pipeline.memory_budget import Reservation
 from worker.pipeline.presets import PRESETS, Preset
 
 
@@ -35,16 +37,17 @@ def refine(
     options: Options,
     *,
     want_image: bool,
-    admit_matting: Callable[[int], None] = lambda _: None,
+    share: Reservation | None = None,
     matting_seconds: float = math.inf,
     watch: Stopwatch | None = None,
 ) -> Refined:
     """Make a cut-out from a picture and the mask that a model found in it.
 
     In the order of the originals: threshold, post-processing, matting or plain cut-out, background.
-    `admit_matting` is told the number of unknown pixels before it is solved for them, and may raise
-    what it refuses; after `matting_seconds` it ends with what it has. `watch` times it by itself.
+    `share` comes to hold the memory that matting takes, as soon as the number of unknown pixels is
+    known; after `matting_seconds` it ends with what it has. `watch` times it by itself.
     """
+    watch = watch or Stopwatch()
     preset = PRESETS[options.preset]
     threshold = preset.threshold if options.threshold is None else options.threshold
     if threshold is not None:
@@ -55,9 +58,13 @@ def refine(
     warnings: tuple[str, ...] = ()
     if options.alpha_matting and (want_image or preset.mattes_mask):
         try:
-            with (watch or Stopwatch()).stage("matting"):
+            with watch.stage("matting"):
                 sure = _sure(found, options)
-                admit_matting(int(np.count_nonzero(sure == 128)))
+                if share is not None:
+                    with watch.stage("wait"):
+                        _reserve(
+                            share, pixels=found.size, unknown=int(np.count_nonzero(sure == 128))
+                        )
                 alpha, remark = matting.closed_form_alpha(
                     picture.rgb,
                     sure,
@@ -77,6 +84,21 @@ def refine(
     if preset.keeps_transparency:
         found = masks.combine(found, picture.alpha)
     return Refined(pixels=pixels, mask=found, warnings=warnings)
+
+
+def _reserve(share: Reservation, *, pixels: int, unknown: int) -> None:
+    """Have a share hold what matting takes; raises `ImageTooLarge` for more than there is."""
+    needed, total = memory_estimate.matting(pixels, unknown), share.total
+    if needed > total:
+        raise ImageTooLarge(
+            f"alpha_matting: expected at most {total:,} bytes of memory, seven eighths of "
+            f"CUTWORK_IMAGE_MEMORY; found {unknown:,} unknown pixels of {pixels:,}, which take "
+            f"{needed:,}; lower alpha_matting_erode_size"
+        )
+    if share.held < needed:
+        # Only the picture itself is there while it waits.
+        share.keep(memory_estimate.in_hand(pixels))
+        share.grow(needed)
 
 
 def passed_through(picture: Picture, options: Options) -> Pixels:

@@ -21,6 +21,7 @@ from botocore.exceptions import (
 
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
+from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require
 from worker.config.settings import WorkerSettings
 from worker.errors import (
@@ -83,6 +84,7 @@ class Source:
     etag: str
     length: int
     modified: datetime
+    _storage: "S3Storage"
     _response: "GetObjectOutputTypeDef"
     opened: float = field(default_factory=time.monotonic)
     """On the monotonic clock."""
@@ -97,9 +99,19 @@ class Source:
         self._response["Body"].close()
 
     def read(self) -> bytes:
-        """The whole body; `StorageUnavailable` when it breaks off."""
+        """Return the whole body; raise `StorageUnavailable` if it breaks off.
+
+        A source that has waited for a model or for memory is opened again, because the object store
+        may have closed the connection; then it must still have the same ETag.
+        """
+        if self.stale:
+            self.close()
+            with self._storage.open(self.ref, etag=self.etag) as reopened:
+                return reopened.read()
         with _mapped(self.ref):
-            return self._response["Body"].read()
+            data = self._response["Body"].read()
+        self._storage.events.image_bytes("read", len(data))
+        return data
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +136,9 @@ class S3Storage:
         write_to: Sequence[AllowedPrefix],
         models_from: Sequence[AllowedPrefix],
         max_bytes: int,
+        events: Events = NO_EVENTS,
     ) -> None:
+        self.events = events
         self._client = client
         self._read_from = read_from
         self._write_to = write_to
@@ -156,7 +170,7 @@ class S3Storage:
                 f"found {length:,}"
             )
         etag = response["ETag"].strip('"')
-        return Source(ref, etag, length, response["LastModified"], response)
+        return Source(ref, etag, length, response["LastModified"], self, response)
 
     def head(self, ref: ImageRef) -> Stored | None:
         """What is stored at a key, None when nothing is."""
@@ -187,6 +201,7 @@ class S3Storage:
                 ContentType=content_type,
                 Metadata={FINGERPRINT: fingerprint, OUTPUT: output},
             )
+        self.events.image_bytes("written", len(data))
         return response["ETag"].strip('"')
 
     def renew(self, ref: ImageRef, stored: Stored) -> None:
@@ -232,7 +247,9 @@ class S3Storage:
                 shutil.copyfileobj(body, file, 2**20)
 
 
-def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
+def open_storage(
+    settings: WorkerSettings, *, connections: int, events: Events = NO_EVENTS
+) -> S3Storage:
     """The storage of a worker's settings; credentials and endpoint are the AWS SDK's own."""
     config = Config(
         connect_timeout=settings.s3_connect_timeout,
@@ -258,6 +275,7 @@ def open_storage(settings: WorkerSettings, *, connections: int) -> S3Storage:
         write_to=[AllowedPrefix.parse(item) for item in settings.write_to],
         models_from=[AllowedPrefix.parse(item) for item in settings.models_from],
         max_bytes=settings.max_bytes,
+        events=events,
     )
 
 

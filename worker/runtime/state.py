@@ -78,8 +78,6 @@ def held() -> Runtime:
     """Built once, from the environment; `worker_init` does so before any thread takes a job."""
     settings = WorkerSettings.read()
     broker = app.conf.broker_transport_options
-    storage = open_storage(settings, connections=2 * app.conf.worker_concurrency)
-    store = open_store(settings, remote=_remote_models(storage))
     ledger = Ledger(
         settings.broker_url,
         outcome_ttl=settings.outcome_ttl,
@@ -93,6 +91,8 @@ def held() -> Runtime:
     unacked = UnackedDeliveries(ledger)
     shutdown = Shutdown(unacked, grace=settings.grace)
     metrics = WorkerEvents(shutdown)
+    storage = open_storage(settings, connections=2 * app.conf.worker_concurrency, events=metrics)
+    store = open_store(settings, remote=_remote_models(storage))
     models = open_models(settings, store, events=metrics)
     limits = open_limits(settings)
     budgets = (limits.sources, limits.pictures)
@@ -104,7 +104,7 @@ def held() -> Runtime:
     )
     return Runtime(
         settings=settings,
-        pipeline=Pipeline(storage=storage, models=models, limits=limits, events=metrics),
+        pipeline=Pipeline(storage=storage, models=models, limits=limits),
         metrics=metrics,
         health=Health(
             broker=broker_check(settings.broker_url),

@@ -13,7 +13,7 @@ with atheris.instrument_imports(include=["PIL", "pillow_heif", "worker"]):
     import numpy as np
 
     from worker.errors import CutworkError
-    from worker.imaging.decode import decode
+    from worker.imaging.decode import open_image
 
 MAX_PIXELS = 1_000_000
 """So that memory and time over the bound are the parser's, not those of an honest large picture."""
@@ -23,7 +23,7 @@ def one(data: bytes) -> None:
     """Decode an input, in the depth that its last bit asks for."""
     depth = np.uint16 if data[-1:] and data[-1] & 1 else np.uint8
     with suppress(CutworkError):
-        picture = decode(data, max_pixels=MAX_PIXELS, depth=depth)
+        picture = open_image(data, max_pixels=MAX_PIXELS).decode(depth=depth)
         width, height = picture.size
         assert picture.rgb.shape == (height, width, 3)
         assert picture.alpha is None or picture.alpha.shape == (height, width)
