@@ -28,14 +28,13 @@ from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile, ModelStore
 from worker.pipeline.factory import open_file_cache
 from worker.pipeline.job import Pipeline
-from worker.runtime import state as runtime
-from worker.runtime import tasks
+from worker.runtime import lifecycle, state, tasks
 from worker.runtime.celery_app import app
 
 _SIDE: Final = 32
 _FACTS: Final = EngineFacts(engine="standin", provider="sleep", device="cpu", dtype="float32")
 
-__all__ = ["app", "tasks"]
+__all__ = ["app", "lifecycle", "tasks"]
 
 
 class _Engine:
@@ -90,10 +89,10 @@ class _Empty(Pipeline):
 
 
 @cache
-def _held() -> runtime.Runtime:
-    held = _really_held()
-    real = held.pipeline.models
-    load = loader(threads=1, disk=open_file_cache(held.settings))
+def _current() -> state.Runtime:
+    runtime = _original_current()
+    real = runtime.pipeline.models
+    load = loader(threads=1, disk=open_file_cache(runtime.settings))
 
     def counted(file: ModelFile, device: str) -> Engine:
         return _Engine(load(file, device) if _is_real(file.name) else None)
@@ -104,15 +103,15 @@ def _held() -> runtime.Runtime:
         cache=ModelCache(
             counted,
             budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60),
-            events=held.metrics,
+            events=runtime.metrics,
         ),
     )
     if os.environ["CUTWORK_STANDIN"] == "empty":
-        pipeline: Pipeline = _Empty(**{**vars(held.pipeline), "models": models})
+        pipeline: Pipeline = _Empty(**{**vars(runtime.pipeline), "models": models})
     else:
-        pipeline = replace(held.pipeline, models=models)
-    return replace(held, pipeline=pipeline)
+        pipeline = replace(runtime.pipeline, models=models)
+    return replace(runtime, pipeline=pipeline)
 
 
-_really_held = runtime.held
-runtime.held = _held
+_original_current = state.current
+state.current = _current

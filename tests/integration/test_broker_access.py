@@ -158,7 +158,7 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
         for headers in ({"task": "no.such.task", "id": "x"}, {"task": "celery.accumulate"}):
             server.lpush(QUEUE, json.dumps({"headers": headers, "properties": {}, "body": "e30="}))
     worker.wait_until(
-        lambda: worker.log.read_text(errors="replace")[before:].count("refused an entry") == 2,
+        lambda: worker.log.read_text(errors="replace")[before:].count("refused a queue entry") == 2,
         timeout=20,
     )
     until(lambda: producer.workers() == ["worker1@local"])

@@ -12,7 +12,7 @@ from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.support.runs import BULK, answer, feeder_of, feeding, plan_of, until
-from worker.broker.exclusive import ReaderWriterLock
+from worker.broker.reader_writer_lock import ReaderWriterLock
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
 

@@ -13,7 +13,7 @@ from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from producer.store.routes import Routes
 from tests.support.runs import until
-from worker.broker.routing import taken
+from worker.broker.routing import select_queues
 from worker.errors import GpuNoDriver
 
 RUN = "20261122-081500-3fa9c1.x"
@@ -80,7 +80,7 @@ def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, An
 def test_a_worker_takes_what_it_can_do_or_what_it_was_told(
     app: Any, takes: tuple[str, ...], no_gpu: GpuNoDriver | None, found: set[str]
 ) -> None:
-    names = taken(Routes.from_app(app).requirements, takes=takes, no_gpu=no_gpu)
+    names = select_queues(Routes.from_app(app).requirements, classes=takes, no_gpu=no_gpu)
     assert {name.split(".")[1] for name in names} == found
     assert {name.split(".")[2] for name in names if name.count(".") == 2} == {"shop", "lab"}
 
@@ -91,7 +91,7 @@ def test_a_worker_takes_what_it_can_do_or_what_it_was_told(
 )
 def test_a_worker_is_not_told_what_it_cannot_do(app: Any, takes: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        taken(Routes.from_app(app).requirements, takes=[takes], no_gpu=NO_GPU)
+        select_queues(Routes.from_app(app).requirements, classes=[takes], no_gpu=NO_GPU)
 
 
 @pytest.mark.parametrize(

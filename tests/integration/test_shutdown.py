@@ -99,7 +99,7 @@ def test_the_grace_s_end_gives_everything_back(producer: Client, start: Start, l
     handles = submit(producer, 3)
     child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
     assert ends(child, signal.SIGTERM) == 1
-    assert "0.5 s are over (CUTWORK_GRACE); " in child.tail()
+    assert "0.5 s is over (CUTWORK_GRACE); " in child.tail()
     status = producer.status()
     assert (status.waiting, status.in_flight) == (3, 0)
     # Not their fault: neither has been delivered in vain.
@@ -115,7 +115,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(
     submit(producer, 1)
     child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
     assert ends(child, number, number) == 1
-    assert "a second signal; 1 jobs given back" in child.tail()
+    assert "a second signal; 1 jobs requeued" in child.tail()
     assert "Unrecoverable" not in child.tail()
     assert producer.status().waiting == 1
 
@@ -187,7 +187,7 @@ def test_a_delayed_retry_goes_back_at_once(
         # Its retry is held by the worker now, until its time comes.
         child.wait_until(lambda: child.tail(9000).count(" received") == 3, timeout=20)
         child.signal(signal.SIGTERM)
-        child.wait_until(lambda: "1 waiting jobs given back" in child.tail(), timeout=5)
+        child.wait_until(lambda: "1 waiting jobs requeued" in child.tail(), timeout=5)
         assert producer.status().waiting == 1
         assert child.running
     finally:

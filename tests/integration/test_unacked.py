@@ -11,7 +11,7 @@ from kombu import Connection
 from producer import Client, Job
 from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
-from worker.broker.redis_transport import QoS, Transport
+from worker.broker.kombu_patches import QoS, Transport
 
 Take = Callable[[], tuple[QoS, str]]
 
@@ -32,7 +32,7 @@ def take(idle: Client) -> Iterator[Take]:
             queue = connection.SimpleQueue(QUEUE)
             message: Any = queue.get(timeout=10)
             found, tag = message.channel.qos, str(message.delivery_tag)
-            assert found.held() == {tag}
+            assert found.unacked_tags() == {tag}
             # What it gives back as it closes goes over connections that kombu leaves to the end.
             held.callback(lambda: found.channel._pool and found.channel._pool.disconnect())
             held.callback(connection.close)
@@ -59,7 +59,7 @@ def state(client: Client) -> tuple[int, int]:
 def test_what_was_given_back_is_the_next_worker_s(idle: Client, take: Take, late: str) -> None:
     submit(idle)
     first, tag = take()
-    first.give_back(tag, idle._ledger)
+    first.requeue(tag, idle._ledger)
     assert state(idle) == (1, 0)
     second, again = take()
     assert again == tag
@@ -92,7 +92,7 @@ def test_what_cannot_be_acknowledged_is_no_longer_renewed(
             qos.ack(tag) if answer == "ack" else qos.reject(tag, requeue=True)
     finally:
         server.config_set("maxclients", 1000)
-    assert qos.held() == set()
+    assert qos.unacked_tags() == set()
     assert qos.can_consume()
     # It comes back when the visibility timeout is over.
     assert state(idle) == (0, 1)

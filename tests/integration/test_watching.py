@@ -146,7 +146,7 @@ def test_a_worker_that_drains_is_alive_and_not_ready(idle: Client, start: Start)
     assert watched.samples()["cutwork_jobs_running"] == {(): 1}
     watched.child.signal(signal.SIGTERM)
     answer = watched.until("/readyz", 503)
-    assert answer.checks["drain"] == {"ok": False, "found": "takes nothing new"}
+    assert answer.checks["drain"] == {"ok": False, "found": "takes no more jobs"}
     assert watched.get("/healthz").status == 200
     found = watched.samples()
     assert found["cutwork_worker_draining"] == {(): 1}

@@ -16,7 +16,7 @@ from deploy.programs import promtool, run
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.contract.s3_prefix import S3Prefix
 from tests.system.test_alerts import SHOWN, named
-from worker.broker.routing import taken
+from worker.broker.routing import select_queues
 from worker.config.settings import WorkerSettings
 
 DEPLOY = FOLDER.parent
@@ -69,7 +69,7 @@ def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> d
 def queues_of(classes: str) -> set[str]:
     """The queues a pool takes from, by its CUTWORK_TAKES."""
     table = celery_settings(ProducerSettings.read())["job_queues"]
-    return set(taken(table, takes=classes.split(","), no_gpu=None))
+    return set(select_queues(table, classes=classes.split(","), no_gpu=None))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -3,7 +3,7 @@
 import pytest
 
 from producer.contract.s3_uri import ImageRef
-from worker.config.access import AllowedPrefix, require
+from worker.config.access import AllowedPrefix, require_allowed
 from worker.errors import Forbidden
 
 
@@ -27,7 +27,7 @@ def test_prefixes_match_whole_segments(prefix: str, place: str, allowed: bool) -
 
 def test_the_refusal_names_the_place_the_rule_and_the_variable() -> None:
     with pytest.raises(Forbidden) as caught:
-        require(
+        require_allowed(
             ImageRef.parse("s3://other/a"),
             [AllowedPrefix.parse("s3://shop/photos")],
             action="read",
@@ -39,7 +39,7 @@ def test_the_refusal_names_the_place_the_rule_and_the_variable() -> None:
 
 def test_nothing_is_allowed_by_default() -> None:
     with pytest.raises(Forbidden, match="may read nothing"):
-        require(ImageRef.parse("s3://other/a"), [], action="read", variable="X")
+        require_allowed(ImageRef.parse("s3://other/a"), [], action="read", variable="X")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Redis as Celery's broker: messages checked, acknowledged, requeued and routed."""
+"""The worker's side of the broker: deliveries, message checks, shutdown, and library patches."""

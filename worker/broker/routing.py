@@ -1,4 +1,4 @@
-"""Which queues a worker takes jobs from: those that it can do, or those it was told."""
+"""The queues that a worker consumes, and where a job goes that this worker cannot process."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -16,42 +16,51 @@ from worker.errors import (
     SourceTooLarge,
 )
 
-_NO_GPU: Final = {
+_GPU_CODES: Final = {
     error.code for error in (GpuUnavailable, GpuNoDriver, GpuNoProvider, GpuWrongCuda)
 }
-_TOO_LARGE: Final = {error.code for error in (ImageTooLarge, SourceTooLarge)}
+_SIZE_CODES: Final = {error.code for error in (ImageTooLarge, SourceTooLarge)}
 
 
-def taken(
-    table: Mapping[str, Collection[str]], *, takes: Collection[str], no_gpu: GpuUnavailable | None
+def select_queues(
+    table: Mapping[str, Collection[str]], *, classes: Collection[str], no_gpu: GpuUnavailable | None
 ) -> list[str]:
-    """The queues of a table, as `job_queues` in `celeryconfig.py`, that a worker takes from.
+    """Return the queues of `table` that a worker consumes.
 
-    `takes`: classes, such as `gpu` or `bulk`; none: all but those of large images, as far as the
-    worker can do them. `no_gpu`: why it has no GPU; None: it has one. Raises `SettingsError` where
-    it was told to take what is not there, or what it cannot do.
+    `table` maps each queue to the capabilities it needs, like `job_queues` in `celeryconfig.py`.
+    `classes` names the job classes to take, such as `gpu` or `bulk`. If it is empty, the worker
+    takes every class whose needs it meets; the class of large images must be named. `no_gpu` is the
+    reason why the worker has no GPU, or None if it has one. Raises `SettingsError` if a class has
+    no queue or needs a GPU that the worker does not have.
     """
-    classes = {name.split(".")[1]: needs for name, needs in table.items()}
-    if unknown := set(takes) - classes.keys():
+    needs_by_class = {name.split(".")[1]: needs for name, needs in table.items()}
+    if unknown := set(classes) - needs_by_class.keys():
         raise SettingsError(
-            f"CUTWORK_TAKES: expected some of {', '.join(sorted(classes))}, found "
-            f"{', '.join(sorted(unknown))}; CUTWORK_CLASSES names those that have queues"
+            f"CUTWORK_TAKES: expected some of {', '.join(sorted(needs_by_class))}, found "
+            f"{', '.join(sorted(unknown))}; CUTWORK_CLASSES names the classes that have queues"
         )
-    if no_gpu is not None and any("gpu" in classes[name] for name in takes):
-        raise SettingsError(f"CUTWORK_TAKES={','.join(takes)}: {no_gpu}")
-    able = set() if no_gpu else {"gpu"}
-    wanted = set(takes) or {name for name, needs in classes.items() if able.issuperset(needs)}
-    return [name for name in table if name.split(".")[1] in wanted]
+    if no_gpu is not None and any("gpu" in needs_by_class[name] for name in classes):
+        raise SettingsError(f"CUTWORK_TAKES={','.join(classes)}: {no_gpu}")
+    capabilities = set() if no_gpu else {"gpu"}
+    selected = set(classes) or {
+        name for name, needs in needs_by_class.items() if capabilities.issuperset(needs)
+    }
+    return [name for name in table if name.split(".")[1] in selected]
 
 
-def elsewhere(outcome: Outcome, job: Job, *, routes: Routes, taken: Collection[str]) -> str | None:
-    """The queue where a job that failed here has workers that can do it; None: it has failed."""
-    able = {need for name in taken for need in routes.requirements[name]}
-    if outcome.code in _NO_GPU:
+def find_fallback_queue(
+    outcome: Outcome, job: Job, *, routes: Routes, consumed: Collection[str]
+) -> str | None:
+    """Return a queue whose workers may succeed where this one failed, or None if there is none.
+
+    `consumed` names the queues of this worker.
+    """
+    capabilities = {need for name in consumed for need in routes.requirements[name]}
+    if outcome.code in _GPU_CODES:
         queue: str | None = routes.queue_for(job)
-    elif outcome.code in _TOO_LARGE:
+    elif outcome.code in _SIZE_CODES:
         queue = routes.larger_queue(job)
     else:
         return None
-    # Who takes from there, or from its like, has done its best.
-    return None if queue is None or able.issuperset(routes.requirements[queue]) else queue
+    # A worker that already has the capabilities of that queue would fail there again.
+    return None if queue is None or capabilities.issuperset(routes.requirements[queue]) else queue

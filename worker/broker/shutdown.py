@@ -1,6 +1,6 @@
-"""The end of a worker: what runs is finished, the rest is given back, and never later than asked.
+"""Graceful shutdown: finish running jobs, requeue the others, and end within the grace period.
 
-Celery's own warm shutdown waits for running tasks without a bound, and keeps delayed retries until
+Celery's own warm shutdown waits for running tasks without a limit and keeps delayed retries until
 then.
 """
 
@@ -9,114 +9,111 @@ import os
 import queue
 import signal
 import threading
+from functools import partial
 from typing import Final, Literal, NoReturn
 
-from celery.worker import state
-
-from worker.broker.unacked import UNREACHABLE, UnackedDeliveries
+from worker.broker.celery_patches import is_stopping, replace_signal_handlers, request_stop
+from worker.broker.unacked import BROKER_ERRORS, UnackedDeliveries
 
 log = logging.getLogger(__name__)
 
-UNFINISHED: Final = 1
-"""The exit status when jobs were given back unfinished."""
-_GIVING_BACK_SECONDS: Final = 5.0
-"""At the end, for a broker that may not answer either."""
+EXIT_UNFINISHED: Final = 1
+"""The exit status if running jobs were requeued."""
+_REQUEUE_SECONDS: Final = 5.0
+"""The time limit for requeueing at the end, because the broker may not answer."""
 
-How = Literal["Warm", "Cold"]
-_SIGNALS: Final[dict[signal.Signals, How]] = {
-    signal.SIGTERM: "Warm",
-    signal.SIGINT: "Warm",
-    signal.SIGQUIT: "Cold",
+Mode = Literal["graceful", "immediate"]
+_SIGNALS: Final[dict[signal.Signals, Mode]] = {
+    signal.SIGTERM: "graceful",
+    signal.SIGINT: "graceful",
+    signal.SIGQUIT: "immediate",
 }
-"""A second one of any of them ends the worker at once."""
+"""A second signal of any kind ends the worker at once."""
 
 
 class Shutdown:
-    """Waits in a thread for the signals to end."""
+    """Ends the worker on a signal, from a thread of its own."""
 
     def __init__(self, unacked: UnackedDeliveries, *, grace: float) -> None:
-        """`grace`: seconds from the first signal to the end, whatever still runs."""
-        self._custody = unacked
+        """`grace`: seconds from the first signal to the end, even if jobs still run then."""
+        self._unacked = unacked
         self._grace = grace
-        # The one queue whose `put` may interrupt itself, as a signal handler does.
-        self._signals: queue.SimpleQueue[How] = queue.SimpleQueue()
+        # A signal handler may interrupt a `put`; only this kind of queue allows another one then.
+        self._signals: queue.SimpleQueue[Mode] = queue.SimpleQueue()
         self.begun = threading.Event()
-        """Set once nothing new is to start."""
-        threading.Thread(target=self._run, name="cutwork-drain", daemon=True).start()
+        """Set when no further job may start."""
+        threading.Thread(target=self._run, name="cutwork-shutdown", daemon=True).start()
 
-    def ending(self) -> bool:
-        """Whether this worker takes nothing new, for whichever reason: SIGHUP is Celery's own."""
-        return self.begun.is_set() or state.should_stop is not None
+    def is_stopping(self) -> bool:
+        """Return whether this worker takes no more jobs, also when Celery ends it, as on SIGHUP."""
+        return self.begun.is_set() or is_stopping()
 
-    def listen(self) -> None:
-        """Take the signals over from Celery; call in the main thread.
+    def install_signal_handlers(self) -> None:
+        """Handle the signals that end a worker in place of Celery; call in the main thread."""
+        replace_signal_handlers(
+            {number: partial(self._handle_signal, mode) for number, mode in _SIGNALS.items()}
+        )
 
-        Its handlers cancel tasks on a second signal, which a pool of threads cannot do.
-        """
-        for number, how in _SIGNALS.items():
-            signal.signal(number, lambda *_, how=how: self._signalled(how))
-
-    def _signalled(self, how: How) -> None:
-        # Here too, and not only in the thread: the main loop looks at it next.
-        if state.should_stop is None:
-            state.should_stop = 0  # type: ignore[assignment]  # the stubs know its first value
-        self._signals.put(how)
+    def _handle_signal(self, mode: Mode) -> None:
+        # Not only in the thread: Celery's main loop checks this as soon as the handler returns.
+        if not is_stopping():
+            request_stop(status=0)
+        self._signals.put(mode)
 
     def _run(self) -> None:
-        how = self._signals.get()
-        self._stop_taking(status=0)
-        reason = "asked to end at once"
-        if how == "Warm":
-            # A broker that does not answer must not use the grace up.
-            threading.Thread(target=self._give_back_waiting, daemon=True).start()
+        mode = self._signals.get()
+        self._stop_consuming(status=0)
+        reason = "an immediate end was requested"
+        if mode == "graceful":
+            # In a thread, so that a broker that does not answer cannot use up the grace period.
+            threading.Thread(target=self._requeue_waiting, daemon=True).start()
             try:
                 self._signals.get(timeout=self._grace)
                 reason = "a second signal"
             except queue.Empty:
-                reason = f"{self._grace:g} s are over (CUTWORK_GRACE)"
+                reason = f"the grace period of {self._grace:g} s is over (CUTWORK_GRACE)"
         self._end(reason=reason)
 
-    def last_words(self) -> None:
-        """Give everything back for a process that is about to be ended for its device's sake.
+    def requeue_after_device_failure(self) -> None:
+        """Requeue everything before the watchdog ends the process because its device hangs.
 
-        Its jobs count as delivered in vain: one of them may be what the device hangs on.
+        The deliveries of running jobs count as failed: one of the jobs may make the device hang.
         """
-        self._stop_taking(status=UNFINISHED)
-        self._give_back_all("the device does not answer", blamed=True)
+        self._stop_consuming(status=EXIT_UNFINISHED)
+        self._requeue_all("the device does not answer", count_as_failed=True)
 
     def _end(self, *, reason: str) -> NoReturn:
-        """End the process now; what it holds is given back, if the broker answers."""
+        """End the process now, after requeueing its deliveries if the broker answers."""
 
-        def last_words() -> None:
-            self._give_back_all(reason)
+        def requeue_and_flush() -> None:
+            self._requeue_all(reason)
             logging.shutdown()
 
         try:
-            # Neither a broker nor a reader of the log that hangs may keep this one from ending.
-            giving = threading.Thread(target=last_words, daemon=True)
-            giving.start()
-            giving.join(_GIVING_BACK_SECONDS)
+            # In a thread, because the broker or the reader of the log may hang.
+            thread = threading.Thread(target=requeue_and_flush, daemon=True)
+            thread.start()
+            thread.join(_REQUEUE_SECONDS)
         finally:
-            # Threads that hang would keep any gentler way from ending.
-            os._exit(UNFINISHED)
+            # Threads that hang would block any other way to end the process.
+            os._exit(EXIT_UNFINISHED)
 
-    def _stop_taking(self, *, status: int) -> None:
+    def _stop_consuming(self, *, status: int) -> None:
         self.begun.set()
-        # Celery then takes nothing more, whoever asked for the end.
-        state.should_stop = status  # type: ignore[assignment]  # the stubs know its first value
+        request_stop(status=status)
 
-    def _give_back_waiting(self) -> None:
+    def _requeue_waiting(self) -> None:
         try:
-            given = self._custody.give_back_waiting()
-        except UNREACHABLE as error:
-            log.warning("the broker does not take back what waits here: %s", error)
+            count = self._unacked.requeue_waiting()
+        except BROKER_ERRORS as error:
+            log.warning("waiting jobs could not be requeued: %s", error)
             return
-        log.info("ending within %g s: %d waiting jobs given back", self._grace, given)
+        log.info("ending within %g s: %d waiting jobs requeued", self._grace, count)
 
-    def _give_back_all(self, reason: str, *, blamed: bool = False) -> None:
+    def _requeue_all(self, reason: str, *, count_as_failed: bool = False) -> None:
         try:
-            given = self._custody.give_back_all(blamed=blamed)
-        except UNREACHABLE as error:
-            log.warning("ended: %s; the broker takes nothing back: %s", reason, error)
+            count = self._unacked.requeue_all(count_as_failed=count_as_failed)
+        except BROKER_ERRORS as error:
+            log.warning("ended: %s; no job could be requeued: %s", reason, error)
             return
-        log.warning("ended: %s; %d jobs given back", reason, given)
+        log.warning("ended: %s; %d jobs requeued", reason, count)

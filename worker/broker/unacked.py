@@ -1,4 +1,4 @@
-"""The messages this worker has taken and not answered, and how to give them back."""
+"""The worker's unacknowledged deliveries: renewing, requeueing and counting them."""
 
 import logging
 import threading
@@ -12,126 +12,131 @@ from celery.exceptions import Reject
 from kombu.exceptions import KombuError
 
 from producer.store.ledger import Ledger
-from worker.broker.redis_transport import QoS
+from worker.broker.celery_patches import consumer_qos
 
 log = logging.getLogger(__name__)
 
-_SHORTEST_PAUSE: Final = 0.2
-_QUIET_SECONDS: Final = 4.0
-"""Celery stops to consume within two seconds of its signal."""
+_MIN_RENEWAL_SECONDS: Final = 0.2
+_STOP_CONSUMING_SECONDS: Final = 4.0
+"""Celery stops consuming within two seconds of its signal."""
 
-UNREACHABLE = (redis.RedisError, KombuError, OSError)
-"""What giving back raises when the broker does not answer; the messages come back by themselves."""
+BROKER_ERRORS = (redis.RedisError, KombuError, OSError)
+"""What requeueing raises if the broker does not answer; the broker then requeues the messages
+itself after the visibility timeout."""
 
 
 class UnackedDeliveries:
-    """What Celery's consumer holds; safe to use from any thread.
+    """The worker's unacknowledged deliveries. Thread-safe.
 
-    A message that is given back is the next to be taken by another worker. Whatever Celery does
-    with it afterwards finds nothing, and does nothing.
+    A requeued message can be taken by another worker at once. Whatever Celery does with it
+    afterwards in this process has no effect.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._deliveries = ledger.deliveries
         self._consumer: Any = None
-        self._running: dict[str, str] = {}
-        self._answered: set[str] = set()
+        self._running_jobs: dict[str, str] = {}
+        """The ids of running jobs, by delivery tag."""
+        self._settled_tags: set[str] = set()
+        """Deliveries that Celery is about to acknowledge."""
         self._lock = threading.Lock()
 
-    def watch(self, consumer: Any) -> None:
-        """Look after the messages of Celery's consumer, through all its connections."""
+    def attach(self, consumer: Any) -> None:
+        """Manage the deliveries of Celery's consumer, through all its connections."""
         self._consumer = consumer
 
     @contextmanager
-    def holding(self, tag: str) -> Iterator[None]:
-        """Inside the block a message is dealt with, and answered for unless `Reject` is raised."""
+    def processing(self, tag: str) -> Iterator[None]:
+        """Mark a delivery as settled at the end of the block, unless `Reject` is raised."""
         try:
             yield
         except Reject:
             raise
-        except BaseException:  # a retry too: Celery acknowledges all but `Reject`
-            self._is_answered(tag)
+        except BaseException:  # including a retry: Celery acknowledges after all but `Reject`
+            self._mark_settled(tag)
             raise
-        self._is_answered(tag)
+        self._mark_settled(tag)
 
     @contextmanager
     def running(self, tag: str, job_id: str) -> Iterator[None]:
-        """Inside the block the message's job runs, and does not only wait to."""
+        """Mark the job of a delivery as running inside the block."""
         with self._lock:
-            self._running[tag] = job_id
+            self._running_jobs[tag] = job_id
         try:
             yield
         finally:
             with self._lock:
-                self._running.pop(tag, None)
+                self._running_jobs.pop(tag, None)
 
-    def count(self) -> int:
-        """How many jobs run."""
-        return len(self._running)
+    def count_running(self) -> int:
+        """Return the number of running jobs."""
+        return len(self._running_jobs)
 
-    def keep(self, *, visibility_timeout: float) -> None:
-        """Until the process ends, keep what it holds from being given to others.
+    def renew_forever(self, *, visibility_timeout: float) -> None:
+        """Renew every delivery four times per visibility timeout, until the process ends.
 
-        What a job takes is nobody's to know beforehand. A process that is killed or stopped says
-        nothing more, and loses its messages when the visibility timeout is over.
+        How long a job takes is not known in advance. A process that is killed or stopped no longer
+        renews, so its messages return to the queue after the visibility timeout.
         """
         while True:
-            time.sleep(max(_SHORTEST_PAUSE, visibility_timeout / 4))
+            time.sleep(max(_MIN_RENEWAL_SECONDS, visibility_timeout / 4))
             try:
-                if qos := self._qos():
+                if qos := consumer_qos(self._consumer):
                     qos.renew(self._ledger)
                 with self._lock:
-                    running = set(self._running.values())
+                    running = set(self._running_jobs.values())
                 for job_id in running:
                     self._deliveries.touch(job_id)
-            except UNREACHABLE as error:
-                log.info("the broker was not told that this worker lives: %s", error)
-            except Exception:  # without this thread every long job is done twice
-                log.exception("the broker was not told that this worker lives")
+            except BROKER_ERRORS as error:
+                log.info("this worker's deliveries were not renewed: %s", error)
+            except Exception:  # without this thread every long job would be processed twice
+                log.exception("this worker's deliveries were not renewed")
 
-    def give_back_waiting(self) -> int:
-        """Give back what has not begun: delayed retries, and what waits for a thread."""
-        with self._lock:
-            keep = set(self._running)
-        return self._give_back(keep=keep)
+    def requeue_waiting(self) -> int:
+        """Requeue what has not begun: delayed retries, and deliveries that wait for a thread.
 
-    def give_back_all(self, *, blamed: bool) -> int:
-        """Give everything back; `blamed`: what runs counts as delivered in vain."""
+        Return how many.
+        """
         with self._lock:
-            running = set(self._running.values())
-        given = self._give_back(keep=set())
+            running = set(self._running_jobs)
+        return self._requeue_all_but(running)
+
+    def requeue_all(self, *, count_as_failed: bool) -> int:
+        """Requeue every delivery and return how many.
+
+        With `count_as_failed` the deliveries of running jobs count towards
+        `CUTWORK_MAX_DELIVERIES`, otherwise not.
+        """
+        with self._lock:
+            running = set(self._running_jobs.values())
+        count = self._requeue_all_but(set())
         for job_id in running:
-            if blamed:
+            if count_as_failed:
                 self._deliveries.mark_failed(job_id)
             else:
                 self._deliveries.release(job_id)
-        return given
+        return count
 
-    def _give_back(self, *, keep: set[str]) -> int:
-        qos = self._qos()
+    def _requeue_all_but(self, kept_tags: set[str]) -> int:
+        qos = consumer_qos(self._consumer)
         if qos is None:
             return 0
-        # What is given back before would be the next that this worker takes.
-        qos.channel.quiet.wait(_QUIET_SECONDS)
+        # As long as this worker consumes, it would take a requeued message again itself.
+        qos.channel.consuming_stopped.wait(_STOP_CONSUMING_SECONDS)
         with self._lock:
-            answered = set(self._answered)
-        # Celery, once it ends, would acknowledge them at the very end.
-        for tag in answered:
-            qos.finish(tag, self._ledger)
-        tags = qos.held() - keep - answered
+            settled = set(self._settled_tags)
+        # An ending Celery would acknowledge them only at the very end.
+        for tag in settled:
+            qos.acknowledge(tag, self._ledger)
+        tags = qos.unacked_tags() - kept_tags - settled
         for tag in tags:
-            qos.give_back(tag, self._ledger)
+            qos.requeue(tag, self._ledger)
         return len(tags)
 
-    def _is_answered(self, tag: str) -> None:
-        qos = self._qos()
+    def _mark_settled(self, tag: str) -> None:
+        qos = consumer_qos(self._consumer)
         if qos is not None:
             with self._lock:
-                # Celery acknowledges a moment later: only those moments are remembered.
-                self._answered = (self._answered | {tag}) & qos.held()
-
-    def _qos(self) -> QoS | None:
-        consumer = getattr(self._consumer, "task_consumer", None)
-        found = consumer.channel.qos if consumer is not None else None
-        return found if isinstance(found, QoS) else None
+                # Celery acknowledges a moment later, so older tags need not be remembered.
+                self._settled_tags = (self._settled_tags | {tag}) & qos.unacked_tags()

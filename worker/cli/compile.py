@@ -5,7 +5,7 @@ from importlib import import_module
 from worker.imaging.matting import matting
 
 
-def compiled() -> None:
+def compile_kernels() -> None:
     """Import it all: the first time ever on a machine that takes a minute, and then a second."""
     matting.kernels()
     import_module("worker.models.engines.winograd.kernels")

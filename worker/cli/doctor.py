@@ -19,7 +19,7 @@ _ROOM: Final = 2**30
 """Bytes of free disk below which the next model may not fit."""
 
 
-def examine() -> Iterator[Finding]:
+def run_checks() -> Iterator[Finding]:
     """Every check in turn."""
     try:
         settings = WorkerSettings.read()

@@ -12,14 +12,14 @@ from producer.console.findings import safe_text, show
 from producer.console.option_flags import takes_options
 from producer.contract.options import Options
 from worker.cli import models as cli_models
-from worker.cli.compile import compiled
-from worker.cli.doctor import examine
+from worker.cli.compile import compile_kernels
+from worker.cli.doctor import run_checks
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
 from worker.errors import CutworkError
 from worker.imaging.encode import FORMATS
 from worker.imaging.masks import extent
-from worker.observability.stage_chart import chart, listed
+from worker.observability.stage_chart import format_stages, stage_chart
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
 from worker.pipeline.factory import open_limits, open_models, open_store
@@ -74,7 +74,7 @@ def segment(
                 )
             if options.enabled:
                 with watch.stage("kernels"):
-                    compiled()
+                    compile_kernels()
         limits = open_limits(settings)
         with source.open("rb") as opened, limits.pictures.share() as share:
             cut = cut_out(
@@ -120,10 +120,10 @@ def segment(
         console.print(f"[yellow]warning[/]: {safe_text(warning)}")
     where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
     seconds = watch.seconds()
-    stages = "" if profile else f"; {listed(seconds)}"
+    stages = "" if profile else f"; {format_stages(seconds)}"
     console.print(f"foreground {found.share:.1%}; {safe_text(where)}{stages}")
     if profile:
-        console.print(chart(seconds))
+        console.print(stage_chart(seconds))
 
 
 @app.command()
@@ -131,7 +131,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check what a worker on this machine needs: its settings, model cache and device."""
-    findings = list(examine())
+    findings = list(run_checks())
     if as_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings]))
     else:
@@ -143,7 +143,7 @@ def doctor(
 def compile_() -> None:
     """Compile the loops that numba compiles, so that no job waits: for machines and for images."""
     with console.status("compiling …"):
-        compiled()
+        compile_kernels()
 
 
 def _check_output(path: Path, image_format: str) -> None:

@@ -49,7 +49,9 @@ class AllowedPrefix:
         return "*" if self.prefix is None else str(self.prefix).removesuffix("/")
 
 
-def require(ref: ImageRef, allowed: Sequence[AllowedPrefix], *, action: str, variable: str) -> None:
+def require_allowed(
+    ref: ImageRef, allowed: Sequence[AllowedPrefix], *, action: str, variable: str
+) -> None:
     """Raise `Forbidden` unless one of the prefixes covers the object."""
     if not any(prefix.covers(ref) for prefix in allowed):
         raise Forbidden(

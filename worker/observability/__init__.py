@@ -1,1 +1,1 @@
-"""Metrics, probes, traces, and the time that each stage takes."""
+"""A worker's metrics, health probes, traces, stage timings and throughput."""

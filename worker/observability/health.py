@@ -1,9 +1,9 @@
-"""Whether a worker can go on, and whether it takes jobs: what a supervisor's probes are told."""
+"""The liveness and readiness of a worker, for the probes of a supervisor."""
 
 import time
 from collections.abc import Callable, Iterator
 from threading import Lock
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -11,12 +11,12 @@ from redis.retry import Retry
 
 from producer.config.broker_url import failure_verb
 
-_PING_SECONDS = 2.0
-"""A probe waits some seconds; a broker that takes longer does not answer."""
+_PING_SECONDS: Final = 2.0
+"""Shorter than the timeout of a usual probe."""
 
 
 class Check(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -24,81 +24,82 @@ class Check(NamedTuple):
 
 
 class Health:
-    """The state of one process; safe to use from any thread."""
+    """The health of one process. Thread-safe."""
 
     def __init__(
         self,
         *,
-        broker: Callable[[], Check],
-        overdue: Callable[[], str | None],
-        ending: Callable[[], bool],
-        patience: float,
+        check_broker: Callable[[], Check],
+        find_overdue: Callable[[], str | None],
+        is_stopping: Callable[[], bool],
+        loop_timeout: float,
     ) -> None:
-        """`overdue` names what a device should have answered by now; `ending`: nothing new begins.
+        """`find_overdue` names the call that a device should have answered by now, if any.
 
-        `patience`: seconds the main loop may take for a turn while the broker answers.
+        `is_stopping`: whether the worker takes no more jobs. `loop_timeout`: the longest turn of
+        the main loop, in seconds, while the broker answers.
         """
-        self._broker = broker
-        self._overdue = overdue
-        self._ending = ending
-        self._patience = patience
+        self._check_broker = check_broker
+        self._find_overdue = find_overdue
+        self._is_stopping = is_stopping
+        self._loop_timeout = loop_timeout
         self._lock = Lock()
-        self._starting: str | None = "reads its settings"
-        self._turned: float | None = None
+        self._start_step: str | None = "reads its settings"
+        self._last_turn: float | None = None
 
-    def starts(self, what: str) -> None:
-        """Note what keeps the worker from taking jobs, such as `loads isnet-general-use`."""
-        self._starting = what
+    def begin_step(self, step: str) -> None:
+        """Record the current step of the start, such as `loads isnet-general-use`."""
+        self._start_step = step
 
-    def takes_jobs(self) -> None:
-        """Note that the start is over."""
-        self._starting = None
-        self.turned()
+    def finish_start(self) -> None:
+        """Record that the worker is ready for jobs."""
+        self._start_step = None
+        self.record_loop_turn()
 
-    def turned(self) -> None:
-        """Note that the main loop took a turn."""
+    def record_loop_turn(self) -> None:
+        """Record that the main loop has begun another turn."""
         with self._lock:
-            self._turned = time.monotonic()
+            self._last_turn = time.monotonic()
 
-    def alive(self) -> list[Check]:
-        """Whether this process can go on; if not, only an end of it helps."""
-        return [self._device(), self._loop()]
+    def liveness(self) -> list[Check]:
+        """Return the checks that fail only if a restart is the remedy."""
+        return [self._check_device(), self._check_loop()]
 
-    def ready(self) -> list[Check]:
-        """Whether it takes jobs now."""
-        return list(self._all())
+    def readiness(self) -> list[Check]:
+        """Return the checks that all pass while the worker takes jobs."""
+        return list(self._readiness())
 
-    def _all(self) -> Iterator[Check]:
-        starting, ending = self._starting, self._ending()
-        yield Check("start", starting is None, starting or "models loaded, kernels compiled")
-        yield Check("drain", not ending, "takes nothing new" if ending else "takes jobs")
-        yield self._broker()
-        yield from self.alive()
+    def _readiness(self) -> Iterator[Check]:
+        step, is_stopping = self._start_step, self._is_stopping()
+        yield Check("start", step is None, step or "models loaded, kernels compiled")
+        yield Check("drain", not is_stopping, "takes no more jobs" if is_stopping else "takes jobs")
+        yield self._check_broker()
+        yield from self.liveness()
 
-    def _device(self) -> Check:
-        late = self._overdue()
-        found = f"{late} has not answered in time" if late else "answers"
-        return Check("device", late is None, found)
+    def _check_device(self) -> Check:
+        overdue = self._find_overdue()
+        found = f"{overdue} has not answered in time" if overdue else "answers"
+        return Check("device", overdue is None, found)
 
-    def _loop(self) -> Check:
-        """Celery's main loop. While it ends, or waits for the broker, it rightly stands still."""
+    def _check_loop(self) -> Check:
+        """Check Celery's main loop, which may stand still while it ends or waits for the broker."""
         with self._lock:
-            turned = self._turned
-        if turned is None:
+            last_turn = self._last_turn
+        if last_turn is None:
             return Check("loop", True, "has not begun")
-        if self._ending():
+        if self._is_stopping():
             return Check("loop", True, "ends")
-        still = time.monotonic() - turned
-        if still <= self._patience:
-            return Check("loop", True, "takes turns")
-        if not self._broker().ok:
-            self.turned()  # Once the broker is back it has as long again.
+        seconds = time.monotonic() - last_turn
+        if seconds <= self._loop_timeout:
+            return Check("loop", True, "runs")
+        if not self._check_broker().ok:
+            self.record_loop_turn()  # The timeout begins again, so that Celery can reconnect.
             return Check("loop", True, "waits for the broker")
-        return Check("loop", False, f"took no turn for {still:.0f} s, though the broker answers")
+        return Check("loop", False, f"stands still for {seconds:.0f} s, though the broker answers")
 
 
 def broker_check(url: str) -> Callable[[], Check]:
-    """Asks the broker for an answer, over a connection of its own."""
+    """Return a check that pings the broker over a connection of its own."""
     server = redis.Redis.from_url(
         url,
         socket_timeout=_PING_SECONDS,

@@ -32,8 +32,8 @@ def serve(*, host: str, port: int, registry: CollectorRegistry, health: Health) 
     """
     pages: dict[str, Page] = {
         "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
-        "/healthz": lambda: _report(health.alive()),
-        "/readyz": lambda: _report(health.ready()),
+        "/healthz": lambda: _report(health.liveness()),
+        "/readyz": lambda: _report(health.readiness()),
     }
     try:
         server = _Server(host, port, pages)

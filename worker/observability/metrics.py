@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus. The README's table has the same words."""
+"""A worker's Prometheus metrics. The README's table repeats their descriptions."""
 
 import time
 from collections.abc import Callable
@@ -19,138 +19,138 @@ from producer.contract.outcome import Outcome
 from producer.observability.events import Events
 from worker.models.files.catalogue import catalogue
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-_WAITING: Final = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 86_400)
-_IMAGES: Final = (1, 2, 4, 8, 16, 32, 64)
+_STAGE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_WAIT_SECONDS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 86_400)
+_BATCH_IMAGES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics(Events):
     """The metrics of one process, in a registry of their own.
 
-    What is counted as it happens has a method; what is there at any time is read when asked for.
-    No label's values are a stranger's to choose.
+    Events have a `count_…` method each; gauges are read at each scrape. Messages are untrusted
+    input, so no label takes its values from them unchecked.
     """
 
     def __init__(self) -> None:
-        # A second series beside each counter, of when it began, which nobody asks for.
+        # Each counter would have a second series with the time at which it was created.
         disable_created_metrics()
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._images = Counter(
             "cutwork_images_total",
-            "Jobs that ended, by state, and by code where they failed.",
+            "Jobs with an outcome, by state, and by code if they failed.",
             ["state", "code"],
             registry=registry,
         )
         self._image_seconds = Histogram(
             "cutwork_image_seconds",
-            "Seconds of a job that was done, from its begin to its outputs.",
-            buckets=_SECONDS,
+            "Seconds from the start of a job to its stored outputs, for jobs that are done.",
+            buckets=_STAGE_SECONDS,
             registry=registry,
         )
         self._stage_seconds = Histogram(
             "cutwork_stage_seconds",
-            "Seconds of each stage of a job that ended.",
+            "Seconds of each stage of a job with an outcome.",
             ["stage"],
-            buckets=_SECONDS,
+            buckets=_STAGE_SECONDS,
             registry=registry,
         )
         self._queue_wait = Histogram(
             "cutwork_queue_wait_seconds",
-            "Seconds from submit to a job's first begin; single jobs, and those of runs (bulk).",
+            "Seconds from submission to the first start: `single` jobs, or `bulk` jobs of runs.",
             ["kind"],
-            buckets=_WAITING,
+            buckets=_WAIT_SECONDS,
             registry=registry,
         )
         self._batch_images = Histogram(
             "cutwork_batch_images",
-            "Images that a device was given at once.",
+            "Images in one batch.",
             ["device"],
-            buckets=_IMAGES,
+            buckets=_BATCH_IMAGES,
             registry=registry,
         )
         self._model_loads = Counter(
             "cutwork_model_loads_total",
-            "Models loaded; those of your own are all called custom.",
+            "Models loaded; models outside the catalogue are called `custom`.",
             ["model"],
             registry=registry,
         )
         self._model_hits = Counter(
             "cutwork_model_cache_hits_total",
-            "Jobs whose model was loaded already.",
+            "Jobs whose model was already loaded.",
             ["model"],
             registry=registry,
         )
         self._bytes = Counter(
             "cutwork_bytes_total",
-            "Bytes of images read from the object store and written to it.",
+            "Bytes of images read from and written to the object store.",
             ["direction"],
             registry=registry,
         )
         self._retries = Counter(
             "cutwork_retries_total",
-            "Attempts that failed and are made again, by code.",
+            "Failed attempts that are followed by another one, by code.",
             ["code"],
             registry=registry,
         )
         self._redeliveries = Counter(
             "cutwork_redeliveries_total",
-            "Jobs that another worker had begun, and ended before there was an outcome.",
+            "Jobs delivered again because the worker that ran them died.",
             registry=registry,
         )
-        # There from the start, so that a rate is known from the first one on.
+        # Series that exist from the start have a rate from their first event on.
         for state in ("done", "skipped", "cancelled"):
             self._images.labels(state, "")
         for direction in ("read", "written"):
             self._bytes.labels(direction)
 
-    def show(
+    def add_gauges(
         self,
         *,
         running: Callable[[], int],
-        draining: Callable[[], bool],
+        stopping: Callable[[], bool],
         image_memory: Callable[[], int],
         image_memory_limit: int,
     ) -> None:
-        """Have these read whenever somebody asks."""
+        """Add the gauges that are read by the given functions at each scrape."""
 
         def gauge(name: str, text: str, read: Callable[[], float]) -> None:
             Gauge(name, text, registry=self.registry).set_function(read)
 
-        gauge("cutwork_jobs_running", "Jobs that are worked on.", running)
+        gauge("cutwork_jobs_running", "Jobs that are running.", running)
         gauge(
             "cutwork_image_memory_bytes",
-            "Bytes that images in flight hold of their budget.",
+            "Bytes of the image memory budget that running jobs have reserved.",
             image_memory,
         )
         gauge(
             "cutwork_image_memory_limit_bytes",
-            "That budget, CUTWORK_IMAGE_MEMORY.",
+            "Bytes of that budget, CUTWORK_IMAGE_MEMORY.",
             lambda: image_memory_limit,
         )
         gauge(
             "cutwork_worker_draining",
-            "1 once the worker takes nothing new, as it is to end.",
-            draining,
+            "1 while the worker is shutting down and takes no more jobs.",
+            stopping,
         )
 
-    def introduce(self, *, version: str, device: str, queues: str) -> None:
-        """Say once what kind of worker this is."""
-        text = "Always 1; its labels say what kind of worker this is."
+    def add_info(self, *, version: str, device: str, queues: str) -> None:
+        """Add the constant metric that describes this worker; call once."""
+        text = "Always 1; the labels describe the worker."
         info = Info("cutwork_worker", text, registry=self.registry)
         info.info({"version": version, "device": device, "queues": queues})
 
-    def began(self, job: Job, *, number: int, attempt: int) -> None:
-        """Count that a job begins: its delivery's number and its attempt, both from 1."""
-        if number > 1:
+    def count_start(self, job: Job, *, delivery: int, attempt: int) -> None:
+        """Count the start of a job; `delivery` and `attempt` are counted from 1."""
+        if delivery > 1:
             self._redeliveries.inc()
         elif attempt == 1:
-            # Another machine's clock may be ahead.
-            waited = max(0.0, time.time() - job.submitted_at)
-            self._queue_wait.labels("bulk" if job.run else "single").observe(waited)
+            # The clock of the submitting machine may be ahead.
+            seconds = max(0.0, time.time() - job.submitted_at)
+            self._queue_wait.labels("bulk" if job.run else "single").observe(seconds)
 
-    def ended(self, outcome: Outcome) -> None:
-        """Count an outcome that was stored."""
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Count a stored outcome."""
         self._images.labels(outcome.state, outcome.code or "").inc()
         for stage, seconds in outcome.seconds.items():
             if stage != "total":
@@ -158,21 +158,21 @@ class Metrics(Events):
             elif outcome.state == "done":
                 self._image_seconds.observe(seconds)
 
-    def retried(self, code: str) -> None:
-        """Count an attempt that failed with an error that may pass."""
+    def count_retry(self, code: str) -> None:
+        """Count an attempt that failed with a transient error."""
         self._retries.labels(code).inc()
 
     def batch_ran(self, images: int, device: str) -> None:
-        """Count a batch."""
+        """Count a batch of so many images on a device."""
         self._batch_images.labels(device).observe(images)
 
     def model_used(self, model: str, *, loaded: bool) -> None:
-        """Count that a model is used; `loaded`: it had to be loaded for it."""
+        """Count a use of a model; `loaded`: whether it had to be loaded for that."""
         (self._model_loads if loaded else self._model_hits).labels(
-            # A job may name any object as its model: that many labels would be an attack.
+            # A job may name any object as its model, which would allow any number of label values.
             model if model in catalogue() else "custom"
         ).inc()
 
     def image_bytes(self, direction: Literal["read", "written"], count: int) -> None:
-        """Count bytes of an image."""
+        """Count the bytes of an image."""
         self._bytes.labels(direction).inc(count)

@@ -1,4 +1,4 @@
-"""Where the seconds of one job go."""
+"""Wall-clock time by stage."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,49 +6,49 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Wall seconds by stage."""
+    """Measures the wall-clock seconds of each stage of one job, for one thread."""
 
     def __init__(
         self,
         *,
-        heard: Callable[[str], object] | None = None,
-        timed: Callable[[str, float, float], object] | None = None,
+        on_start: Callable[[str], object] | None = None,
+        on_end: Callable[[str, float, float], object] | None = None,
     ) -> None:
-        """`heard` is told each stage before it begins.
+        """`on_start` is called with the name of each stage before it begins.
 
-        `timed` is told when it began and ended, stages inside it included, as `time.perf_counter`
-        counts.
+        `on_end` is called after each stage with its name, start and end in `time.perf_counter`'s
+        seconds; they include nested stages.
         """
-        self._heard = heard
-        self._timed = timed
+        self._on_start = on_start
+        self._on_end = on_end
         self._start = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a stage, but for that of stages inside it."""
-        if self._heard is not None:
-            self._heard(name)
+        """Add the time spent in the block to a stage, except the time of nested stages."""
+        if self._on_start is not None:
+            self._on_start(name)
         start, before = time.perf_counter(), sum(self._seconds.values())
         try:
             yield
         finally:
-            inner, end = sum(self._seconds.values()) - before, time.perf_counter()
-            self._count(name, end - start - inner)
-            if self._timed is not None:
-                self._timed(name, start, end)
+            nested, end = sum(self._seconds.values()) - before, time.perf_counter()
+            self._add(name, end - start - nested)
+            if self._on_end is not None:
+                self._on_end(name, start, end)
 
-    def add(self, name: str, spent: float, *, ago: float = 0.0) -> None:
-        """Add seconds that were measured elsewhere to a stage; they ended `ago` seconds before."""
-        self._count(name, spent)
-        if self._timed is not None:
+    def add(self, name: str, seconds: float, *, ago: float = 0.0) -> None:
+        """Add seconds measured elsewhere to a stage; the measurement ended `ago` seconds ago."""
+        self._add(name, seconds)
+        if self._on_end is not None:
             end = time.perf_counter() - ago
-            self._timed(name, end - spent, end)
+            self._on_end(name, end - seconds, end)
 
-    def _count(self, name: str, spent: float) -> None:
-        self._seconds[name] = self._seconds.get(name, 0.0) + spent
+    def _add(self, name: str, seconds: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by stage, and in total, to the tenth of a millisecond."""
+        """Return the seconds of each stage and their `total`, rounded to 0.1 ms."""
         total = time.perf_counter() - self._start
         return {name: round(value, 4) for name, value in (self._seconds | {"total": total}).items()}

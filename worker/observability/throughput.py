@@ -1,4 +1,4 @@
-"""How fast this worker is while it has as much to do as it can."""
+"""A worker's throughput, measured while it has enough to do."""
 
 import logging
 import math
@@ -18,93 +18,93 @@ log = logging.getLogger(__name__)
 
 _REPORT_SECONDS: Final = 5.0
 _GAP_SECONDS: Final = 1.0
-"""A thread that has ended its job and waits for the next counts as at work for so long: where
-batches end, several do."""
+"""How long a thread without a job still counts as busy. When a batch ends, several threads wait for
+their next job at once."""
 
 
 @dataclass
-class Working:
-    """A job that is worked on."""
+class JobResult:
+    """What became of a job."""
 
-    done: bool = False
-    """Whether an image was cut out. Others are quick, or tried again: they say nothing."""
+    cut_out: bool = False
+    """Whether an image was cut out. Other jobs are quick or retried and are not measured."""
 
 
 class Work(NamedTuple):
-    """What was done of one queue."""
+    """The work done for one queue."""
 
     images: int
     seconds: float
-    """Of a worker that does nothing else."""
+    """The time that a worker would take that consumed this queue alone."""
 
 
 class ThroughputMeter:
-    """Images that were cut out and what they took, counted only while every thread has a job.
+    """Counts the images of each queue and their time, only while every thread has a job.
 
-    A worker that waits for jobs says nothing of how fast it could be. Each job's seconds are shared
-    by the threads, so the rate of a queue is that of a worker which does nothing else. Safe to use
-    from any thread.
+    A worker that waits for jobs does not show how fast it could be. The time of each job is divided
+    by the number of threads, so that the throughput of a queue is that of a worker that consumes
+    this queue alone. Thread-safe.
     """
 
     def __init__(self, *, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._threads = threads
         self._clock = clock
         self._running = 0
-        self._looked = clock()
-        self._full = 0.0
-        """Seconds in which all threads were at work."""
-        self._full_until = -math.inf
+        self._last_update = clock()
+        self._busy_seconds = 0.0
+        """Seconds in which all threads were busy."""
+        self._busy_until = -math.inf
         self._images: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def job(self, queue: str) -> Iterator[Working]:
-        """Inside the block a job of a queue is worked on; say there whether it is done."""
+    def measure(self, queue: str) -> Iterator[JobResult]:
+        """Measure a job of a queue inside the block, which sets the result's `cut_out`."""
         with self._lock:
-            self._look()
+            self._update()
             self._running += 1
-            began = self._full
-        working = Working()
+            start = self._busy_seconds
+        result = JobResult()
         try:
-            yield working
+            yield result
         finally:
             with self._lock:
-                full = self._look()
+                is_busy = self._update()
                 self._running -= 1
-                if working.done:
-                    spent = (self._full - began) / self._threads
-                    self._seconds[queue] = self._seconds.get(queue, 0.0) + spent
-                    self._images[queue] += full
+                if result.cut_out:
+                    seconds = (self._busy_seconds - start) / self._threads
+                    self._seconds[queue] = self._seconds.get(queue, 0.0) + seconds
+                    self._images[queue] += is_busy
 
-    def taken(self) -> dict[str, Work]:
-        """What was done since it was last asked."""
+    def pop_work(self) -> dict[str, Work]:
+        """Return the work of each queue since the last call."""
         with self._lock:
-            found = {
+            work = {
                 queue: Work(self._images[queue], seconds)
                 for queue, seconds in self._seconds.items()
                 if seconds and self._images[queue]
             }
-            for queue in found:
+            for queue in work:
                 del self._images[queue], self._seconds[queue]
-            return found
+            return work
 
-    def report(self, rates: ThroughputStore) -> None:
-        """Until the process ends, tell all who look at the queue."""
+    def report_forever(self, rates: ThroughputStore) -> None:
+        """Add the work to the stored rates every five seconds, until the process ends."""
         while True:
             time.sleep(_REPORT_SECONDS)
             try:
-                for queue, work in self.taken().items():
+                for queue, work in self.pop_work().items():
                     rates.add(queue, images=work.images, seconds=work.seconds)
             except redis.RedisError as error:
-                # Measured anew when it is back; whoever else uses the broker says so louder.
-                log.info("this worker's rate was not written down: %s", error)
+                # Not a warning: other users of the broker report that it does not answer.
+                log.info("this worker's throughput was not stored: %s", error)
 
-    def _look(self) -> bool:
-        """Count the time since the last look, as far as all threads were at work; whether so."""
-        now, before = self._clock(), self._looked
-        self._looked = now
+    def _update(self) -> bool:
+        """Count the busy time since the last update; return whether all threads are busy."""
+        now, before = self._clock(), self._last_update
+        self._last_update = now
         if self._running >= self._threads:
-            self._full_until = now + _GAP_SECONDS
-        self._full += max(0.0, min(now, self._full_until) - before)
-        return now <= self._full_until
+            self._busy_until = now + _GAP_SECONDS
+        self._busy_seconds += max(0.0, min(now, self._busy_until) - before)
+        return now <= self._busy_until

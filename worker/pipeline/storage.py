@@ -22,7 +22,7 @@ from botocore.exceptions import (
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from producer.observability.events import NO_EVENTS, Events
-from worker.config.access import AllowedPrefix, require
+from worker.config.access import AllowedPrefix, require_allowed
 from worker.config.settings import WorkerSettings
 from worker.errors import (
     AccessDenied,
@@ -147,9 +147,9 @@ class S3Storage:
 
     def check(self, *, source: ImageRef, outputs: Sequence[ImageRef]) -> None:
         """Raise `Forbidden` unless the deployment allows all of a job's places."""
-        require(source, self._read_from, action="read", variable="CUTWORK_READ_FROM")
+        require_allowed(source, self._read_from, action="read", variable="CUTWORK_READ_FROM")
         for ref in outputs:
-            require(ref, self._write_to, action="write", variable="CUTWORK_WRITE_TO")
+            require_allowed(ref, self._write_to, action="write", variable="CUTWORK_WRITE_TO")
 
     def open(self, ref: ImageRef, *, etag: str | None = None) -> Source:
         """Open an object for reading; `SourceTooLarge` before any of its body is read.
@@ -224,13 +224,17 @@ class S3Storage:
 
     def model_etag(self, ref: ImageRef) -> str | None:
         """The ETag of a model under an allowed prefix, None when there is no such object."""
-        require(ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM")
+        require_allowed(
+            ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
+        )
         stored = self.head(ref)
         return stored.etag if stored else None
 
     def read_profile(self, ref: ImageRef, longest: int) -> bytes | None:
         """The first bytes of the object beside a model, None when there is none."""
-        require(ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM")
+        require_allowed(
+            ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
+        )
         try:
             with _mapped(ref):
                 response = self._client.get_object(Bucket=ref.bucket, Key=ref.key)

@@ -1,1 +1,1 @@
-"""The Celery application: what a worker process holds, and its one task."""
+"""The worker process: its Celery app, its state, its start and end, and its one task."""

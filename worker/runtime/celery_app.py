@@ -1,4 +1,4 @@
-"""The Celery app of a worker, and how it logs."""
+"""The worker's Celery app and its logging."""
 
 import logging
 import warnings
@@ -6,11 +6,11 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_init
-from kombu.transport import TRANSPORT_ALIASES
 
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.config.signing import register_signing
 from producer.observability.log_format import format_stderr_warnings, install_line_formatter
+from worker.broker import celery_patches, kombu_patches
 
 log = logging.getLogger(__name__)
 
@@ -18,24 +18,19 @@ _settings = ProducerSettings.read()
 register_signing(_settings.signing)
 app = Celery("cutwork")
 app.conf.update(celery_settings(_settings))
-# For every task, Celery's own included.
-app.Task.Strategy = "worker.broker.message_check:refuse_malformed"
-# By name, so that `rediss://` keeps what kombu does for TLS, and logs show the broker's own URL.
-TRANSPORT_ALIASES.update(
-    redis="worker.broker.redis_transport:Transport",
-    rediss="worker.broker.redis_transport:Transport",
-)
+kombu_patches.install()
+celery_patches.install(app)
 
 
 @celeryd_init.connect
-def _nothing_but_json(instance: Any, **_: object) -> None:
+def _log_only_json(instance: Any, **_: object) -> None:
     if _settings.log_format == "json":
-        instance.quiet = True  # Celery prints a banner.
+        instance.quiet = True  # Celery would print a banner.
         format_stderr_warnings()
-        warnings.showwarning = _warn
+        warnings.showwarning = _log_warning
 
 
-def _warn(
+def _log_warning(
     message: object,
     category: type[Warning],
     filename: str,
@@ -48,9 +43,9 @@ def _warn(
 
 @after_setup_logger.connect
 @after_setup_task_logger.connect
-def _tidy(logger: logging.Logger, **_: object) -> None:
+def _set_up_logger(logger: logging.Logger, **_: object) -> None:
     install_line_formatter(logger, form=_settings.log_format)
-    # Celery would repeat every outcome in full beside our own line.
+    # Celery would log every outcome in full in addition to the line that the task logs.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
-    # So would libvips, of every picture it encodes.
+    # libvips would log a line for every image that it encodes.
     logging.getLogger("pyvips").setLevel(logging.WARNING)

@@ -18,7 +18,7 @@ class WorkerEvents(Metrics):
 
     def process_ends(self) -> None:
         """Return every delivery to its queue."""
-        self._shutdown.last_words()
+        self._shutdown.requeue_after_device_failure()
 
     def jobs_resent(self, count: int) -> None:
         """Log the number, and release the memory of the ids and messages that were compared."""

@@ -16,11 +16,11 @@ with atheris.instrument_imports(include=["producer", "worker.broker.message_sche
 
     from producer.contract.job import InvalidJob, Job
     from producer.contract.outcome import Outcome
+    from worker.broker.kombu_patches import UNREADABLE, Message
     from worker.broker.message_schema import check
-    from worker.broker.redis_transport import UNREADABLE, Message
 
 CHANNEL = Connection("memory://").channel()
-CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.broker.redis_transport`
+CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.broker.kombu_patches`
 
 
 def one(data: bytes) -> None:
@@ -42,7 +42,7 @@ def one(data: bytes) -> None:
 def _entry(message: Message) -> None:
     try:
         payload = message.payload
-    except Exception:  # noqa: BLE001 - as in `worker.broker.message_check`, where the message is refused
+    except Exception:  # noqa: BLE001 - as in `worker.broker.celery_patches`, where the message is refused
         return
     try:
         check(headers=message.headers, properties=message.properties, body=payload)
