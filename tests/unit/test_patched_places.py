@@ -1,0 +1,149 @@
+"""The places that patches of other libraries rely on are still where the patches expect them.
+
+A failure means that a new version of the library changed such a place: look at the named patch
+again, adapt or remove it, run its tests, and then update the row here and `pyproject.toml`.
+"""
+
+import importlib
+import inspect
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+class Place(NamedTuple):
+    """A place in a library, what is expected there, and the patch that relies on it."""
+
+    path: str
+    """`module:name.name`; the last name may be an attribute of instances."""
+    expected: str
+    """The parameters of a callable, or the `repr` of a value; "" if it only has to exist."""
+    patch: str
+
+
+KOMBU = "worker/broker/kombu_patches.py"
+CELERY = "worker/broker/celery_patches.py"
+SIGNING = "producer/config/signing.py"
+
+PLACES = [
+    Place("kombu.transport:TRANSPORT_ALIASES", "", f"{KOMBU}: install"),
+    Place("kombu.utils.json:_decoders", "", f"{KOMBU}: no types in JSON"),
+    Place("kombu.utils.json:loads", "s, _loads, decode_bytes, object_hook", f"{KOMBU}: QoS"),
+    Place(
+        "kombu.transport.virtual.base:Message.__init__",
+        "self, payload, channel, **kwargs",
+        f"{KOMBU}: Message",
+    ),
+    Place("kombu.transport.redis:QoS.append", "self, message, delivery_tag", f"{KOMBU}: QoS"),
+    Place("kombu.transport.redis:QoS.ack", "self, delivery_tag", f"{KOMBU}: QoS.ack"),
+    Place("kombu.transport.redis:QoS.reject", "self, delivery_tag, requeue", f"{KOMBU}: QoS"),
+    Place(
+        "kombu.transport.redis:QoS.restore_by_tag",
+        "self, tag, client, leftmost",
+        f"{KOMBU}: QoS.restore_by_tag",
+    ),
+    Place(
+        "kombu.transport.redis:QoS._remove_from_indices",
+        "self, delivery_tag, pipe",
+        f"{KOMBU}: QoS.acknowledge",
+    ),
+    Place("kombu.transport.redis:QoS.visibility_timeout", "", f"{KOMBU}: QoS.visibility_timeout"),
+    Place("kombu.transport.redis:Channel.conn_or_acquire", "self, client", f"{KOMBU}: QoS"),
+    Place("kombu.transport.redis:Channel.unacked_key", "'unacked'", "producer/store"),
+    Place("kombu.transport.redis:Channel.unacked_index_key", "'unacked_index'", "producer/store"),
+    Place("kombu.transport.redis:Channel._q_for_pri", "self, queue, pri", "producer/store"),
+    Place("kombu.transport.redis:Channel._in_poll", "False", f"{KOMBU}: Channel._basic_cancel"),
+    Place("kombu.transport.redis:Channel.active_queues", "", f"{KOMBU}: Channel._basic_cancel"),
+    Place("kombu.transport.redis:Channel.brpop_timeout", "", f"{KOMBU}: Channel._basic_cancel"),
+    Place(
+        "kombu.transport.redis:Channel._basic_cancel",
+        "self, consumer_tag",
+        f"{KOMBU}: Channel._basic_cancel",
+    ),
+    Place("kombu.transport.redis:Channel._brpop_read", "self, **options", f"{KOMBU}: Channel"),
+    Place(
+        "kombu.transport.redis:Channel._deliver_fanout_message",
+        "self, message, exchange",
+        f"{KOMBU}: Channel",
+    ),
+    Place("kombu.transport.redis:Channel.close", "self", f"{KOMBU}: Channel.close"),
+    Place(
+        "kombu.transport.redis:Transport.register_with_event_loop",
+        "self, connection, loop",
+        f"{KOMBU}: Transport",
+    ),
+    Place(
+        "kombu.transport.redis:Transport.close_connection",
+        "self, connection",
+        f"{KOMBU}: Transport",
+    ),
+    Place(
+        "celery.app.task:Task.Strategy", "'celery.worker.strategy:default'", f"{CELERY}: install"
+    ),
+    Place(
+        "celery.worker.strategy:default",
+        "task, app, consumer, info, error, task_reserved, to_system_tz, bytes, proto1_to_proto2",
+        f"{CELERY}: checked_strategy",
+    ),
+    Place("celery.worker.state:should_stop", "None", f"{CELERY}: request_stop"),
+    Place("celery.worker.state:maybe_shutdown", "", f"{CELERY}: request_stop"),
+    Place("celery.apps.worker:install_worker_term_handler", "", f"{CELERY}: signals"),
+    Place("kombu.asynchronous.hub:Hub.on_tick", "", f"{CELERY}: on_loop_turn"),
+    Place("celery.worker.consumer.tasks:Tasks.start", "self, c", f"{CELERY}: consumer_qos"),
+    Place(
+        "celery.security.serialization:SecureSerializer.__init__",
+        "self, key, cert, cert_store, digest, serializer",
+        SIGNING,
+    ),
+    Place("celery.security.serialization:SecureSerializer.serialize", "self, data", SIGNING),
+    Place("celery.security.serialization:SecureSerializer.deserialize", "self, data", SIGNING),
+    Place("celery.security.serialization:DEFAULT_SEPARATOR", r"b'\x00\x01'", SIGNING),
+    Place("celery.security.certificate:CertStore.add_cert", "self, cert", SIGNING),
+    Place("kombu.messaging:Producer.batch", "self, max_size", "producer/store/publish.py"),
+    Place("celery.app.amqp:AMQP.as_task_v2", "", "producer/store/publish.py"),
+    Place("celery.app.amqp:AMQP.send_task_message", "", "producer/store/publish.py"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=[place.path for place in PLACES])
+def test_a_patched_place_is_as_the_patch_expects(place: Place) -> None:
+    module, _, names = place.path.partition(":")
+    value: Any = importlib.import_module(module)
+    for name in names.split("."):
+        if inspect.isclass(value) and not hasattr(value, name):
+            has_name = f"self.{name} = " in inspect.getsource(value)
+        else:
+            has_name = hasattr(value, name)
+        assert has_name, f"{place.path} is gone: look again at {place.patch}"
+        value = inspect.getattr_static(value, name, None)
+    found = _parameters(value) if inspect.isroutine(value) else repr(value)
+    assert not place.expected or found == place.expected, (
+        f"{place.path}: expected {place.expected}, found {found}: look again at {place.patch}"
+    )
+
+
+@pytest.mark.parametrize("name", ["celery", "kombu"])
+def test_only_the_minor_version_that_was_tested_is_allowed(name: str) -> None:
+    dependencies = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
+    (bounds,) = [text for text in dependencies if re.match(rf"{name}[\[>]", text)]
+    major, minor = version(name).split(".")[:2]
+    assert bounds.endswith(f">={major}.{minor},<{major}.{int(minor) + 1}"), (
+        f"pyproject.toml allows {bounds}, {name} {version(name)} is installed: "
+        f"look again at every patch of {name} before the bound moves"
+    )
+
+
+def _parameters(function: Any) -> str:
+    """Return the names of the parameters, starred as in a signature."""
+    signature = inspect.signature(inspect.unwrap(getattr(function, "__func__", function)))
+    stars: dict[Any, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
+    return ", ".join(stars.get(item.kind, "") + item.name for item in signature.parameters.values())
