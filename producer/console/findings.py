@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from producer.contract.untrusted_text import escape_unprintable
 from producer.observability.redact import redact
 
 
@@ -31,5 +32,4 @@ def show(findings: Iterable[Finding], console: Console) -> None:
 
 def safe_text(text: str) -> str:
     """A stranger's text for a terminal: no markup, no control characters, no credentials."""
-    text = redact(text)
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+    return escape(escape_unprintable(redact(text)))

@@ -1,26 +1,34 @@
-"""What pydantic finds wrong, in sentences for the one who wrote it."""
+"""Pydantic's validation errors as sentences for the author of the refused value."""
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from pydantic import ValidationError
 
+from producer.contract.untrusted_text import shorten
+
+_LONGEST_VALUE: Final = 120
+"""Characters of a refused value that a sentence shows."""
+
 
 def explain(error: ValidationError, *, name: Callable[[str], str] = str) -> str:
-    """Turn pydantic's report into sentences: field, what was expected, what was found.
+    """Return sentences that name each field, what was expected, and what was found.
 
-    `name` turns a field's name into the one its user knows, such as that of a variable.
+    `name` turns a field's name into the one its user knows, such as that of a variable. Passwords
+    in URLs are hidden.
     """
     expected: dict[str, list[str]] = {}
     found: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        # A union reports once per member, and only the names of fields are for the reader.
+        # A union reports one error per member; the names of members mean nothing to the reader.
         parts = [str(part) for part in item["loc"] if not _is_union_member(part)]
         field = name(".".join(parts)) if parts else ""
         text = item["msg"].removeprefix("Value error, ")
         expected.setdefault(field, []).append(text[:1].lower() + text[1:])
         if item["type"] != "missing" and (field or item["type"] == "model_type"):
-            found.setdefault(field, f", found {_shorten(item['input'])}")
+            value = shorten(hide_password(repr(item["input"])), _LONGEST_VALUE)
+            found.setdefault(field, f", found {value}")
     return ". ".join(
         (f"{field}: " if field else "") + "; or ".join(dict.fromkeys(texts)) + found.get(field, "")
         for field, texts in expected.items()
@@ -33,12 +41,7 @@ def _is_union_member(part: int | str) -> bool:
     return isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part) is None
 
 
-def _shorten(value: object, limit: int = 120) -> str:
-    text = hide_password(repr(value))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def hide_password(text: str) -> str:
-    """A text as it may be shown: in a URL, what may be a password is left out."""
+    """Return the text with whatever may be a password in a URL replaced by `***`."""
     text = re.sub(r"//\S*@", "//***@", text)
     return re.sub(r"(password=)[^&\s'\"]+", r"\1***", text)

@@ -9,6 +9,7 @@ import logging
 import os
 from typing import Final, Literal
 
+from producer.contract.untrusted_text import escape_unprintable
 from producer.observability.log_json import CutworkJsonFormatter
 from producer.observability.redact import redact, secrets_of
 
@@ -34,7 +35,7 @@ class LineFormatter(logging.Formatter):
             message = record.getMessage()
         except (TypeError, ValueError):
             message = f"{record.msg!r} {record.args!r}"
-        clean.msg, clean.args = one_line(redact(message, secrets=self._secrets)), ()
+        clean.msg, clean.args = escape_unprintable(redact(message, secrets=self._secrets)), ()
         if record.exc_info:
             clean.exc_text = self._block(self._inner.formatException(record.exc_info))
         if record.stack_info:
@@ -43,14 +44,7 @@ class LineFormatter(logging.Formatter):
 
     def _block(self, text: str) -> str:
         lines = redact(text, secrets=self._secrets).split("\n")
-        return "\n".join(_INDENT + one_line(line) for line in lines)
-
-
-def one_line(text: str) -> str:
-    """The text with whatever is no printable character as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return "\n".join(_INDENT + escape_unprintable(line) for line in lines)
 
 
 def install_line_formatter(logger: logging.Logger, *, form: LogFormat) -> None:

@@ -11,7 +11,8 @@ from deploy.local import LocalStack
 from producer import Client
 from producer.cli.doctor import examine
 from producer.config.settings import SettingsError
-from producer.observability.log_format import LineFormatter, one_line
+from producer.contract.untrusted_text import escape_unprintable
+from producer.observability.log_format import LineFormatter
 from producer.observability.redact import redact, secrets_of
 from tests.integration.test_redirects import PLACE
 from worker.config.settings import WorkerSettings
@@ -83,7 +84,7 @@ def test_a_record_that_does_not_fit_is_written_all_the_same() -> None:
 
 def test_ordinary_text_stays_as_it_is() -> None:
     for text in ("s3://photos/Zürich/日本/a@b:c.jpg", "found 5 > 4; signature of a mask: soft"):
-        assert one_line(redact(text)) == text
+        assert escape_unprintable(redact(text)) == text
 
 
 @pytest.mark.parametrize(

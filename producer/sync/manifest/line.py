@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from producer.contract.job import Job
 from producer.contract.s3_uri import BUCKET, ImageRef
+from producer.contract.untrusted_text import shorten
 from producer.contract.validation_errors import explain
 
 _LONGEST_REASON: Final = 400
@@ -60,7 +61,7 @@ def rejection(record: Record) -> str | None:
     try:
         Job.model_validate({name: uri for name, uri in uris.items() if uri})
     except ValidationError as error:
-        return shortened(explain(error))
+        return shorten(explain(error), _LONGEST_REASON)
     return None
 
 
@@ -73,8 +74,3 @@ def line(record: Record) -> Line:
         ImageRef.parse(image) if image else None,
         ImageRef.parse(mask) if mask else None,
     )
-
-
-def shortened(text: str, limit: int = _LONGEST_REASON) -> str:
-    """A text that may hold a stranger's, cut to a length that can be shown."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from pydantic_core import from_json
 
+from producer.contract.untrusted_text import shorten
 from producer.sync.manifest.file import FIELDS, ManifestError, ManifestFile
-from producer.sync.manifest.line import BadLine, Record, shortened
+from producer.sync.manifest.line import BadLine, Record
 from producer.sync.manifest.parquet import parquet_records
 from producer.sync.manifest.physical_lines import LONGEST_RECORD, PhysicalLines, RecordTooLong
 
@@ -99,13 +100,13 @@ def _json_record(number: int, text: str) -> Record | BadLine:
     source, image, mask = value.get("source"), value.get("image"), value.get("mask")
     for name, uri in (("source", source), ("image", image), ("mask", mask)):
         if uri is not None and not isinstance(uri, str):
-            excerpt = shortened(repr(uri), 80)
+            excerpt = shorten(repr(uri), 80)
             return BadLine(number, f"{name}: expected s3://bucket/key, found {excerpt}")
     return Record(number, source or None, image or None, mask or None)
 
 
 def _excerpt(text: str) -> str:
-    return shortened(repr(text[:80].strip()), 80)
+    return shorten(repr(text[:80].strip()), 80)
 
 
 def _problem(error: Exception, lines: PhysicalLines) -> str:
