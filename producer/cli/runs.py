@@ -18,7 +18,7 @@ from producer.console.findings import safe_text
 from producer.contract.run import RunRecord
 from producer.contract.s3_prefix import S3Prefix
 from producer.report.run_report import FAILURES, write_run_report
-from producer.report.run_summary import again
+from producer.report.run_summary import retry_command
 from producer.store.runs import UnknownRun
 from producer.store.unreadable import UnreadableRun
 from producer.sync.follow import follow_progress
@@ -137,7 +137,7 @@ def write_report(record: RunRecord, place: str, view: RunView) -> bool:
     for item in written:
         view.notice(f"report     {item}")
     if record.counts.failed:
-        view.notice(f"again      {again(record, f'{folder}/{FAILURES}')}")
+        view.notice(f"again      {retry_command(record, f'{folder}/{FAILURES}')}")
     return True
 
 

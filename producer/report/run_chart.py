@@ -1,4 +1,4 @@
-"""The throughput of a run over time, as bars whose gaps are its pauses."""
+"""The throughput of a run over time, as bars; gaps between them are pauses."""
 
 import math
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ from typing import Final, NamedTuple
 
 from producer.contract.run import Minute
 
-MOST_BARS: Final = 200
+MAX_BARS: Final = 200
 _WIDTHS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1440)
-"""Minutes a bar may stand for; above the last, whole days."""
+"""Possible minutes per bar; above the last, whole days."""
 
 _STEPS: Final = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 
 
 class Bar(NamedTuple):
-    """A stretch of time in which something ended."""
+    """An interval with at least one outcome."""
 
     at: int
-    """Number of the stretch, from 0."""
+    """Index of the interval, from 0."""
     start: int
     """Unix time in seconds."""
     minutes: int
     images: float
-    """A minute, on average over the stretch."""
+    """Per minute, averaged over the interval."""
     megapixels: float
 
 
 class Gap(NamedTuple):
-    """Minutes in a row in which nothing ended."""
+    """Consecutive minutes without any outcome."""
 
     start: int
     """Unix time in seconds."""
@@ -36,32 +36,32 @@ class Gap(NamedTuple):
 
 
 class Throughput(NamedTuple):
-    """What ended over time."""
+    """Outcomes over time."""
 
     start: int
     """Unix time in seconds."""
     minutes: int
     """From the start to the end."""
     width: int
-    """Minutes of a bar."""
+    """Minutes per bar."""
     bars: list[Bar]
     gaps: list[Gap]
-    """In order; all of them, though the shortest may be narrower than a bar."""
+    """Every gap in order, even those narrower than a bar."""
 
 
 def throughput(minutes: Sequence[Minute]) -> Throughput | None:
-    """The minutes of a run as at most `MOST_BARS` bars; None when nothing ended."""
+    """Return a run's minutes as at most `MAX_BARS` bars; None if there is no outcome."""
     if not minutes:
         return None
     first, last = minutes[0].start, minutes[-1].start
     span = (last - first) // 60 + 1
     width = _width(span)
-    stretches: dict[int, list[Minute]] = {}
+    intervals: dict[int, list[Minute]] = {}
     for minute in minutes:
-        stretches.setdefault((minute.start - first) // 60 // width, []).append(minute)
+        intervals.setdefault((minute.start - first) // 60 // width, []).append(minute)
     bars = []
-    for at, inside in stretches.items():
-        length = min(width, span - at * width)  # the last one may be cut short
+    for at, inside in intervals.items():
+        length = min(width, span - at * width)  # the last interval may be shorter
         bars.append(
             Bar(
                 at,
@@ -80,12 +80,12 @@ def throughput(minutes: Sequence[Minute]) -> Throughput | None:
 
 
 def _width(span: int) -> int:
-    needed = -(-span // MOST_BARS)
+    needed = -(-span // MAX_BARS)
     return next((width for width in _WIDTHS if width >= needed), -(-needed // 1440) * 1440)
 
 
 def round_top(value: float) -> float:
-    """The end of an axis: the next of 1, 1.5, 2, 3, 4, 5, 6, 8, 10 times a power of ten."""
+    """Return the end of an axis: the next of 1, 1.5, 2, 3, 4, 5, 6, 8, 10 times a power of ten."""
     if value <= 0:
         return 1
     power: float = 10 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""What follows from the record of a run: rates, what became of the inputs, and mean stage times."""
+"""Figures derived from a run's record: rates, the states of its inputs, and mean stage times."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -11,23 +11,23 @@ _OTHER_COLOUR: Final = "#9aa1ab"
 
 
 class Figures(Value):
-    """The figures of a run that its record holds only in parts."""
+    """Derived figures of a run."""
 
     seconds: float
-    """From the start to the end, or until the record was read; pauses are in it."""
+    """From the start to the end, or until the record was read; includes pauses."""
     pause_seconds: float
-    """Whole minutes between the first and the last in which nothing ended."""
+    """Whole minutes without any outcome, between the first and the last outcome."""
     images: int
-    """Outcomes of every kind but cancelled."""
+    """Outcomes of every state except `cancelled`."""
     images_per_second: float | None
-    """Over all of `seconds`; None when those are 0."""
+    """Over all of `seconds`; None if `seconds` is 0."""
     best_minute_images_per_second: float | None
-    """None when no whole minute lies within the run."""
+    """None if the run contains no whole minute."""
     megapixels_per_second: float | None
 
 
-class Fate(NamedTuple):
-    """What became of some of the inputs."""
+class InputState(NamedTuple):
+    """The number of inputs in one state."""
 
     name: str
     number: int
@@ -41,13 +41,13 @@ class StageMean(NamedTuple):
     name: str
     colour: str
     mean: float
-    """Seconds an image."""
+    """Seconds per image."""
     share: float
-    """Of the whole, 0…1."""
+    """Share of the total, 0…1."""
 
 
 def figures(record: RunRecord) -> Figures:
-    """The figures of a run as it stands."""
+    """Return the figures of a run, finished or not."""
     end = record.taken_at if record.finished_at is None else record.finished_at
     seconds = max(0.0, end - record.created_at)
     counts = record.counts
@@ -71,30 +71,32 @@ def figures(record: RunRecord) -> Figures:
     )
 
 
-def fates(counts: RunCounts) -> list[Fate]:
-    """Every input in one of these; together they are `counts.seen`."""
+def input_states(counts: RunCounts) -> list[InputState]:
+    """Return every state of an input; the numbers add up to `counts.seen`."""
     return [
-        Fate("done", counts.done, "#3f8f4f", "cut out and stored"),
-        Fate("skipped", counts.skipped, "#8cc79a", "a worker found the same result stored"),
-        Fate("up to date", counts.current, "#4e79a7", "outputs there and newer, not sent"),
-        Fate("in flight", counts.in_flight, "#f0a23b", "sent, no outcome yet"),
-        Fate("excluded", counts.excluded, "#a9b0ba", "left out by a filter"),
-        Fate("known bad", counts.known, "#8a8178", "no readable image in an earlier run"),
-        Fate("cancelled", counts.cancelled, "#b07aa1", "sent, and called back"),
-        Fate("conflicting", counts.conflicting, "#d4b13f", "the output's name was taken"),
-        Fate("failed", counts.failed, "#d0392e", "see the failures"),
-        Fate("undecided", max(0, undecided(counts)), "#c8ccd2", "read, not yet planned"),
+        InputState("done", counts.done, "#3f8f4f", "cut out and stored"),
+        InputState("skipped", counts.skipped, "#8cc79a", "the same output was already stored"),
+        InputState("up to date", counts.current, "#4e79a7", "outputs are newer; not sent"),
+        InputState("in flight", counts.in_flight, "#f0a23b", "sent, no outcome yet"),
+        InputState("excluded", counts.excluded, "#a9b0ba", "left out by a filter"),
+        InputState("known bad", counts.known, "#8a8178", "unreadable in an earlier run"),
+        InputState("cancelled", counts.cancelled, "#b07aa1", "sent, then cancelled"),
+        InputState(
+            "conflicting", counts.conflicting, "#d4b13f", "another input has the same output name"
+        ),
+        InputState("failed", counts.failed, "#d0392e", "see the failures"),
+        InputState("undecided", max(0, undecided(counts)), "#c8ccd2", "read, not planned yet"),
     ]
 
 
 def undecided(counts: RunCounts) -> int:
-    """Inputs that were seen and are in no other count; not 0 only while a run is planned."""
+    """Return the inputs in no other count; they differ from 0 only while a run is being planned."""
     decided = counts.excluded + counts.current + counts.known + counts.conflicting + counts.sent
     return counts.seen - decided
 
 
 def stage_means(record: RunRecord) -> list[StageMean]:
-    """Mean seconds of every stage that took any, in order; `other` is what no stage accounts for.
+    """Return the mean seconds of every stage, in order; `other` is the time outside the stages.
 
     The mean is over the images that were done.
     """

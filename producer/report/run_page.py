@@ -1,4 +1,4 @@
-"""The page of a run: one file that works offline, without scripts, with all pictures in it.
+"""The report page of a run: one file with all pictures, without scripts, readable offline.
 
 Needs the `report` extra.
 """
@@ -11,8 +11,8 @@ from producer.contract.outcome import Outcome
 from producer.contract.run import Failure, RunRecord
 from producer.contract.s3_uri import ImageRef
 from producer.report.run_chart import Throughput, round_top, throughput
-from producer.report.run_figures import fates, figures, stage_means, undecided
-from producer.report.run_summary import again, asked
+from producer.report.run_figures import figures, input_states, stage_means, undecided
+from producer.report.run_summary import retry_command, run_facts
 from producer.report.stages import stage_times, total_seconds
 from producer.report.template import environment
 from producer.report.thumbnail import Thumbnail, fetch_thumbnails
@@ -20,12 +20,12 @@ from producer.report.thumbnail import Thumbnail, fetch_thumbnails
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-_MOST_CARDS: Final = 24
-"""Of the suspicious and of the sample, each; a card has up to three pictures."""
-_MOST_SLOWEST: Final = 20
-_MOST_FAILURES: Final = 100
+_MAX_CARDS: Final = 24
+"""Cards of suspicious images and cards of the sample, each with up to three pictures."""
+_MAX_SLOWEST: Final = 20
+_MAX_FAILURES: Final = 100
 _LONGEST_NAME: Final = 110
-"""Signs of a key on a card; tables have it whole."""
+"""Characters of a key on a card; tables show the whole key."""
 _SUSPICIONS: Final = {
     "no_foreground": "no foreground",
     "tiny_mask": "tiny mask",
@@ -40,17 +40,17 @@ _WITH: Final = {
 
 
 class Card(NamedTuple):
-    """One image with its pictures."""
+    """One image with its thumbnails."""
 
     name: str
     badge: str
     facts: list[str]
     pictures: list[tuple[str, Thumbnail]]
-    """What it is, and the thumbnail."""
+    """Role (original, mask, cut-out) and thumbnail."""
 
 
-class Slow(NamedTuple):
-    """One of the slowest."""
+class SlowImage(NamedTuple):
+    """One of the slowest images."""
 
     name: str
     total: float
@@ -58,8 +58,8 @@ class Slow(NamedTuple):
     size: str
 
 
-class Code(NamedTuple):
-    """One error code."""
+class CodeCount(NamedTuple):
+    """One error code with its number of failures."""
 
     code: str
     number: int
@@ -75,14 +75,14 @@ class Plot(NamedTuple):
     colour: str
     top: float
     values: list[float]
-    """One a bar of `Throughput.bars`."""
+    """One value per bar of `Throughput.bars`."""
 
 
 def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
-    """The page as HTML; fetches what it shows from `s3`, a few objects at a time."""
-    suspicious, sample = record.suspicious[:_MOST_CARDS], record.sample[:_MOST_CARDS]
-    shown = fetch_thumbnails(
-        (ref for one in (*suspicious, *sample) for _, ref in _places(one) if ref), s3=s3
+    """Return the page as HTML; fetches the pictures from `s3`, a few objects at a time."""
+    suspicious, sample = record.suspicious[:_MAX_CARDS], record.sample[:_MAX_CARDS]
+    thumbnails = fetch_thumbnails(
+        (ref for outcome in (*suspicious, *sample) for _, ref in _pictures(outcome) if ref), s3=s3
     )
     over_time = throughput(record.minutes)
     templates = environment()
@@ -102,10 +102,10 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         counts=record.counts,
         figures=figures(record),
         source=record.spec.source or f"the manifest {record.spec.manifest}",
-        asked=asked(record),
-        again=again(record, "failures.jsonl"),
+        facts=run_facts(record),
+        retry_command=retry_command(record, "failures.jsonl"),
         conflicting=record.counts.conflicting,
-        fates=fates(record.counts),
+        input_states=input_states(record.counts),
         undecided=undecided(record.counts),
         over_time=over_time,
         plots=_plots(over_time),
@@ -113,21 +113,21 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         stage_means=stage_means(record),
         failed=record.counts.failed + record.counts.conflicting,
         codes=_codes(record),
-        failures=record.failures[:_MOST_FAILURES],
+        failures=record.failures[:_MAX_FAILURES],
         suspicions_left_out=sum(record.suspicions.values()) > len(suspicious),
         suspicions=[
             f"{humanize.count(number)} {_WITH.get(name, name)}"
             for name, number in record.suspicions.items()
         ],
-        suspicious=[_card(one, record, shown) for one in suspicious],
-        slowest=[_slow(one, record) for one in record.slowest[:_MOST_SLOWEST]],
-        sample=[_card(one, record, shown) for one in sample],
+        suspicious=[_card(outcome, record, thumbnails) for outcome in suspicious],
+        slowest=[_slow(outcome, record) for outcome in record.slowest[:_MAX_SLOWEST]],
+        sample=[_card(outcome, record, thumbnails) for outcome in sample],
         workers=sorted(record.workers.items(), key=lambda item: (-item[1], item[0])),
         percentage=humanize.percentage,
     )
 
 
-def _places(outcome: Outcome) -> list[tuple[str, ImageRef | None]]:
+def _pictures(outcome: Outcome) -> list[tuple[str, ImageRef | None]]:
     return [
         ("original", outcome.source.ref if outcome.source else None),
         ("mask", outcome.mask.ref if outcome.mask else None),
@@ -135,7 +135,7 @@ def _places(outcome: Outcome) -> list[tuple[str, ImageRef | None]]:
     ]
 
 
-def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail]) -> Card:
+def _card(outcome: Outcome, record: RunRecord, thumbnails: dict[ImageRef, Thumbnail]) -> Card:
     source, share = outcome.source, outcome.foreground_share
     facts = [_size(outcome)]
     if share is not None:
@@ -147,15 +147,15 @@ def _card(outcome: Outcome, record: RunRecord, shown: dict[ImageRef, Thumbnail])
         _SUSPICIONS.get(outcome.suspicion or "", ""),
         [fact for fact in facts if fact],
         [
-            (what, shown[ref] if ref else Thumbnail(problem="none"))
-            for what, ref in _places(outcome)
+            (role, thumbnails[ref] if ref else Thumbnail(problem="none"))
+            for role, ref in _pictures(outcome)
         ],
     )
 
 
-def _slow(outcome: Outcome, record: RunRecord) -> Slow:
+def _slow(outcome: Outcome, record: RunRecord) -> SlowImage:
     ref = outcome.source.ref if outcome.source else None
-    return Slow(
+    return SlowImage(
         _name(ref, outcome, record), total_seconds(outcome), stage_times(outcome), _size(outcome)
     )
 
@@ -166,7 +166,7 @@ def _size(outcome: Outcome) -> str:
 
 
 def _name(ref: ImageRef | None, outcome: Outcome, record: RunRecord) -> str:
-    """The key below the prefix that was synced, else the whole reference, else the job's id."""
+    """Return the key below the source prefix, else the whole URI, else the job's id."""
     if ref is None:
         return f"job {outcome.job_id}"
     name, prefix = str(ref), record.spec.source
@@ -175,14 +175,14 @@ def _name(ref: ImageRef | None, outcome: Outcome, record: RunRecord) -> str:
     return humanize.shorten_middle(name, _LONGEST_NAME)
 
 
-def _codes(record: RunRecord) -> list[Code]:
-    """Every code, the most frequent first, with the sentence of the first failure that had it."""
+def _codes(record: RunRecord) -> list[CodeCount]:
+    """Return every code, the most frequent first, with the message of its first failure."""
     examples: dict[str, Failure] = {}
     for failure in record.failures:
         examples.setdefault(failure.code, failure)
     ordered = sorted(record.codes.items(), key=lambda item: (-item[1], item[0]))
     return [
-        Code(code, number, examples[code].message if code in examples else "")
+        CodeCount(code, number, examples[code].message if code in examples else "")
         for code, number in ordered
     ]
 
@@ -190,9 +190,10 @@ def _codes(record: RunRecord) -> list[Code]:
 def _plots(over_time: Throughput | None) -> list[Plot]:
     if over_time is None:
         return []
+    bars = over_time.bars
     series = [
-        ("images", "Images a minute", "images", "#4e79a7", [bar.images for bar in over_time.bars]),
-        ("pixels", "Megapixels a minute", "MP", "#4fa8a3", [b.megapixels for b in over_time.bars]),
+        ("images", "Images per minute", "images", "#4e79a7", [bar.images for bar in bars]),
+        ("pixels", "Megapixels per minute", "MP", "#4fa8a3", [bar.megapixels for bar in bars]),
     ]
     return [
         Plot(name, title, unit, colour, round_top(max(values)), values)
@@ -201,7 +202,7 @@ def _plots(over_time: Throughput | None) -> list[Plot]:
 
 
 def _axis(over_time: Throughput | None) -> Sequence[str]:
-    """The labels under a chart: its start, its middle if it is wide, and its end."""
+    """Return the labels under a chart: its start, its middle if it is wide, and its end."""
     if over_time is None:
         return ()
     length = over_time.minutes * 60

@@ -1,6 +1,6 @@
 """The report of a run: `report.json`, `failures.jsonl` and `report.html`, in a folder or in S3.
 
-The page needs the `report` extra; it is drawn in `producer.report.run_page`.
+The page needs the `report` extra; `producer.report.run_page` renders it.
 """
 
 import json
@@ -34,12 +34,13 @@ def write_run_report(
     s3: "Callable[[], S3Client]",
     warn: Callable[[str], None],
 ) -> list[str]:
-    """Write the report into `place`, a folder or `s3://bucket/prefix`; returns what was written.
+    """Write the report into `place`, a folder or `s3://bucket/prefix`; return the files written.
 
-    A folder is made where there is none, and files of an earlier report are replaced. `s3` is asked
-    for when there is something to fetch or to put. `warn` is told in a sentence why there is no
-    page. Raises `OSError`, botocore's errors, or `ValueError` for an `s3://` that is no place;
-    pictures that cannot be shown raise nothing.
+    Creates the folder if it is missing and replaces the files of an earlier report. `s3` is called
+    when an object must be read or written, and `warn` with a sentence if there is no page.
+
+    Raises `OSError`, botocore's errors, or `ValueError` for an invalid `s3://` URI. A picture that
+    cannot be shown raises nothing.
     """
     written = [
         _put(place, JSON, report_json(record), s3=s3),
@@ -48,24 +49,24 @@ def write_run_report(
     if not (find_spec("jinja2") and find_spec("PIL")):
         warn(f"{PAGE} was not written: it needs `pip install 'cutwork[report]'`")
         return written
-    from producer.report.run_page import run_page  # the extra is here
+    from producer.report.run_page import run_page  # its packages are installed
 
     return [*written, _put(place, PAGE, run_page(record, s3=s3), s3=s3)]
 
 
 def report_json(record: RunRecord) -> str:
-    """The record as JSON, with its `Figures` as `figures`."""
+    """Return the record as JSON, with its `Figures` as `figures`."""
     facts = record.model_dump(mode="json") | {"figures": figures(record).model_dump(mode="json")}
     return json.dumps(facts, indent=2) + "\n"
 
 
 def failures_jsonl(record: RunRecord) -> str:
-    """A `Failure` a line; a manifest of what failed, as far as the record goes.
+    """Return one `Failure` per line: a manifest that retries the failures in the record.
 
-    Inputs whose outputs have no name of their own are left out: sent by a manifest, they would be
-    written over what another input became.
+    Inputs with conflicting output names are left out: sent by a manifest, they would overwrite
+    another input's outputs.
     """
-    # In ASCII: some readers take U+2028 for the end of a line.
+    # ASCII only: some readers treat U+2028 as the end of a line.
     lines = (
         failure.model_dump(mode="json", exclude_none=True)
         for failure in record.failures
@@ -83,7 +84,7 @@ def _put(place: str, name: str, text: str, *, s3: "Callable[[], S3Client]") -> s
         return str(ref)
     path = Path(place) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{name}.part")  # Whoever looks meanwhile sees a whole file.
+    part = path.with_name(f".{name}.part")  # Readers never see a partial file.
     part.write_text(text, encoding="utf-8", newline="")
     part.replace(path)
     return str(path)

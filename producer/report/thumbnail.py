@@ -1,6 +1,7 @@
-"""Small pictures for the reports, of files or of objects in S3.
+"""Thumbnails for the reports, of files or of objects in S3.
 
-Nothing here fails a report: what cannot be shown says why. Needs the `report` extra.
+A picture that cannot be shown gets a reason instead, so a report never fails because of one.
+Needs the `report` extra.
 """
 
 import io
@@ -23,23 +24,23 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 SIDE: Final = 240
-"""Pixels of the longer side; pages show it at 160 and less, for dense screens."""
+"""Pixels of the longer side; pages show it at 160 or less, sharp on high-density screens."""
 _LARGEST_OBJECT: Final = 64 * 2**20
-_MOST_PIXELS: Final = 40_000_000
-"""To decode; a JPEG is decoded at a fraction of its size."""
+_MAX_PIXELS: Final = 40_000_000
+"""Limit for decoding; a JPEG is decoded at a fraction of its size."""
 _LARGEST_THUMBNAIL: Final = 14_000
-"""Bytes: 144 of them, in base64, leave a page under 3 MB."""
+"""Bytes; 144 of them in base64 keep a page under 3 MB."""
 _THREADS: Final = 4
 _SECONDS: Final = 60
-"""After these no more objects are fetched: a report must not hang on a slow store."""
-# No others: Pillow would hand an EPS file to Ghostscript.
+"""Time limit for fetching all objects: a report must not hang on a slow store."""
+# An allow list: Pillow would pass an EPS file to Ghostscript.
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _SMOOTH: Final = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Pixel formats that Pillow scales with smoothing as they are."""
+"""Pillow modes that it can downscale with antialiasing directly."""
 
 
 class Thumbnail(NamedTuple):
-    """A small picture as a data URI, or why there is none."""
+    """A small picture as a data URI, or the reason why there is none."""
 
     uri: str | None = None
     size: tuple[int, int] = (0, 0)
@@ -48,17 +49,17 @@ class Thumbnail(NamedTuple):
 
 
 def read_upright(file: Path | BinaryIO, *, side: int | None = None) -> Image.Image | None:
-    """A picture upright as RGBA, fitted into a square of `side`; None when it is not readable.
+    """Return a picture upright as RGBA, fitted into a square of `side` pixels.
 
-    With `side`, what would take much memory to decode is not readable.
+    Returns None if Pillow cannot read it, or, with `side`, if decoding would take much memory.
     """
     try:
         with Image.open(file, formats=_readable()) as opened:
             if side:
                 opened.draft(None, (2 * side, 2 * side))
-                if opened.width * opened.height > _MOST_PIXELS:
+                if opened.width * opened.height > _MAX_PIXELS:
                     return None
-                if opened.mode in _SMOOTH:  # smaller first: the rest takes less memory
+                if opened.mode in _SMOOTH:  # downscale first: the other steps then need less memory
                     opened.thumbnail((side, side), Image.Resampling.LANCZOS)
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion clips at 255
@@ -67,13 +68,13 @@ def read_upright(file: Path | BinaryIO, *, side: int | None = None) -> Image.Ima
             if side:
                 image.thumbnail((side, side), Image.Resampling.LANCZOS)
             return image
-    except Exception:  # noqa: BLE001 - Pillow's plugins raise whatever their parsers raise
+    except Exception:  # noqa: BLE001 - Pillow's plugins raise any of their parsers' errors
         return None
 
 
 @cache
 def _readable() -> list[str]:
-    """The formats that this build of Pillow has."""
+    """Return the allowed formats that this build of Pillow supports."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
@@ -82,36 +83,36 @@ def fetch_thumbnails(
     refs: Iterable[ImageRef],
     *,
     s3: "Callable[[], S3Client]",
-    most_bytes: int = _LARGEST_OBJECT,
+    max_bytes: int = _LARGEST_OBJECT,
 ) -> dict[ImageRef, Thumbnail]:
-    """A thumbnail of every object of up to `most_bytes`, a few at a time, within a minute."""
-    wanted = list(dict.fromkeys(refs))
-    if not wanted:
+    """Return a thumbnail of every object up to `max_bytes`, a few at a time, within a minute."""
+    unique_refs = list(dict.fromkeys(refs))
+    if not unique_refs:
         return {}
     try:
         client = s3()
     except (BotoCoreError, ValueError):
-        return dict.fromkeys(wanted, Thumbnail(problem="S3 is not set up"))
-    one = partial(_fetch, client, most_bytes=most_bytes, deadline=time.monotonic() + _SECONDS)
-    # Here and not in the threads, which share the filters. Pillow still refuses twice its limit.
+        return dict.fromkeys(unique_refs, Thumbnail(problem="S3 is not set up"))
+    fetch = partial(_fetch, client, max_bytes=max_bytes, deadline=time.monotonic() + _SECONDS)
+    # Set here because threads share warning filters. Pillow still refuses twice its limit.
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        return dict(zip(unique_refs, pool.map(fetch, unique_refs), strict=True))
 
 
-def _fetch(client: "S3Client", ref: ImageRef, *, most_bytes: int, deadline: float) -> Thumbnail:
+def _fetch(client: "S3Client", ref: ImageRef, *, max_bytes: int, deadline: float) -> Thumbnail:
     if time.monotonic() > deadline:
         return Thumbnail(problem="not fetched in time")
     try:
         response = client.get_object(Bucket=ref.bucket, Key=ref.key)
         with closing(response["Body"]) as body:
-            if response["ContentLength"] > most_bytes:
+            if response["ContentLength"] > max_bytes:
                 return Thumbnail(problem="too large for a preview")
             data = body.read()
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         missing = code in ("NoSuchKey", "NoSuchBucket", "NotFound", "404")
-        return Thumbnail(problem="not there any more" if missing else f"not fetched: {code}")
+        return Thumbnail(problem="deleted meanwhile" if missing else f"not fetched: {code}")
     except (BotoCoreError, OSError):
         return Thumbnail(problem="not fetched: S3 did not answer")
     image = read_upright(io.BytesIO(data), side=SIDE)

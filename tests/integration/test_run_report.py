@@ -27,8 +27,8 @@ from producer.console.humanize import (
 )
 from producer.contract.run import Failure, Minute, RunCounts, RunRecord, RunSpec
 from producer.contract.s3_uri import ImageRef
-from producer.report.run_chart import MOST_BARS, round_top, throughput
-from producer.report.run_figures import fates, figures, stage_means
+from producer.report.run_chart import MAX_BARS, round_top, throughput
+from producer.report.run_figures import figures, input_states, stage_means
 from producer.report.run_report import write_run_report
 from producer.report.thumbnail import SIDE, Thumbnail, fetch_thumbnails
 from tests.support.run_records import HOSTILE, START, as_png, counts, failure, outcome, record
@@ -78,14 +78,14 @@ def test_the_counts_add_up_on_the_page(tmp_path: Path, state: str, found: RunCou
         left, right = text_of("<body>" + line[1]).split("=")
         numbers = [int(number.replace(",", "")) for number in re.findall(r"[\d,]+", right)]
         assert int(left.replace(",", "").split()[0]) == whole == sum(numbers)
-    assert sum(fate.number for fate in fates(found)) == found.seen
+    assert sum(state.number for state in input_states(found)) == found.seen
 
 
 def test_a_run_of_nothing_has_a_page(tmp_path: Path) -> None:
     empty = record(counts=RunCounts(), minutes=(), codes={}, seconds={}, pixels=0, workers={})
     text = text_of(page_of(empty, tmp_path))
     assert "0 inputs seen" in text
-    assert "Nothing was there to do." in text
+    assert "No inputs." in text
     assert "Throughput" not in text
     assert "Failures" not in text
     assert (tmp_path / "failures.jsonl").read_text() == ""
@@ -137,7 +137,7 @@ def test_ten_thousand_failures_are_a_manifest_and_a_short_page(tmp_path: Path) -
     assert page.count('<th scope="row"><bdi dir="ltr">folder/') == 0, "a failure is named in full"
     assert page.count('<th scope="row"><bdi dir="ltr">s3://photos/folder/') == 100
     assert "The first 100 of 10,002, by source" in page
-    assert "1 more were not kept" in text_of(page)
+    assert "1 more were not recorded" in text_of(page)
     assert len(page) < 200_000
 
 
@@ -266,8 +266,8 @@ def test_thumbnails_are_small_upright_and_transparent(stack: LocalStack, photogr
     assert len(noise) < 20_000
     for key in ("text.png", "empty.png", "short.png", "bomb.png", "large.png"):
         assert found[refs[key]] == Thumbnail(problem="no preview"), key
-    assert found[refs["gone"]].problem == found[refs["nowhere"]].problem == "not there any more"
-    small = fetch_thumbnails([refs["noise.png"]], s3=lambda: s3, most_bytes=1_000)
+    assert found[refs["gone"]].problem == found[refs["nowhere"]].problem == "deleted meanwhile"
+    small = fetch_thumbnails([refs["noise.png"]], s3=lambda: s3, max_bytes=1_000)
     assert small[refs["noise.png"]].problem == "too large for a preview"
 
 
@@ -277,7 +277,7 @@ def test_a_long_run_is_few_bars_that_hold_every_image(span: int) -> None:
     minutes = [Minute(start=START + 60 * at, images=7, pixels=3_000_000) for at in at_work]
     found = throughput(minutes)
     assert found
-    assert len(found.bars) <= MOST_BARS
+    assert len(found.bars) <= MAX_BARS
     assert sum(bar.images * bar.minutes for bar in found.bars) == pytest.approx(7 * len(minutes))
     assert sum(bar.megapixels * bar.minutes for bar in found.bars) == pytest.approx(
         3 * len(minutes)
