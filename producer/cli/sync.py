@@ -255,10 +255,7 @@ def _check_lines(manifest: Manifest, *, skip: bool) -> None:
 
 
 def _show_dry_run(client: Client, spec: RunSpec, plan: Plan, *, as_json: bool) -> None:
-    known = (
-        (lambda _: set[str]()) if spec.retry_failed or spec.force else client.runs.find_unreadable
-    )
-    result = dry_run(plan(""), known=known, limit=spec.limit)
+    result = dry_run(plan(""), spec, find_unreadable=client.runs.find_unreadable)
     guess = estimate(spec, result.sent, runs=client.runs.runs())
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"estimate": guess and guess._asdict()}))

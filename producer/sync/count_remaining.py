@@ -8,6 +8,7 @@ import redis
 
 from producer.sync.feeder import Feeder
 from producer.sync.listing.objects import ListingFailed
+from producer.sync.plan.known import mark_known
 
 _CHUNK_STEPS: Final = 1000
 
@@ -25,8 +26,8 @@ def count_remaining(feeder: Feeder) -> None:
             while chunk := list(islice(steps, _CHUNK_STEPS)):
                 if feeder.stopping.is_set():
                     return
-                sends = [step for step in chunk if step.verdict == "send"]
-                total += len(sends) - len(feeder.known(sends))
+                steps_left = mark_known(chunk, feeder.spec, ledger.find_unreadable)
+                total += sum(step.verdict == "send" for step in steps_left)
         limit = feeder.spec.limit
         ledger.set_total(run, total if limit is None else min(total, limit))
     except (ListingFailed, redis.RedisError):

@@ -8,7 +8,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,6 +28,7 @@ from producer.store.runs import Batch, RunLedger, UnknownRun
 from producer.sync.circuit_breaker import CircuitBreaker
 from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
+from producer.sync.plan.known import mark_known
 from producer.sync.plan.step import Plan, Step
 
 _MAX_BATCH_JOBS: Final = 500
@@ -180,38 +181,26 @@ class Feeder:
 
     def _fill_batch(self, batch: Batch, steps: Iterator[Step], room: int) -> bool:
         """Put the next steps into a batch, as many as there is room for; True after the last."""
-        wanted: list[Step] = []
-        seen = 0
+        chunk: list[Step] = []
+        sends = 0
         for step in islice(steps, _MAX_BATCH_STEPS):
-            seen += 1
-            batch.cursor = step.cursor
+            chunk.append(step)
+            sends += step.verdict == "send"
+            if sends >= room:
+                break
+            if len(chunk) % _STEPS_PER_LOCK_CHECK == 0:
+                self._extend_lock()
+        for step in mark_known(chunk, self.spec, self.ledger.find_unreadable):
             if step.verdict == "send":
-                wanted.append(step)
+                batch.count("sent")
+                batch.jobs.append(self._job(step))
             else:
                 batch.count(step.verdict)
                 if step.verdict == "conflicting":
                     batch.failures.append(_failure(step))
-            if len(wanted) >= room:
-                break
-            if seen % _STEPS_PER_LOCK_CHECK == 0:
-                self._extend_lock()
-        known = self.known(wanted)
-        for step in wanted:
-            if str(step.source) in known:
-                batch.count("known")
-            else:
-                batch.count("sent")
-                batch.jobs.append(self._job(step))
-        batch.count("seen", seen)
-        return seen < _MAX_BATCH_STEPS and len(wanted) < room
-
-    def known(self, wanted: Iterable[Step]) -> set[str]:
-        """Which of these sources were found unreadable before, and have not changed since."""
-        if self.spec.retry_failed or self.spec.force:
-            return set()
-        return self.ledger.find_unreadable(
-            {str(step.source): step.etag for step in wanted if step.etag}
-        )
+            batch.cursor = step.cursor
+        batch.count("seen", len(chunk))
+        return len(chunk) < _MAX_BATCH_STEPS and sends < room
 
     def _job(self, step: Step) -> Job:
         places = f"{step.source} {step.image} {step.mask}"

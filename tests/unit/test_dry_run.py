@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -9,7 +9,7 @@ from producer.sync.plan.step import Step
 from tests.support.runs import SPEC, plan_of
 
 
-def nothing_known(_: dict[str, str]) -> set[str]:
+def find_none(_: Mapping[str, str]) -> set[str]:
     return set()
 
 
@@ -30,7 +30,7 @@ def record(
 
 def test_everything_is_counted_and_nothing_kept_but_examples() -> None:
     verdicts = ["send", "current", "excluded", "conflicting"] + ["send"] * 3000
-    result = dry_run(plan_of(*verdicts)(""), known=nothing_known, limit=None)
+    result = dry_run(plan_of(*verdicts)(""), SPEC, find_unreadable=find_none)
     assert result.counts == {"send": 3001, "current": 1, "excluded": 1, "conflicting": 1}
     assert (result.seen, result.sent, result.bytes) == (3004, 3001, 300_100)
     assert [step.cursor for step in result.examples] == ["0", "4", "5", "6", "7"]
@@ -38,16 +38,22 @@ def test_everything_is_counted_and_nothing_kept_but_examples() -> None:
 
 
 def test_what_is_known_to_be_unreadable_is_not_sent() -> None:
-    def known(sources: dict[str, str]) -> set[str]:
+    def find_unreadable(sources: Mapping[str, str]) -> set[str]:
         assert sources == {f"s3://photos/in/{n}.jpg": f"etag{n}" for n in (0, 2)}
         return {"s3://photos/in/2.jpg"}
 
-    result = dry_run(plan_of("send", "current", "send")(""), known=known, limit=None)
+    plan = plan_of("send", "current", "send")
+    result = dry_run(plan(""), SPEC, find_unreadable=find_unreadable)
     assert result.counts == {"send": 1, "current": 1, "known": 1}
+    for option in ("force", "retry_failed"):
+        spec = SPEC.model_copy(update={option: True})
+        result = dry_run(plan(""), spec, find_unreadable=find_unreadable)
+        assert result.counts == {"send": 2, "current": 1}
 
 
 def test_a_limit_ends_it() -> None:
-    result = dry_run(plan_of(*["send"] * 50)(""), known=nothing_known, limit=7)
+    spec = SPEC.model_copy(update={"limit": 7})
+    result = dry_run(plan_of(*["send"] * 50)(""), spec, find_unreadable=find_none)
     assert (result.sent, result.seen) == (7, 7)
 
 
@@ -56,7 +62,7 @@ def test_the_bytes_of_a_manifest_are_unknown() -> None:
         for step in plan_of("send")(""):
             yield step._replace(bytes=None)
 
-    result = dry_run(steps(), known=nothing_known, limit=None)
+    result = dry_run(steps(), SPEC, find_unreadable=find_none)
     assert result.to_json()["bytes"] is None
     assert dict(summary_lines(result, None))["would send"] == "1 of 1 inputs"
 
@@ -83,7 +89,7 @@ def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
     ],
 )
 def test_the_words(guess: Estimate | None, text: str) -> None:
-    result = dry_run(plan_of("send", "send", "current")(""), known=nothing_known, limit=None)
+    result = dry_run(plan_of("send", "send", "current")(""), SPEC, find_unreadable=find_none)
     assert summary_lines(result, guess) == [
         ("would send", "2 of 3 inputs (200 B)"),
         ("because", "2 missing"),

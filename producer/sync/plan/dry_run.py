@@ -1,14 +1,16 @@
 """What a run would do, and how long it would take."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from producer.console.humanize import duration, quantity
 from producer.contract.run import RunRecord, RunSpec
+from producer.sync.plan.known import FindUnreadable, mark_known
 from producer.sync.plan.step import Step
 
+_CHUNK_STEPS: Final = 1000
 _MAX_EXAMPLES: Final = 5
 _MIN_IMAGES: Final = 10
 """Images of an earlier run from which a speed is taken."""
@@ -34,6 +36,19 @@ class DryRun:
     def seen(self) -> int:
         """Inputs that were read."""
         return sum(self.counts.values())
+
+    def add(self, step: Step) -> None:
+        """Count one step."""
+        self.counts[step.verdict] = self.counts.get(step.verdict, 0) + 1
+        if step.verdict != "send":
+            return
+        self.reasons[step.reason] = self.reasons.get(step.reason, 0) + 1
+        if step.bytes is None:
+            self.bytes_known = False
+        else:
+            self.bytes += step.bytes
+        if len(self.examples) < _MAX_EXAMPLES:
+            self.examples.append(step)
 
     def to_json(self) -> dict[str, Any]:
         """The figures as a JSON value."""
@@ -65,26 +80,15 @@ class Estimate(NamedTuple):
     """That ran then."""
 
 
-Known = Callable[[dict[str, str]], set[str]]
-"""Of objects and their ETags, which are known to be unreadable."""
-
-
-def dry_run(steps: Iterable[Step], *, known: Known, limit: int | None) -> DryRun:
-    """Go through the whole plan, up to `limit` jobs, and send nothing."""
+def dry_run(steps: Iterable[Step], spec: RunSpec, *, find_unreadable: FindUnreadable) -> DryRun:
+    """Go through a whole plan, up to the run's limit of jobs, and send nothing."""
     result = DryRun()
     steps = iter(steps)
-    while (limit is None or result.sent < limit) and (chunk := list(islice(steps, 1000))):
-        etags = {
-            str(step.source): step.etag for step in chunk if step.verdict == "send" and step.etag
-        }
-        unreadable = known(etags)
-        for step in chunk:
-            verdict = "known" if str(step.source) in unreadable else step.verdict
-            result.counts[verdict] = result.counts.get(verdict, 0) + 1
-            if verdict == "send":
-                _add_send(result, step)
-                if result.sent == limit:
-                    break
+    while result.sent != spec.limit and (chunk := list(islice(steps, _CHUNK_STEPS))):
+        for step in mark_known(chunk, spec, find_unreadable):
+            result.add(step)
+            if result.sent == spec.limit:
+                break
     return result
 
 
@@ -107,16 +111,6 @@ def estimate(spec: RunSpec, images: int, *, runs: Iterable[RunRecord]) -> Estima
 def _comparable_options(spec: RunSpec) -> tuple[object, ...]:
     options = spec.options
     return options.model, options.preset, options.alpha_matting, options.size, options.enabled
-
-
-def _add_send(result: DryRun, step: Step) -> None:
-    result.reasons[step.reason] = result.reasons.get(step.reason, 0) + 1
-    if step.bytes is None:
-        result.bytes_known = False
-    else:
-        result.bytes += step.bytes
-    if len(result.examples) < _MAX_EXAMPLES:
-        result.examples.append(step)
 
 
 def summary_lines(result: DryRun, estimated: Estimate | None) -> list[tuple[str, str]]:
