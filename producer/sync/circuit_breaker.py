@@ -1,5 +1,6 @@
-"""Notice that nothing succeeds any more, for a reason that is not in the images."""
+"""A circuit breaker: detects that every job fails for a reason that is not in its image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -7,31 +8,36 @@ from producer.contract.run import RunRecord
 from producer.store.run_fields import UNREADABLE_CODES
 
 _MIN_FAILURES: Final = 20
+"""The number of failures since the last other outcome that opens the breaker."""
 _IMAGE_CODES: Final = UNREADABLE_CODES | {
     *("source_not_found", "name_conflict", "name_too_long", "name_misplaced"),
 }
-"""Codes that say something of one input, and nothing of the next."""
+"""Error codes that concern one input and say nothing about the next."""
 
 
 @dataclass
 class CircuitBreaker:
-    """Open while outcomes only fail as a wrong bucket, lost rights or an outage make them fail.
+    """Open while all outcomes are failures that a wrong bucket, lost rights or an outage explain.
 
-    A bucket that cannot be written fails every image after its model has run; whoever feeds ten
-    million of them should stop at twenty.
+    If the destination cannot be written, every image fails after its model has run. A feeder with
+    ten million of them should stop at twenty.
     """
 
+    code: str | None = None
+    """The most frequent code of the failures that keep it open; None while it is closed."""
     _other_outcomes: int = -1
-    _failures: dict[str, int] = field(default_factory=dict)
+    _failures: Mapping[str, int] = field(default_factory=dict)
+    """The failures by code at the time of the last other outcome."""
 
-    def open_code(self, record: RunRecord) -> str | None:
-        """The code all outcomes have had since the last good one, once there are enough of them."""
+    def update(self, record: RunRecord) -> bool:
+        """Open or close the breaker by a run's counts; return whether it opened for a new code."""
         counts = record.counts
         failures = {code: n for code, n in record.codes.items() if code not in _IMAGE_CODES}
         other_outcomes = counts.done + counts.skipped + counts.failed - sum(failures.values())
         if other_outcomes != self._other_outcomes:
             self._other_outcomes, self._failures = other_outcomes, failures
-        since = {code: number - self._failures.get(code, 0) for code, number in failures.items()}
-        if sum(since.values()) < _MIN_FAILURES:
-            return None
-        return max(since, key=lambda code: since[code])
+        recent = {code: n - self._failures.get(code, 0) for code, n in failures.items()}
+        previous_code = self.code
+        is_open = sum(recent.values()) >= _MIN_FAILURES
+        self.code = max(recent, key=lambda code: recent[code]) if is_open else None
+        return is_open and self.code != previous_code

@@ -1,7 +1,7 @@
-"""Feed a run: plan → bounded window → queue, until every input has an outcome.
+"""The feeder of a run: reads its plan, keeps a window of jobs in flight, waits for the outcomes.
 
-The feeder keeps nothing that Redis does not have. Whatever goes wrong, it starts again from the
-run's cursor and sends once more what is nowhere any more; so does the next process after it.
+A feeder holds no state that Redis does not have. After any failure it reads the run's cursor again,
+sends lost jobs again and goes on from there; the next process does the same.
 """
 
 import hashlib
@@ -30,77 +30,89 @@ from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
 from producer.sync.plan.known import mark_known
 from producer.sync.plan.step import Plan, Step
+from producer.sync.window import Window
 
-_MAX_BATCH_JOBS: Final = 500
-"""Jobs sent together at most."""
 _MAX_BATCH_STEPS: Final = 10_000
-"""Inputs after which the cursor moves, even if none of them is sent."""
+"""The number of steps after which the cursor moves even if none of them is sent."""
 _STEPS_PER_LOCK_CHECK: Final = 100
-"""Inputs after which the lock is looked after: each may have been asked for singly."""
-_INITIAL_WINDOW: Final = 2000
-_MAX_WINDOW: Final = 64_000
+"""The number of steps after which the lock is extended: each may cost a request to S3."""
 _POLL_SECONDS: Final = 0.1
-"""Seconds between looks at how many jobs are in flight."""
+"""The time between two reads of the number of jobs in flight."""
 _CANCEL_SECONDS: Final = 10
 _MAX_LISTING_RETRIES: Final = 8
-"""Times a listing is tried again while it brings nothing: some five minutes."""
-_MESSAGE_INTERVAL_SECONDS: Final = 60.0
-_TRANSIENT_ERRORS: Final = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    KombuError,
-)
-"""What a broker that restarts, fails over or is full answers; it is waited out."""
+"""Retries of a listing while the cursor does not move: about five minutes."""
+_NOTICE_SECONDS: Final = 60.0
+"""The time after which a notice about the broker is repeated."""
+_TRANSIENT_ERRORS: Final = (redis.ConnectionError, redis.TimeoutError, KombuError)
+"""The errors of a broker that restarts or fails over; the feeder waits until it is back."""
 _TRANSIENT_REPLIES: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")
+"""The beginnings of error replies that may pass, such as that of a full broker."""
+
+
+class _CursorMoved(Exception):
+    """Redis has another cursor than this feeder: plan again from there.
+
+    Redis restarted and lost its last second, or another feeder took over.
+    """
 
 
 @dataclass(kw_only=True)
 class Feeder:
-    """Feeds one run from this process, and begins it when there is something to send."""
+    """Feeds one run from this process; begins a new run only when there is something to send.
+
+    The first group of fields never changes. The second is the progress, which other threads may
+    read. The run's cursor is not a field: it is stored in Redis, and only `_send_steps` moves it.
+    """
 
     spec: RunSpec
     plan: Plan
     app: Celery
     ledger: RunLedger
     window: int | None
-    """Jobs in flight at most; None: as many as keep every worker busy."""
+    """The most jobs in flight; None for as many as keep every worker busy."""
     command: str
-    """What was typed, for whoever looks at the run later."""
-    events: Events = NO_EVENTS
-    """Receives a notice, in a sentence, of what the feeder waits for."""
+    """The command line, stored with the run."""
     tenant: str | None = None
-    """Whose queues its jobs wait in."""
-    run: str | None = None
-    """The run to take up again; None: a new one."""
-    planned: RunCounts = field(default_factory=RunCounts)
-    """What was compared without a run: with nothing to send there is none."""
-    conflicts: list[Failure] = field(default_factory=list)
-    """What was found so far that cannot be sent, likewise."""
-    stopping: threading.Event = field(default_factory=threading.Event)
-    """Set from outside, it ends the feeding between two batches; the run stays unfinished."""
+    """The tenant whose queues the jobs are sent to."""
+    events: Events = NO_EVENTS
+    """Receives a notice when the feeder waits or sends lost jobs again."""
     probe_seconds: float = 10
-    """While nothing succeeds: time until one more job is tried."""
-    _breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    _window: int = _INITIAL_WINDOW
-    _refused: str | None = None
-    """The code that the breaker is open for."""
+    """The time between two probe jobs while the circuit breaker is open."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set by another thread, it ends the feeder between two batches; the run stays unfinished."""
+
+    run: str | None = None
+    """The run to resume; None until a new one begins."""
+    planned: RunCounts = field(default_factory=RunCounts)
+    """The counts of the plan so far while there is no run yet."""
+    conflicts: list[Failure] = field(default_factory=list)
+    """The conflicting inputs of the plan so far while there is no run yet."""
+
     _lock: FeederLock | None = None
-    _checked: float = 0
+    _window: Window = field(init=False)
+    _breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    _checked_at: float = 0
+    """When lost jobs were last looked for, on the monotonic clock."""
     _listing_failures: int = 0
-    """Of listings, since the cursor moved."""
+    """The number of failed listings since the cursor moved."""
+
+    def __post_init__(self) -> None:
+        self._window = Window(self.window)
 
     def feed(self) -> None:
         """Return when every input has an outcome, the run is cancelled, or `stopping` is set.
 
-        Raises `FeederRunning` when another process feeds the run, `ListingFailed` or
-        `ManifestError` when the inputs cannot be read, and `UnknownRun` when Redis has lost it.
+        Waits for S3 and for the broker. Raises `FeederRunning` if another process feeds the run,
+        `ListingFailed` or `ManifestError` if the inputs cannot be read, and `UnknownRun` if Redis
+        has lost the run.
         """
-        said = -_MESSAGE_INTERVAL_SECONDS
+        noticed_at = -_NOTICE_SECONDS
         try:
             while not self.stopping.is_set():
                 try:
-                    if self._feed():
-                        return
+                    self._feed_from_cursor()
+                except _CursorMoved:
+                    continue
                 except ListingFailed as error:
                     self._listing_failures += 1
                     if self.run is None or self._listing_failures > _MAX_LISTING_RETRIES:
@@ -108,79 +120,81 @@ class Feeder:
                     self.events.notice(f"waiting for S3: {error}")
                     self._wait(min(2**self._listing_failures, 60))
                 except (*_TRANSIENT_ERRORS, redis.ResponseError) as error:
-                    refused = isinstance(error, redis.ResponseError)
-                    if self.run is None or (
-                        refused and not str(error).startswith(_TRANSIENT_REPLIES)
-                    ):
+                    if self.run is None or not _is_transient(error):
                         raise
-                    if time.monotonic() - said > _MESSAGE_INTERVAL_SECONDS:
+                    if time.monotonic() - noticed_at > _NOTICE_SECONDS:
                         self.events.notice(f"waiting for the broker: {error}")
-                        said = time.monotonic()
+                        noticed_at = time.monotonic()
                     self.stopping.wait(1)
+                else:
+                    return
         except UnknownRun as error:
             raise UnknownRun(
-                f"Redis has forgotten run {self.run}; was it restarted without persistence? Run "
-                "the command again: what is done already is not done twice"
+                f"expected run {self.run} in Redis, found none; was Redis restarted without "
+                "persistence? Run the command again: finished images are not processed again"
             ) from error
         finally:
             if self._lock:
                 self._lock.release()
                 self._lock = None
 
-    def _feed(self) -> bool:
-        """Plan and send from the cursor on; True at the end, False when it must be read again."""
-        batch = Batch(cursor="")
+    def _feed_from_cursor(self) -> None:
+        """Feed from the run's cursor to its end, to its cancellation, or until `stopping` is set.
+
+        Raises `_CursorMoved` if Redis refuses a batch because the run's cursor is another one.
+        """
+        cursor = ""
         if self.run:
             self._lock = self._lock or FeederLock(self.ledger.server, self.run)
             self._extend_lock()
-            batch.cursor = self.ledger.cursor(self.run)
+            cursor = self.ledger.cursor(self.run)
             self._resend_lost(self.run)
-        with closing(self.plan(batch.cursor)) as steps:
-            sent = self._send_all(batch, steps)
-        return sent and self._drain()
+        with closing(self.plan(cursor)) as steps:
+            self._send_steps(steps, cursor)
+        self._wait_for_outcomes()
 
-    def _send_all(self, batch: Batch, steps: Iterator[Step]) -> bool:
-        """Send the steps that are left; False when the cursor must be read again."""
-        before = batch.cursor
-        left = self._remaining_limit()
-        finished = False
-        while not finished and (left is None or left > 0):
+    def _send_steps(self, steps: Iterator[Step], cursor: str) -> None:
+        """Send the jobs of the steps after `cursor`, and move the run's cursor with each batch."""
+        batch = Batch(cursor=cursor)
+        limit = self._remaining_limit()
+        is_last = False
+        while not is_last and (limit is None or limit > 0):
             room = self._wait_for_room()
             if not room:
-                return True
-            finished = self._fill_batch(batch, steps, min(room, left or room))
+                return
+            is_last = self._fill_batch(batch, steps, min(room, limit or room))
             if not self.run:
                 self.planned = RunCounts.model_validate(batch.counts)
                 self.conflicts = batch.failures
                 if not batch.jobs:
                     continue
-                batch = self._begin_run(batch)
+                self._begin_run(batch)
             run = str(self.run)
-            if not self.ledger.commit_batch(run, batch, before=before):
-                return self._has_ended(run)
+            if not self.ledger.commit_batch(run, batch, before=cursor):
+                if self._has_ended(run):
+                    return
+                raise _CursorMoved
             self._listing_failures = 0
-            # A process that slept since may no longer be the one that sends.
+            # If this process was suspended, another one may have taken over and sent these jobs.
             if self._lock:
                 self._lock.extend(force=True)
             if batch.jobs:
                 publish(self.app, batch.jobs)
-            left = left if left is None else left - len(batch.jobs)
-            before = batch.cursor
-            batch = Batch(cursor=before)
-        return True
+            limit = limit if limit is None else limit - len(batch.jobs)
+            cursor = batch.cursor
+            batch = Batch(cursor=cursor)
 
-    def _begin_run(self, batch: Batch) -> Batch:
-        """Begin the run; its id is part of the ids of the jobs it begins with."""
+    def _begin_run(self, batch: Batch) -> None:
+        """Begin the run with its first batch, whose job ids now begin with the run's id."""
         run = self.ledger.begin(self.spec, command=self.command)
         self._lock = FeederLock(self.ledger.server, run)
         if self.ledger.cursor(run):
             raise FeederRunning(run, "began a moment ago in another process")
         self.run = run
         batch.jobs = [job.model_copy(update={"id": f"{run}.{job.id}"}) for job in batch.jobs]
-        return batch
 
     def _fill_batch(self, batch: Batch, steps: Iterator[Step], room: int) -> bool:
-        """Put the next steps into a batch, as many as there is room for; True after the last."""
+        """Add the next steps to a batch, with at most `room` jobs; return whether none is left."""
         chunk: list[Step] = []
         sends = 0
         for step in islice(steps, _MAX_BATCH_STEPS):
@@ -203,11 +217,12 @@ class Feeder:
         return len(chunk) < _MAX_BATCH_STEPS and sends < room
 
     def _job(self, step: Step) -> Job:
-        places = f"{step.source} {step.image} {step.mask}"
-        name = hashlib.sha256(places.encode()).hexdigest()[:24]
+        # The same input has the same id in every process that feeds the run.
+        refs = f"{step.source} {step.image} {step.mask}"
+        digest = hashlib.sha256(refs.encode()).hexdigest()[:24]
         return Job.model_validate(
             {
-                "id": f"{self.run}.{name}" if self.run else name,
+                "id": f"{self.run}.{digest}" if self.run else digest,
                 "source": step.source,
                 "image": step.image,
                 "mask": step.mask,
@@ -221,91 +236,86 @@ class Feeder:
             return self.spec.limit
         return self.spec.limit - self.ledger.summary(self.run).counts.sent
 
-    def _extend_lock(self) -> bool:
-        """Go on being the feeder; False when it is time to stop."""
-        if self._lock:
-            self._lock.extend()
-        return not self.stopping.is_set()
-
-    def _wait(self, seconds: float) -> None:
-        """Wait, as the run's feeder, unless it is time to stop."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._extend_lock():
-            self.stopping.wait(1)
-
     def _wait_for_room(self) -> int:
-        """How many jobs may be sent now, at least a good part of a batch; 0 to stop."""
-        if not self.run:
-            return (
-                0
-                if self.stopping.is_set()
-                else min(self.window or _INITIAL_WINDOW, _MAX_BATCH_JOBS)
-            )
+        """Wait until jobs may be sent; return how many, or 0 if the run ended or must stop."""
         while self._extend_lock():
-            in_flight = self.ledger.in_flight(self.run)
-            window = self.window or self._grown(in_flight)
-            room = window - in_flight
+            in_flight = self.ledger.in_flight(self.run) if self.run else 0
+            room = self._window.room(in_flight, is_queue_empty=self._is_queue_empty)
+            if not self.run:
+                return room
             if self._has_ended(self.run):
                 return 0
-            code = self._breaker.open_code(self.ledger.summary(self.run))
-            if code and code != self._refused:
-                self.events.notice(f"nothing but {code} comes back: sending one now and then")
-            self._refused = code
-            if code:
-                if not in_flight:
-                    self._wait(self.probe_seconds)
-                    return 1
-            elif room >= max(1, min(_MAX_BATCH_JOBS, window // 4)):
-                return min(room, _MAX_BATCH_JOBS)
-            self._send_overdue(self.run)
+            if self._breaker.update(self.ledger.summary(self.run)):
+                self.events.notice(f"jobs only fail with {self._breaker.code}; sending probes")
+            if self._breaker.code is None:
+                if room:
+                    return room
+            elif not in_flight:
+                self._wait(self.probe_seconds)
+                return 1
+            self._resend_overdue(self.run)
             self.stopping.wait(_POLL_SECONDS)
         return 0
 
-    def _grown(self, in_flight: int) -> int:
-        """The window, doubled where workers hold nearly all of it and none is waiting for them."""
-        waiting = Routes.from_app(self.app).bulk_list(self.spec.options, self.tenant)
-        if in_flight > self._window // 2 and not self.ledger.server.llen(waiting):
-            self._window = min(2 * self._window, _MAX_WINDOW)
-        return self._window
+    def _is_queue_empty(self) -> bool:
+        bulk_list = Routes.from_app(self.app).bulk_list(self.spec.options, self.tenant)
+        return not self.ledger.server.llen(bulk_list)
 
-    def _drain(self) -> bool:
-        """Wait for the outcomes of everything that was sent."""
+    def _wait_for_outcomes(self) -> None:
+        """Wait until every job that was sent has an outcome, then finish the run."""
         while self.run and self._extend_lock():
             if self._has_ended(self.run):
                 self._wait_for_cancelled(self.run)
-                return True
+                return
             if not self.ledger.in_flight(self.run):
                 self.ledger.end(self.run, "finished")
-                return True
-            self._send_overdue(self.run)
+                return
+            self._resend_overdue(self.run)
             self.stopping.wait(_POLL_SECONDS)
-        return True
 
     def _wait_for_cancelled(self, run: str) -> None:
-        """Let the workers answer what is in the queue yet, so that the report adds up."""
+        """Give workers some seconds to cancel the queued jobs, so that the report adds up."""
         deadline = time.monotonic() + _CANCEL_SECONDS
         while time.monotonic() < deadline and self._extend_lock() and self.ledger.in_flight(run):
             self.stopping.wait(_POLL_SECONDS)
 
     def _has_ended(self, run: str) -> bool:
-        """Whether somebody cancelled the run."""
+        """Return whether the run was cancelled. Raises `UnknownRun` if Redis has lost it."""
         state = self.ledger.state(run)
         if state is None:
             raise UnknownRun(run)
         return state != "running"
 
-    def _send_overdue(self, run: str) -> None:
-        """Now and then, send again what no worker answered although its time is over."""
+    def _extend_lock(self) -> bool:
+        """Extend the lock, if there is one; return False when it is time to stop."""
+        if self._lock:
+            self._lock.extend()
+        return not self.stopping.is_set()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait with the lock held, at most until `stopping` is set."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._extend_lock():
+            self.stopping.wait(1)
+
+    def _resend_overdue(self, run: str) -> None:
+        """Send again, now and then, jobs lost for longer than the visibility timeout."""
         timeout = self.app.conf.broker_transport_options["visibility_timeout"]
-        if time.monotonic() - self._checked > max(2, timeout / 4):
+        if time.monotonic() - self._checked_at > max(2, timeout / 4):
             self._resend_lost(run, before=time.time() - timeout)
 
     def _resend_lost(self, run: str, *, before: float = math.inf) -> None:
         """Send the lost jobs that were submitted up to `before` again."""
-        self._checked = time.monotonic()
+        self._checked_at = time.monotonic()
         count = resend_lost_jobs(self.app, self.ledger, run, now=time.time(), before=before)
         if count:
             self.events.notice(f"sent {count:,} lost jobs again")
+
+
+def _is_transient(error: redis.RedisError | KombuError) -> bool:
+    if isinstance(error, redis.ResponseError):
+        return str(error).startswith(_TRANSIENT_REPLIES)
+    return True
 
 
 def _failure(step: Step) -> Failure:

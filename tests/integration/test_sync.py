@@ -83,7 +83,7 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: C
     dead = feeder_of(idle, plan)
     batch = Batch(cursor="")
     dead._fill_batch(batch, plan(""), 3)
-    batch = dead._begin_run(batch)
+    dead._begin_run(batch)
     assert idle.runs.commit_batch(str(dead.run), batch, before="")
     assert dead._lock
     dead._lock.release()
