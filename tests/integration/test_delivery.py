@@ -1,6 +1,5 @@
 """Deliveries are counted until there is an outcome; what is in no queue any more is sent again."""
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,6 @@ from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.support.runs import BULK, answer, feeder_of, feeding, plan_of, until
-from worker.broker.reader_writer_lock import ReaderWriterLock
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
 
@@ -158,37 +156,3 @@ def test_an_outcome_in_a_run_ends_its_count(idle: Client) -> None:
         answer(idle, 1)
         thread.join(10)
     assert not idle.runs.server.exists(delivery_key(name))
-
-
-def test_a_suspect_passes_alone_and_is_not_starved() -> None:
-    job_lock, seen = ReaderWriterLock(), list[str]()
-    inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
-
-    def first() -> None:
-        with job_lock.shared():
-            inside.set()
-            leave.wait(10)
-            seen.append("first")
-
-    def suspect() -> None:
-        alone.set()
-        with job_lock.exclusive():
-            seen.append("suspect")
-
-    def newcomer() -> None:
-        with job_lock.shared():
-            seen.append("newcomer")
-
-    threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]
-    threads[0].start()
-    assert inside.wait(10)
-    threads[1].start()
-    assert alone.wait(10)
-    time.sleep(0.1)
-    threads[2].start()
-    time.sleep(0.1)
-    assert seen == []
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert seen == ["first", "suspect", "newcomer"]

@@ -3,7 +3,6 @@
 import ctypes
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,81 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.short_memory import in_a_process
-from tests.support.tiny_models import channel_mean, loaded
 from worker.errors import DeviceOutOfMemory, GpuUnavailable
 from worker.models.batching import Batcher
 from worker.models.engines import gpu
-from worker.models.engines.gpu import Driver, GpuFacts, why_not
-from worker.models.engines.load import Placement, check_device, choose_device, device_warnings
+from worker.models.engines.load import choose_device
 from worker.models.engines.torch import engine as torch_engine
 from worker.models.files.store import ModelStore
 from worker.models.watchdog import EXIT_CODE
-
-DRIVER = Driver(cuda=(12, 4), devices=2, memory=2**34)
-FACTS = GpuFacts(
-    driver=DRIVER,
-    library="onnxruntime 1.31.1",
-    extra="cutwork[worker-gpu]",
-    provider=True,
-    cuda=(12, 8),
-)
-NO_DRIVER = Driver(cuda=None, problem="libcuda.so.1: cannot open shared object file")
-
-
-@pytest.mark.parametrize(
-    "facts",
-    [
-        FACTS,
-        replace(FACTS, cuda=None),
-        replace(FACTS, cuda=(11, 8)),
-        replace(FACTS, driver=replace(DRIVER, cuda=(13, 0))),
-    ],
-)
-def test_there_is_a_gpu(facts: GpuFacts) -> None:
-    assert why_not(facts) is None
-
-
-@pytest.mark.parametrize(
-    ("facts", "code", "sentence"),
-    [
-        (replace(FACTS, driver=NO_DRIVER), "gpu_no_driver", "libcuda.so.1: cannot open"),
-        (replace(FACTS, driver=replace(DRIVER, devices=0)), "gpu_no_driver", "nvidia-container"),
-        # Without a driver nothing else is worth installing first.
-        (replace(FACTS, driver=NO_DRIVER, provider=False), "gpu_no_driver", "install the driver"),
-        (replace(FACTS, driver=NO_DRIVER, starts=False), "gpu_no_driver", "install the driver"),
-        (
-            replace(FACTS, provider=False, cuda=None),
-            "gpu_no_provider",
-            "install cutwork[worker-gpu] in its place",
-        ),
-        (
-            replace(FACTS, driver=replace(DRIVER, cuda=(11, 4))),
-            "gpu_wrong_cuda",
-            "built for CUDA 12.8, the driver runs CUDA 11.4 at most; install a newer driver",
-        ),
-        (
-            replace(FACTS, driver=replace(DRIVER, cuda=(11, 4)), missing="libcudnn.so.9"),
-            "gpu_wrong_cuda",
-            "install a newer driver",
-        ),
-        (
-            replace(FACTS, missing="libcudnn.so.9"),
-            "gpu_wrong_cuda",
-            "built for CUDA 12.8, needs libcudnn.so.9, which cannot be loaded; install CUDA",
-        ),
-        (
-            replace(FACTS, missing="libcudnn.so.9", cuda=None),
-            "gpu_wrong_cuda",
-            "needs libcudnn.so.9",
-        ),
-        (replace(FACTS, starts=False), "gpu_unavailable", "has 2 devices, but onnxruntime"),
-    ],
-)
-def test_the_reason_says_what_to_install(facts: GpuFacts, code: str, sentence: str) -> None:
-    reason = why_not(facts)
-    assert isinstance(reason, GpuUnavailable)
-    assert reason.code == code
-    assert sentence in str(reason)
 
 
 def has_driver() -> bool:
@@ -120,51 +51,6 @@ def test_the_driver_of_this_machine_speaks() -> None:
     assert found.cuda >= (11, 0)
     assert found.devices >= 1
     assert found.memory > 2**30
-
-
-def test_the_facts_of_torch_are_its_own() -> None:
-    import torch
-
-    facts = gpu.torch_facts()
-    assert facts.library == f"torch {torch.__version__}"
-    assert facts.provider == (torch.version.cuda is not None)
-    assert facts.starts == torch.cuda.is_available()
-
-
-@pytest.mark.parametrize(
-    ("mode", "device", "code", "warns"),
-    [
-        ("cpu", "cpu", None, False),
-        ("auto", "cpu", "gpu_no_driver", False),
-        ("prefer_gpu", "cpu", "gpu_no_driver", True),
-        # Chosen, but CUDA did not start.
-        ("auto", "cuda", "gpu_unavailable", True),
-        ("prefer_gpu", "cuda", "gpu_unavailable", True),
-    ],
-)
-def test_the_cpu_in_place_of_a_gpu_is_recorded(
-    tmp_path: Path, mode: str, device: str, code: str | None, warns: bool
-) -> None:
-    engine = loaded(channel_mean(tmp_path / "own.onnx"))
-    reason = None
-    if device == "cpu" and mode != "cpu":
-        reason = why_not(replace(FACTS, driver=NO_DRIVER))
-    place = Placement(device=device, device_mode=mode, reason=reason)
-    found = check_device(engine, place)
-    assert (found.code if found else None) == code
-    said = device_warnings(engine, place, found)
-    assert bool(said) == warns
-    if warns:
-        start = f"device_mode={mode}: the model is on the CPU (CPUExecutionProvider); "
-        assert said[0].startswith(start)
-
-
-def test_a_gpu_that_must_be_one_and_did_not_start_is_refused(tmp_path: Path) -> None:
-    engine = loaded(channel_mean(tmp_path / "own.onnx"))
-    place = Placement(device="cuda", device_mode="require_gpu")
-    with pytest.raises(GpuUnavailable, match="did not start") as caught:
-        check_device(engine, place)
-    assert caught.value.code == "gpu_unavailable"
 
 
 def torch_starts() -> bool:
@@ -209,7 +95,7 @@ def test_a_batch_that_does_not_fit_on_a_gpu_is_run_in_parts(isnet_pth: Path) -> 
 LOST = """
 import sys, numpy as np, torch
 from pathlib import Path
-from worker.models import torch_engine
+from worker.models.engines.torch import engine as torch_engine
 from worker.models.watchdog import Watchdog
 
 engine = torch_engine.load(Path(sys.argv[1]), device="cuda", threads=0)

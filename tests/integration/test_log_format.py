@@ -1,9 +1,7 @@
 """A log line is one line, and holds no credentials, whatever a stranger's text says."""
 
-import io
 import logging
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 
@@ -15,39 +13,25 @@ from producer.contract.untrusted_text import escape_unprintable
 from producer.observability.log_format import LineFormatter
 from producer.observability.redact import redact, secrets_of
 from tests.integration.test_redirects import PLACE
+from tests.support.captured_log import SECRET, CapturedLog, captured_log
 from worker.config.settings import WorkerSettings
 from worker.errors import CredentialsRefused
 from worker.pipeline.storage import open_storage
 
-SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 PASSWORD = "p@ss/w0rd:of?ours"
 
 
-class Log(NamedTuple):
-    """A logger, and what its handler wrote."""
-
-    logger: logging.Logger
-    text: io.StringIO
-
-
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("CUTWORK_BROKER_URL", "redis://:p%40ss%2Fw0rd%3Aof%3Fours@broker/0")
-    text = io.StringIO()
-    handler = logging.StreamHandler(text)
-    handler.setFormatter(LineFormatter(logging.Formatter("[%(levelname)s] %(message)s")))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    yield Log(logging.getLogger("test"), text)
-    root.removeHandler(handler)
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[CapturedLog]:
+    with captured_log(monkeypatch) as log:
+        yield log
 
 
 FORGED = "a.jpg\n[INFO] job 1 done\r\x1b[2K\x85\u2028\u202egpj.exe"
 ESCAPED = r"a.jpg\n[INFO] job 1 done\r\x1b[2K\x85\u2028\u202egpj.exe"
 
 
-def test_a_key_forges_no_line(log: Log) -> None:
+def test_a_key_forges_no_line(log: CapturedLog) -> None:
     log.logger.warning("job %s failed: %s", 1, FORGED)
     log.logger.warning(f"job 2 failed: {FORGED}")
     assert log.text.getvalue() == (
@@ -55,7 +39,7 @@ def test_a_key_forges_no_line(log: Log) -> None:
     )
 
 
-def test_an_error_s_text_forges_no_line_below_its_traceback(log: Log) -> None:
+def test_an_error_s_text_forges_no_line_below_its_traceback(log: CapturedLog) -> None:
     try:
         try:
             raise ValueError(FORGED)
@@ -71,7 +55,7 @@ def test_an_error_s_text_forges_no_line_below_its_traceback(log: Log) -> None:
 
 
 def test_other_handlers_get_the_record_as_it_was(
-    log: Log, caplog: pytest.LogCaptureFixture
+    log: CapturedLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.logger.warning("job %s", FORGED)
     assert caplog.records[-1].args == (FORGED,)
@@ -116,7 +100,7 @@ def test_credentials_are_taken_out(text: str, left: str | None) -> None:
         assert found == left
 
 
-def test_what_the_environment_says_is_secret_is_found_anywhere(log: Log) -> None:
+def test_what_the_environment_says_is_secret_is_found_anywhere(log: CapturedLog) -> None:
     quoted = "p%40ss%2Fw0rd%3Aof%3Fours"
     log.logger.warning("%s %s %s %s", SECRET, {"key": SECRET.encode()}, PASSWORD, quoted)
     assert log.text.getvalue() == "[WARNING] *** {'key': b'***'} *** ***\n"
@@ -127,7 +111,6 @@ def test_what_the_environment_says_is_secret_is_found_anywhere(log: Log) -> None
 
 
 def test_refused_credentials_are_in_no_error_and_no_log(
-    log: Log,
     stack: LocalStack,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -137,7 +120,7 @@ def test_refused_credentials_are_in_no_error_and_no_log(
         monkeypatch.setenv(name, value)
     for name in ("botocore", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=name)
-    with pytest.raises(CredentialsRefused) as caught:
+    with captured_log(monkeypatch) as log, pytest.raises(CredentialsRefused) as caught:
         open_storage(WorkerSettings.read(), connections=1).open(PLACE)
     written = log.text.getvalue()
     assert "SignatureDoesNotMatch" in written

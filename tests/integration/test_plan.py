@@ -1,4 +1,4 @@
-"""Plans against what one would do with everything in memory, and of real listings."""
+"""Plans of real listings: complete, resumable anywhere, and of everything again."""
 
 import random
 from collections import Counter

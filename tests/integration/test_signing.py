@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,15 +21,13 @@ from kombu.utils.encoding import ensure_bytes
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
-from producer.config.settings import ProducerSettings, SettingsError
-from producer.config.signing import register_signing
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
 from producer.store.publish import publish
 from tests.integration.test_message_check import message
-from tests.support.certificates import write_pair
 from tests.support.runs import until
+from tests.support.signing_keys import signing_variables, write_signing_keys
 
 SIGNED = {"content-type": "application/data", "content-encoding": "utf-8"}
 PLACES = {"source": "s3://any/a.jpg", "image": "s3://elsewhere/a.png"}
@@ -39,22 +36,7 @@ PLACES = {"source": "s3://any/a.jpg", "image": "s3://elsewhere/a.png"}
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keys of a producer, a worker, a stranger, and of one whose time is over."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name, days in (("producer", 1), ("worker", 1), ("stranger", 1), ("late", -1)):
-        write_pair(folder, name, days=days)
-    (folder / "store").mkdir()
-    for name in ("producer", "worker", "late"):
-        shutil.copy(folder / f"{name}.pem", folder / "store")
-    return folder
-
-
-def variables(keys: Path, name: str) -> dict[str, str]:
-    return {
-        "CUTWORK_SIGNING_KEY": str(keys / f"{name}.key"),
-        "CUTWORK_SIGNING_CERTIFICATE": str(keys / f"{name}.pem"),
-        "CUTWORK_SIGNING_STORE": str(keys / "store"),
-    }
+    return write_signing_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +53,7 @@ def verifier(guarded: LocalStack, keys: Path) -> Child:
     child = guarded.start_worker(
         concurrency=2,
         app="worker",
-        **variables(keys, "worker"),
+        **signing_variables(keys, "worker"),
         CUTWORK_WRITE_TO="s3://allowed",
         CUTWORK_S3_ATTEMPTS="1",
         CUTWORK_VISIBILITY_TIMEOUT="10",
@@ -85,7 +67,7 @@ def signer(
     guarded: LocalStack, verifier: Child, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
     assert verifier.running
-    for name, value in variables(keys, "producer").items():
+    for name, value in signing_variables(keys, "producer").items():
         monkeypatch.setenv(name, value)
     with guarded.client() as client:
         yield client
@@ -165,7 +147,7 @@ def test_workers_answer_a_signed_ping_alone(
 def test_status_reads_the_age_of_signed_jobs(
     guarded: LocalStack, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in variables(keys, "producer").items():
+    for name, value in signing_variables(keys, "producer").items():
         monkeypatch.setenv(name, value)
     with Client(guarded.broker_url.removesuffix("/0") + "/1") as client:
         client.submit_many([new_job(submitted_at=time.time() - 100)])
@@ -307,41 +289,6 @@ def test_after_all_that_the_worker_still_works(signer: Client, verifier: Child) 
     until(lambda: signer.workers() == ["worker1@local"])
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"CUTWORK_SIGNING_STORE": ""}, "not set: CUTWORK_SIGNING_STORE"),
-        ({"CUTWORK_SIGNING_KEY": "stranger.key"}, "CUTWORK_SIGNING_CERTIFICATE: "),
-        ({"CUTWORK_SIGNING_KEY": "none.key"}, "CUTWORK_SIGNING_KEY: "),
-        ({"CUTWORK_SIGNING_KEY": "worker.pem"}, "CUTWORK_SIGNING_KEY: "),
-        ({"CUTWORK_SIGNING_CERTIFICATE": "late.pem"}, "CUTWORK_SIGNING_CERTIFICATE: "),
-        ({"CUTWORK_SIGNING_STORE": "empty"}, "expected a folder of certificates"),
-    ],
-)
-def test_wrong_files_are_named(
-    changes: dict[str, str],
-    sentence: str,
-    keys: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (keys / "empty").mkdir(exist_ok=True)
-    found = {name: value and str(keys / value) for name, value in changes.items()}
-    for name, value in (variables(keys, "producer") | found).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        register_signing(ProducerSettings.read().signing)
-    assert sentence in str(caught.value)
-
-
-def test_a_key_that_is_not_in_the_store_is_named(
-    keys: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in variables(keys, "stranger").items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match="Unknown certificate"):
-        Client("redis://127.0.0.1:1/0")
-
-
 def test_signing_leaves_other_apps_of_the_process_alone(keys: Path) -> None:
     code = (
         "from celery import Celery; from producer import Client; from kombu import serialization;"
@@ -350,7 +297,7 @@ def test_signing_leaves_other_apps_of_the_process_alone(keys: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **variables(keys, "producer")},
+        env={**os.environ, **signing_variables(keys, "producer")},
         capture_output=True,
         text=True,
         check=True,

@@ -11,7 +11,6 @@ import pytest
 from botocore.config import Config
 
 from deploy.local import LocalStack, free_ports
-from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from tests.system.chaos.ground import FAKETIME
 from worker.config.access import AllowedPrefix
@@ -144,18 +143,6 @@ def test_a_server_that_is_gone_may_come_back(stack: LocalStack) -> None:
 def _places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUTWORK_READ_FROM", "*")
     monkeypatch.setenv("CUTWORK_WRITE_TO", "*")
-
-
-@pytest.mark.usefixtures("_places")
-@pytest.mark.parametrize(
-    ("name", "value"), [("AWS_ENDPOINT_URL", "nonsense"), ("AWS_PROFILE", "nobody")]
-)
-def test_a_wrong_setting_of_the_sdk_is_refused_at_start(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=rf"{value}.*{name}"):
-        open_storage(WorkerSettings.read(), connections=1)
 
 
 @pytest.mark.usefixtures("_places")

@@ -10,7 +10,10 @@ from onnx import NodeProto, TensorProto, helper
 from PIL import Image
 
 from tests.support.tiny_models import loaded, saved, value
+from worker.imaging import masks
+from worker.models.engines.on_device import Pictures, Reading, Seen
 from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.torch.engine import TorchEngine
 from worker.models.files.profile import Profile
 
 Picture = NDArray[np.uint8]
@@ -48,3 +51,32 @@ def mean_and(
         helper.make_node(operator, ["m"], ["y"]),
     ]
     return model(path, nodes, of=of, most=most)
+
+
+def mask_on_host(
+    engine: OnnxEngine | TorchEngine, profile: Profile, rgb: Picture, side: int
+) -> Picture:
+    """Return the default preset's mask, with Pillow's resizing before the model."""
+    batch = masks.to_input(
+        rgb,
+        size=(side, side),
+        mean=profile.mean,
+        std=profile.std,
+        channels=profile.channels,
+    )
+    (saliency,) = engine.infer(batch)
+    if profile.sigmoid:
+        saliency = masks.sigmoid(saliency)
+    size = (rgb.shape[1], rgb.shape[0])
+    return np.asarray(
+        masks.soft_mask(saliency, size, stretched=profile.stretch, depth=np.uint8), np.uint8
+    )
+
+
+def masks_on_device(
+    pictures: Pictures, profile: Profile, images: Sequence[Picture], side: int
+) -> Sequence[Seen]:
+    """Return what the device makes of the images in one batch."""
+    size = (side, side)
+    uploaded = [pictures.upload(rgb, size) for rgb in images]
+    return pictures.masks(uploaded, Reading.of(profile, size))

@@ -23,7 +23,6 @@ from tests.system.fidelity import BOUNDS, Systems, figures, levels_off
 from worker.imaging.png import write_png
 from worker.models.engines.load import why_no_gpu
 from worker.models.engines.torch.isnet import network_for
-from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.pipeline.cutout import CutOut
 from worker.pipeline.presets import PRESETS
@@ -275,12 +274,3 @@ def test_a_map_without_any_range_divides_by_nothing(
     black = write_png(np.zeros((30, 40, 3), np.uint8), icc_profile=None, dpi=None)
     _, _, mask = cut(systems, black, preset=preset, model=str(model), size=32)
     assert not mask.any()
-
-
-def test_a_preset_keeps_how_a_model_s_output_is_read() -> None:
-    own = Profile(layout="nhwc", channels="bgr", sigmoid=True, output="mask", mean=0.1, size=320)
-    fed = PRESETS["segmentation-custom"].feed(own)
-    assert (fed.layout, fed.channels, fed.sigmoid, fed.output) == ("nhwc", "bgr", True, "mask")
-    assert (fed.mean, fed.std, fed.divisor, fed.sides) == (0.485, 1.0, "max", None)
-    assert PRESETS["segmentation-custom"].feed(Profile()).output == 0
-    assert PRESETS["default"].feed(own) == own

@@ -21,7 +21,7 @@ from worker.models.engines.load import loader
 from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
-from worker.models.files.store import ModelFile, ModelStore
+from worker.models.files.store import ModelFile
 
 WEIGHTS = 3 * 64 * 64 * 4
 """Bytes of one tiny model; its file has a few hundred more."""
@@ -327,24 +327,3 @@ def test_no_budget_is_half_of_what_there_is() -> None:
     budget = Budget.of(memory=0, gpu_memory=5, gpu_idle=60)
     assert budget.memory == machine_memory() // 2 > 2**27
     assert budget.gpu_memory == 5
-
-
-@pytest.mark.usefixtures("isnet_onnx")
-def test_the_real_model_is_loaded_once(store: ModelStore, tmp_path: Path) -> None:
-    model = store.find("isnet-general-use")
-    load = loader(threads=0, disk=FileCache(tmp_path))
-    loads = []
-
-    def counted(found: ModelFile, device: str) -> Engine:
-        loads.append(found.name)
-        return load(found, device)
-
-    cache = ModelCache(counted, budget=AMPLE)
-    with ThreadPoolExecutor(4) as pool:
-        engines = list(pool.map(lambda _: use(cache, model), range(4)))
-    assert loads == ["isnet-general-use"]
-    assert len(set(map(id, engines))) == 1
-    assert engines[0].facts.device == "cpu"
-    assert engines[0].facts.dtype == "float32"
-    # Half on disk, full in memory.
-    assert engines[0].bytes == pytest.approx(2 * model.path.stat().st_size, rel=0.01)

@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.tiny_models import loaded
 from worker.models.files.catalogue import (
     ChunksSource,
     Entry,
@@ -14,7 +13,6 @@ from worker.models.files.catalogue import (
     WheelSource,
     catalogue,
 )
-from worker.models.files.store import ModelStore
 
 FAMILIES = (
     *("isnet-general-use", "isnet-general-use-int8", "isnet-general-use-full"),
@@ -46,11 +44,3 @@ def test_an_entry_is_complete(name: str, entry: Entry) -> None:
 
 def test_what_forbids_commercial_use_is_restricted() -> None:
     assert [name for name, entry in catalogue().items() if entry.restricted] == ["rmbg-1.4"]
-
-
-@pytest.mark.parametrize("name", ["isnet-general-use", "u2netp"])
-def test_the_real_graph_fits_its_entry(store: ModelStore, name: str) -> None:
-    file = store.find(name)
-    entry = catalogue()[name]
-    assert file.path.stat().st_size == entry.bytes
-    assert loaded(file.path, profile=file.profile).input_size == entry.profile.sides

@@ -12,11 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from producer.contract.options import Options
 from tests.support.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid, OptionConflict
-from worker.imaging.decode import open_image
-from worker.imaging.masks import eight_bits, to_input
 from worker.models.engines.onnx.graph import prepare
 from worker.models.files.profile import Profile, adapt, input_size
-from worker.models.files.store import ModelStore
 
 
 def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT16) -> Path:
@@ -67,50 +64,6 @@ def test_half_weights_can_stay(tmp_path: Path) -> None:
     prepare(small_model(tmp_path / "half.onnx"), tmp_path / "cut.onnx", full_precision=False)
     weights = onnx.load(str(tmp_path / "cut.onnx")).graph.initializer
     assert {tensor.data_type for tensor in weights} == {TensorProto.FLOAT16}
-
-
-@pytest.fixture(params=["isnet-general-use", "u2netp"])
-def real(request: pytest.FixtureRequest, store: ModelStore) -> tuple[Path, Profile]:
-    """Real weights, and their profile: ISNet with 12 outputs, U²-Net with 7."""
-    file = store.find(request.param)
-    return file.path, file.profile
-
-
-def pictures(photographs: Path, profile: Profile, *names: str) -> NDArray[np.float32]:
-    assert profile.sides
-    return np.concatenate(
-        [
-            to_input(
-                eight_bits(
-                    open_image((photographs / name).read_bytes(), max_pixels=10**6).decode().rgb
-                ),
-                size=profile.sides,
-                mean=profile.mean,
-                std=profile.std,
-            )
-            for name in names
-        ]
-    )
-
-
-def test_the_real_weights_say_the_same_prepared_and_in_a_batch(
-    real: tuple[Path, Profile], tmp_path: Path, photographs: Path
-) -> None:
-    path, profile = real
-    prepare(path, tmp_path / "ready.onnx", full_precision=True)
-    before = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    after = onnxruntime.InferenceSession(
-        str(tmp_path / "ready.onnx"), providers=["CPUExecutionProvider"]
-    )
-    (name,) = (item.name for item in before.get_inputs())
-    batch = pictures(photographs, profile, "chelsea.png", "coffee.png")
-    first = before.run(None, {name: batch[:1]})[0]
-    alone = [after.run(None, {name: batch[n : n + 1]})[0] for n in range(2)]
-    together = after.run(None, {name: batch})[0]
-    assert np.abs(first - alone[0]).max() < 1 / 255
-    assert alone[0].max() > 0.9
-    assert np.abs(together - np.concatenate(alone)).max() < 1e-5
-    assert [item.name for item in after.get_outputs()] == [before.get_outputs()[0].name]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 40])

@@ -1,7 +1,5 @@
 """Trimap, alpha and colour of edges, against known answers."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -112,25 +110,6 @@ def test_a_trimap_without_doubt_is_its_own_alpha() -> None:
     alpha, remark = matting.closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
     assert np.array_equal(alpha, sure / 255)
     assert remark is None
-
-
-def test_without_openmp_one_thread_at_a_time() -> None:
-    """In a process of its own: numba's layer is chosen once."""
-    program = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-sys.modules["numba.np.ufunc.omppool"] = sys.modules["numba.np.ufunc.tbbpool"] = None
-import numba, numpy as np
-from worker.imaging.matting.matting import foreground_colour
-rgb, alpha = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 0.5)
-with ThreadPoolExecutor(4) as pool:
-    list(pool.map(lambda _: foreground_colour(rgb, alpha), range(50)))
-print(numba.threading_layer())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=150
-    )
-    assert done.stdout == "workqueue\n", done.stderr
 
 
 def test_several_threads_at_once() -> None:

@@ -19,7 +19,7 @@ from worker.errors import (
     ModelUnavailable,
     UnknownModel,
 )
-from worker.models.files.catalogue import ChunksSource, Entry, HttpsSource, ModelSource, catalogue
+from worker.models.files.catalogue import ChunksSource, Entry, HttpsSource, ModelSource
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore, RemoteModels
@@ -47,11 +47,6 @@ def store_in(folder: Path, *sources: ModelSource, **arguments: Any) -> ModelStor
 
 def https(url: str) -> HttpsSource:
     return HttpsSource(kind="https", url=url)
-
-
-def test_the_real_weights_have_their_hash(isnet_onnx: Path) -> None:
-    digest = hashlib.sha256(isnet_onnx.read_bytes()).hexdigest()
-    assert digest == catalogue()["isnet-general-use"].sha256
 
 
 def test_sources_are_tried_in_turn(tmp_path: Path, site: Site) -> None:

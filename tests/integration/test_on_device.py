@@ -1,0 +1,61 @@
+"""Pictures on a device whose memory is short, in a process of its own."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.device_engine import DeviceEngine
+from tests.support.device_models import mean_and, photographs
+from tests.support.short_memory import MIB, in_a_process, leave
+from worker.errors import DeviceOutOfMemory
+from worker.models.engines.budget import Budget
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.on_device import Reading
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
+from worker.models.inference import Inference
+from worker.models.watchdog import Watchdog
+
+
+def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
+    """What a picture that does not fit is told, whether an idle model went, and one that fits."""
+    own, idle = (DeviceEngine(mean_and(folder / f"{name}.onnx", "Identity")) for name in "ab")
+    own.go.set()
+    engines = {"own": own, "idle": idle}
+    files = {
+        name: ModelFile(name=name, path=Path(name), sha256=name, profile=Profile(mean=0))
+        for name in engines
+    }
+    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
+    cache = ModelCache(lambda file, _: engines[file.name], budget=budget)
+    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600))
+    with cache.use(files["idle"], "cuda", keep=True):
+        pass
+    fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)
+    reading = Reading.of(files["own"].profile, (64, 64))
+
+    def see() -> tuple[int, ...]:
+        uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
+        return inference.see(own, uploaded, reading, name="own").result.mask.shape
+
+    said = "it fits"
+    with cache.use(files["own"], "cuda"):
+        see()
+        leave(100 * MIB)
+        try:
+            inference.upload(own, own, wide, size=(64, 64), name="own")
+        except DeviceOutOfMemory as error:
+            said = str(error)
+        after = see()
+    try:
+        idle.infer(np.zeros((1, 3, 8, 8), np.float32))
+    except RuntimeError as error:
+        return said, "closed" in str(error), after
+    return said, False, after
+
+
+def test_a_picture_that_does_not_fit_makes_idle_models_go(tmp_path: Path) -> None:
+    said, gone, after = in_a_process(squeezed, tmp_path)
+    assert said.startswith("a.onnx on a picture of (8, 3000000, 3): expected enough memory")
+    assert gone
+    assert after == (200, 301)

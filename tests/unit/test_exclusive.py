@@ -1,0 +1,40 @@
+"""The reader–writer lock under which a job on its last delivery runs alone."""
+
+import threading
+import time
+
+from worker.broker.reader_writer_lock import ReaderWriterLock
+
+
+def test_a_suspect_passes_alone_and_is_not_starved() -> None:
+    job_lock, seen = ReaderWriterLock(), list[str]()
+    inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with job_lock.shared():
+            inside.set()
+            leave.wait(10)
+            seen.append("first")
+
+    def suspect() -> None:
+        alone.set()
+        with job_lock.exclusive():
+            seen.append("suspect")
+
+    def newcomer() -> None:
+        with job_lock.shared():
+            seen.append("newcomer")
+
+    threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    assert alone.wait(10)
+    time.sleep(0.1)
+    threads[2].start()
+    time.sleep(0.1)
+    assert seen == []
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert seen == ["first", "suspect", "newcomer"]

@@ -1,0 +1,106 @@
+"""How a listing is split into ranges of keys."""
+
+import random
+import threading
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from producer.sync.listing.key_ranges import KeyRanges
+from producer.sync.listing.page import (
+    Entry,
+    OutOfOrder,
+    Page,
+)
+
+if TYPE_CHECKING:
+    pass
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+def pages(keys: list[str], size: int, asked: list[str]) -> Callable[[str], Page]:
+    def fetch(after: str) -> Page:
+        asked.append(after)
+        first = bisect_right(keys, after)
+        entries = [Entry(key, 1, "2024-01-31T00:00:00.000Z", "e") for key in keys]
+        return Page(entries[first : first + size], [], first + size < len(keys), None)
+
+    return fetch
+
+
+def shapes() -> dict[str, list[str]]:
+    chance = random.Random(7)
+    words = ["", "a", "b-", "ä", "𝄞", "\uffee", "/", "//", ".", "\x01", "9", "Z"]
+    return {
+        "long": ["p/" + (f"{number:08x}" * 40)[:300] for number in range(0, 2**32, 2**23)],
+        "counter": [f"p/img-{number:06d}.jpg" for number in range(400)],
+        "unpadded": sorted(f"p/{number}.jpg" for number in range(300)),
+        "dates": [
+            f"p/2024/{m:02d}/{d:02d}/{n:02d}" for m in (1, 2) for d in (1, 9) for n in (1, 5)
+        ],
+        "hexadecimal": sorted(f"p/{chance.getrandbits(64):016x}" for _ in range(400)),
+        "one": ["p/"],
+        "none": [],
+        "anything": sorted({"p/" + "".join(chance.choices(words, k=6)) for _ in range(400)}),
+        "clusters": sorted(
+            f"p/{chance.choice('agz')}/{chance.randrange(300) ** 3}" for _ in range(300)
+        ),
+    }
+
+
+@pytest.mark.parametrize("shape", shapes())
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_ranges_are_everything_once(shape: str, size: int) -> None:
+    keys = sorted(set(shapes()[shape]))
+    for after in ("", *keys[::150], "p/b", "q"):
+        asked: list[str] = []
+        fetch = pages(keys, size, asked)
+        ranges = KeyRanges(fetch, prefix="p/", after=after, first=fetch(after), threads=4)
+        expected = [key for key in keys if key > after]
+        assert [entry.key for entry in ranges.entries()] == expected
+        assert ranges.requests == len(asked)
+        serial = max(1, -(-len(expected) // size))
+        assert len(asked) <= 2 * serial + 3
+        if serial == 1:
+            assert len(asked) == 1
+
+
+def test_what_is_read_ahead_is_bounded_and_ends_with_the_reader() -> None:
+    asked: list[str] = []
+    fetch = pages([f"p/{number:05d}" for number in range(5000)], 10, asked)
+    before = threading.active_count()
+    entries = KeyRanges(fetch, prefix="p/", after="", first=fetch(""), threads=4).entries()
+    for _ in range(100):
+        next(entries)
+    assert threading.active_count() == before + 4
+    del entries  # what nobody closes is closed when it is dropped
+    assert threading.active_count() == before
+    # Ten pages taken, two for each thread ahead, and as many guesses again at the very most.
+    assert len(asked) <= 2 * (10 + 2 * 4) + 2
+
+
+def test_what_a_thread_meets_is_raised_where_the_listing_is_read() -> None:
+    good = pages([f"p/{number:05d}" for number in range(100)], 10, [])
+
+    def fetch(after: str) -> Page:
+        if after > "p/00050":
+            raise ConnectionResetError("gone")
+        return good(after)
+
+    before = threading.active_count()
+    with pytest.raises(ConnectionResetError, match="gone"):
+        list(KeyRanges(fetch, prefix="p/", after="", first=fetch(""), threads=4).entries())
+    assert threading.active_count() == before
+
+
+def test_a_store_without_order_is_refused() -> None:
+    page = Page([Entry("b", 1, "", ""), Entry("a", 1, "", "")], [], False, None)
+    ranges = KeyRanges(lambda _: page, prefix="", after="", first=page, threads=1)
+    with pytest.raises(OutOfOrder, match="'a' came after 'b'"):
+        list(ranges.entries())
