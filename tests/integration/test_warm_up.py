@@ -1,0 +1,44 @@
+"""Warm-up on a device whose memory is short, in a process of its own."""
+
+import logging
+from pathlib import Path
+
+from tests.support.recording_engine import RecordingEngine, tiled_mean
+from tests.support.short_memory import MIB, in_a_process, leave
+from tests.support.tiny_models import loaded
+from worker.errors import DeviceOutOfMemory
+from worker.models.engines.warm_up import warm_up
+from worker.models.files.profile import Profile
+
+
+def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
+    """What a try in 125 MiB says, the sizes of the batches that were tried, and what is kept."""
+    engine = RecordingEngine(loaded(tiled_mean(folder / "own.onnx", "n", 3, "h", "w"), most=8))
+    engine.pictures = None
+    warm_up(engine, profile=Profile(size=32), name="own")
+    engine.shapes.clear()
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("worker.models.engines.warm_up").addHandler(handler)
+    leave(125 * MIB)
+    try:
+        warm_up(engine, profile=Profile(size=side), name="own")
+    except DeviceOutOfMemory as error:
+        said.append(str(error))
+    return said[0], [shape[0] for shape in engine.shapes], engine.most
+
+
+def test_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
+    said, batches, most = in_a_process(squeezed, tmp_path, 256)
+    assert (
+        f"{batches[-1]} images at once do not fit into the memory; at most {most} will be" in said
+    )
+    assert batches in ([1, 2], [1, 2, 4])
+    assert most == batches[-2]
+
+
+def test_a_device_without_room_for_one_image_is_said(tmp_path: Path) -> None:
+    said, batches, _ = in_a_process(squeezed, tmp_path, 1024)
+    assert said.startswith("own.onnx on an input of (1, 3, 1024, 1024): expected enough memory")
+    assert batches == [1]
