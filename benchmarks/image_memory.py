@@ -22,7 +22,7 @@ from benchmarks.servers import servers
 from benchmarks.table import Row, show
 from deploy.local import LocalStack
 from producer import Client, Options, Outcome
-from worker.imaging.masks import at_depth
+from worker.imaging.masks import to_depth
 from worker.imaging.png import write_png
 
 AROUND: Final = 500 * 10**6
@@ -165,7 +165,7 @@ def _picture(case: Case, depth: int) -> bytes:
     pixels //= 2
     pixels += np.roll(grain, 7, axis=0)
     if case.suffix == "png":
-        wide = at_depth(pixels, np.uint16) if depth == 16 else pixels
+        wide = to_depth(pixels, np.uint16) if depth == 16 else pixels
         return write_png(wide, icc_profile=None, dpi=None)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90)

@@ -25,7 +25,9 @@ from deploy.demo.command import MODEL
 from producer.contract.options import Options
 from worker.config.settings import ModelSettings
 from worker.imaging.decode import open_image
-from worker.imaging.matting import matting
+from worker.imaging.matting.alpha import closed_form_alpha
+from worker.imaging.matting.kernels import kernels
+from worker.imaging.matting.trimap import trimap_from_mask
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.segment import loaded, segment
@@ -115,7 +117,7 @@ def _cases(folder: Path) -> list[Path]:
         picture = open_image(jpegs(MEGAPIXELS)[name], max_pixels=10**8).decode()
         with loaded(file, options, models=models, watch=watch) as model:
             found, _, _ = segment(picture, options, model=model, watch=watch)
-        sure = matting.trimap(
+        sure = trimap_from_mask(
             found,
             foreground_threshold=options.alpha_matting_foreground_threshold,
             background_threshold=options.alpha_matting_background_threshold,
@@ -142,10 +144,10 @@ def main(name: str, case: str, target: str) -> None:
     with np.load(case) as arrays:
         rgb, found, trimap = arrays["rgb"], arrays["found"], arrays["trimap"]
     if name in ("ours", "exact"):
-        matting.kernels()
+        kernels()
 
         def solve() -> NDArray[np.float64]:
-            return matting.closed_form_alpha(rgb, trimap, start=found, exact=name == "exact")[0]
+            return closed_form_alpha(rgb, trimap, start=found, exact=name == "exact")[0]
     else:
         from pymatting import estimate_alpha_cf
 

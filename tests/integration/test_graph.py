@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from worker.imaging.decode import open_image
-from worker.imaging.masks import eight_bits, to_input
+from worker.imaging.masks import to_input, to_uint8
 from worker.models.engines.onnx.graph import prepare
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
@@ -26,7 +26,7 @@ def pictures(photographs: Path, profile: Profile, *names: str) -> NDArray[np.flo
     return np.concatenate(
         [
             to_input(
-                eight_bits(
+                to_uint8(
                     open_image((photographs / name).read_bytes(), max_pixels=10**6).decode().rgb
                 ),
                 size=profile.sides,

@@ -29,7 +29,7 @@ from tests.support.originals import ISNetSegment, SegmentationCustom, opened
 from tests.support.photographs import Photograph, photographs
 from worker.config.settings import ModelSettings
 from worker.imaging.decode import Picture, open_image
-from worker.imaging.masks import binary
+from worker.imaging.masks import binarise
 from worker.models.engines.onnx.graph import to_full_precision
 from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.files.store import ModelStore
@@ -144,7 +144,7 @@ def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
     theirs = systems.isnet_segment.soft(np.asarray(opened(item.data).convert("RGB")))
     yield levels_off(ours, theirs)
     for threshold in THRESHOLDS:
-        same = binary(ours, threshold) == systems.isnet_segment.mask(theirs, threshold)
+        same = binarise(ours, threshold) == systems.isnet_segment.mask(theirs, threshold)
         yield 100 * float(same.mean())
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from pymatting import estimate_alpha_cf
 
 from tests.support.photographs import photograph
-from worker.imaging.masks import at_depth
+from worker.imaging.masks import to_depth
 from worker.imaging.matting.closed_form import solve
-from worker.imaging.matting.closed_form.cells import MOST_CELLS, Cells
+from worker.imaging.matting.closed_form.coarse_grid import MAX_TILES, CoarseGrid
 from worker.imaging.matting.closed_form.laplacian import Laplacian
 
 NEAR = 2 / 255
@@ -35,8 +35,8 @@ def test_the_same_as_pymatting(name: str) -> None:
     for start in (None, trimap):
         ours = solve(rgb, trimap, start=start)
         assert (np.abs(ours.alpha - theirs) <= NEAR).mean() >= 0.995
-        assert ours.off <= NEAR
-    deep = solve(at_depth(rgb, np.uint16), trimap)
+        assert ours.error <= NEAR
+    deep = solve(to_depth(rgb, np.uint16), trimap)
     assert (np.abs(deep.alpha - theirs) <= NEAR).mean() >= 0.995
 
 
@@ -48,7 +48,7 @@ def test_colours_on_a_line(tint: tuple[float, float, float]) -> None:
     trimap = np.full((60, 80), 128, np.uint8)
     trimap[:, :10], trimap[:, -10:] = 0, 255
     found = solve(rgb, trimap)
-    assert found.off <= NEAR
+    assert found.error <= NEAR
     assert np.abs(found.alpha - (step > 100)).max() < 0.01
 
 
@@ -60,8 +60,8 @@ def test_black_script_on_sepia_is_solved() -> None:
     trimap = np.full((120, 150), 128, np.uint8)
     trimap[way < 25], trimap[way > 50] = 255, 0
     found = solve(rgb.astype(np.uint8), trimap)
-    assert found.off <= NEAR
-    assert found.steps < 1500
+    assert found.error <= NEAR
+    assert found.iterations < 1500
 
 
 def test_thin_lines_take_no_more_cells_than_there_may_be() -> None:
@@ -69,8 +69,8 @@ def test_thin_lines_take_no_more_cells_than_there_may_be() -> None:
     trimap[::8], trimap[:, ::8] = 128, 128
     trimap[600:700, 600:700] = 255
     rgb = np.random.default_rng(5).integers(0, 256, (1200, 1200, 3), np.uint8)
-    cells = Cells(Laplacian(rgb, trimap))
-    assert cells.count <= MOST_CELLS
+    coarse_grid = CoarseGrid(Laplacian(rgb, trimap))
+    assert coarse_grid.count <= MAX_TILES
 
 
 def test_of_a_grey_picture_it_is_pymatting_s_own_rounding_if_that_is_asked_for() -> None:
@@ -120,8 +120,8 @@ def test_ends_in_time_with_what_it_has() -> None:
     rgb, trimap = case("chelsea", 240)
     start = np.where(trimap == 128, 77, trimap)
     found = solve(rgb, trimap, start=start, seconds=0)
-    assert found.steps == 0
-    assert found.off > NEAR
+    assert found.iterations == 0
+    assert found.error > NEAR
     assert np.allclose(found.alpha, start / 255)
 
 

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.imaging.lanczos import lanczos
+from worker.imaging.lanczos import lanczos_weights
 
 SIZES = [(1000, 1024), (1024, 3000), (3000, 1024), (1024, 1024), (7, 3), (3, 7), (1, 9), (9, 1)]
 
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
 def test_each_row_adds_up_to_one(source: int, target: int) -> None:
-    matrix = lanczos(source, target)
+    matrix = lanczos_weights(source, target)
     assert matrix.shape == (target, source)
     assert matrix.dtype == np.float32
     np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-5)
 
 
 def test_the_same_length_changes_nothing() -> None:
-    np.testing.assert_allclose(lanczos(64, 64), np.eye(64), atol=1e-7)
+    np.testing.assert_allclose(lanczos_weights(64, 64), np.eye(64), atol=1e-7)
 
 
 @pytest.mark.parametrize("size", [(96, 200), (333, 70), (20, 20), (500, 400), (150, 100), (1, 1)])
@@ -26,7 +26,9 @@ def test_two_products_are_pillow_s_resize(size: tuple[int, int]) -> None:
     """Pillow rounds and clips in between: rounding is one level, and nothing here needs a clip."""
     levels = np.random.default_rng(0).integers(64, 192, (100, 150), dtype=np.uint8)
     width, height = size
-    product = lanczos(100, height) @ levels.astype(np.float32) @ lanczos(150, width).T
+    product = (
+        lanczos_weights(100, height) @ levels.astype(np.float32) @ lanczos_weights(150, width).T
+    )
     found = np.clip(np.rint(product), 0, 255).astype(np.int16)
     expected = np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.LANCZOS))
     assert found.shape == expected.shape
@@ -37,6 +39,6 @@ def test_two_products_are_pillow_s_resize_of_numbers() -> None:
     """Of a map of numbers, which Pillow does not round."""
     numbers = np.random.default_rng(0).random((64, 48), dtype=np.float32)
     for width, height in ((100, 90), (30, 90), (20, 20)):
-        product = lanczos(64, height) @ numbers @ lanczos(48, width).T
+        product = lanczos_weights(64, height) @ numbers @ lanczos_weights(48, width).T
         expected = Image.fromarray(numbers).resize((width, height), Image.Resampling.LANCZOS)
         np.testing.assert_allclose(product, np.asarray(expected), atol=2e-6)

@@ -67,7 +67,7 @@ def test_bilinear_is_torch_s(size: tuple[int, int], shape: tuple[int, int]) -> N
         mode="bilinear",
         align_corners=False,
     )[0].permute(1, 2, 0)
-    assert np.abs(masks.bilinear(source, size) - theirs.numpy()).max() < 1e-4
+    assert np.abs(masks.resize_bilinear(source, size) - theirs.numpy()).max() < 1e-4
 
 
 def test_a_black_picture_divides_by_one() -> None:
@@ -107,13 +107,13 @@ def test_soft_levels_are_floored() -> None:
 
 def test_the_threshold_is_strict() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    binary = masks.binary(levels, 128 / 255)
+    binary = masks.binarise(levels, 128 / 255)
     assert binary[0, 128] == 0
     assert binary[0, 129] == 255
     assert set(np.unique(binary)) == {0, 255}
-    assert not masks.binary(levels, 1.0).any()
-    assert masks.binary(levels, 0.0).sum() == 255 * 255
-    assert masks.binary(masks.at_depth(levels, np.uint16), 0.0).max() == 65535
+    assert not masks.binarise(levels, 1.0).any()
+    assert masks.binarise(levels, 0.0).sum() == 255 * 255
+    assert masks.binarise(masks.to_depth(levels, np.uint16), 0.0).max() == 65535
 
 
 def test_post_processing_drops_specks_and_is_binary() -> None:
@@ -124,20 +124,20 @@ def test_post_processing_drops_specks_and_is_binary() -> None:
     assert set(np.unique(smooth)) == {0, 255}
     assert smooth[5, 5] == 0
     assert smooth[25, 25] == 255
-    assert np.array_equal(masks.post_process(masks.at_depth(found, np.uint16)) > 0, smooth > 0)
+    assert np.array_equal(masks.post_process(masks.to_depth(found, np.uint16)) > 0, smooth > 0)
 
 
 def test_what_was_transparent_stays_transparent() -> None:
     found = np.array([[255, 255, 128, 0]], np.uint8)
     alpha = np.array([[255, 0, 128, 255]], np.uint8)
-    assert masks.combine(found, alpha).tolist() == [[255, 0, 64, 0]]
-    assert masks.combine(found, None) is found
+    assert masks.multiply_alpha(found, alpha).tolist() == [[255, 0, 64, 0]]
+    assert masks.multiply_alpha(found, None) is found
 
 
 def test_transparent_pixels_look_white_to_the_model() -> None:
     rgb = np.array([[[10, 20, 30], [10, 20, 30], [0, 0, 0]]], np.uint8)
     alpha = np.array([[255, 0, 51]], np.uint8)
-    assert masks.over_white(rgb, alpha).tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
+    assert masks.composite_on_white(rgb, alpha).tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
 
 
 def test_extent() -> None:
@@ -150,4 +150,4 @@ def test_extent() -> None:
     found[9, 19] = 1
     assert masks.extent(found).box == (5, 2, 20, 10)
     assert masks.extent(found, above=1).box == (5, 2, 15, 4)
-    assert masks.extent(masks.at_depth(found, np.uint16)) == masks.extent(found)
+    assert masks.extent(masks.to_depth(found, np.uint16)) == masks.extent(found)

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.imaging.masks import at_depth
-from worker.imaging.matting import matting
+from worker.imaging.masks import to_depth
+from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
+from worker.imaging.matting.trimap import trimap_from_mask
 
 
 def disc(blur: float) -> NDArray[np.float64]:
@@ -30,12 +31,12 @@ def levels(alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def test_a_trimap_is_sure_inside_and_outside() -> None:
-    sure = matting.trimap(
+    sure = trimap_from_mask(
         levels(disc(2)), foreground_threshold=240, background_threshold=20, erode_size=10
     )
     assert set(np.unique(sure)) == {0, 128, 255}
     assert (sure[60, 80], sure[0, 0], sure[60, 40]) == (255, 0, 128)
-    narrow = matting.trimap(
+    narrow = trimap_from_mask(
         levels(disc(2)), foreground_threshold=240, background_threshold=20, erode_size=0
     )
     assert (narrow == 128).sum() < (sure == 128).sum()
@@ -47,7 +48,7 @@ def test_eroding_by_two_lines_is_eroding_by_their_square(size: int, outside: boo
     area = np.random.default_rng(9).random((70, 90)) > 0.02
     square = ndimage.binary_erosion(area, np.ones((size, size)), border_value=outside)
     levels = np.where(area, 255, 0).astype(np.uint8)
-    sure = matting.trimap(
+    sure = trimap_from_mask(
         255 - levels if outside else levels,
         foreground_threshold=240,
         background_threshold=20,
@@ -60,9 +61,9 @@ def test_what_pymatting_gives_up_is_solved() -> None:
     found = np.zeros((120, 160), np.uint8)
     found[10:40, 10:40] = 255
     found[70:100, 90:140] = 100
-    sure = matting.trimap(found, foreground_threshold=240, background_threshold=20, erode_size=1)
+    sure = trimap_from_mask(found, foreground_threshold=240, background_threshold=20, erode_size=1)
     rgb = np.random.default_rng(9).integers(0, 256, (120, 160, 3), np.uint8)
-    alpha, remark = matting.closed_form_alpha(rgb, sure)
+    alpha, remark = closed_form_alpha(rgb, sure)
     assert remark is None
     # What no window leads to from the foreground is background.
     assert alpha[75:95, 95:135].max() < 0.01
@@ -74,10 +75,10 @@ def test_matting_that_ends_early_says_so() -> None:
     sure = np.full(alpha.shape, 128, np.uint8)
     sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
     start = np.full_like(sure, 128)
-    found, remark = matting.closed_form_alpha(blended(alpha), sure, start=start, seconds=1e-9)
+    found, remark = closed_form_alpha(blended(alpha), sure, start=start, seconds=1e-9)
     assert np.allclose(found[sure == 128], 128 / 255)
     assert remark is not None
-    assert remark.startswith("ended after 0.")
+    assert remark.startswith("stopped after 0.")
     assert "CUTWORK_MATTING_SECONDS" in remark
 
 
@@ -85,8 +86,8 @@ def test_the_alpha_of_a_blurred_disc_is_found() -> None:
     alpha = disc(4)
     sure = np.full(alpha.shape, 128, np.uint8)
     sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
-    for rgb in (blended(alpha), at_depth(blended(alpha), np.uint16)):
-        assert np.abs(matting.closed_form_alpha(rgb, sure)[0] - alpha).mean() < 0.01
+    for rgb in (blended(alpha), to_depth(blended(alpha), np.uint16)):
+        assert np.abs(closed_form_alpha(rgb, sure)[0] - alpha).mean() < 0.01
 
 
 @pytest.mark.parametrize(
@@ -95,19 +96,19 @@ def test_the_alpha_of_a_blurred_disc_is_found() -> None:
 )
 def test_nothing_to_solve_from(level: int, sentence: str) -> None:
     sure = np.full((20, 20), level, np.uint8)
-    with pytest.raises(matting.MattingImpossible, match=sentence):
-        matting.closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
+    with pytest.raises(MattingImpossible, match=sentence):
+        closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
 
 
 def test_a_strip_is_too_narrow_to_solve() -> None:
-    with pytest.raises(matting.MattingImpossible, match="at least 3×3 pixels, found 1×50"):
-        matting.closed_form_alpha(np.zeros((50, 1, 3), np.uint8), np.zeros((50, 1), np.uint8))
+    with pytest.raises(MattingImpossible, match="at least 3×3 pixels, found 1×50"):
+        closed_form_alpha(np.zeros((50, 1, 3), np.uint8), np.zeros((50, 1), np.uint8))
 
 
 def test_a_trimap_without_doubt_is_its_own_alpha() -> None:
     sure = np.zeros((20, 20), np.uint8)
     sure[5:15, 5:15] = 255
-    alpha, remark = matting.closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
+    alpha, remark = closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
     assert np.array_equal(alpha, sure / 255)
     assert remark is None
 
@@ -117,7 +118,7 @@ def test_several_threads_at_once() -> None:
     sure = np.full(alpha.shape, 128, np.uint8)
     sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
     rgb = blended(alpha)
-    once, _ = matting.closed_form_alpha(rgb, sure)
+    once, _ = closed_form_alpha(rgb, sure)
     with ThreadPoolExecutor(4) as pool:
-        for found, _ in pool.map(lambda _: matting.closed_form_alpha(rgb, sure), range(12)):
+        for found, _ in pool.map(lambda _: closed_form_alpha(rgb, sure), range(12)):
             assert np.array_equal(found, once)

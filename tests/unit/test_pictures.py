@@ -12,7 +12,7 @@ from tests.support.device_models import mask_on_host, masks_on_device, mean_and,
 from tests.support.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid
 from worker.imaging import masks
-from worker.imaging.lanczos import lanczos
+from worker.imaging.lanczos import lanczos_weights
 from worker.models.engines.on_device import Reading
 from worker.models.engines.onnx.steps import mask_graph
 from worker.models.engines.torch import on_device as torch_pictures
@@ -158,7 +158,7 @@ def test_what_a_device_does_not_know_is_done_here() -> None:
 def test_both_libraries_read_a_map_alike(tmp_path: Path, reading: Profile, top: float) -> None:
     map_ = np.random.default_rng(0).random((32, 32), dtype=np.float32) * np.float32(0.4)
     map_[8:16, 4:9] = top
-    down, across = lanczos(32, 70), np.ascontiguousarray(lanczos(32, 50).T)
+    down, across = lanczos_weights(32, 70), np.ascontiguousarray(lanczos_weights(32, 50).T)
     read = Reading.of(reading, (32, 32))
     graph = mask_graph(
         element=TensorProto.FLOAT,

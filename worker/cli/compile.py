@@ -2,10 +2,10 @@
 
 from importlib import import_module
 
-from worker.imaging.matting import matting
+from worker.imaging.matting.kernels import kernels
 
 
 def compile_kernels() -> None:
     """Import it all: the first time ever on a machine that takes a minute, and then a second."""
-    matting.kernels()
+    kernels()
     import_module("worker.models.engines.winograd.kernels")

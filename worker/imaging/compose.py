@@ -5,41 +5,41 @@ from typing import Final
 
 import numpy as np
 
-from worker.imaging.masks import Box, Pixels, extent, peak
-from worker.imaging.strips import by_rows
+from worker.imaging.masks import Box, Pixels, extent, max_level
+from worker.imaging.strips import map_strips
 
 _SUBJECT: Final = 0.05
 """Alpha above which a crop counts a pixel to the subject; below lies the noise of soft masks."""
 
 
-def straight(rgb: Pixels, alpha: Pixels) -> Pixels:
+def stack_alpha(rgb: Pixels, alpha: Pixels) -> Pixels:
     """RGBA (H, W, 4): the colours as they are, beside their alpha."""
     return np.dstack((rgb, alpha))
 
 
-def unchanged(rgb: Pixels, alpha: Pixels | None) -> Pixels:
+def uncut_rgba(rgb: Pixels, alpha: Pixels | None) -> Pixels:
     """RGBA of a picture that is not cut out."""
-    return straight(rgb, np.full_like(rgb[:, :, 0], peak(rgb)) if alpha is None else alpha)
+    return stack_alpha(rgb, np.full_like(rgb[:, :, 0], max_level(rgb)) if alpha is None else alpha)
 
 
-def darkened(rgb: Pixels, mask: Pixels, alpha: Pixels | None) -> Pixels:
+def composite_on_transparent(rgb: Pixels, mask: Pixels, alpha: Pixels | None) -> Pixels:
     """Rembg's plain cut-out: every channel, the source's alpha too, times the mask.
 
     `Image.composite` with transparent black, to the same rounding. It darkens half-transparent
     edges, which is why the default preset does not do it.
     """
-    full = peak(mask)
+    full = max_level(mask)
 
     def times(mask: Pixels, rgb: Pixels, alpha: Pixels | None = None) -> Pixels:
-        product = unchanged(rgb, alpha).astype(np.uint32) * mask[:, :, np.newaxis] + full // 2
+        product = uncut_rgba(rgb, alpha).astype(np.uint32) * mask[:, :, np.newaxis] + full // 2
         return (product // full).astype(mask.dtype)
 
-    return by_rows(times, mask, rgb, *([] if alpha is None else [alpha]))
+    return map_strips(times, mask, rgb, *([] if alpha is None else [alpha]))
 
 
-def over(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
+def composite_on_colour(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
     """RGBA over a colour of 0…255 a channel, itself straight; the result is straight too."""
-    full = np.float32(peak(rgba))
+    full = np.float32(max_level(rgba))
     colour = np.asarray(background[:3], np.float32) * (full / 255)
 
     def mix(rgba: Pixels) -> Pixels:
@@ -50,7 +50,7 @@ def over(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
         mixed = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
         return np.rint(np.concatenate((mixed, alpha * full), axis=2)).astype(rgba.dtype)
 
-    return by_rows(mix, rgba)
+    return map_strips(mix, rgba)
 
 
 def crop_box(mask: Pixels, margin: str) -> Box | None:
@@ -58,7 +58,7 @@ def crop_box(mask: Pixels, margin: str) -> Box | None:
 
     `margin` is pixels (`20`) or per cent of the subject's longer side (`5%`).
     """
-    box = extent(mask, above=int(_SUBJECT * peak(mask))).box
+    box = extent(mask, above=int(_SUBJECT * max_level(mask))).box
     if box is None:
         return None
     left, upper, right, lower = box
@@ -75,7 +75,7 @@ def crop_box(mask: Pixels, margin: str) -> Box | None:
     )
 
 
-def cropped(pixels: Pixels, box: Box | None) -> Pixels:
+def crop(pixels: Pixels, box: Box | None) -> Pixels:
     """The part of (H, W, …) pixels inside a box; all of them without one."""
     if box is None:
         return pixels

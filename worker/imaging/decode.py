@@ -22,7 +22,7 @@ from worker.errors import (
 from worker.imaging.bombs import bmp, gif, heif, jpeg, png, tiff
 from worker.imaging.colour_modes import has_transparency, to_eight_bits, to_rgb
 from worker.imaging.libvips import has_sixteen_bits, read_sixteen_bits
-from worker.imaging.masks import Depth, Pixels, at_depth
+from worker.imaging.masks import Depth, Pixels, to_depth
 from worker.imaging.orientation import resolution, upright
 from worker.imaging.strips import strips
 
@@ -193,9 +193,9 @@ def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
 
 def _widened(picture: Picture, wide: Pixels | None) -> Picture:
     """Return the picture in 16 bits per channel: `wide` if it fits the picture, else widened."""
-    alpha = None if picture.alpha is None else at_depth(picture.alpha, np.uint16)
+    alpha = None if picture.alpha is None else to_depth(picture.alpha, np.uint16)
     if wide is None or wide.shape[:2] != picture.rgb.shape[:2]:
-        return replace(picture, rgb=at_depth(picture.rgb, np.uint16), alpha=alpha)
+        return replace(picture, rgb=to_depth(picture.rgb, np.uint16), alpha=alpha)
     # Pillow decides whether the fourth channel is alpha, for 8 bits and for 16.
     if alpha is not None and wide.shape[2] == 4:
         alpha = np.ascontiguousarray(wide[:, :, 3])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from worker.errors import OptionConflict
 from worker.imaging import libvips
-from worker.imaging.masks import Pixels, eight_bits
+from worker.imaging.masks import Pixels, to_uint8
 from worker.imaging.png import Resolution, write_png
 
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
@@ -105,7 +105,7 @@ def _pillow(pixels: Pixels, settings: EncodeSettings, name: str, **options: Any)
     if settings.dpi is not None:
         options |= {"dpi": settings.dpi} if name == "JPEG" else {"exif": _resolution(settings.dpi)}
     buffer = io.BytesIO()
-    Image.fromarray(eight_bits(pixels)).save(buffer, format=name, **options)
+    Image.fromarray(to_uint8(pixels)).save(buffer, format=name, **options)
     return buffer.getvalue()
 
 

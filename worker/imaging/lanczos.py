@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LOBES: Final = 3
-SLIGHT: Final = np.float32(1e-6)
+ROUNDING_MARGIN: Final = np.float32(1e-6)
 """What single precision may lack of a sum."""
 
 
-def lanczos(source: int, target: int) -> NDArray[np.float32]:
+def lanczos_weights(source: int, target: int) -> NDArray[np.float32]:
     """The weights (target, source), float32, that resize one axis as Pillow does.
 
     Each row adds up to 1. Where the axis becomes shorter the filter becomes wider by as much, as in

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
-from worker.imaging.strips import by_rows, strips
+from worker.imaging.strips import map_strips, strips
 
 Map = NDArray[np.float32]
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -22,7 +22,7 @@ Channels = float | tuple[float, float, float]
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 
-SALIENT: Final = 0.5
+SALIENCY_THRESHOLD: Final = 0.5
 """A map that nowhere rises above this shows no foreground; stretching it would cut out noise."""
 
 _CROSS: Final = ndimage.generate_binary_structure(2, 1)
@@ -37,17 +37,17 @@ class Extent(NamedTuple):
     """Left, upper, right, lower in pixels, the latter two exclusive; None for an empty mask."""
 
 
-def peak(pixels: Pixels) -> int:
+def max_level(pixels: Pixels) -> int:
     """The greatest level of an array's type: 255 or 65,535."""
     return int(np.iinfo(pixels.dtype).max)
 
 
-def eight_bits(pixels: Pixels) -> NDArray[np.uint8]:
+def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
     """The same pixels in 8 bits a channel, by the high byte."""
     return np.asarray(pixels if pixels.dtype == np.uint8 else pixels >> 8, np.uint8)
 
 
-def at_depth(pixels: Pixels, depth: Depth) -> Pixels:
+def to_depth(pixels: Pixels, depth: Depth) -> Pixels:
     """8-bit pixels at a depth; 255 becomes 65,535."""
     return pixels if depth is np.uint8 else pixels.astype(np.uint16) * np.uint16(257)
 
@@ -61,21 +61,21 @@ def to_input(
     divisor: Literal["255", "max"] = "255",
     resampling: Literal["lanczos", "bilinear"] = "lanczos",
     channels: Literal["rgb", "bgr"] = "rgb",
-    squash: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None,
+    resize: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None,
 ) -> Map:
     """Prepare (H, W, 3) pixels for a model: (1, 3, height, width) of `(x / divisor - mean) / std`.
 
     The picture is squashed to `size` (width, height): LANCZOS as rembg does, or bilinear as
     ISNetSegment does. A `max` divisor is that of the squashed picture, rembg's; of a black one, 1.
-    `squash` is another LANCZOS than Pillow's, where it need not be rembg's to the last bit.
+    `resize` is another LANCZOS than Pillow's, where it need not be rembg's to the last bit.
     """
     means, stds = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
     if resampling == "bilinear":
-        squashed = bilinear(rgb.astype(np.float32), size)
+        squashed = resize_bilinear(rgb.astype(np.float32), size)
         divided = squashed / (255.0 if divisor == "255" else float(squashed.max()) or 1.0)
         planes = ((divided - means) / stds).transpose(2, 0, 1).astype(np.float32)
     else:
-        resized = (squash or _squashed)(rgb, size)
+        resized = (resize or _resize_lanczos)(rgb, size)
         # rembg computes in double precision and rounds once; here too, for each level once.
         levels = np.arange(256) / (255.0 if divisor == "255" else float(resized.max()) or 1.0)
         tables = ((levels - means[:, np.newaxis]) / stds[:, np.newaxis]).astype(np.float32)
@@ -84,18 +84,18 @@ def to_input(
     return np.ascontiguousarray(ordered[np.newaxis])
 
 
-def _squashed(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+def _resize_lanczos(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
 
 
-def over_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def composite_on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What a transparent picture looks like on white; the colour under alpha 0 can be anything."""
 
     def blend(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         share = alpha[:, :, np.newaxis].astype(np.uint16)
         return ((rgb * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
 
-    return by_rows(blend, rgb, alpha)
+    return map_strips(blend, rgb, alpha)
 
 
 def sigmoid(logits: Map) -> Map:
@@ -112,7 +112,7 @@ def stretch(saliency: Map) -> Map:
     return np.asarray((saliency - low) / (high - low), np.float32)
 
 
-def bilinear(array: Map, size: Size) -> Map:
+def resize_bilinear(array: Map, size: Size) -> Map:
     """Resize (H, W, …) to `size` (width, height) as torch does without antialias.
 
     That is `interpolate(mode="bilinear", align_corners=False)`: each pixel between its two or four
@@ -137,7 +137,7 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
 
     The original systems stretch whatever there is: a blank picture becomes a cut-out of noise.
     """
-    if saliency.max() <= SALIENT or (stretched and np.ptp(saliency) < 1 / 255):
+    if saliency.max() <= SALIENCY_THRESHOLD or (stretched and np.ptp(saliency) < 1 / 255):
         saliency = np.zeros_like(saliency)
     elif stretched:
         saliency = stretch(saliency)
@@ -145,9 +145,9 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
     mask = np.empty((height, width), depth)
     if width >= saliency.shape[1] and height >= saliency.shape[0]:
         # Not above: numba takes a second, which who only looks at a mask need not wait for.
-        from worker.imaging.upsample import enlarged
+        from worker.imaging.upsample import upsample
 
-        enlarged(saliency, size, mask)
+        upsample(saliency, size, mask)
         return mask
     resized = Image.fromarray(saliency).resize(size, Image.Resampling.LANCZOS)
     for rows in strips(height, width):
@@ -158,7 +158,7 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
 
 def isnet_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
     """ISNetSegment's mask: bilinear to `size`, then min–max, then `floor(255 p)`."""
-    whole = bilinear(saliency, size)
+    whole = resize_bilinear(saliency, size)
     return _levels(stretch(whole) if stretched else np.clip(whole, 0, 1), depth)
 
 
@@ -166,32 +166,34 @@ def rembg_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Dept
     """Rembg's mask: min–max, `floor(255 p)`, then LANCZOS of the 8-bit mask to `size`."""
     levels = _levels(stretch(saliency) if stretched else np.clip(saliency, 0, 1), np.uint8)
     resized = Image.fromarray(levels).resize(size, Image.Resampling.LANCZOS)
-    return at_depth(np.asarray(resized), depth)
+    return to_depth(np.asarray(resized), depth)
 
 
-def binary(mask: Pixels, threshold: float) -> Pixels:
-    """Full where `level / peak > threshold`, strictly, else 0."""
-    full = mask.dtype.type(peak(mask))
-    return by_rows(lambda part: np.where(part / np.float64(full) > threshold, full, 0 * full), mask)
+def binarise(mask: Pixels, threshold: float) -> Pixels:
+    """Full where `level / max_level > threshold`, strictly, else 0."""
+    full = mask.dtype.type(max_level(mask))
+    return map_strips(
+        lambda part: np.where(part / np.float64(full) > threshold, full, 0 * full), mask
+    )
 
 
 def post_process(mask: Pixels) -> Pixels:
     """rembg's: opening with a 3×3 cross, Gaussian of σ = 2, `< 127 → 0, else full`."""
-    opened = ndimage.grey_opening(eight_bits(mask), footprint=_CROSS, mode="reflect")
+    opened = ndimage.grey_opening(to_uint8(mask), footprint=_CROSS, mode="reflect")
     smooth = ndimage.gaussian_filter(opened.astype(np.float64), sigma=2)
-    return np.where(smooth < 127, mask.dtype.type(0), mask.dtype.type(peak(mask)))
+    return np.where(smooth < 127, mask.dtype.type(0), mask.dtype.type(max_level(mask)))
 
 
-def combine(mask: Pixels, alpha: Pixels | None) -> Pixels:
+def multiply_alpha(mask: Pixels, alpha: Pixels | None) -> Pixels:
     """A mask under the source's own transparency: what was transparent stays so."""
     if alpha is None:
         return mask
-    full = peak(mask)
+    full = max_level(mask)
 
     def times(mask: Pixels, alpha: Pixels) -> Pixels:
         return ((mask.astype(np.uint32) * alpha + full // 2) // full).astype(mask.dtype)
 
-    return by_rows(times, mask, alpha)
+    return map_strips(times, mask, alpha)
 
 
 def extent(mask: Pixels, *, above: int = 0) -> Extent:
@@ -199,9 +201,9 @@ def extent(mask: Pixels, *, above: int = 0) -> Extent:
     there = mask > above
     columns, rows = np.flatnonzero(there.any(axis=0)), np.flatnonzero(there.any(axis=1))
     if not columns.size:
-        return Extent(float(mask.mean()) / peak(mask), None)
+        return Extent(float(mask.mean()) / max_level(mask), None)
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return Extent(float(mask.mean()) / peak(mask), box)
+    return Extent(float(mask.mean()) / max_level(mask), box)
 
 
 def to_levels(share: NDArray[np.float32] | NDArray[np.float64], depth: DTypeLike) -> Pixels:

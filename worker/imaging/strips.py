@@ -19,7 +19,7 @@ def strips(height: int, width: int) -> Iterator[slice]:
         yield slice(upper, min(upper + rows, height))
 
 
-def by_rows(work: Callable[..., NDArray[Kind]], *arrays: NDArray[Any]) -> NDArray[Kind]:
+def map_strips(work: Callable[..., NDArray[Kind]], *arrays: NDArray[Any]) -> NDArray[Kind]:
     """`work(*arrays)`, of a function that makes each row of its result from those rows alone.
 
     The arrays are (H, W, …) of one height and width; the result has their height.

@@ -7,14 +7,14 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.imaging.lanczos import SLIGHT
+from worker.imaging.lanczos import ROUNDING_MARGIN
 
 _TAPS: Final = 6
 """Pixels of a map that a pixel between them is made of: three on either side."""
 _OF: Final = "void(f4[:,::1], i8[::1], f4[:,::1], f4, {0}[:,::1])"
 
 
-def enlarged(
+def upsample(
     saliency: NDArray[np.float32], size: tuple[int, int], result: NDArray[np.uint8 | np.uint16]
 ) -> None:
     """Write a map (h, w) of 0…1 as levels to a mask (H, W) that is nowhere smaller."""
@@ -38,7 +38,7 @@ def _along_columns(rows, places, weights, peak, result):  # type: ignore[no-unty
                 total[x] += weight * row[x]
         for x in range(len(total)):
             # LANCZOS goes a little beyond beside an edge; and what is full in theory is full.
-            level = (total[x] + SLIGHT) * peak
+            level = (total[x] + ROUNDING_MARGIN) * peak
             result[y, x] = int(min(max(level, np.float32(0)), peak))
 
 
@@ -48,6 +48,6 @@ def _weights(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.fl
     places = np.floor(centres - _TAPS / 2 + 0.5).astype(np.int64)
     taps = np.arange(_TAPS)
     away = places + taps + 0.5 - centres
-    lanczos = np.sinc(away) * np.sinc(away / 3) * (np.abs(away) < 3)
-    lanczos *= (places + taps >= 0) & (places + taps < source)
-    return places.ravel(), (lanczos / lanczos.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights = np.sinc(away) * np.sinc(away / 3) * (np.abs(away) < 3)
+    weights *= (places + taps >= 0) & (places + taps < source)
+    return places.ravel(), (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -206,11 +206,11 @@ def cut_out(
     with watch.stage("encode"):
         image_bytes = mask_bytes = None
         if want_image:
-            pixels = compose.cropped(pixels, crop)
+            pixels = compose.crop(pixels, crop)
             image_bytes = encode(pixels, image_format=options.image_format, settings=settings)
         del pixels
         if want_mask:
-            part = compose.cropped(found, crop)
+            part = compose.crop(found, crop)
             plain = replace(settings, icc_profile=None)
             mask_bytes = encode(part, image_format=options.mask_format, settings=plain)
             del part

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from producer.contract.options import Options
 from worker.imaging.decode import Header
-from worker.imaging.edges import LAYERS
+from worker.imaging.decontaminate import LAYER_PIXELS
 from worker.pipeline.presets import PRESETS
 
 _DECODE: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
@@ -88,7 +88,7 @@ def estimate_memory(
         if PRESETS[options.preset].as_rembg:
             work = max(work, _ESTIMATE + _SHARES)
         else:
-            whole = (_ESTIMATE + _SHARES) * min(pixels, LAYERS)
+            whole = (_ESTIMATE + _SHARES) * min(pixels, LAYER_PIXELS)
     encode = max(
         (4 + _ENCODE[options.image_format]) * want_image,
         # The bytes of a finished cut-out wait for those of the mask.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.contract.options import Preset as Name
-from worker.imaging.libvips import squashed
+from worker.imaging.libvips import resize_lanczos
 from worker.imaging.masks import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
 from worker.models.files.profile import Profile
 
@@ -87,7 +87,7 @@ PRESETS: Final[dict[Name, Preset]] = {
         read_map=soft_mask,
         keeps_transparency=True,
         estimates_foreground=True,
-        squash=squashed,
+        squash=resize_lanczos,
         may_shrink=True,
         on_device=True,
         mattes_mask=True,

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from producer.contract.options import Options
 from worker.errors import ImageTooLarge
-from worker.imaging import compose, edges, masks
+from worker.imaging import compose, masks
 from worker.imaging.decode import Picture
+from worker.imaging.decontaminate import decontaminate
 from worker.imaging.masks import Pixels
-from worker.imaging.matting import matting
-from worker.imaging.matting.matting import MattingImpossible
+from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
+from worker.imaging.matting.foreground import foreground_colour
+from worker.imaging.matting.trimap import trimap_from_mask
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline import memory_estimate
 from worker.pipeline.memory_budget import Reservation
@@ -51,7 +53,7 @@ def refine(
     preset = PRESETS[options.preset]
     threshold = preset.threshold if options.threshold is None else options.threshold
     if threshold is not None:
-        found = masks.binary(found, threshold)
+        found = masks.binarise(found, threshold)
     if options.post_process_mask:
         found = masks.post_process(found)
     alpha: NDArray[np.float64] | None = None
@@ -65,7 +67,7 @@ def refine(
                         _reserve(
                             share, pixels=found.size, unknown=int(np.count_nonzero(sure == 128))
                         )
-                alpha, remark = matting.closed_form_alpha(
+                alpha, remark = closed_form_alpha(
                     picture.rgb,
                     sure,
                     start=found,
@@ -82,7 +84,7 @@ def refine(
     if alpha is not None and preset.mattes_mask:
         found = masks.to_levels(alpha, found.dtype)
     if preset.keeps_transparency:
-        found = masks.combine(found, picture.alpha)
+        found = masks.multiply_alpha(found, picture.alpha)
     return Refined(pixels=pixels, mask=found, warnings=warnings)
 
 
@@ -103,20 +105,20 @@ def _reserve(share: Reservation, *, pixels: int, unknown: int) -> None:
 
 def passed_through(picture: Picture, options: Options) -> Pixels:
     """The pixels of a picture that is not cut out."""
-    return _before_background(compose.unchanged(picture.rgb, picture.alpha), options)
+    return _before_background(compose.uncut_rgba(picture.rgb, picture.alpha), options)
 
 
 def _before_background(rgba: Pixels, options: Options) -> Pixels:
     if options.background is None:
         return rgba
-    pixels = compose.over(rgba, compose.parse_colour(options.background))
+    pixels = compose.composite_on_colour(rgba, compose.parse_colour(options.background))
     if options.opaque and not PRESETS[options.preset].as_rembg:
         return np.ascontiguousarray(pixels[:, :, :3])
     return pixels
 
 
 def _sure(found: Pixels, options: Options) -> NDArray[np.uint8]:
-    return matting.trimap(
+    return trimap_from_mask(
         found,
         foreground_threshold=options.alpha_matting_foreground_threshold,
         background_threshold=options.alpha_matting_background_threshold,
@@ -137,16 +139,18 @@ def _cut(
         # rembg, too, estimates it for what it could not matte.
         clean = preset.estimates_foreground or options.alpha_matting
     if preset.as_rembg and not clean:
-        return compose.darkened(picture.rgb, found, picture.alpha)
+        return compose.composite_on_transparent(picture.rgb, found, picture.alpha)
     levels = found if alpha is None else masks.to_levels(alpha, found.dtype)
     rgb = picture.rgb
     if preset.as_rembg:
-        share = found / np.float64(masks.peak(found)) if alpha is None else alpha
-        rgb = masks.to_levels(matting.foreground_colour(rgb, share), found.dtype)
+        share = found / np.float64(masks.max_level(found)) if alpha is None else alpha
+        rgb = masks.to_levels(foreground_colour(rgb, share), found.dtype)
     rgba = np.empty((*levels.shape, 4), rgb.dtype)
     if clean and not preset.as_rembg:
-        edges.clean_edges(rgb, levels, result=rgba[:, :, :3])
+        decontaminate(rgb, levels, result=rgba[:, :, :3])
     else:
         rgba[:, :, :3] = rgb
-    rgba[:, :, 3] = masks.combine(levels, picture.alpha if preset.keeps_transparency else None)
+    rgba[:, :, 3] = masks.multiply_alpha(
+        levels, picture.alpha if preset.keeps_transparency else None
+    )
     return rgba

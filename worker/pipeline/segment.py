@@ -91,9 +91,9 @@ def segment(
     """The soft mask (H, W) a model finds in a picture, at its depth; where it ran; warnings."""
     preset = PRESETS[options.preset]
     with watch.stage("prepare"):
-        seen = masks.eight_bits(picture.rgb)
+        seen = masks.to_uint8(picture.rgb)
         if preset.keeps_transparency and picture.alpha is not None:
-            seen = masks.over_white(seen, masks.eight_bits(picture.alpha))
+            seen = masks.composite_on_white(seen, masks.to_uint8(picture.alpha))
     pictures = model.engine.pictures
     if pictures is not None and fits_device(preset, model.file.profile, picture.rgb):
         found = _on_device(seen, pictures, model=model, watch=watch)
@@ -162,7 +162,7 @@ def _here(
             divisor=profile.divisor,
             resampling=profile.resampling,
             channels=profile.channels,
-            squash=preset.squash,
+            resize=preset.squash,
         )
     turn = model.inference.run(model.engine, batch, name=name)
     watch.add("wait", turn.waited, ago=turn.ran)

@@ -17,7 +17,7 @@ from producer.observability.tracing import open_traces
 from producer.store.recovery import Recovery
 from worker.broker.celery_patches import on_loop_turn
 from worker.errors import CutworkError
-from worker.imaging.matting import matting
+from worker.imaging.matting.kernels import kernels
 from worker.models.engines.gpu import driver
 from worker.models.engines.load import choose_device, why_no_gpu
 from worker.observability.gpu_metrics import GpuMetrics
@@ -39,7 +39,7 @@ def _start(**_: object) -> None:
     open_traces("cutwork-worker")
     watch, import_seconds = Stopwatch(), time.time() - psutil.Process().create_time()
     # In parallel with loading models: both take time, and each mostly uses one core.
-    kernels = threading.Thread(target=matting.kernels, name="cutwork-kernels")
+    compilation = threading.Thread(target=kernels, name="cutwork-kernels")
     try:
         with watch.stage("settings"):
             runtime = state.current()
@@ -51,7 +51,7 @@ def _start(**_: object) -> None:
         if runtime.settings.metrics_port:
             # Before models are loaded, so that probes see the progress of the start.
             _serve_metrics(runtime)
-        kernels.start()
+        compilation.start()
         for name in runtime.settings.preload:
             runtime.health.begin_step(f"loads {name}")
             with watch.stage("models"):
@@ -63,8 +63,8 @@ def _start(**_: object) -> None:
             )
         runtime.health.begin_step("compiles kernels")
         with watch.stage("kernels"):
-            kernels.join()
-            matting.kernels()  # Compiled by now; if the thread failed, this raises its error.
+            compilation.join()
+            kernels()  # Compiled by now; if the thread failed, this raises its error.
         runtime.health.begin_step("connects to the broker")
         seconds = watch.seconds()
         seconds |= {"total": import_seconds + seconds["total"]}

@@ -1,1 +1,1 @@
-"""Alpha matting: trimap, closed-form alpha, foreground colours."""
+"""Alpha matting: the trimap, the alpha that solves it, the colours of foreground and background."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.lanczos import lanczos
+from worker.imaging.lanczos import lanczos_weights
 from worker.models.files.profile import Profile
 
 _MATRICES: Final = 16
@@ -150,7 +150,7 @@ class Matrices:
         """`put` copies an array to the device."""
 
         def made(source: int, target: int, across: bool) -> Any:
-            weights = lanczos(source, target)
+            weights = lanczos_weights(source, target)
             return put(np.ascontiguousarray(weights.T) if across else weights)
 
         # What two threads miss at once is made twice, which does no harm.

@@ -1,9 +1,10 @@
-"""Closed-form matting, solved where a trimap leaves alpha open.
+"""Closed-form matting, solved for the unknown pixels of a trimap only.
 
-The equations are those of `pymatting.estimate_alpha_cf`. What makes them slow to solve is that
-alpha may follow the colours of a picture over long ways at hardly any cost; `cells` is the way out.
+The equations are those of `pymatting.estimate_alpha_cf`: A. Levin et al., "A Closed-Form Solution
+to Natural Image Matting", 2008. Iterative solvers converge slowly on them because alpha can follow
+the colours of a picture over long distances at almost no cost; `coarse_grid` corrects such errors.
 """
 
-from worker.imaging.matting.closed_form.solution import Solution, solve
+from worker.imaging.matting.closed_form.solver import Solution, solve
 
 __all__ = ["Solution", "solve"]

@@ -1,4 +1,4 @@
-"""The matting Laplacian of a picture's unknown pixels, as a matrix that is worked with."""
+"""The matting Laplacian of a picture's unknown pixels, applied by several threads."""
 
 import os
 from collections.abc import Callable
@@ -8,18 +8,17 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.masks import Pixels, peak
+from worker.imaging.masks import Pixels, max_level
 from worker.imaging.matting.closed_form import kernels
 
 Vector = NDArray[np.float64]
+"""One number per unknown pixel, in the order of the rows of the picture."""
 Result = TypeVar("Result")
 
-_SHARE: Final = 2**15
-"""Pixels a thread takes at a time. The result depends on it, and not on the threads."""
+_BLOCK: Final = 2**15
+"""Unknown pixels in a thread's task. Results depend on it, but not on the number of threads."""
 _ROWS: Final = 64
-"""Rows a thread takes at a time."""
-_FRAME: Final = 2
-"""Pixels between two that share a window, at most."""
+"""Rows of the picture in one task of a thread."""
 
 _threads: Final = ThreadPoolExecutor(
     len(os.sched_getaffinity(0)), thread_name_prefix="cutwork-matting"
@@ -27,83 +26,84 @@ _threads: Final = ThreadPoolExecutor(
 
 
 class Laplacian:
-    """The equations between the unknown pixels of a picture: `times(alpha) = known`."""
+    """The sparse equations between N unknown pixels: `multiply(alpha)[0] == rhs`.
+
+    `closed_form.kernels` describes the storage: `lower`, `indices`, `positions` and `offsets`.
+    """
 
     def __init__(
         self, rgb: Pixels, trimap: NDArray[np.uint8], *, as_pymatting: bool = False
     ) -> None:
-        """Of (H, W, 3) pixels, of at least 3×3, where a trimap of 0, 128 and 255 is 128.
+        """Assemble the equations where the trimap (H, W) of 0, 128 and 255 is 128.
 
-        `as_pymatting`: rounded as its matrix is.
+        `rgb` is (H, W, 3), at least 3×3 pixels. `as_pymatting` rounds as pymatting's matrix does.
         """
         self.y, self.x = np.nonzero(trimap == 128)
         count = len(self.y)
         height, width = trimap.shape
-        framed = np.full((height + 2 * _FRAME, width + 2 * _FRAME), -1, np.int32)
-        framed[self.y + _FRAME, self.x + _FRAME] = np.arange(count, dtype=np.int32)
-        self.colours = rgb[self.y, self.x] / np.float32(peak(rgb))
+        frame = kernels.REACH
+        framed = np.full((height + 2 * frame, width + 2 * frame), -1, np.int32)
+        framed[self.y + frame, self.x + frame] = np.arange(count, dtype=np.int32)
+        self.colours = rgb[self.y, self.x] / np.float32(max_level(rgb))
         """(N, 3) float32, in 0…1."""
-        self.known: Vector = np.zeros(count)
-        self.rows = np.zeros((count, kernels.BEFORE + 1))
-        self.numbers = framed.ravel()
-        self.places = np.asarray((self.y + _FRAME) * framed.shape[1] + self.x + _FRAME, np.int32)
-        self.steps = np.array(
+        self.rhs: Vector = np.zeros(count)
+        self.lower = np.zeros((count, kernels.PRECEDING + 1))
+        self.indices = framed.ravel()
+        self.positions = np.asarray((self.y + frame) * framed.shape[1] + self.x + frame, np.int32)
+        self.offsets = np.array(
             [y * framed.shape[1] + x for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)],
             np.int32,
         )
-        self._assemble(rgb, trimap, framed, as_pymatting)
+        self._assemble(rgb, trimap, framed[frame:-frame, frame:-frame], as_pymatting)
 
     def _assemble(
         self,
         rgb: Pixels,
         trimap: NDArray[np.uint8],
-        framed: NDArray[np.int32],
+        indices: NDArray[np.int32],
         as_pymatting: bool,
     ) -> None:
         height = len(trimap)
-        trimap = np.ascontiguousarray(trimap)
-        numbers = np.ascontiguousarray(framed[_FRAME:-_FRAME, _FRAME:-_FRAME])
+        trimap, indices = np.ascontiguousarray(trimap), np.ascontiguousarray(indices)
 
-        def some(top: int) -> None:
+        def assemble(top: int) -> None:
             part = slice(top - 1, min(top + _ROWS, height - 1) + 1)
-            colours = rgb[part] / np.float64(peak(rgb))
+            colours = rgb[part] / np.float64(max_level(rgb))
             kernels.assemble(
-                colours, trimap[part], numbers[part], self.rows, self.known, as_pymatting
+                colours, trimap[part], indices[part], self.lower, self.rhs, as_pymatting
             )
 
-        # A window writes to the rows beside it: neighbours take turns.
+        # A window also writes to the rows above and below its centre: adjacent strips would race.
         for first in (1, 1 + _ROWS):
-            _each(some, range(first, height - 1, 2 * _ROWS))
+            _run(assemble, range(first, height - 1, 2 * _ROWS))
 
-    def times(self, x: Vector) -> tuple[Vector, float]:
-        """The product with a vector, and the inner product of both."""
-        result = np.empty_like(x)
+    def multiply(self, x: Vector) -> tuple[Vector, float]:
+        """Return the product with `x`, and the inner product of that and `x`."""
+        product = np.empty_like(x)
 
-        def some(first: int) -> float:
-            last = min(first + _SHARE, len(x))
-            return float(
-                kernels.times(
-                    self.rows, self.numbers, self.places, self.steps, x, result, first, last
-                )
-            )
+        def multiply(first: int) -> float:
+            last = min(first + _BLOCK, len(x))
+            return float(kernels.multiply(*self._stored, x, product, first, last))
 
-        return result, sum(_each(some, range(0, len(x), _SHARE)))
+        return product, sum(_run(multiply, range(0, len(x), _BLOCK)))
 
-    def sweep(self, rest: Vector) -> Vector:
-        """What would lessen a rest: symmetric Gauss–Seidel, within each share of the pixels."""
-        result = np.empty_like(rest)
+    def gauss_seidel(self, residual: Vector) -> Vector:
+        """Return one symmetric Gauss–Seidel sweep from zero; each block of pixels stands alone."""
+        correction = np.empty_like(residual)
 
-        def some(first: int) -> None:
-            last = min(first + _SHARE, len(rest))
-            kernels.sweep(
-                self.rows, self.numbers, self.places, self.steps, rest, result, first, last
-            )
+        def sweep(first: int) -> None:
+            last = min(first + _BLOCK, len(residual))
+            kernels.gauss_seidel(*self._stored, residual, correction, first, last)
 
-        _each(some, range(0, len(rest), _SHARE))
-        return result
+        _run(sweep, range(0, len(residual), _BLOCK))
+        return correction
+
+    @property
+    def _stored(self) -> tuple[np.ndarray, ...]:
+        return self.lower, self.indices, self.positions, self.offsets
 
 
-def _each(work: Callable[[int], Result], parts: range) -> list[Result]:
-    if len(parts) < 2:
-        return [work(part) for part in parts]
-    return list(_threads.map(work, parts))
+def _run(work: Callable[[int], Result], starts: range) -> list[Result]:
+    if len(starts) < 2:
+        return [work(start) for start in starts]
+    return list(_threads.map(work, starts))

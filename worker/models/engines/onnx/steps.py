@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from worker.imaging.lanczos import SLIGHT
-from worker.imaging.masks import SALIENT
+from worker.imaging.lanczos import ROUNDING_MARGIN
+from worker.imaging.masks import SALIENCY_THRESHOLD
 
 _OPSET: Final = 17
 _IR: Final = 8
@@ -120,8 +120,8 @@ def mask_graph(
         "three": np.array([3]),
         "zero": np.float32(0),
         "peak": np.float32(255),
-        "slight": SLIGHT,
-        "salient": np.float32(SALIENT),
+        "slight": ROUNDING_MARGIN,
+        "salient": np.float32(SALIENCY_THRESHOLD),
         "level": np.float32(1 / 255),
     }
     return _model(steps, inputs, outputs, constants)

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.imaging.lanczos import SLIGHT
-from worker.imaging.masks import SALIENT
+from worker.imaging.lanczos import ROUNDING_MARGIN
+from worker.imaging.masks import SALIENCY_THRESHOLD
 from worker.models.engines.batch_sizes import rung
 from worker.models.engines.on_device import OnDevice, Reading, Seen, Uploaded
 
@@ -89,13 +89,13 @@ def seen(map_: Tensor, *, down: Tensor, across: Tensor, reading: Reading) -> See
     if reading.sigmoid:
         map_ = map_.sigmoid()
     low, high = map_.aminmax()
-    shows = high > SALIENT
+    shows = high > SALIENCY_THRESHOLD
     if reading.stretch:
         shows = shows & (high - low >= 1 / 255)
         map_ = (map_ - low) / (high - low)
     saliency = torch.where(shows, map_, torch.zeros_like(map_))
     # What is full in theory is full, as in `worker.imaging.upsample`.
-    levels = (down @ (saliency @ across) + float(SLIGHT)) * 255
+    levels = (down @ (saliency @ across) + float(ROUNDING_MARGIN)) * 255
     mask = levels.clamp(0, 255).to(torch.uint8)
     facts = torch.stack([low, high, finite.float()]).tolist()
     return Seen(mask.cpu().numpy(), facts[0], facts[1], finite=facts[2] == 1)

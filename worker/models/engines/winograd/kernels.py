@@ -1,6 +1,6 @@
 """The compiled loops: pixels as (H, W, channels), float32; a layer may be a part of the channels.
 
-What is compiled here is kept on disk, see `matting.kernels`.
+What is compiled here is kept on disk, see `worker.imaging.matting.kernels`.
 """
 
 from typing import Final
