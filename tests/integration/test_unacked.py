@@ -1,5 +1,6 @@
 """What a worker holds of a real queue: once it has let go of a message, that is another's."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -108,3 +109,19 @@ def test_a_valid_message_stays_whatever_breaks(
     assert server.hkeys("unacked") == [tag]
     qos.restore_by_tag(tag)
     assert state(idle) == (1, 0)
+
+
+def test_a_delivery_has_the_server_s_time_from_its_first_write(
+    idle: Client, server: redis.Redis, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker with a fast clock may be killed between a wrong score and its correction."""
+    submit(idle)
+    monkeypatch.setattr("kombu.transport.redis.time", lambda: time.time() + 600)
+    with server.monitor() as monitor:  # type: ignore[no-untyped-call]
+        take()
+        server.echo("end")
+        scores = []
+        while (words := monitor.next_command()["command"].split())[:2] != ["ECHO", "end"]:
+            if words[:2] == ["ZADD", "unacked_index"]:
+                scores.append(float(words[2]))
+    assert scores == [pytest.approx(time.time(), abs=300)]

@@ -41,6 +41,16 @@ PLACES = [
         f"{KOMBU}: Message",
     ),
     Place("kombu.transport.redis:QoS.append", "self, message, delivery_tag", f"{KOMBU}: QoS"),
+    Place(
+        "kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{KOMBU}: QoS.append"
+    ),
+        "kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{KOMBU}: QoS.append"
+    ),
+    Place(
+        "kombu.transport.virtual.base:QoS.append",
+        "self, message, delivery_tag",
+        f"{KOMBU}: QoS.append",
+    ),
     Place("kombu.transport.redis:QoS.ack", "self, delivery_tag", f"{KOMBU}: QoS.ack"),
     Place("kombu.transport.redis:QoS.reject", "self, delivery_tag, requeue", f"{KOMBU}: QoS"),
     Place(

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The errors that kombu raises for a queue entry that is not a message."""
-_CLOCK_TOLERANCE_SECONDS: Final = 1.0
 _MAX_BODY_CHARACTERS: Final = 2**18
 """A job has some two thousand characters, a canvas of many tasks more."""
 _MAX_NAME_CHARACTERS: Final = 256
@@ -167,11 +166,18 @@ class QoS(redis.QoS):
             super().restore_by_tag(tag, client=server, leftmost=leftmost)
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Record a message as unacknowledged, with the server's time if the clocks differ."""
-        super().append(message, delivery_tag)
-        if abs(self._clock_skew()) > _CLOCK_TOLERANCE_SECONDS:
-            with self.channel.conn_or_acquire() as client:
-                client.zadd(self.unacked_index_key, {delivery_tag: self._server_time()}, xx=True)
+        """Record a message as unacknowledged, with the server's time.
+
+        Upstream: kombu writes this machine's time. Patch: the same transaction with the server's. A
+        correction in a second command would come too late for a worker that is killed in between.
+        """
+        delivery, now = message.delivery_info, self._server_time()
+        entry = json.dumps([message._raw, delivery["exchange"], delivery["routing_key"]])
+        with self.pipe_or_acquire() as pipe:
+            pipe.zadd(self.unacked_index_key, {delivery_tag: now})
+            pipe.hset(self.unacked_key, delivery_tag, entry)
+            pipe.execute()
+        virtual.QoS.append(self, message, delivery_tag)
 
     @property
     def visibility_timeout(self) -> Any:
