@@ -44,8 +44,6 @@ PLACES = [
     Place(
         "kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{KOMBU}: QoS.append"
     ),
-        "kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{KOMBU}: QoS.append"
-    ),
     Place(
         "kombu.transport.virtual.base:QoS.append",
         "self, message, delivery_tag",
