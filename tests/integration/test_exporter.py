@@ -144,7 +144,7 @@ def test_the_pages_and_the_end(idle: Client, start: Callable[..., Exporter]) -> 
     exporter = start(broker=idle.broker_url)
     assert exporter.get("/healthz") == (200, "ok\n")
     assert exporter.get("/readyz?x=1") == (200, "ok\n")
-    assert exporter.get("/other") == (404, "expected /metrics, /healthz or /readyz\n")
+    assert exporter.get("/other") == (404, "expected one of /metrics, /healthz, /readyz\n")
     exporter.child.signal(signal.SIGTERM)
     assert exporter.child.wait(10) == 0
     assert "stopped by SIGTERM" in exporter.child.log.read_text()

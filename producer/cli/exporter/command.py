@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import threading
 from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Final
@@ -13,6 +12,7 @@ from producer.cli.terminal import refuse
 from producer.client import celery_app
 from producer.config.settings import ProducerSettings, SettingsError
 from producer.observability import log_format
+from producer.observability.http_server import HttpServer
 from producer.store import queue_status
 from producer.store import runs as run_ledger
 from producer.store.ledger import Ledger
@@ -40,7 +40,7 @@ def exporter(
     from producer.cli.exporter.figures import Figures
     from producer.cli.exporter.log_dedup import RepeatFilter
     from producer.cli.exporter.metrics import Metrics
-    from producer.cli.exporter.server import ExporterServer
+    from producer.cli.exporter.pages import exporter_pages
 
     # Before any thread starts: only this thread receives signals, in `sigwait` below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
@@ -55,10 +55,10 @@ def exporter(
     ledger = Ledger(settings.broker_url, timeout=_BROKER_SECONDS, retries=1)
     read = partial(Figures.read, ledger, routes, images_per_second=images_per_second)
     try:
-        server = ExporterServer(Metrics(read), host=host, port=port)
+        server = HttpServer(exporter_pages(Metrics(read)), host=host, port=port)
     except OSError as error:
         refuse(f"cannot listen on {host}:{port} ({error}); choose another --host or --port")
-    threading.Thread(target=server.serve_forever, name="cutwork-exporter", daemon=True).start()
+    server.start()
     log.info("listening on http://%s:%d/metrics", *server.server_address[:2])
     received = signal.sigwait(_END_SIGNALS)
     # Scrapes in progress may be cut off: Prometheus scrapes again. Nothing else needs cleanup.
