@@ -13,7 +13,7 @@ from tests.support.hostile.exif import directory
 from tests.support.hostile.originals import SRGB, originals
 from worker.errors import CorruptImage, DecompressionBomb, ImageTooLarge
 from worker.imaging.bombs.jpeg import check_scans
-from worker.imaging.bombs.tiff import check_directories
+from worker.imaging.bombs.tiff import check_page_count
 from worker.imaging.decode import Picture, open_image
 
 
@@ -91,9 +91,9 @@ def test_more_coded_bytes_than_can_be_decoded_in_time_are_refused() -> None:
 
 def test_pages_that_lead_in_a_circle_are_refused_where_all_would_be_counted() -> None:
     with pytest.raises(DecompressionBomb, match="at most 10,000 pages"):
-        check_directories(directory((256, 4, 1, 9), following=8))
-    check_directories(originals()["pages.tif"])
-    check_directories(originals()["big.tif"])
+        check_page_count(directory((256, 4, 1, 9), following=8))
+    check_page_count(originals()["pages.tif"])
+    check_page_count(originals()["big.tif"])
 
 
 def test_a_profile_of_two_megabytes_is_kept() -> None:

@@ -4,14 +4,12 @@ import io
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms
 
 from worker.errors import CorruptImage, UnsupportedImage
 
-_LONGEST_ICC_PROFILE: Final = 4 * 2**20
-"""Bytes. Real profiles are below 2 MiB; this one is copied into every output."""
-# Else a PNG with a profile above 1 MiB would be a broken file.
-PngImagePlugin.MAX_TEXT_CHUNK = _LONGEST_ICC_PROFILE
+MAX_ICC_PROFILE_BYTES: Final = 4 * 2**20
+"""Real profiles are below 2 MiB. A profile is copied into every output."""
 
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
@@ -83,7 +81,7 @@ def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
     """The colour space an ICC profile is for, by its header; None without a usable profile."""
     if not profile:
         return None
-    if len(profile) > _LONGEST_ICC_PROFILE:
+    if len(profile) > MAX_ICC_PROFILE_BYTES:
         warnings.append(f"colour profile dropped: it has {len(profile):,} bytes")
         return None
     try:

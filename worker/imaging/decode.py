@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pillow_heif
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from worker.errors import (
     CorruptImage,
@@ -19,6 +19,7 @@ from worker.errors import (
     ImageTooLarge,
     NotAnImage,
 )
+from worker.imaging import pillow_patches
 from worker.imaging.bombs import bmp, gif, heif, jpeg, png, tiff
 from worker.imaging.colour_modes import has_transparency, to_eight_bits, to_rgb
 from worker.imaging.libvips import has_sixteen_bits, read_sixteen_bits
@@ -31,6 +32,7 @@ from worker.imaging.strips import strips
 Image.MAX_IMAGE_PIXELS = None
 # Register Pillow's plugins now, because threads would race to do it at the first image.
 Image.init()
+pillow_patches.install()
 pillow_heif.register_heif_opener()
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
@@ -38,9 +40,6 @@ _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 
 _LONGEST_SIDE: Final = 1_000_000
 """Pixels. Each row costs memory of its own, and Pillow's encoders refuse rows that are too long."""
-
-# Pillow reads EXIF with this class too, in some plugins as soon as a file is opened.
-TiffImagePlugin.ImageFileDirectory_v2 = tiff.BoundedDirectory  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +100,7 @@ class OpenedImage:
                 wide = None
                 if header.sixteen and depth is np.uint16:
                     if image.format == "TIFF":
-                        tiff.check_directories(data)
+                        tiff.check_page_count(data)
                     wide = read_sixteen_bits(data, image)
                 if min_size is not None and image.format == "JPEG":
                     # The stored image may lie on its side.

@@ -1,4 +1,4 @@
-"""TIFF and EXIF: directories of countless entries and values, and tiles beyond their picture.
+"""TIFF and EXIF: directories with countless entries and values, and tiles larger than the picture.
 
 Source: TIFF 6.0, sections 2 and 15; https://www.awaresystems.be/imaging/tiff/bigtiff.html.
 """
@@ -7,62 +7,56 @@ import os
 import struct
 from typing import IO, Final
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from worker.errors import DecompressionBomb
 
-_MOST_ENTRIES: Final = 2**16 - 1
-"""What a classic TIFF has room for; a BigTIFF has no limit of its own."""
-_MOST_NUMBERS: Final = 2**18
-"""Values of one entry. A table for 16 bits has three times 2¹⁶; a strip takes 13 microseconds."""
-_MOST_RATIONALS: Final = 2**14
-_MOST_DIRECTORIES: Final = 10_000
-"""Pages; libvips counts them all before it reads the first."""
+_MAX_ENTRIES: Final = 2**16 - 1
+"""What a classic TIFF has room for; BigTIFF itself has no limit."""
+_MAX_NUMBERS: Final = 2**18
+"""Values of one entry. A table for 16 bits has 3 × 2¹⁶ values; a strip takes 13 microseconds."""
+_MAX_RATIONALS: Final = 2**14
+"""Values of one entry of rationals, of which Pillow makes costlier objects."""
+_MAX_DIRECTORIES: Final = 10_000
+"""Pages; libvips counts all of them before it reads the first."""
 
-_BYTES: Final = {3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-"""Of a value, by type, for types whose values Pillow makes objects of."""
+_VALUE_BYTES: Final = {3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+"""Bytes of a value, by type, for the types of whose values Pillow makes Python objects."""
 _RATIONAL, _SIGNED_RATIONAL = 5, 10
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
-class BoundedDirectory(TiffImagePlugin.ImageFileDirectory_v2):
-    """Pillow's directory, refused before it is read where it has too much in it.
+def check_directory(fp: IO[bytes], *, big_endian: bool, bigtiff: bool) -> None:
+    """Raise `DecompressionBomb` if the directory at the file's position has too much in it.
 
-    Pillow reads EXIF of every format with this class, and of some already when it opens a file.
+    The position is the same afterwards.
     """
-
-    def load(self, fp: IO[bytes]) -> None:
-        """Read the directory at a file's position; `DecompressionBomb` if it has too much in it."""
-        start = fp.tell()
-        length = fp.seek(0, os.SEEK_END)
-        fp.seek(start)
-        order = ">" if self.prefix == b"MM" else "<"
-        count, entry = (
-            (order + "Q", order + "HHQ8x") if self._bigtiff else (order + "H", order + "HHI4x")
+    start = fp.tell()
+    length = fp.seek(0, os.SEEK_END)
+    fp.seek(start)
+    order = ">" if big_endian else "<"
+    count = struct.Struct(order + ("Q" if bigtiff else "H"))
+    entry = struct.Struct(order + ("HHQ8x" if bigtiff else "HHI4x"))
+    head = fp.read(count.size)
+    entries = count.unpack(head)[0] if len(head) == count.size else 0
+    # Entries beyond the end of the file are not read.
+    entries = min(entries, length // entry.size)
+    if entries > _MAX_ENTRIES:
+        raise DecompressionBomb(
+            f"TIFF: expected at most {_MAX_ENTRIES:,} entries in a directory, found {entries:,}"
         )
-        found = fp.read(struct.calcsize(count))
-        entries = struct.unpack(count, found)[0] if len(found) == struct.calcsize(count) else 0
-        # What does not lie within the file is not read.
-        entries = min(entries, length // struct.calcsize(entry))
-        if entries > _MOST_ENTRIES:
+    table = fp.read(entries * entry.size)
+    for tag, kind, values in entry.iter_unpack(table[: len(table) // entry.size * entry.size]):
+        limit = _MAX_RATIONALS if kind in (_RATIONAL, _SIGNED_RATIONAL) else _MAX_NUMBERS
+        if kind in _VALUE_BYTES and values > limit and values * _VALUE_BYTES[kind] <= length:
             raise DecompressionBomb(
-                f"TIFF: expected at most {_MOST_ENTRIES:,} entries in a directory, "
-                f"found {entries:,}"
+                f"TIFF or EXIF: expected at most {limit:,} values of tag {tag}, found {values:,}"
             )
-        table = fp.read(entries * struct.calcsize(entry))
-        table = table[: len(table) // struct.calcsize(entry) * struct.calcsize(entry)]
-        for tag, kind, values in struct.iter_unpack(entry, table):
-            most = _MOST_RATIONALS if kind in (_RATIONAL, _SIGNED_RATIONAL) else _MOST_NUMBERS
-            if kind in _BYTES and values > most and values * _BYTES[kind] <= length:
-                raise DecompressionBomb(
-                    f"TIFF or EXIF: expected at most {most:,} values of tag {tag}, found {values:,}"
-                )
-        fp.seek(start)
-        super().load(fp)
+    fp.seek(start)
 
 
 def check_tiles(image: Image.Image, max_pixels: int) -> None:
-    """Raise `DecompressionBomb` where one tile of a TIFF is larger than a picture may be."""
+    """Raise `DecompressionBomb` if one tile of a TIFF has more pixels than an image may have."""
     tags = getattr(image, "tag_v2", {})
     width, length = (tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
     if isinstance(width, int) and isinstance(length, int) and width * length > max_pixels:
@@ -71,18 +65,19 @@ def check_tiles(image: Image.Image, max_pixels: int) -> None:
         )
 
 
-def check_directories(data: bytes) -> None:
-    """Raise `DecompressionBomb` where a TIFF has too many pages, or a loop of them."""
+def check_page_count(data: bytes) -> None:
+    """Raise `DecompressionBomb` if a TIFF has too many pages, or pages in an endless loop."""
     order = ">" if data[:2] == b"MM" else "<"
-    big = 43 in data[2:4]
-    count, offset, entry = ("Q", "Q", 20) if big else ("H", "I", 12)
-    place, at = 8 if big else 4, struct.Struct(order + offset)
-    for _ in range(_MOST_DIRECTORIES):
-        if place + at.size > len(data):
+    bigtiff = 43 in data[2:4]
+    count = struct.Struct(order + ("Q" if bigtiff else "H"))
+    offset = struct.Struct(order + ("Q" if bigtiff else "I"))
+    entry_bytes = 20 if bigtiff else 12
+    position = 8 if bigtiff else 4
+    for _ in range(_MAX_DIRECTORIES):
+        if position + offset.size > len(data):
             return
-        (place,) = at.unpack_from(data, place)
-        head = struct.Struct(order + count)
-        if not place or place + head.size > len(data):
+        (position,) = offset.unpack_from(data, position)
+        if not position or position + count.size > len(data):
             return
-        place += head.size + entry * head.unpack_from(data, place)[0]
-    raise DecompressionBomb(f"TIFF: expected at most {_MOST_DIRECTORIES:,} pages, found more")
+        position += count.size + entry_bytes * count.unpack_from(data, position)[0]
+    raise DecompressionBomb(f"TIFF: expected at most {_MAX_DIRECTORIES:,} pages, found more")

@@ -34,7 +34,7 @@ def kernels() -> Kernels:
 
     # numba reads the setting when the first parallel kernel is compiled, so before the imports.
     numba.config.THREADING_LAYER = layer = _threading_layer()
-    from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
+    from pymatting import estimate_foreground_ml
 
     from worker.imaging.decontaminate_kernel import decontaminate
     from worker.imaging.matting.closed_form import solve
@@ -50,7 +50,7 @@ def _threading_layer() -> str:
     """Return numba's layer for parallel kernels: OpenMP, TBB, or its own if both are missing."""
     for layer in ("omp", "tbb"):
         try:
-            # numba does not say in public which layers it was built with.
+            # Private parts of numba, which has no public way to ask which layers can be loaded.
             import_module(f"numba.np.ufunc.{layer}pool")
         except ImportError:
             continue
