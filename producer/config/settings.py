@@ -1,4 +1,4 @@
-"""The producer's settings, read from `CUTWORK_*` variables once, at the edge."""
+"""The producer's settings, read once from the `CUTWORK_*` environment variables."""
 
 import runpy
 from pathlib import Path
@@ -15,9 +15,10 @@ from producer.observability.redact import redact
 
 
 class SettingsError(ValueError):
-    """A variable has a wrong value; the text names it, the value and what was expected.
+    """An environment variable has a wrong value, or a file that it names cannot be used.
 
-    Whoever catches it prints it, so credentials in it are taken out here.
+    The text names the variable, its value and what was expected; correct the variable. It is meant
+    to be printed, so credentials are removed.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -25,7 +26,7 @@ class SettingsError(ValueError):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings read from the environment, with errors that speak in variables."""
+    """Settings from environment variables, whose errors name the variables."""
 
     model_config = SettingsConfigDict(
         env_prefix="CUTWORK_", frozen=True, extra="ignore", env_ignore_empty=True
@@ -33,7 +34,10 @@ class EnvironmentSettings(BaseSettings):
 
     @classmethod
     def read(cls, **values: Any) -> Self:
-        """Read the environment, `values` before it; `SettingsError` lists every wrong value."""
+        """Return the settings; `values` take precedence over the environment.
+
+        Raises `SettingsError`, which lists every wrong value.
+        """
         try:
             return cls(**values)
         except ValidationError as error:
@@ -43,7 +47,7 @@ class EnvironmentSettings(BaseSettings):
 
 
 class Signing(NamedTuple):
-    """The files that messages are signed and verified with."""
+    """The files with which messages are signed and verified."""
 
     key: Path
     certificate: Path
@@ -51,73 +55,74 @@ class Signing(NamedTuple):
 
 
 class ProducerSettings(EnvironmentSettings):
-    """What a service that enqueues needs to know."""
+    """The settings of a service that submits jobs."""
 
     broker_url: str = Field(
         default="redis://localhost:6379/0",
         pattern=r"^rediss?://",
-        description="Redis or Valkey with a database of its own; broker and ledger in one.",
+        description="URL of Redis or Valkey: broker and ledger. Needs a database of its own.",
     )
     log_format: LogFormat = Field(
-        default="text", description="What a line of the log is: `text`, or `json`, an object."
+        default="text",
+        description="Format of log lines: `text`, or `json` for one object per line.",
     )
     tenant: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9-]{1,32}$",
-        description="Whose queues this service's jobs wait in, of those in CUTWORK_TENANTS.",
+        description="Tenant whose queues this service submits to, one of CUTWORK_TENANTS.",
     )
     signing_key: Path | None = Field(
-        default=None, description="RSA key (PEM) that messages are signed with; none: unsigned."
+        default=None,
+        description="RSA key (PEM) to sign messages with; none: messages are not signed.",
     )
     signing_certificate: Path | None = Field(
-        default=None, description="Certificate (PEM) of that key."
+        default=None, description="Certificate (PEM) of CUTWORK_SIGNING_KEY."
     )
     signing_store: Path | None = Field(
         default=None,
-        description="Folder of the certificates (PEM) whose messages are taken; no others are.",
+        description="Folder of certificates (PEM); only messages signed with one are accepted.",
     )
 
     @field_validator("broker_url")
     @classmethod
-    def _usable(cls, url: str) -> str:
+    def _validate_broker_url(cls, url: str) -> str:
         return validate_broker_url(url)
 
     @model_validator(mode="after")
-    def _all_to_sign_with(self) -> Self:
+    def _validate_signing(self) -> Self:
         files = {
             name: getattr(self, name)
             for name in ("signing_key", "signing_certificate", "signing_store")
         }
-        absent = [f"CUTWORK_{name.upper()}" for name, path in files.items() if path is None]
-        if 0 < len(absent) < len(files):
+        unset = [f"CUTWORK_{name.upper()}" for name, path in files.items() if path is None]
+        if 0 < len(unset) < len(files):
             raise ValueError(
                 "signing: expected a key, a certificate and a store, or none of them; not set: "
-                + ", ".join(absent)
+                + ", ".join(unset)
             )
         return self
 
     @property
     def signing(self) -> Signing | None:
-        """What to sign with, None where messages are not signed."""
+        """The files to sign with; None if messages are not signed."""
         if self.signing_key and self.signing_certificate and self.signing_store:
             return Signing(self.signing_key, self.signing_certificate, self.signing_store)
         return None
 
 
 def celery_settings(settings: ProducerSettings) -> dict[str, Any]:
-    """The settings of `celeryconfig.py` beside the packages; `SettingsError` on a wrong variable.
+    """Return the settings of `celeryconfig.py`, with the validated broker URL of `settings`.
 
-    The broker's URL is that of `settings`, which was checked.
-
-    Read by path: `import celeryconfig` would find a file of that name in the current folder first,
-    and most services that use Celery have one.
+    Raises `SettingsError` if a variable is wrong. The file is read by its path, next to the
+    packages: `import celeryconfig` would find a file of that name in the current folder first, and
+    most services that use Celery have one.
     """
     try:
-        found = runpy.run_path(str(Path(__file__).parents[2] / "celeryconfig.py"))
+        variables = runpy.run_path(str(Path(__file__).parents[2] / "celeryconfig.py"))
     except ValueError as error:
         raise SettingsError(str(error)) from error
     return {
         name: value
-        for name, value in found.items()
+        for name, value in variables.items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     } | {"broker_url": settings.broker_url, "result_backend": settings.broker_url}

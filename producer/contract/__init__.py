@@ -1,1 +1,1 @@
-"""What producers and workers exchange: jobs, options, outcomes, runs, S3 URIs."""
+"""The data that producers and workers exchange: jobs, options, outcomes, runs, S3 URIs."""

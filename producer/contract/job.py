@@ -1,8 +1,8 @@
-"""The message between producer and worker: small, versioned, immutable JSON.
+"""The message that a producer sends to a worker: small, versioned, immutable JSON.
 
 A `Job` names its source and its destinations, so a worker needs no naming rule. Messages in flight
-outlive a deployment: a change that an older reader would misunderstand raises `SCHEMA_VERSION`, and
-every version has a golden message in the tests.
+outlive a deployment: raise `SCHEMA_VERSION` with any change that an older reader would
+misunderstand. The tests hold a golden message of every version.
 """
 
 import re
@@ -21,44 +21,50 @@ TASK_NAME: Final = "cutwork.segment"
 QUEUE: Final = "cutwork.default"
 SINGLE_PRIORITY: Final = 3
 BULK_PRIORITY: Final = 6
-"""Of a run's jobs. A lower number goes first: what somebody waits for overtakes them."""
+"""Priority of a run's jobs. Lower numbers are delivered first, so single jobs, for which a caller
+waits, overtake them."""
 JOB_ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
 _RUN: Final = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
 
 RunId = Annotated[str, StringConstraints(pattern=f"^{_RUN}$")]
-"""UTC date and time of the start and six random digits, such as `20261122-081500-3fa9c1`."""
+"""UTC date and time of the start and six random hex digits, such as `20261122-081500-3fa9c1`."""
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID.pattern)]
 
 
 def run_of_job_id(job_id: str) -> str | None:
-    """The run of `cutwork sync` that a job belongs to, None for a single one.
+    """Return the id of the run that a job belongs to, None for a single job.
 
-    Jobs of a run are called after it, so that even a message nobody can read is counted there.
+    The id of a run's job begins with the run's id and a dot, so that a failed job is counted for
+    its run even when its message cannot be read. With a `Job`, use `Job.run`.
     """
-    found = re.match(rf"({_RUN})\.", job_id)
-    return found and found[1]
+    match = re.match(rf"({_RUN})\.", job_id)
+    return match and match[1]
 
 
 class InvalidJob(ValueError):
-    """A message, or the arguments of a submit, do not make a job; the text says where and why."""
+    """A message, or the arguments of `Client.submit`, do not describe a valid job.
+
+    Nothing was enqueued. The text names the wrong field, what was expected and what was found;
+    correct the arguments, as trying again gives the same error.
+    """
 
 
 class Job(Value):
-    """One image to cut out: where it is, where the results go, and how to make them."""
+    """One image to process: its source, the destinations of its outputs, and the options."""
 
     version: Literal[1] = SCHEMA_VERSION
     id: JobId = Field(default_factory=lambda: uuid.uuid4().hex)
     source: Ref
     image: Ref | None = None
-    """Where the RGBA cut-out goes."""
+    """Destination of the cut-out, an RGBA image unless the options have a background."""
     mask: Ref | None = None
-    """Where the mask goes: grey, 0 is background."""
+    """Destination of the mask: grey, 0 is background."""
     options: Options = Options()
     tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] | None = None
-    """Whose it is, where services that share workers have queues of their own."""
+    """The service that submitted the job, if services that share workers have own queues."""
     submitted_at: float = Field(default_factory=time.time, ge=0)
-    """Unix time in seconds, for the age of what waits."""
+    """Unix time in seconds; the age of a queued or lost job is measured from here."""
 
     @property
     def run(self) -> str | None:
@@ -66,21 +72,21 @@ class Job(Value):
         return run_of_job_id(self.id)
 
     @model_validator(mode="after")
-    def _destinations(self) -> Self:
-        places = [place for place in (self.image, self.mask) if place is not None]
-        if not places:
+    def _validate_destinations(self) -> Self:
+        destinations = [ref for ref in (self.image, self.mask) if ref is not None]
+        if not destinations:
             raise ValueError("expected a destination: image, mask, or both")
-        if len({self.source, *places}) != len(places) + 1:
+        if len({self.source, *destinations}) != len(destinations) + 1:
             raise ValueError("source, image and mask must be three different objects")
         return self
 
     @classmethod
     def from_message(cls, message: object) -> Self:
-        """Read a message's JSON value; `InvalidJob` says what was expected and what was found."""
+        """Return the job in a message's JSON value; raise `InvalidJob` if it is not a job."""
         if isinstance(message, dict) and message.get("version", SCHEMA_VERSION) != SCHEMA_VERSION:
             raise InvalidJob(
                 f"version: expected {SCHEMA_VERSION}, found {message['version']!r}; "
-                "the producer and this worker are of different releases, upgrade the older one"
+                "the producer and this worker are different releases; upgrade the older one"
             )
         try:
             return cls.model_validate(message)
@@ -88,7 +94,7 @@ class Job(Value):
             raise InvalidJob(explain(error)) from error
 
     def to_message(self) -> dict[str, Any]:
-        """The JSON value to send; options left at their default are left out."""
+        """Return the JSON value to send; options with their default value are left out."""
         message = self.model_dump(mode="json", exclude_none=True, exclude={"options"})
         options = self.options.model_dump(mode="json", exclude_defaults=True)
         return message | ({"options": options} if options else {})

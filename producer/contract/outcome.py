@@ -1,4 +1,4 @@
-"""What became of a job."""
+"""The outcome of a job."""
 
 import time
 from typing import Any, Final, Literal
@@ -8,31 +8,31 @@ from pydantic import ConfigDict, Field
 from producer.contract.job import SCHEMA_VERSION
 from producer.contract.s3_uri import Ref, Value
 
-_TINY: Final = 0.005
-_FULL: Final = 0.99
+_TINY_SHARE: Final = 0.005
+_FULL_SHARE: Final = 0.99
 
 
 class Facts(Value):
-    """What a newer worker adds, an older producer passes over."""
+    """A value whose unknown fields are ignored, so that it may come from a newer release."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class SourceFacts(Facts):
-    """What the source object turned out to be."""
+    """The source object as the worker found it."""
 
     ref: Ref
     etag: str | None = None
     bytes: int | None = None
     format: str | None = None
     mode: str | None = None
-    """Pillow's name of the pixel format as stored, such as `P` or `I;16`."""
+    """Pillow's name of the stored colour mode, such as `P` or `I;16`."""
     size: tuple[int, int] | None = None
-    """Width and height in pixels, upright."""
+    """Width and height in pixels, after the EXIF orientation is applied."""
 
 
 class OutputFacts(Facts):
-    """One object written, or found already there when the job was skipped."""
+    """One output: an object that was written, or that existed already if the job was skipped."""
 
     ref: Ref
     etag: str | None = None
@@ -41,7 +41,7 @@ class OutputFacts(Facts):
 
 
 class RunFacts(Facts):
-    """Where the model really ran, read back from the engine that ran it."""
+    """The model and the device of the inference, as the engine that ran it reports them."""
 
     model: str
     sha256: str
@@ -50,60 +50,68 @@ class RunFacts(Facts):
     device: str
     dtype: str
     fallback: str | None = None
-    """Code of the reason why it was not a GPU, where the device mode would have had one."""
+    """Code of the reason why the CPU was used although the device mode prefers a GPU."""
 
 
 class UnreadableOutcome(ValueError):
-    """What is stored as a job's outcome is none; waiting longer does not mend it."""
+    """The value stored as a job's outcome is not an outcome.
+
+    Another program wrote to the broker's database, or a release with another schema did. Waiting
+    longer does not help: submit the job again.
+    """
 
 
 class Outcome(Facts):
-    """What became of a job. `state` is final: nothing follows it but a new job."""
+    """The outcome of a job. It is final: only a new job for the same image leads to another one."""
 
     version: Literal[1] = SCHEMA_VERSION
     job_id: str
     state: Literal["done", "skipped", "failed", "cancelled"]
     code: str | None = None
-    """Stable error code when failed; the README lists them all."""
+    """Stable error code if the job failed; the README lists all codes."""
     message: str | None = None
-    """What was expected, what was found, what to do."""
+    """What was expected, what was found, and what to do."""
     source: SourceFacts | None = None
     image: OutputFacts | None = None
     mask: OutputFacts | None = None
     fingerprint: str | None = None
-    """SHA-256 over source ETag, model hash, options and pipeline version; also on the outputs."""
+    """SHA-256 of source ETag, model hash, options and pipeline version; metadata of the outputs."""
     run: RunFacts | None = None
     foreground_share: float | None = None
-    """Mean of the mask, 0…1."""
+    """Mean of the mask, 0–1."""
     bounding_box: tuple[int, int, int, int] | None = None
-    """Left, upper, right, lower of the non-zero mask, in pixels; right and lower exclusive."""
+    """Left, upper, right, lower edge of the non-zero mask in pixels; right and lower exclusive."""
     crop: tuple[int, int, int, int] | None = None
-    """Where the outputs lie in the upright source, as `bounding_box`; None: they are all of it."""
+    """The part of the upright source that the outputs show, as `bounding_box`; None: all of it."""
     no_foreground: bool | None = None
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall time of each stage: load, fetch, decode, wait (for the device), model, mask, edges,
-    encode, store; and in total."""
+    encode, store; and `total`."""
     worker: str | None = None
     attempt: int = 1
     finished_at: float = Field(default_factory=time.time)
 
     @property
     def ok(self) -> bool:
-        """True when the outputs are there: made now, or found with the same fingerprint."""
+        """Whether the outputs exist: written by this job, or found with the same fingerprint."""
         return self.state in ("done", "skipped")
 
     @property
     def suspicion(self) -> Literal["no_foreground", "tiny_mask", "full_mask"] | None:
-        """Why somebody should look at a result that is no failure."""
+        """Why a person should look at a successful output; None if nothing is suspicious.
+
+        `no_foreground`: the mask is all zero; `tiny_mask`: its mean is below 0.005; `full_mask`:
+        its mean is above 0.99.
+        """
         if self.state != "done" or self.run is None or self.foreground_share is None:
             return None
         if self.no_foreground:
             return "no_foreground"
-        if self.foreground_share < _TINY:
+        if self.foreground_share < _TINY_SHARE:
             return "tiny_mask"
-        return "full_mask" if self.foreground_share > _FULL else None
+        return "full_mask" if self.foreground_share > _FULL_SHARE else None
 
     def to_message(self) -> dict[str, Any]:
-        """The JSON value the ledger stores and the Celery task returns."""
+        """Return the JSON value that the ledger stores and the Celery task returns."""
         return self.model_dump(mode="json", exclude_none=True)

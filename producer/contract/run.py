@@ -1,4 +1,4 @@
-"""One run of `cutwork sync`: what was asked, and what has come of it so far."""
+"""One run of `cutwork sync`: its specification and its progress."""
 
 import hashlib
 import time
@@ -17,40 +17,45 @@ DEFAULT_NAME: Final = "{parent}{stem}.{ext}"
 
 
 class RunSpec(Value):
-    """What a run was asked to do. Two commands with the same specification are the same sync."""
+    """The specification of a run. Two commands with equal specifications are the same sync."""
 
     source: str | None = None
-    """`s3://bucket/prefix` whose objects are cut out; None with a manifest."""
+    """`s3://bucket/prefix` of the sources; None with a manifest."""
     manifest: str | None = None
-    """What the manifest was called: a path, an `s3://` object or `-`."""
+    """The manifest as it was named: a path, an `s3://` object or `-`."""
     manifest_sha256: str | None = None
     image: str | None = None
-    """`s3://bucket/prefix` for the cut-outs; None for none, and with a manifest."""
+    """`s3://bucket/prefix` of the cut-outs; None without cut-outs, and with a manifest."""
     mask: str | None = None
     name: str = DEFAULT_NAME
     options: Options = Options()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     since: float | None = None
-    """Unix time in seconds; older sources are left alone."""
+    """Unix time in seconds; older sources are excluded."""
     since_given: str | None = None
-    """The same as it was written, such as `7d`: what the first of several commands meant holds."""
+    """`since` as it was typed, such as `7d`. A resumed run keeps the time that the first command
+    computed from it."""
     limit: int | None = None
-    """Jobs to send at most."""
+    """The largest number of jobs to send."""
     force: bool = False
     changed_options: bool = False
     retry_failed: bool = False
     skip_bad_lines: bool = False
 
     def digest(self) -> str:
-        """SHA-256 of everything that was asked."""
+        """Return the SHA-256 that identifies the specification.
+
+        It leaves out the manifest's name, as its hash is included, and `since`, as `since_given`
+        is: the same command typed later has the same digest.
+        """
         return hashlib.sha256(
             self.model_dump_json(exclude={"manifest", "since"}).encode()
         ).hexdigest()
 
 
 class RunCounts(Value):
-    """What became of the inputs of a run.
+    """How many inputs of a run were sent, left out, and ended in which state.
 
     `seen = excluded + current + known + conflicting + sent`, and at the end
     `sent = done + skipped + failed + cancelled`.
@@ -59,28 +64,28 @@ class RunCounts(Value):
     seen: int = 0
     """Inputs read from the listing or the manifest."""
     excluded: int = 0
-    """Left alone by --include, --exclude or --since."""
+    """Left out by --include, --exclude or --since."""
     current: int = 0
-    """Left alone as the outputs are there and newer."""
+    """Left out because the outputs exist and are newer."""
     known: int = 0
-    """Left alone as an earlier run found this very object to be no readable image."""
+    """Left out because an earlier run found that the unchanged object is not a readable image."""
     conflicting: int = 0
-    """Not sent, as another input has the same output's name; a failure, `name_conflict`."""
+    """Not sent because another input has the same output name; a failure, `name_conflict`."""
     sent: int = 0
     done: int = 0
     skipped: int = 0
-    """Sent, and found by a worker to be there already with the same fingerprint."""
+    """Sent, but a worker found the outputs with the same fingerprint."""
     failed: int = 0
     cancelled: int = 0
 
     @property
     def in_flight(self) -> int:
-        """Sent and without an outcome yet."""
+        """Jobs sent that have no outcome yet."""
         return self.sent - self.done - self.skipped - self.failed - self.cancelled
 
 
 class Failure(Value):
-    """One input that did not become an output; a line of failures.jsonl, and so of a manifest."""
+    """One failed input; a line of failures.jsonl, which can be used as a manifest."""
 
     source: Ref
     image: Ref | None = None
@@ -90,60 +95,60 @@ class Failure(Value):
 
 
 class Minute(Facts):
-    """What was finished in one minute."""
+    """The work that ended in one minute."""
 
     start: int
     """Unix time in seconds, a multiple of 60."""
     images: int
-    """Outcomes of every kind but cancelled."""
+    """Outcomes of all states but `cancelled`."""
     pixels: int
 
 
 class RunRecord(Facts):
-    """A run as it stands; everything a report needs, of bounded size however long the run."""
+    """The state of a run, with everything a report needs; its size has a bound."""
 
     id: RunId
     state: RunState
     spec: RunSpec
     created_at: float
-    """Unix time in seconds, as all times here."""
+    """Unix time in seconds, like all times in this record."""
     finished_at: float | None = None
     taken_at: float = Field(default_factory=time.time)
     """When this record was read."""
     command: str | None = None
-    """What was typed to start it; typed again, it goes on."""
+    """The command that started the run; the same command resumes it."""
     total: int | None = None
-    """Jobs that will have been sent at the end, as far as a look ahead could tell."""
+    """Jobs that the whole run will have sent, once they have been counted ahead."""
     resumed: int = 0
-    """How many times the run was taken up again."""
+    """How many times the run was resumed."""
     counts: RunCounts = RunCounts()
     codes: dict[str, int] = Field(default_factory=dict)
-    """How often each error code came."""
+    """Failures by error code."""
     suspicions: dict[str, int] = Field(default_factory=dict)
-    """How often each of `Outcome.suspicion` came."""
+    """Outcomes by `Outcome.suspicion`."""
     pixels: int = 0
-    """Of all sources that were decoded."""
+    """Sum over all decoded sources."""
     source_bytes: int = 0
     output_bytes: int = 0
-    """Written, of images and masks."""
+    """Bytes written, of cut-outs and masks."""
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Work of all `done` together by stage, and in total."""
+    """Seconds of all `done` jobs, by stage and as `total`."""
     minutes: tuple[Minute, ...] = ()
-    """In order; minutes in which nothing ended are left out."""
+    """In order; minutes in which no job ended are left out."""
     workers: dict[str, int] = Field(default_factory=dict)
     """Outcomes by worker."""
     slowest: tuple[Outcome, ...] = ()
-    """The slowest `done`, slowest first."""
+    """The slowest `done` jobs, slowest first."""
     suspicious: tuple[Outcome, ...] = ()
-    """An even sample of those with a suspicion."""
+    """A uniform sample of the outcomes with a suspicion."""
     sample: tuple[Outcome, ...] = ()
-    """An even sample of all `done`."""
+    """A uniform sample of the `done` jobs."""
     failures: tuple[Failure, ...] = ()
-    """In the order they happened; the first ones only where `failures_left_out` is above 0."""
+    """In the order in which they happened; the last `failures_left_out` of them are missing."""
     failures_left_out: int = 0
 
     @property
     def ok(self) -> bool:
-        """True when the run came to its end and nothing failed."""
+        """Whether the run has finished without a failure."""
         counts = self.counts
         return self.state == "finished" and not counts.failed and not counts.conflicting

@@ -1,4 +1,4 @@
-"""A folder of a bucket, written `s3://bucket` or `s3://bucket/folder`."""
+"""A bucket and the beginning of its keys, written `s3://bucket` or `s3://bucket/folder`."""
 
 from typing import NamedTuple, Self
 
@@ -13,7 +13,7 @@ class S3Prefix(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `s3://bucket/folder`; raises `ValueError` with what was expected and found.
+        """Parse `s3://bucket/folder`; raise `ValueError` with what was expected and found.
 
         The trailing slash is optional, and matching is by whole segments: `photos` does not
         contain `photos-private/a`.
@@ -25,11 +25,11 @@ class S3Prefix(NamedTuple):
         return cls(bucket, folder if not folder or folder.endswith("/") else folder + "/")
 
     def contains(self, other: "S3Prefix") -> bool:
-        """Whether every key under `other` is under this prefix; a prefix contains itself."""
+        """Return whether every key under `other` is under this prefix; a prefix contains itself."""
         return self.bucket == other.bucket and other.prefix.startswith(self.prefix)
 
     def covers(self, ref: ImageRef) -> bool:
-        """Whether an object is under this prefix."""
+        """Return whether the object is under this prefix."""
         return self.bucket == ref.bucket and ref.key.startswith(self.prefix)
 
     def __str__(self) -> str:

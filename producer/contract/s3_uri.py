@@ -1,4 +1,4 @@
-"""A place in S3, and the base of every value of the contract."""
+"""The URI of an S3 object, and the base class of all values of the contract."""
 
 import re
 from typing import Annotated, Final, Self
@@ -16,13 +16,13 @@ from pydantic import (
 from producer.contract.validation_errors import explain
 
 BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-"""Names of buckets."""
+"""Valid bucket names."""
 LONGEST_KEY_BYTES: Final = 1024
-"""The limit S3 itself sets on the UTF-8 length of a key."""
+"""S3's own limit on the UTF-8 length of a key."""
 
 
 class Value(BaseModel):
-    """Immutable, of known fields only, without NaN or infinity."""
+    """An immutable value that accepts known fields only, and neither NaN nor infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -35,7 +35,7 @@ class ImageRef(Value):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `s3://bucket/key`; `ValueError` says what is wrong with anything else."""
+        """Parse `s3://bucket/key`; raise `ValueError`, whose text says what is wrong."""
         try:
             return cls.model_validate(_split(text))
         except ValidationError as error:
@@ -43,14 +43,14 @@ class ImageRef(Value):
 
     @field_validator("bucket")
     @classmethod
-    def _bucket_name(cls, bucket: str) -> str:
+    def _validate_bucket(cls, bucket: str) -> str:
         if not BUCKET.fullmatch(bucket):
             raise ValueError(f"{bucket!r} is not a bucket name")
         return bucket
 
     @field_validator("key")
     @classmethod
-    def _key_length(cls, key: str) -> str:
+    def _validate_key(cls, key: str) -> str:
         try:
             length = len(key.encode())
         except UnicodeEncodeError as error:
@@ -64,7 +64,7 @@ class ImageRef(Value):
 
 
 def _split(value: object) -> object:
-    """The parts of a reference written as one text; what is no text is left as it is."""
+    """Split an URI into bucket and key; return a value that is not a string unchanged."""
     if not isinstance(value, str):
         return value
     scheme, separator, rest = value.partition("://")

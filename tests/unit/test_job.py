@@ -79,7 +79,7 @@ def test_what_is_no_reference_is_refused(text: str, sentence: str) -> None:
             "options.threshold: input should be less than or equal to 1, found 1.5",
         ),
         ({"threshold": float("nan")}, "options.threshold: input should be a finite number"),
-        ({"std": 0}, "options.std: every number must be greater than 0, at least 1e-06, found 0"),
+        ({"std": 0}, "options.std: expected numbers greater than 0, at least 1e-06, found 0"),
         (
             {"std": [1, 0, 1]},
             "greater than 0, at least 1e-06, found [1, 0, 1]",
@@ -96,12 +96,12 @@ def test_what_is_no_reference_is_refused(text: str, sentence: str) -> None:
         ({"image_format": "jpeg"}, "options: image_format: jpeg has no transparency"),
         (
             {"image_format": "jpeg", "background": "#ffffff80"},
-            "expected an opaque background such as #ffffff with it, found #ffffff80",
+            "expected an opaque background such as #ffffff, found #ffffff80",
         ),
-        ({"bit_depth": 16, "mask_format": "webp"}, "bit_depth: 16 bits a channel fit png and tiff"),
+        ({"bit_depth": 16, "mask_format": "webp"}, "bit_depth: expected mask_format png or tiff"),
         (
             {"alpha_matting_foreground_threshold": 20, "alpha_matting_background_threshold": 240},
-            "alpha_matting_foreground_threshold: expected at least the background's, found 20 and",
+            "expected at least alpha_matting_background_threshold, found 20 and",
         ),
         ({"bit_depth": 12}, "options.bit_depth: input should be 8 or 16"),
         ({"alpha_matting_erode_size": -1}, "alpha_matting_erode_size: input should be greater"),

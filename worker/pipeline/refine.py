@@ -112,7 +112,7 @@ def _before_background(rgba: Pixels, options: Options) -> Pixels:
     if options.background is None:
         return rgba
     pixels = compose.composite_on_colour(rgba, compose.parse_colour(options.background))
-    if options.opaque and not PRESETS[options.preset].as_rembg:
+    if options.has_opaque_background and not PRESETS[options.preset].as_rembg:
         return np.ascontiguousarray(pixels[:, :, :3])
     return pixels
 
