@@ -101,7 +101,7 @@ def watch(
     client: Client, run: str, view: RunView, *, over: Callable[[], bool] = lambda: False
 ) -> RunRecord:
     """Show a run until it ends or `over` returns true; return its record at that moment."""
-    for progress in follow_progress(client.runs, run, every=0.5, over=over):
+    for progress in follow_progress(client.runs, run, every=0.5, is_over=over):
         view.progress(progress)
     return client.runs.summary(run)
 

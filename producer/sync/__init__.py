@@ -1,1 +1,1 @@
-"""Feed a run: plan, bounded window, queue, and again what was lost."""
+"""`cutwork sync`: plan a run from listings or a manifest, feed its jobs to the queue, follow it."""

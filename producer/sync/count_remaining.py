@@ -1,4 +1,4 @@
-"""Count what a run has yet to send, so that whoever follows it knows how long it takes."""
+"""Count the jobs that a run has yet to send, so that its followers can see the time remaining."""
 
 from contextlib import closing
 from itertools import islice
@@ -14,20 +14,20 @@ _CHUNK_STEPS: Final = 1000
 
 
 def count_remaining(feeder: Feeder) -> None:
-    """Go through the rest of the plan beside the feeder, and write down the total it comes to.
+    """Read the rest of the plan while the feeder runs, and store the total number of jobs.
 
-    The plan is a stream, so this is the price of knowing its length: a second listing, and no
-    memory. Without an answer from S3 or Redis the total stays unknown, which harms nothing.
+    The plan is a stream, so its length costs a second listing, but no memory. The total stays
+    unknown when S3 or Redis does not answer, which does no harm, or when the feeder stops.
     """
     ledger, run = feeder.ledger, str(feeder.run)
     try:
         cursor, total = ledger.position(run)
-        with closing(feeder.plan(cursor)) as steps:
-            while chunk := list(islice(steps, _CHUNK_STEPS)):
+        with closing(feeder.plan(cursor)) as plan:
+            while chunk := list(islice(plan, _CHUNK_STEPS)):
                 if feeder.stopping.is_set():
                     return
-                steps_left = mark_known(chunk, feeder.spec, ledger.find_unreadable)
-                total += sum(step.verdict == "send" for step in steps_left)
+                steps = mark_known(chunk, feeder.spec, ledger.find_unreadable)
+                total += sum(step.verdict == "send" for step in steps)
         limit = feeder.spec.limit
         ledger.set_total(run, total if limit is None else min(total, limit))
     except (ListingFailed, redis.RedisError):

@@ -1,4 +1,4 @@
-"""One feeder a run: a lock in Redis that outlives neither its process nor a restart."""
+"""The lease of a run's feeder: a lock in Redis with an expiry, so that a run has one feeder."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ _LOCK_SECONDS: Final = 15
 
 
 class FeederRunning(RuntimeError):
-    """Another process feeds this run now."""
+    """Another process feeds this run."""
 
     def __init__(self, run: str, sentence: str) -> None:
         super().__init__(f"run {run} {sentence}")
@@ -25,13 +25,13 @@ class FeederRunning(RuntimeError):
 
 
 class FeederLock:
-    """The lock of one run as this process holds it.
+    """The lock of one run, held by this process.
 
-    It is a courtesy: what makes two feeders harmless is the cursor, which only one can move.
+    It only saves work. Correctness with two feeders rests on the cursor, which only one can move.
     """
 
     def __init__(self, server: redis.Redis, run: str) -> None:
-        """Take the lock, also from a dead process of this machine.
+        """Acquire the lock, if need be from a dead process of this machine.
 
         Raises `FeederRunning` if another process holds it.
         """
@@ -43,7 +43,7 @@ class FeederLock:
         )
         if holder and _is_dead(str(holder), host=host, pid=pid):
             self._lock.local.token = str(holder).encode()
-            with suppress(LockError):  # Somebody else was quicker.
+            with suppress(LockError):  # Another process has released it already.
                 self._lock.release()
         self._token = f"{host}/{pid}/{secrets.token_hex(4)}"
         if not self._lock.acquire(token=self._token):
@@ -51,34 +51,34 @@ class FeederLock:
         self._extended = time.monotonic()
 
     def extend(self, *, force: bool = False) -> None:
-        """Extend the lock when a third of its time has passed, or with `force` at once.
+        """Extend the lock if a third of its 15 seconds has passed, or at once with `force`.
 
-        Raises `FeederRunning` if another process has taken it.
+        Raises `FeederRunning` if another process has acquired it meanwhile.
         """
         if not force and time.monotonic() - self._extended < _LOCK_SECONDS / 3:
             return
         try:
             self._lock.reacquire()
         except LockError as error:
-            # A restarted broker may have forgotten it. If another feeder has it, that goes on.
+            # A restarted broker may have lost the lock; acquire it again unless another feeder has.
             if not self._lock.acquire(token=self._token):
                 raise FeederRunning(self._run, "is now fed by another process") from error
         self._extended = time.monotonic()
 
     def release(self) -> None:
-        """Let it go; one that is another's, or that nobody can reach, runs out by itself."""
+        """Release the lock if this process holds it and Redis answers; otherwise it expires."""
         with suppress(LockError, redis.RedisError):
             self._lock.release()
 
 
 def _is_dead(holder: str, *, host: str, pid: int) -> bool:
-    """Whether the process that held a lock was of this machine, and is no more."""
+    """Return whether the holder `host/pid/token` is a process of this machine that has ended."""
     name, _, rest = holder.partition("/")
     number = rest.partition("/")[0]
     if name != host or not number.isdecimal():
         return False
     if int(number) == pid:
-        return True  # An earlier container of the same name: this process holds none yet.
+        return True  # An earlier container of the same name: this process has no lock yet.
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Look at a run again and again, from any process: how far, how fast, how long yet."""
+"""Follow a run from any process: progress, throughput and time remaining."""
 
 import time
 from collections import deque
@@ -10,36 +10,36 @@ import redis
 from producer.contract.run import Failure, RunRecord
 from producer.store.runs import RunLedger
 
-_SPEED_SECONDS: Final = 30.0
-"""How far back the speed is measured."""
+_THROUGHPUT_SECONDS: Final = 30.0
+"""The period over which throughput is measured."""
 
 
 class RunProgress(NamedTuple):
-    """One look at a run."""
+    """The progress of a run at one moment."""
 
     record: RunRecord
     failures: list[Failure]
-    """New since the look before."""
+    """The failures since the previous progress."""
     images_per_second: float
-    """Outcomes of the last half minute; over the whole run in its record."""
+    """Outcomes per second in the last half minute; the record has those of the whole run."""
     megapixels_per_second: float
     remaining: float | None
-    """Seconds, None while it is not known how much there is or nothing moves."""
+    """Seconds until the last outcome; None while the total is unknown or nothing is finished."""
 
 
 def follow_progress(
-    ledger: RunLedger, run: str, *, every: float, over: Callable[[], bool]
+    ledger: RunLedger, run: str, *, every: float, is_over: Callable[[], bool]
 ) -> Iterator[RunProgress]:
-    """Look every so many seconds until `over` says so or the run has ended, then once more.
+    """Yield the progress every `every` seconds, and once more when `is_over` or the run ends.
 
-    While Redis cannot be reached nothing is yielded: it may come back.
+    Yields nothing while Redis cannot be reached, and retries.
     """
     samples: deque[tuple[float, int, int]] = deque()
     failures = 0
     is_last = False
     while not is_last:
         try:
-            is_last = over()
+            is_last = is_over()
             record = ledger.summary(run)
             new_failures = _new_failures(ledger, run, failures)
         except (redis.ConnectionError, redis.TimeoutError):
@@ -49,30 +49,33 @@ def follow_progress(
         failures += len(new_failures)
         is_last = is_last or record.state != "running"
         samples.append((time.monotonic(), outcome_count(record), record.pixels))
-        while len(samples) > 2 and samples[-1][0] - samples[0][0] > _SPEED_SECONDS:
+        while len(samples) > 2 and samples[-1][0] - samples[0][0] > _THROUGHPUT_SECONDS:
             samples.popleft()
-        images, pixels = _speed(samples)
-        remaining = record.total - outcome_count(record) if record.total is not None else None
+        images, pixels = _throughput(samples)
+        jobs_left = record.total - outcome_count(record) if record.total is not None else None
         yield RunProgress(
             record=record,
             failures=new_failures,
             images_per_second=images,
             megapixels_per_second=pixels / 1e6,
-            remaining=remaining / images if remaining is not None and images > 0 else None,
+            remaining=jobs_left / images if jobs_left is not None and images > 0 else None,
         )
         if not is_last:
             time.sleep(every)
 
 
 def outcome_count(record: RunRecord) -> int:
-    """Jobs that have an outcome."""
+    """Return the number of jobs that have an outcome."""
     return record.counts.sent - record.counts.in_flight
 
 
-def _speed(samples: deque[tuple[float, int, int]]) -> tuple[float, float]:
-    (start, images, pixels), (end, images_now, pixels_now) = samples[0], samples[-1]
-    spent = end - start
-    return ((images_now - images) / spent, (pixels_now - pixels) / spent) if spent else (0.0, 0.0)
+def _throughput(samples: deque[tuple[float, int, int]]) -> tuple[float, float]:
+    """Return images and pixels per second between the first and the last sample."""
+    (start, first_images, first_pixels), (end, images, pixels) = samples[0], samples[-1]
+    seconds = end - start
+    if not seconds:
+        return 0.0, 0.0
+    return (images - first_images) / seconds, (pixels - first_pixels) / seconds
 
 
 def _new_failures(ledger: RunLedger, run: str, start: int) -> list[Failure]:

@@ -8,7 +8,7 @@ from producer.sync.listing.page import (
     Entry,
     MalformedPage,
     Page,
-    normal_time,
+    normalised_time,
     parse_page,
 )
 
@@ -68,4 +68,4 @@ def test_no_entity_of_a_page_reads_a_file() -> None:
     ],
 )
 def test_times_have_one_form(text: str, normal: str) -> None:
-    assert normal_time(text) == normal
+    assert normalised_time(text) == normal

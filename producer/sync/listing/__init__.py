@@ -1,1 +1,1 @@
-"""What lies under a prefix of S3, in key order, read in parallel."""
+"""Listings of S3 prefixes, in key order and in parallel."""

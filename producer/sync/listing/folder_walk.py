@@ -1,8 +1,8 @@
 """A listing in key order from a store that lists folder by folder.
 
-S3 orders keys by their bytes: `a-b` comes before `a/c`, as `-` is less than `/`. A store on top of
-folders, such as SeaweedFS, answers all of folder `a` first, and what it lists from a key on leaves
-out what S3 would not. Asked for one folder at a time, it can be put in order.
+S3 orders keys by their bytes: `a-b` comes before `a/c`, because `-` is less than `/`. A store built
+on folders, such as SeaweedFS, lists all of folder `a` first, and a listing that starts at a key
+omits keys that S3 would return. Listings of single folders can be put in order.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from producer.sync.listing.page import Entry, OutOfOrder, Page
 
 FetchFolder = Callable[[str, str | None], Page]
-"""The page of a folder at a token: its objects, and its folders with a slash at their end."""
+"""Returns the page of a folder at a token: its objects, and its folders with a trailing slash."""
 
 
 def walk(fetch: FetchFolder, *, prefix: str, after: str) -> Iterator[Entry]:
-    """Everything under a prefix and above a key, in the order of S3, folder by folder."""
+    """Yield the objects under a prefix and above a key, in the order of S3."""
     pending: list[str] = []
     for key, entry in _folder(fetch, prefix):
-        # Each lies within the range of the one before, so the last is the first in order.
+        # The range of each pending folder contains that of the next, so the last is first in order.
         while pending and pending[-1] < key:
             yield from walk(fetch, prefix=pending.pop(), after=after)
         if entry is None:
@@ -30,23 +30,26 @@ def walk(fetch: FetchFolder, *, prefix: str, after: str) -> Iterator[Entry]:
 
 
 def in_key_order(entries: Iterator[Entry]) -> Iterator[Entry]:
-    """The same entries; raises `OutOfOrder` at the first one that is not above the one before."""
-    last = ""
+    """Yield the same entries; raise `OutOfOrder` at one that is not above the one before it."""
+    last_key = ""
     for entry in entries:
-        if entry.key <= last:
-            raise OutOfOrder(f"{entry.key!r} came after {last!r}")
-        last = entry.key
+        if entry.key <= last_key:
+            raise OutOfOrder(f"{entry.key!r} came after {last_key!r}")
+        last_key = entry.key
         yield entry
 
 
 def _folder(fetch: FetchFolder, prefix: str) -> Iterator[tuple[str, Entry | None]]:
-    """What lies directly under a prefix, in the store's own order; None for a folder."""
+    """Yield the objects and folders directly under a prefix, in the store's order.
+
+    Folders have None instead of an entry.
+    """
     token = None
     while True:
         page = fetch(prefix, token)
-        found: list[tuple[str, Entry | None]] = [(entry.key, entry) for entry in page.entries]
-        found += [(folder, None) for folder in page.folders]
-        yield from sorted(found, key=lambda item: item[0].replace("/", "\0"))
+        items: list[tuple[str, Entry | None]] = [(entry.key, entry) for entry in page.entries]
+        items += [(folder, None) for folder in page.folders]
+        yield from sorted(items, key=lambda item: item[0].replace("/", "\0"))
         token = page.token
-        if not page.truncated or token is None:
+        if not page.is_truncated or token is None:
             return

@@ -1,10 +1,10 @@
 """A listing in key order, read in several places at once.
 
-S3 answers a page at a time and each page needs the one before it, so one listing is as slow as its
-round trips. Here the keys are cut into ranges, each read by one thread at a time. Which keys there
-are nobody knows: the first range is everything, and an idle thread cuts the earliest range that
-seems to have pages left at a guessed key. Correct for any cut; a bad guess costs a request, and
-guesses stop where they cost more than they bring.
+S3 returns one page at a time and each page needs the one before it, so one listing is as slow as
+its round trips. Here the keys are split into ranges, each read by one thread at a time. The keys
+are not known in advance: the first range is everything, and an idle thread splits the earliest
+range that seems to have pages left, at a guessed key. The result is correct for any split; a bad
+guess costs a request, and guessing stops when it costs more than it saves.
 """
 
 import threading
@@ -16,41 +16,42 @@ from producer.sync.listing.key_space import KeySpace
 from producer.sync.listing.page import Entry, OutOfOrder, Page, check_order
 
 Fetch = Callable[[str], Page]
-"""The page of the keys above one; "" is the beginning."""
+"""Returns the page of the keys above a key; "" is the beginning."""
 
 _PAGES_PER_RANGE: Final = 3
-"""Longer ranges waste fewer requests at their ends, and hold more pages until they are due."""
+"""Longer ranges waste fewer requests at their ends, but buffer more pages until they are due."""
 _MAX_PAGES_AHEAD: Final = 2
-"""Read and not taken yet, or being read, for each thread."""
+"""Pages per thread that are buffered or being read."""
 _MIN_HALF_PAGES: Final = 5
-"""Half pages that must seem to be left in a range, with the one that is being read."""
+"""Half pages that a range must seem to have left to be split, with the page being read."""
 _FREE_GUESSES: Final = 2
+"""Requests that may exceed twice the number of full pages before guessing stops."""
 _CLOSE_SECONDS: Final = 5.0
 
 
 class _Range:
-    """Keys above `low` and up to `high` that are not read yet, and pages that are not taken yet."""
+    """The keys above `low` and up to `high`, not read yet, and the pages before them, not taken yet."""
 
-    __slots__ = ("absorbed", "busy", "done", "high", "last_page", "low", "pages")
+    __slots__ = ("high", "is_absorbed", "is_busy", "is_done", "last_page", "low", "pages")
 
     def __init__(self, low: str, high: str | None) -> None:
         self.low = low
         self.high = high
-        """None: to the end."""
+        """None stands for the end of the listing."""
         self.pages: deque[list[Entry]] = deque()
-        self.busy = False
-        self.done = False
-        self.absorbed = False
-        """Whether another range has taken it over, while a thread may still be reading it."""
+        self.is_busy = False
+        self.is_done = False
+        self.is_absorbed = False
+        """Whether another range contains it now; a thread may still be reading it."""
         self.last_page: tuple[str, str, int] | None = None
-        """First and last key of the last page, and how many there were."""
+        """The first and the last key of the last page, and the number of its keys."""
 
 
 class KeyRanges:
-    """One listing under way. `entries` is its only reader."""
+    """One listing in progress, read by `entries` alone."""
 
     def __init__(self, fetch: Fetch, *, prefix: str, after: str, first: Page, threads: int) -> None:
-        """`first` is the page of the keys above `after`; where it is all, no thread is started."""
+        """`first` is the page of the keys above `after`; no thread starts if no page follows it."""
         self._fetch = fetch
         self._thread_count = threads
         self._first = first
@@ -61,23 +62,23 @@ class KeyRanges:
         self._page_ready = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
-        self._closed = False
+        self._is_closed = False
         self._last_taken: _Range = self._ranges[0]
-        """The range taken last."""
+        """The range whose pages were taken last."""
         self._page_size = 1
-        """Keys in a page, by the longest so far."""
-        self._unread = 0
-        """Keys read and not taken."""
-        self._received = 0
+        """The number of keys in the longest page so far."""
+        self._buffered = 0
+        """The number of keys that are read and not taken."""
+        self._keys_read = 0
         self._requests = 1
 
     @property
     def requests(self) -> int:
-        """Pages asked for so far, the first among them."""
+        """The number of pages requested so far, including the first."""
         return self._requests
 
     def entries(self) -> Iterator[Entry]:
-        """Everything, in key order; raises what `fetch` raised, and `OutOfOrder`."""
+        """Yield all entries in key order. Raises what `fetch` raises, and `OutOfOrder`."""
         try:
             self._store(self._ranges[0], self._first)
             while (page := self._take()) is not None:
@@ -91,12 +92,12 @@ class KeyRanges:
                 head = self._ranges[0]
                 if head.pages:
                     page = head.pages.popleft()
-                    self._unread -= len(page)
+                    self._buffered -= len(page)
                     self._start_or_wake()
                     return page
                 if self._error is not None:
                     raise self._error
-                if not head.done:
+                if not head.is_done:
                     self._start_or_wake()
                     self._page_ready.wait()
                 elif len(self._ranges) == 1:
@@ -107,7 +108,7 @@ class KeyRanges:
     def _start_or_wake(self) -> None:
         if self._threads:
             self._work_ready.notify()
-        elif not all(key_range.done for key_range in self._ranges):
+        elif not all(key_range.is_done for key_range in self._ranges):
             self._threads = [
                 threading.Thread(target=self._run, name=f"listing-{number}", daemon=True)
                 for number in range(self._thread_count)
@@ -119,21 +120,21 @@ class KeyRanges:
         while True:
             try:
                 with self._lock:
-                    while (key_range := None if self._closed else self._next_range()) is None:
-                        if self._closed or self._error is not None:
+                    while (key_range := None if self._is_closed else self._next_range()) is None:
+                        if self._is_closed or self._error is not None:
                             return
                         self._work_ready.wait()
-                    key_range.busy = True
+                    key_range.is_busy = True
                     self._requests += 1
                 page = self._fetch(key_range.low)
                 with self._lock:
-                    key_range.busy = False
-                    if not key_range.absorbed:
+                    key_range.is_busy = False
+                    if not key_range.is_absorbed:
                         self._store(key_range, page)
-                    # A page is a reason for one guess more, beside what this thread does next.
+                    # A page allows one more guess, besides what this thread does next.
                     self._work_ready.notify()
                     self._page_ready.notify()
-            except BaseException as error:  # noqa: BLE001 - it is raised where the listing is read
+            except BaseException as error:  # noqa: BLE001 - `_take` raises it again
                 with self._lock:
                     self._error = error
                     self._work_ready.notify_all()
@@ -143,58 +144,61 @@ class KeyRanges:
     def _store(self, key_range: _Range, page: Page) -> None:
         entries = page.entries
         check_order(entries, key_range.low)
-        if page.truncated and not entries:
-            raise OutOfOrder(f"nothing came after {key_range.low!r}, and there was to be more")
+        if page.is_truncated and not entries:
+            raise OutOfOrder(
+                f"an empty page came after {key_range.low!r}, and more pages were to follow"
+            )
         if entries:
             self._page_size = max(self._page_size, len(entries))
             self._space.learn([entry.key for entry in entries])
             key_range.last_page = (entries[0].key, entries[-1].key, len(entries))
-        key_range.done = not page.truncated
-        self._absorb(key_range, entries[-1].key if page.truncated else None)
+        key_range.is_done = not page.is_truncated
+        self._absorb(key_range, entries[-1].key if page.is_truncated else None)
         if entries and key_range.high is not None and entries[-1].key >= key_range.high:
-            key_range.done = True
+            key_range.is_done = True
             entries = [entry for entry in entries if entry.key <= key_range.high]
         if entries:
             key_range.low = entries[-1].key
             key_range.pages.append(entries)
-            self._unread += len(entries)
-            self._received += len(entries)
+            self._buffered += len(entries)
+            self._keys_read += len(entries)
 
     def _absorb(self, key_range: _Range, last: str | None) -> None:
-        """Join to a range those behind it that its page has read too; None: to the end."""
+        """Merge into a range its followers that its page covers, up to `last`; None is the end."""
         next_index = self._ranges.index(key_range) + 1
         while next_index < len(self._ranges):
             follower = self._ranges[next_index]
-            covered = last is None or (follower.high is not None and follower.high <= last)
-            if follower.pages or not covered:
+            is_covered = last is None or (follower.high is not None and follower.high <= last)
+            if follower.pages or not is_covered:
                 return
-            follower.absorbed = True
+            follower.is_absorbed = True
             key_range.high = follower.high
             del self._ranges[next_index]
 
     def _next_range(self) -> _Range | None:
-        """The range to read a page of, perhaps a new one; None when there is nothing to do yet."""
+        """Return the range to read from next, perhaps a new one; None if a thread must wait."""
         if self._error is not None:
             return None
         head = self._ranges[0]
-        if not head.done and not head.busy and not head.pages:
+        if not head.is_done and not head.is_busy and not head.pages:
             return head
-        busy_ranges = sum(key_range.busy for key_range in self._ranges)
+        busy_ranges = sum(key_range.is_busy for key_range in self._ranges)
         limit = _MAX_PAGES_AHEAD * self._thread_count
-        if self._unread + busy_ranges * self._page_size >= limit * self._page_size:
+        if self._buffered + busy_ranges * self._page_size >= limit * self._page_size:
             return None
         for key_range in self._ranges:
-            if not key_range.done and not key_range.busy:
+            if not key_range.is_done and not key_range.is_busy:
                 return key_range
-        if self._requests >= 2 * self._received / self._page_size + _FREE_GUESSES:
+        if self._requests >= 2 * self._keys_read / self._page_size + _FREE_GUESSES:
             return None
         return self._split()
 
     def _split(self) -> _Range | None:
+        """Split the earliest range that seems long enough; return the new upper part."""
         last_page = self._last_taken.last_page
         for index, key_range in enumerate(self._ranges):
             last_page = key_range.last_page or last_page
-            if key_range.done or last_page is None:
+            if key_range.is_done or last_page is None:
                 continue
             split = self._split_key(key_range, last_page)
             if split is not None:
@@ -205,7 +209,7 @@ class KeyRanges:
         return None
 
     def _split_key(self, key_range: _Range, last_page: tuple[str, str, int]) -> str | None:
-        """A key some pages into a range that a thread is reading, if that much seems left of it."""
+        """Return a key some pages into a range being read, or None if it seems too short."""
         first, last, count = last_page
         number = self._space.number
         page = (number(last) - number(first)) * self._page_size // count
@@ -214,24 +218,24 @@ class KeyRanges:
             return None
         ahead = _PAGES_PER_RANGE * page
         if key_range.high is not None:
-            # Whole numbers: those of long keys are beyond what a float holds.
+            # Integers, because the numbers of long keys exceed the range of a float.
             remaining = number(key_range.high) - low
             if 2 * remaining < _MIN_HALF_PAGES * page:
                 return None
-            # Halves rather than a whole range and a rest that is not worth its request.
+            # Two halves are better than one full range and a rest that is not worth its request.
             ahead = min(ahead, page + (remaining - page) // 2)
         split = self._space.key(low + ahead)
-        inside = (
+        is_inside = (
             split is not None
             and key_range.low < split
             and (key_range.high is None or split < key_range.high)
         )
-        return split if inside else None
+        return split if is_inside else None
 
     def _close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._is_closed = True
             self._work_ready.notify_all()
         for thread in self._threads:
-            # A server that hangs must not hold up who has enough; its thread ends by its timeout.
+            # A server that hangs must not block the reader; its thread ends by the read timeout.
             thread.join(_CLOSE_SECONDS)

@@ -1,9 +1,9 @@
-"""Keys as numbers, so that a listing can be entered where nobody has read yet.
+"""Keys as numbers, so that the key at a distance can be guessed.
 
-S3 lists from any key on, but does not say which keys there are. Keys are regular: a counter, a
-date, a random number in hexadecimal. Taken as a number whose digits at each position are the
-characters seen there, the distance between two keys says how many lie between, and a key some
-pages ahead can be guessed. A wrong guess costs a request, never a key.
+S3 lists from any key on, but does not tell in advance which keys exist. Keys are regular: they
+contain a counter, a date, or a random number in hexadecimal. If the characters seen at each
+position are the digits of a number, the distance between two keys estimates how many keys lie
+between them, and a key some pages ahead can be guessed. A wrong guess costs a request, never a key.
 """
 
 from bisect import bisect_left
@@ -13,10 +13,10 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Final
 
 _POSITIONS: Final = 256
-"""Characters of a key that count."""
+"""The number of characters of a key that are used."""
 _SAMPLES: Final = 16
-"""Keys of a page that are looked at."""
-_REMEMBERED: Final = 512
+"""The number of keys of a page that are used."""
+_MAX_CACHED: Final = 512
 _CLASSES: Final = (digits, ascii_uppercase, ascii_lowercase)
 _DIGITS: Final = frozenset(digits)
 _HEXADECIMAL: Final = "abcdef"
@@ -24,19 +24,22 @@ _DIGITS_AND_HEXADECIMAL: Final = _DIGITS.union(_HEXADECIMAL)
 
 
 class KeySpace:
-    """What keys look like so far: at each position the characters they may have there."""
+    """The characters that keys may have at each position, as learned so far."""
 
     def __init__(self, prefix: str) -> None:
-        """`prefix` is what all keys begin with."""
+        """All keys begin with `prefix`."""
         self._prefix = prefix
         self._characters: list[set[str]] = []
         self._first_varying = _POSITIONS
-        """The first position where two neighbours differed: those behind it have run through."""
+        """The first position where two neighbours differed.
+
+        The characters at later positions have run through their alphabets.
+        """
         self._alphabets: list[list[str]] | None = None
         self._number_cache: dict[str, int] = {}
 
     def learn(self, keys: Sequence[str]) -> None:
-        """Take in the keys of one page, which are in order."""
+        """Learn from the keys of one page, which are in order."""
         start = len(self._prefix)
         stop = start + _POSITIONS
         sample = [key[start:stop] for key in (*keys[:: max(1, len(keys) // _SAMPLES)], keys[-1])]
@@ -48,7 +51,7 @@ class KeySpace:
                 self._first_varying, self._alphabets = position, None
 
     def number(self, key: str) -> int:
-        """The key's place; a greater key has no lesser one."""
+        """Return the number of a key; it never decreases as keys increase."""
         alphabets = self._current_alphabets()
         number = self._number_cache.get(key)
         if number is not None:
@@ -62,30 +65,30 @@ class KeySpace:
             if is_known:
                 character = key[position : position + 1]
                 rank = bisect_left(alphabet, character)
-                # What follows a character that is new here has no place of its own.
+                # After a character that is new at its position, the rest has no number.
                 is_known = rank < len(alphabet) and alphabet[rank] == character
             number = number * len(alphabet) + rank
-        if len(self._number_cache) >= _REMEMBERED:
+        if len(self._number_cache) >= _MAX_CACHED:
             self._number_cache.clear()
         self._number_cache[key] = number
         return number
 
     def key(self, number: int) -> str | None:
-        """The key at a place; None where no key of these characters can be."""
+        """Return the key of a number; None if the number exceeds those of all keys."""
         characters = []
         for alphabet in reversed(self._current_alphabets()):
             number, rank = divmod(number, len(alphabet))
             characters.append(alphabet[rank])
         if number != 0:
             return None
-        # "" is the end of a key.
+        # "" marks the end of a key.
         return self._prefix + "".join(takewhile(bool, reversed(characters)))
 
     def _learn_characters(self, key: str) -> None:
         positions, is_first_key = self._characters, not self._characters
         for position, character in enumerate(key):
             if position == len(positions):
-                # The keys before this one ended here.
+                # Earlier keys ended at this position.
                 positions.append({character} if is_first_key else {"", character})
                 self._alphabets = None
             elif character not in positions[position]:
@@ -105,7 +108,10 @@ class KeySpace:
         return self._alphabets
 
     def _alphabet(self, position: int) -> list[str]:
-        """What was seen, without holes; where keys have not run through yet, what may come too."""
+        """Return the characters seen at a position, without gaps, and those still to be expected.
+
+        Characters are to be expected where the keys have not run through their alphabet yet.
+        """
         characters = set(self._characters[position])
         for character_class in _CLASSES:
             members = self._characters[position].intersection(character_class)
@@ -125,7 +131,7 @@ class KeySpace:
         return sorted(characters)
 
     def _has_hexadecimal(self) -> bool:
-        """Whether digits and a to f stand in one place, behind where neighbours differ."""
+        """Return whether a position after the first varying one has digits and `a` to `f`."""
         return any(
             len(characters) > 6
             and characters <= _DIGITS_AND_HEXADECIMAL

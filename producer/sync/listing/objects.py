@@ -1,4 +1,4 @@
-"""Listings of S3 prefixes: in key order, in parallel, with memory that does not grow."""
+"""Listings of S3 prefixes: in key order, read in parallel, in bounded memory."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
 
 DEFAULT_THREADS: Final = 8
-"""Pages asked for at once: 80,000 keys a second where S3 takes 100 ms for each."""
+"""Pages requested at the same time: 80,000 keys per second if S3 takes 100 ms per page."""
 _PAGE_KEYS: Final = 1000
-"""Keys in a page at most, the limit S3 itself sets."""
+"""The most keys in a page, a limit of S3."""
 _FOLDER_LISTING_SERVER: Final = "SeaweedFS"
-"""How stores that list folder by folder name themselves."""
+"""The beginning of the `Server` header of stores that list folder by folder."""
 _ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
 
 
 class ListingFailed(ConnectionError):
-    """A prefix could not be listed; the text names it, what S3 said and what to do."""
+    """A prefix could not be listed; the message names it, the cause, and what to do."""
 
 
 def listing_client(*, connections: int = 3 * DEFAULT_THREADS, attempts: int = 5) -> "S3Client":
-    """An S3 client for the functions here alone, as the environment of the AWS SDK says.
+    """Return an S3 client for this module only, configured by the environment of the AWS SDK.
 
-    It answers listings with a `Page` instead of what boto3 does. Share it between threads and
-    listings; `connections` are for all of them together.
+    Its listings return a `Page` instead of boto3's dictionary. Threads and listings may share it;
+    `connections` is the limit for all of them. Raises `SettingsError` on a wrong configuration.
     """
     config = Config(
         connect_timeout=5,
@@ -43,15 +43,15 @@ def listing_client(*, connections: int = 3 * DEFAULT_THREADS, attempts: int = 5)
         max_pool_connections=connections,
     )
     try:
-        # A session of its own: the default one keeps the credentials it found first.
+        # A new session, because the default one keeps the credentials that it found first.
         client = boto3.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise SettingsError(
-            f"S3: {error}; expected AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION as the AWS SDK "
-            "takes them"
+            f"S3: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION, whose values must "
+            "be valid for the AWS SDK"
         ) from error
-    # By this name it comes before a handler of botocore's own, which parses all of each body to
-    # look for an error.
+    # With `register_first` on this name it runs before a handler of botocore that parses the whole
+    # of each body to look for an error.
     client.meta.events.register_first("before-parse.*.ListObjectsV2", PageHandler())
     return client
 
@@ -59,10 +59,10 @@ def listing_client(*, connections: int = 3 * DEFAULT_THREADS, attempts: int = 5)
 def list_objects(
     s3: "S3Client", *, bucket: str, prefix: str, after: str = "", threads: int = DEFAULT_THREADS
 ) -> Generator[Entry, None, None]:
-    """Every object under a prefix whose key is above `after`, in the order of the keys' bytes.
+    """Yield the objects under a prefix whose keys are above `after`, in the order of key bytes.
 
-    `s3` is a `listing_client`. At most some 16,000 entries are held ahead of the reader, by
-    `threads` threads that end when the iterator is closed or dropped. Raises `ListingFailed`.
+    `s3` is a `listing_client`. `threads` threads read ahead, about 16,000 entries at most, and end
+    when the generator is closed or collected. Raises `ListingFailed`.
     """
     with _mapped(bucket, prefix):
         fetch = page_fetcher(s3, bucket=bucket, prefix=prefix)
@@ -70,7 +70,7 @@ def list_objects(
         if not first.server.startswith(_FOLDER_LISTING_SERVER):
             ranges = KeyRanges(fetch, prefix=prefix, after=after, first=first, threads=threads)
             entries = ranges.entries()
-        elif first.truncated or after:
+        elif first.is_truncated or after:
             folders = folder_fetcher(s3, bucket=bucket)
             entries = in_key_order(walk(folders, prefix=prefix, after=after))
         else:
@@ -79,10 +79,10 @@ def list_objects(
 
 
 def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:
-    """One object as a listing has it, None when there is none. Raises `ListingFailed`.
+    """Return the entry of one object, or None if it does not exist. Raises `ListingFailed`.
 
-    By a listing of one key, not by HEAD: that cuts times to seconds, and without the right to list
-    it takes what is missing for what is forbidden.
+    Sends a listing of one key instead of a HEAD request: HEAD truncates times to seconds, and
+    without the right to list it reports a missing object as forbidden.
     """
     with _mapped(bucket, key):
         entries = fetch_page(s3, bucket=bucket, prefix=key, size=1).entries
@@ -90,12 +90,12 @@ def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:
 
 
 def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE_KEYS) -> Fetch:
-    """What reads the page of a prefix above a key."""
+    """Return a function that reads the page of a prefix above a key."""
 
     def fetch(after: str) -> Page:
         page = fetch_page(s3, bucket=bucket, prefix=prefix, after=after, size=size)
-        # Some stores answer empty pages where they have cleared away what was deleted.
-        while page.truncated and page.token and not page.entries:
+        # Some stores return empty pages where objects have been deleted.
+        while page.is_truncated and page.token and not page.entries:
             page = fetch_page(s3, bucket=bucket, prefix=prefix, token=page.token, size=size)
         return page
 
@@ -103,7 +103,7 @@ def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE_
 
 
 def folder_fetcher(s3: "S3Client", *, bucket: str, size: int = _PAGE_KEYS) -> FetchFolder:
-    """What reads a page of a folder."""
+    """Return a function that reads a page of a folder."""
 
     def fetch(folder: str, token: str | None) -> Page:
         return fetch_page(s3, bucket=bucket, prefix=folder, token=token, delimiter="/", size=size)
@@ -121,7 +121,7 @@ def fetch_page(
     delimiter: str = "",
     size: int = _PAGE_KEYS,
 ) -> Page:
-    """One page, from a key or from a token; raises what boto3 raises, and `MalformedPage`."""
+    """Request one page, from a key or a token. Raises boto3's errors and `MalformedPage`."""
     request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": size}
     if token is not None:
         request["ContinuationToken"] = token

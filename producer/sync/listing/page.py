@@ -1,7 +1,7 @@
-"""One page of a listing, read from the XML that S3 answers.
+"""One page of a listing, parsed from the XML of S3's response.
 
-boto3's own parser reads 12,000 keys a second on one core and holds the interpreter all the while;
-lxml's reads twenty times as many and lets other threads run.
+boto3's parser reads 12,000 keys per second on one core and holds the interpreter lock throughout;
+lxml reads twenty times as many and lets other threads run.
 """
 
 import threading
@@ -17,60 +17,62 @@ from lxml import etree
 
 
 class Entry(NamedTuple):
-    """What a listing says of an object."""
+    """An object in a listing."""
 
     key: str
     size: int
-    """Bytes."""
+    """In bytes."""
     modified: str
-    """UTC as `2024-01-31T23:59:59.000Z`, always of this form: the order of texts is that of times.
+    """When the object was written, in UTC, always as `2024-01-31T23:59:59.000Z`.
+
+    In this form the order of the texts is the order of the times.
     """
     etag: str
     """Without quotes."""
 
 
 _entry: Final[Callable[[tuple[str, int, str, str]], Entry]] = partial(tuple.__new__, Entry)
-"""`Entry._make`, without a step in Python for each of millions."""
+"""`Entry._make` without a Python call for each of millions of entries."""
 
 
 class Page(NamedTuple):
-    """One answer to a request for a listing."""
+    """One response to ListObjectsV2."""
 
     entries: list[Entry]
     folders: list[str]
-    """What a delimiter cut off; empty without one."""
-    truncated: bool
-    """Whether there is more."""
+    """The common prefixes up to the delimiter; empty without a delimiter."""
+    is_truncated: bool
+    """Whether more pages follow."""
     token: str | None
-    """Where a next page goes on."""
+    """The token with which the next page continues."""
     server: str = ""
-    """What the store calls itself."""
+    """The `Server` header of the store."""
 
 
 class MalformedPage(ValueError):
-    """What came is no page of a listing; the text says what it is."""
+    """A response is not a page of a listing; the message says what it is."""
 
 
 class OutOfOrder(ValueError):
-    """Keys did not come in the order of S3; the text has two of them."""
+    """A store did not list keys in the order of S3; the message names two of them."""
 
 
 def parse_page(body: bytes) -> Page:
-    """Read the answer to ListObjectsV2, with keys decoded; raises `MalformedPage`."""
+    """Parse a response to ListObjectsV2 and decode its keys. Raises `MalformedPage`."""
     try:
-        # A parser of its own: a shared one would make threads wait for each other.
+        # One parser per page, because a shared one would make threads wait for each other.
         parser = etree.XMLParser(resolve_entities=False, no_network=True)
         root = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
         raise MalformedPage(f"expected XML, found {body[:80]!r} ({error})") from error
-    space, _, name = root.tag.rpartition("}")
-    space = space and space + "}"
+    namespace, _, name = root.tag.rpartition("}")
+    namespace = namespace and namespace + "}"
     if name != "ListBucketResult":
         raise MalformedPage(f"expected ListBucketResult, found {name}")
-    encoded = root.findtext(space + "EncodingType") == "url"
+    is_encoded = root.findtext(namespace + "EncodingType") == "url"
 
     def texts(tag: str) -> list[str]:
-        return [element.text or "" for element in root.iter(space + tag)]
+        return [element.text or "" for element in root.iter(namespace + tag)]
 
     keys, sizes, times, etags = map(texts, ("Key", "Size", "LastModified", "ETag"))
     if not len(keys) == len(sizes) == len(times) == len(etags):
@@ -78,25 +80,29 @@ def parse_page(body: bytes) -> Page:
             f"expected Key, Size, LastModified and ETag of each object, found {len(keys)}, "
             f"{len(sizes)}, {len(times)} and {len(etags)}"
         )
-    folders = [item.text or "" for item in root.iterfind(f"{space}CommonPrefixes/{space}Prefix")]
-    if encoded:
+    common_prefixes = root.iterfind(f"{namespace}CommonPrefixes/{namespace}Prefix")
+    folders = [element.text or "" for element in common_prefixes]
+    if is_encoded:
         keys, folders = _decoded(keys), _decoded(folders)
     columns = (
         keys,
         _numbers(sizes),
-        [time if len(time) == 24 and time[19] == "." else normal_time(time) for time in times],
+        [time if len(time) == 24 and time[19] == "." else normalised_time(time) for time in times],
         [etag.strip('"') for etag in etags],
     )
     return Page(
         list(map(_entry, zip(*columns, strict=True))),
         folders,
-        root.findtext(space + "IsTruncated") == "true",
-        root.findtext(space + "NextContinuationToken"),
+        root.findtext(namespace + "IsTruncated") == "true",
+        root.findtext(namespace + "NextContinuationToken"),
     )
 
 
-def normal_time(text: str) -> str:
-    """A time of RFC 3339 as `Entry.modified` has it, cut to milliseconds."""
+def normalised_time(text: str) -> str:
+    """Convert a time of RFC 3339 to the form of `Entry.modified`, truncated to milliseconds.
+
+    Raises `MalformedPage` for any other text.
+    """
     if len(text) == 24 and text[19] == "." and text[23] == "Z":
         return text
     if len(text) == 20 and text[19] == "Z":
@@ -109,41 +115,44 @@ def normal_time(text: str) -> str:
         )
 
 
-def time_text(moment: datetime) -> str:
-    """A moment as `Entry.modified` has it; one without a zone is UTC."""
-    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def time_text(time: datetime) -> str:
+    """Format a time like `Entry.modified`; a time without a zone is UTC."""
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return utc.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def check_order(entries: list[Entry], after: str) -> None:
-    """Raise `OutOfOrder` unless keys ascend from above `after`, by code points as by bytes."""
+    """Raise `OutOfOrder` unless the keys ascend and the first is above `after`.
+
+    Order by code points is the same as order by UTF-8 bytes, which is that of S3.
+    """
     keys = [after, *(entry.key for entry in entries)]
     if not all(map(lt, keys, keys[1:])):
-        one, other = next(pair for pair in pairwise(keys) if pair[0] >= pair[1])
-        raise OutOfOrder(f"{other!r} came after {one!r}")
+        left, right = next(pair for pair in pairwise(keys) if pair[0] >= pair[1])
+        raise OutOfOrder(f"{right!r} came after {left!r}")
 
 
 def _numbers(texts: list[str]) -> list[int]:
     try:
         return list(map(int, texts))
     except ValueError as error:
-        raise MalformedPage(f"expected sizes in bytes, found others ({error})") from error
+        raise MalformedPage(f"expected sizes in bytes, found another text ({error})") from error
 
 
 def _decoded(keys: list[str]) -> list[str]:
-    together = "".join(keys)
-    return list(map(unquote_plus, keys)) if "%" in together or "+" in together else keys
+    joined = "".join(keys)
+    return list(map(unquote_plus, keys)) if "%" in joined or "+" in joined else keys
 
 
 class PageHandler:
-    """A handler of botocore's `before-parse`: puts a `Page` in the place of what boto3 parses.
+    """A handler of botocore's `before-parse` event: replaces boto3's parsing by a `Page`.
 
-    Errors, among them those that come as a success, are left to botocore and its retries.
+    Errors are left to botocore and its retries, also those that arrive with status 200.
     """
 
-    def __init__(self, at_once: int = 2) -> None:
-        """`at_once`: a page as a tree has some megabytes, however many threads read pages."""
-        self._parsing = threading.Semaphore(at_once)
+    def __init__(self, max_parsing: int = 2) -> None:
+        """`max_parsing` bounds memory: the tree of a page takes several megabytes."""
+        self._parsing = threading.Semaphore(max_parsing)
 
     def __call__(
         self,
@@ -151,7 +160,7 @@ class PageHandler:
         customized_response_dict: dict[str, Any],
         **_: object,
     ) -> None:
-        """What botocore calls with each answer before it parses it."""
+        """Handle one response, as botocore calls it before parsing."""
         body = response_dict["body"]
         if response_dict["status_code"] == 200 and b"<Error>" not in body[:200]:
             with self._parsing:

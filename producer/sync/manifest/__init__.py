@@ -1,1 +1,1 @@
-"""Lists of sources and destinations: CSV, JSON Lines, Parquet."""
+"""Manifests: files that name sources and destinations."""

@@ -1,1 +1,1 @@
-"""What is to be done with each input: listings compared, or a manifest read. Pure but for S3."""
+"""The plan of a run: one step per input, from a listing or a manifest."""
