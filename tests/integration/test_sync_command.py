@@ -240,7 +240,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
     ("arguments", "sentence"),
     [
         ([], "expected a source"),
-        (["s3://photos/in/"], "expected a place for cut-outs"),
+        (["s3://photos/in/"], "expected a prefix for cut-outs"),
         (["photos/in/", "s3://cutouts/out/"], "expected s3://bucket"),
         (["s3://photos/in/", "s3://photos/in/"], "expected a prefix other than the source's"),
         (["s3://photos/in/", "s3://cutouts/out/", "--name", "{stem}.png"], "{parent}"),

@@ -80,7 +80,7 @@ def test_parquet_without_pyarrow_is_one_sentence(python: Path, tmp_path: Path) -
     done = subprocess.run(
         [str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert "manifest m.parquet: Parquet needs pyarrow" in done.stdout, done.stderr
+    assert "manifest m.parquet: expected pyarrow for Parquet" in done.stdout, done.stderr
     assert "pip install 'cutwork[parquet]'" in done.stdout
 
 

@@ -22,7 +22,7 @@ from producer.contract.job import Job
 from producer.contract.run import Failure
 from producer.contract.s3_uri import ImageRef
 from producer.sync.manifest.destinations import Destinations, Duplicate
-from producer.sync.manifest.line import Record, line, rejection
+from producer.sync.manifest.line import Record, rejection
 from producer.sync.manifest.manifest import (
     BadLine,
     Line,
@@ -247,7 +247,7 @@ def test_a_second_line_with_the_same_destination_is_bad(written: Written) -> Non
     ]
     found = reasons(written("m.jsonl", as_json_lines(rows)))
     assert "three different objects" in found.pop(2)
-    sentence = "expected destinations of its own, found one that line 1 has too"
+    sentence = "expected destinations that no other line has, found one of line 1"
     assert found == {3: sentence, 5: sentence}
 
 
@@ -316,7 +316,7 @@ def test_a_line_is_good_when_it_makes_a_job(
         assert rejection(record)
     else:
         assert rejection(record) is None
-        assert line(record) == Line(1, job.source, job.image, job.mask)
+        assert Line.from_record(record) == Line(1, job.source, job.image, job.mask)
 
 
 @pytest.mark.parametrize(
@@ -329,10 +329,10 @@ def test_a_line_is_good_when_it_makes_a_job(
         ("m.csv", "source,out\n", "found 'source', 'out'"),
         ("m.csv", "source, image\n", "found 'source', ' image'"),
         ("m.csv", "source;image\n", "found 'source;image'"),
-        ("m.csv", "source,image,image\n", "expected one column of a name"),
+        ("m.csv", "source,image,image\n", "expected columns with different names"),
         ("m.csv", "x" * 70_000, "expected CSV with a header, found more than 65,536 bytes"),
-        ("m.csv", "source,".encode("utf-16"), "expected UTF-8, found other bytes in line 1"),
-        ("m.csv", HEADER.encode() + b"\xe9,,\n", "expected UTF-8, found other bytes in line 2"),
+        ("m.csv", "source,".encode("utf-16"), "expected UTF-8, found invalid bytes in line 1"),
+        ("m.csv", HEADER.encode() + b"\xe9,,\n", "expected UTF-8, found invalid bytes in line 2"),
         ("m.csv", HEADER + f'{A},"{B},\n', "a quoted field of line 2 is not closed"),
         (
             "m.csv",
@@ -340,10 +340,10 @@ def test_a_line_is_good_when_it_makes_a_job(
             "a quoted field of line 2 is not closed",
         ),
         ("m.csv.gz", "not gzip", "(Not a gzipped file"),
-        ("m.csv.gz", gzip.compress(as_csv(ROWS))[:-12], "is it whole?"),
-        ("m.jsonl", b'{"source": "\xff"}', "expected UTF-8, found other bytes in line 1"),
-        ("m.parquet", "", "expected Parquet with UTF-8 texts"),
-        ("m.parquet", b"PAR1" + b"x" * 40, "expected Parquet with UTF-8 texts"),
+        ("m.csv.gz", gzip.compress(as_csv(ROWS))[:-12], "is it complete"),
+        ("m.jsonl", b'{"source": "\xff"}', "expected UTF-8, found invalid bytes in line 1"),
+        ("m.parquet", "", "expected Parquet with UTF-8 text"),
+        ("m.parquet", b"PAR1" + b"x" * 40, "expected Parquet with UTF-8 text"),
         ("m.parquet", as_parquet([{"src": A, "mask": B}]), "found 'src', 'mask'"),
         ("m.parquet", as_parquet([{"source": 1, "mask": B}]), "in the column source, found int64"),
     ],
@@ -427,10 +427,10 @@ def test_a_manifest_that_changes_is_refused(written: Written) -> None:
     with opened(path) as manifest:
         assert len(list(manifest.check())) == 2
         written("m.csv", as_csv(ROWS[:1]))
-        with pytest.raises(ManifestError, match="was changed while it was read"):
+        with pytest.raises(ManifestError, match="changed while it was read"):
             list(manifest.lines())
         path.unlink()
-        with pytest.raises(ManifestError, match="it went while it was read"):
+        with pytest.raises(ManifestError, match="the file vanished while it was read"):
             list(manifest.lines())
 
 

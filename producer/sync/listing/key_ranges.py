@@ -30,7 +30,7 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 class _Range:
-    """The keys above `low` and up to `high`, not read yet, and the pages before them, not taken yet."""
+    """Keys above `low` and up to `high` to be read, and the pages before them to be taken."""
 
     __slots__ = ("high", "is_absorbed", "is_busy", "is_done", "last_page", "low", "pages")
 
@@ -145,9 +145,7 @@ class KeyRanges:
         entries = page.entries
         check_order(entries, key_range.low)
         if page.is_truncated and not entries:
-            raise OutOfOrder(
-                f"an empty page came after {key_range.low!r}, and more pages were to follow"
-            )
+            raise OutOfOrder(f"an empty page came after {key_range.low!r} and is not the last")
         if entries:
             self._page_size = max(self._page_size, len(entries))
             self._space.learn([entry.key for entry in entries])

@@ -1,4 +1,4 @@
-"""Every destination of a manifest, to find those that are named twice."""
+"""All destinations of a manifest, to find those that are named twice."""
 
 import hashlib
 import struct
@@ -6,33 +6,33 @@ from collections.abc import Iterator
 from typing import IO, Final, NamedTuple
 
 _DIGEST_BYTES: Final = 16
-"""Of BLAKE2b: no two texts with the same digest are known, nor can they be looked for."""
+"""The size of a BLAKE2b digest; collisions are neither known nor feasible to search for."""
 _ENTRY: Final = struct.Struct(f"<{_DIGEST_BYTES}sQ")
 _PARTITIONS: Final = 256
-"""Destinations are told apart by their digest's first byte, and looked at a share at a time."""
+"""Partitions by the first byte of the digest; one is compared at a time."""
 _CHUNK_BYTES: Final = _ENTRY.size * 256
 
 
 class Duplicate(NamedTuple):
-    """A destination that an earlier line has too."""
+    """A destination that an earlier line names as well."""
 
     number: int
     first: int
-    """The line that named it first."""
+    """The number of the line that named it first."""
 
 
 class Destinations:
-    """Destinations on disk, 24 bytes each; ten million take some 20 MB of memory to compare."""
+    """Destinations on disk, 24 bytes each; comparing ten million takes about 20 MB of memory."""
 
     def __init__(self, scratch: IO[bytes]) -> None:
-        """`scratch` is an empty file that may be written, read and sought in."""
+        """`scratch` is an empty file that can be written, read and sought in."""
         self._scratch = scratch
         self._partitions = [bytearray() for _ in range(_PARTITIONS)]
         self._chunk_offsets: list[list[int]] = [[] for _ in range(_PARTITIONS)]
-        """Where in the file the full chunks of each share begin."""
+        """The offsets in the file at which the full chunks of each partition begin."""
 
     def add(self, uri: str, number: int) -> None:
-        """Write down that line `number` names `uri`; numbers must never fall."""
+        """Add that line `number` names `uri`; numbers must not decrease."""
         digest = hashlib.blake2b(uri.encode(), digest_size=_DIGEST_BYTES).digest()
         partition = self._partitions[digest[0]]
         partition += _ENTRY.pack(digest, number)
@@ -42,7 +42,7 @@ class Destinations:
             partition.clear()
 
     def duplicates(self) -> Iterator[Duplicate]:
-        """Every naming of a destination but its first; in no order."""
+        """Yield every naming of a destination except the first, in no particular order."""
         for partition, chunk_offsets in zip(self._partitions, self._chunk_offsets, strict=True):
             entries = bytearray()
             for offset in chunk_offsets:

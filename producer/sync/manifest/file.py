@@ -1,4 +1,4 @@
-"""A manifest as a file of this machine that can be read more than once."""
+"""A manifest as a local file that can be read more than once."""
 
 import gzip
 import hashlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl", "parquet"]
 
 FIELDS: Final = ("source", "image", "mask")
-"""What is read of a line; other fields are left alone."""
+"""The fields that are read; others are ignored."""
 _FORMATS: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -33,49 +33,49 @@ _PARQUET: Final = b"PAR1"
 _GZIP: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _HEAD_BYTES: Final = 65_536
-"""Looked at for the first byte that is not blank."""
+"""The bytes in which the first non-blank byte is looked for."""
 
 
 class ManifestError(ValueError):
-    """A manifest as a whole cannot be read; the text says what was found and what to do."""
+    """A whole manifest cannot be read; the message says what was found and what to do."""
 
 
 class ManifestFile(NamedTuple):
-    """The bytes of a manifest, and how they are to be read."""
+    """The bytes of a manifest, and how to read them."""
 
     name: str
-    """What to call it in a sentence."""
+    """The name of the manifest in messages."""
     path: Path
     format: Format
     gzipped: bool
     sha256: str
-    """Of the bytes as they are, compressed ones too."""
+    """SHA-256 of the bytes of the file, which may be compressed."""
     identity: tuple[int, ...]
-    """Device, inode, size and time of the file whose SHA-256 it is."""
+    """Device, inode, size and modification time of the file when its SHA-256 was computed."""
 
     @contextmanager
     def text(self) -> Iterator[IO[bytes]]:
-        """Open CSV or JSON Lines: decompressed as it is read, behind a byte order mark."""
+        """Open CSV or JSON Lines after its byte order mark, and decompress it while it is read."""
         raw_file = cast(io.RawIOBase, (gzip.open if self.gzipped else open)(self.path, "rb"))
-        # A buffer over gzip's own: its lines are read in Python, these are not.
+        # Buffer gzip's output, because gzip splits lines in Python and the buffer in C.
         with raw_file, io.BufferedReader(raw_file, _HEAD_BYTES) as file:
             if file.read(len(_BOM)) != _BOM:
                 file.seek(0)
             yield file
 
     def require_unchanged(self) -> None:
-        """`ManifestError` when the file is no longer the one that was opened."""
+        """Raise `ManifestError` if the file is no longer the one that was opened."""
         try:
             is_unchanged = _identity(self.path) == self.identity
         except OSError as error:
             raise self.error(
-                f"it went while it was read ({error}); put it back, and start again"
-            ) from (error)
+                f"the file vanished while it was read ({error}); restore it and start again"
+            ) from error
         if not is_unchanged:
-            raise self.error("it was changed while it was read; start again")
+            raise self.error("the file changed while it was read; start again")
 
     def fields(self, header: Sequence[str]) -> dict[str, int]:
-        """Where in a header the fields of a line are; `ManifestError` when it has not enough."""
+        """Return the positions of `FIELDS` in a header; raise `ManifestError` if it has too few."""
         positions = {name: header.index(name) for name in FIELDS if name in header}
         columns = ", ".join(repr(name[:40]) for name in header[:20]) or "none"
         if "source" not in positions or len(positions) == 1:
@@ -83,11 +83,11 @@ class ManifestFile(NamedTuple):
                 f"expected a column source and a column image, mask, or both, found {columns}"
             )
         if any(header.count(name) > 1 for name in positions):
-            raise self.error(f"expected one column of a name, found {columns}")
+            raise self.error(f"expected columns with different names, found {columns}")
         return positions
 
     def error(self, sentence: str) -> ManifestError:
-        """An error that says of which manifest it is."""
+        """Return an error that names the manifest."""
         return ManifestError(f"manifest {self.name}: {sentence}")
 
 
@@ -95,8 +95,8 @@ class ManifestFile(NamedTuple):
 def manifest_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[ManifestFile]:
     """Open a local file, an `s3://bucket/key` object, or `-` for standard input.
 
-    What cannot be read twice is copied to a temporary file first. `ManifestError` when it is not
-    there or not readable.
+    An object, standard input or a pipe is copied to a temporary file first, because it must be read
+    twice. Raises `ManifestError` if the manifest does not exist or cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="cutwork-") as folder:
         try:
@@ -115,13 +115,13 @@ def manifest_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Ma
 
 
 def _local(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Path:
-    """Where the bytes of `location` lie; copied to `copy` unless they are a regular file."""
+    """Return the path of a regular file; copy anything else to `copy` and return that."""
     if location.startswith("s3://"):
         _download(location, s3=s3, copy=copy)
         return copy
     if location != "-" and stat.S_ISREG(Path(location).stat().st_mode):
         return Path(location)
-    # A pipe, such as a shell's <(…), gives its bytes once, like standard input.
+    # A pipe, such as the <(…) of a shell, can be read only once, like standard input.
     with copy.open("wb") as target:
         if location == "-":
             shutil.copyfileobj(sys.stdin.buffer, target)
@@ -146,7 +146,7 @@ def _download(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Non
 
 
 def _format(location: str, path: Path) -> tuple[Format, bool]:
-    """The format and whether it is gzipped: by the name's end, else by content."""
+    """Return the format and whether it is gzipped, by the name's suffix or else by the content."""
     name = location.lower()
     gzipped = name.endswith(".gz")
     format_by_name = _FORMATS.get(Path(name.removesuffix(".gz")).suffix)

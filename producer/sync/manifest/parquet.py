@@ -1,4 +1,4 @@
-"""The records of a manifest in Parquet, by pyarrow, which nothing else here needs."""
+"""The records of a manifest in Parquet, read with the optional package pyarrow."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -7,30 +7,31 @@ from producer.sync.manifest.file import FIELDS, ManifestFile
 from producer.sync.manifest.line import Record
 
 _ROWS: Final = 1024
-"""Read at a time; one long value may be in every row of them."""
+"""Rows in memory at a time. Their number is small because every row may have a long value."""
 _LONGEST_TEXT: Final = 4096
-"""Characters that are looked at, more than any reference has."""
+"""Characters that are kept of a value; no reference has as many."""
 
 
 def parquet_records(file: ManifestFile) -> Iterator[Record]:
-    """Read the needed columns, some rows at a time; a record's number is its row's, from 1.
+    """Read the columns of `FIELDS`, some rows at a time; a record's number is its row, from 1.
 
-    `ManifestError` without pyarrow, and when the file is not Parquet or its columns no texts.
+    Raises `ManifestError` if pyarrow is missing, if the file is not Parquet, or if one of the
+    columns does not contain text.
     """
     try:
-        # Here and not above: it is not in the base install, and CSV does without it.
+        # Imported here because the base installation does not include it, and CSV does not need it.
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise file.error(
-            "Parquet needs pyarrow, which is not installed here; pip install 'cutwork[parquet]', "
-            "or give CSV or JSON Lines"
+            "expected pyarrow for Parquet, found none installed; run pip install "
+            "'cutwork[parquet]', or use CSV or JSON Lines"
         ) from error
     try:
         with parquet.ParquetFile(file.path) as parquet_file:
             yield from _records(parquet_file, file)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise file.error(f"expected Parquet with UTF-8 texts ({error}); is it whole?") from error
+        raise file.error(f"expected Parquet with UTF-8 text ({error}); is it complete?") from error
 
 
 def _records(parquet_file: Any, file: ManifestFile) -> Iterator[Record]:
@@ -53,7 +54,7 @@ def _require_text(kind: Any, *, name: str, file: ManifestFile) -> None:
     value = kind.value_type if types.is_dictionary(kind) else kind
     texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
     if not any(is_text(value) for is_text in texts):
-        raise file.error(f"expected texts in the column {name}, found {kind}")
+        raise file.error(f"expected text in the column {name}, found {kind}")
 
 
 def _texts(column: Any) -> list[str | None]:

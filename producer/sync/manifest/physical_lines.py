@@ -1,26 +1,26 @@
-"""The lines of a text file as its readers count them, of bounded length."""
+"""The physical lines of a text file, of bounded length."""
 
 from typing import IO, Final, Self
 
 LONGEST_RECORD: Final = 65_536
-"""Bytes of one record, its line ends included: three references have 3 KiB."""
+"""The most bytes of one record, with its line ends; three references have 3 KiB."""
 
 
 class RecordTooLong(ValueError):
-    """A record has more than `LONGEST_RECORD` bytes; the line it was found in was read over."""
+    """A record has more than `LONGEST_RECORD` bytes; the rest of its current line was skipped."""
 
 
 class PhysicalLines:
-    """Iterates over a file of UTF-8, line ends kept; a record is one line or more.
+    """An iterator over the lines of a UTF-8 file, with their ends; a record has one or more lines.
 
-    Goes on behind an error, as `csv.reader` does. Raises `RecordTooLong`, and
+    Can be continued after an error, like `csv.reader`. Raises `RecordTooLong`, and
     `UnicodeDecodeError` in line `number`.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.number = 0
-        """Of the line that was read last, from 1."""
+        """The number of the last line read, from 1."""
         self._record_bytes = 0
         self._quote_count = 0
 
@@ -40,14 +40,14 @@ class PhysicalLines:
         return raw.decode()
 
     def begin_record(self) -> int:
-        """Begin a record; the number of its first line."""
+        """Begin a record and return the number of its first line."""
         self._record_bytes = self._quote_count = 0
         return self.number + 1
 
     def skip_record(self) -> bool:
-        """Read over the rest of a CSV record that failed; False when the file ends within quotes.
+        """Skip the rest of an invalid CSV record; return False if the file ends inside quotes.
 
-        Up to where its quotes are even: a text inside them may look like records.
+        The record ends where the number of its quotes is even: quoted text may look like records.
         """
         while self._quote_count % 2:
             raw = self._file.readline(LONGEST_RECORD)
@@ -59,7 +59,7 @@ class PhysicalLines:
         return True
 
     def _skip_to_line_end(self, raw: bytes) -> None:
-        """Read to the end of the line that begins with `raw`."""
+        """Read up to the end of the line that begins with `raw`."""
         while raw and not raw.endswith(b"\n"):
             raw = self._file.readline(LONGEST_RECORD)
             self._quote_count += raw.count(b'"')

@@ -14,16 +14,16 @@ from producer.sync.manifest.physical_lines import LONGEST_RECORD, PhysicalLines,
 
 
 def records(file: ManifestFile) -> Iterator[Record | BadLine]:
-    """Read a manifest once, in memory that does not grow with it.
+    """Read a manifest once, in bounded memory.
 
-    `ManifestError` when it cannot be read to its end, or has not the fields it needs.
+    Raises `ManifestError` if it cannot be read to its end or lacks required fields.
     """
     file.require_unchanged()
     read_records = {"csv": _csv, "jsonl": _json_lines, "parquet": parquet_records}[file.format]
     try:
         yield from read_records(file)
     except (OSError, EOFError, zlib.error) as error:
-        raise file.error(f"cannot be read to its end ({error}); is it whole?") from error
+        raise file.error(f"cannot be read to its end ({error}); is it complete?") from error
     file.require_unchanged()
 
 
@@ -33,7 +33,7 @@ def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
         rows = csv.reader(lines, strict=True)
         header = _header(file, lines, rows)
         columns = file.fields(header)
-        # A column that is missing is read as the one behind a row's end, which is empty.
+        # A missing column is read from the empty field that is appended to each row.
         width = len(header)
         source, image, mask = (columns.get(name, width) for name in FIELDS)
         while True:
@@ -59,7 +59,7 @@ def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
                 yield BadLine(
                     number,
                     f"expected {width} fields, as the header has, found {len(row)}; "
-                    "a field with a comma in it needs quotes around it",
+                    "put quotes around a field that contains a comma",
                 )
 
 
@@ -110,11 +110,11 @@ def _excerpt(text: str) -> str:
 
 
 def _problem(error: Exception, lines: PhysicalLines) -> str:
-    """What was wrong with the record whose last line was just read."""
+    """Return what is wrong with the record whose last line was just read."""
     if isinstance(error, RecordTooLong):
         return f"found more than {LONGEST_RECORD:,} bytes up to line {lines.number}"
     return f"found an error up to line {lines.number}: {error}"
 
 
 def _not_utf8(file: ManifestFile, lines: PhysicalLines, error: UnicodeDecodeError) -> ManifestError:
-    return file.error(f"expected UTF-8, found other bytes in line {lines.number} ({error})")
+    return file.error(f"expected UTF-8, found invalid bytes in line {lines.number} ({error})")
