@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
-.PHONY: help demo local test unit images-test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check audit format constraints clean
+.PHONY: help demo local test unit images-test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,12 +53,18 @@ fleet: $(VENV)/.dev ## simulate 1,000 GPUs and 100 million images; minutes; benc
 scale-test: $(VENV)/.dev ## a burst of 2,000 jobs scales a pool 0 → 8 → 0 while machines are taken away; nothing is lost; four minutes
 	@exec $(BIN)/python -m benchmarks.scale
 
-check: $(VENV)/.dev ## lint, format, types, direction of imports; images, Compose, Kubernetes and alerts
+check: $(VENV)/.dev docs ## lint, format, types, direction of imports; the site; images, Compose, Kubernetes and alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.lint
+
+docs: $(VENV)/.dev ## build the documentation into docs-out/; a broken link between pages fails
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --builder html docs docs-out
+
+reference: $(VENV)/.dev ## write the parts of docs/ that are generated from the code
+	@exec $(BIN)/python -m deploy.reference
 
 audit: $(VENV)/bin/pip ## look all versions of constraints.txt up among the known vulnerabilities
 	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip -qq install pip-audit==2.10.1
@@ -73,7 +79,7 @@ constraints: $(VENV)/.fuzz ## write the versions in .venv to constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove what the other verbs made (the model cache stays)
-	rm -rf $(VENV) bench-out demo-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

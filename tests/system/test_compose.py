@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, as Compose itself reads it, and the README's example with what it seeds."""
+"""deploy/compose.yaml, as Compose itself reads it, and the page's example with what it seeds."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from deploy.programs import run
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "compose.yaml"
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "operate" / "deploy.md").read_text()
 BIN = Path(sys.executable).parent
 
 
@@ -82,9 +82,7 @@ def test_what_is_mounted_is_there() -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_the_example_of_the_readme_works_on_what_is_seeded(
-    stack: LocalStack, tmp_path: Path
-) -> None:
+def test_the_example_of_the_page_works_on_what_is_seeded(stack: LocalStack, tmp_path: Path) -> None:
     services = read(FILE)
     _, _, *pictures = services["buckets"]["entrypoint"]
     mounted = {mount["target"]: mount["source"] for mount in services["buckets"]["volumes"]}
@@ -92,7 +90,7 @@ def test_the_example_of_the_readme_works_on_what_is_seeded(
     for _ in range(2):  # Compose runs it at every start.
         seed = [sys.executable, mounted["/seed/seed.py"], *(mounted[name] for name in pictures)]
         subprocess.run(seed, env=env, check=True)
-    (example,) = re.findall(r"compose\.yaml run --rm producer (submit .*)", README)
+    (example,) = re.findall(r"compose\.yaml run --rm producer (submit .*)", PAGE)
     done = subprocess.run(
         [str(BIN / "cutwork"), *example.split()],
         env=env,

@@ -22,7 +22,7 @@ from worker.config.settings import WorkerSettings
 DEPLOY = FOLDER.parent
 POOLS = tuple(name for name in OVERLAYS if name != "sync")
 GIVING_BACK = 15
-"""Seconds a worker has after CUTWORK_GRACE, as the README says."""
+"""Seconds a worker has after CUTWORK_GRACE, see docs/operate/deploy.md."""
 
 built = cache(lambda overlay: build(FOLDER / overlay))
 
@@ -218,9 +218,9 @@ def test_a_pool_stays_while_a_job_has_no_outcome_and_while_there_are_no_figures(
     assert worker["fallback"]["replicas"] >= 1
 
 
-def test_the_readme_has_every_overlay() -> None:
-    readme = (DEPLOY.parent / "README.md").read_text()
-    table = readme.partition("| overlay |")[2].partition("\n\n")[0]
+def test_the_page_has_every_overlay() -> None:
+    page = (DEPLOY.parent / "docs" / "operate" / "deploy.md").read_text()
+    table = page.partition("| overlay |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE) == list(OVERLAYS)
     assert {path.parent.name for path in FOLDER.glob("*/kustomization.yaml")} == {"base", *OVERLAYS}
 
@@ -239,11 +239,10 @@ def test_the_plain_form_looks_at_every_list_of_a_pool_and_at_what_is_in_flight()
 
 
 @pytest.mark.parametrize("shared", ["cpu"], indirect=True)
-def test_the_policy_is_what_the_readme_says_and_the_settings_allow(shared: dict[str, str]) -> None:
-    readme = (DEPLOY.parent / "README.md").read_text()
-    (read, write) = re.findall(
-        r"Those need (.*?) on what is read, and (.*?) on what is written", " ".join(readme.split())
-    )[0]
+def test_the_policy_is_what_the_page_says_and_the_settings_allow(shared: dict[str, str]) -> None:
+    page = (DEPLOY.parent / "docs" / "operate" / "s3.md").read_text()
+    (read,) = re.findall(r"^\| worker, on what it reads \| (.*) \|$", page, re.MULTILINE)
+    (write,) = re.findall(r"^\| worker, on what it writes \| (.*) \|$", page, re.MULTILINE)
     policy = json.loads((DEPLOY / "s3-policy.json").read_text())
     allowed: dict[str, set[str]] = {}
     for statement in policy["Statement"]:

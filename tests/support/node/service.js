@@ -1,5 +1,5 @@
 // Has images cut out, from Node: jobs on standard input, one JSON value a line; outcomes on standard
-// output. What is written to Redis, and why: docs/protocol.md.
+// output. What is written to Redis, and why: docs/reference/protocol.md.
 "use strict";
 
 const readline = require("node:readline");

@@ -1,0 +1,116 @@
+"""The public classes and exceptions of `producer`, from their source and docstrings."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import BaseModel
+
+import producer
+from deploy.reference.markdown import code, table
+from producer import Client, Handle, ImageRef, Job, Outcome
+from producer.config.settings import SettingsError
+from producer.contract.outcome import OutputFacts, RunFacts, SourceFacts
+
+_LONGEST_SIGNATURE: Final = 80
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def classes() -> str:
+    """Return a section for each class, with a subsection for each public method."""
+    return "\n\n".join(map(_class, (Client, Handle, Job, ImageRef)))
+
+
+def exceptions() -> str:
+    """Return the tree of exceptions by their built-in bases, and a table of their meanings."""
+    exported = [getattr(producer, name) for name in producer.__all__]
+    found = [item for item in exported if issubclass(item, Exception)] + [SettingsError]
+    lines = ["Exception"]
+    bases = {item.__base__.__name__: item.__base__ for item in found}
+    for name, base in sorted(bases.items()):
+        children = sorted(item.__name__ for item in found if item.__base__ is base)
+        last_base, last_child = name == max(bases), children[-1]
+        lines.append(f"{'└──' if last_base else '├──'} {name}")
+        stem = "   " if last_base else "│  "
+        lines += [f"{stem} {'└──' if child == last_child else '├──'} {child}" for child in children]
+    rows = (
+        (code(item.__name__), code(item.__module__), (item.__doc__ or "").partition("\n\n")[0])
+        for item in found
+    )
+    tree = "\n".join(lines)
+    return f"```text\n{tree}\n```\n\n" + table(("exception", "defined in", "meaning"), rows)
+
+
+def outcome() -> str:
+    """Return the tables of an outcome's fields and of the records within it."""
+    parts = [_fields(Outcome)]
+    for name, model in (("source", SourceFacts), ("outputs", OutputFacts), ("run", RunFacts)):
+        about = inspect.cleandoc(model.__doc__ or "")
+        parts.append(f"## {model.__name__}: the fields of `{name}`\n\n{about}\n\n{_fields(model)}")
+    return "\n\n".join(parts).replace("of `outputs`", "of `image` and `mask`")
+
+
+def _class(item: type) -> str:
+    parts = [f"## {item.__name__}", inspect.cleandoc(item.__doc__ or "")]
+    if issubclass(item, BaseModel):
+        parts.append(_fields(item))
+    for function in _functions(item):
+        is_property = "property" in map(ast.unparse, function.decorator_list)
+        name = item.__name__ if function.name == "__init__" else f"{item.__name__}.{function.name}"
+        parts.append(f"### `{name}`" if is_property else f"### `{name}()`")
+        parts.append(f"```python\n{_signature(function, is_property=is_property)}\n```")
+        parts.append(ast.get_docstring(function) or "")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _functions(item: type) -> Iterator[Function]:
+    """Yield the public methods, and the constructor where it has a docstring."""
+    for node in _source(item).body:
+        if isinstance(node, Function) and ast.get_docstring(node):
+            is_validator = any("validator" in ast.unparse(mark) for mark in node.decorator_list)
+            if node.name == "__init__" or not (node.name.startswith("_") or is_validator):
+                yield node
+
+
+def _source(item: type) -> ast.ClassDef:
+    (node,) = ast.parse(inspect.getsource(item)).body
+    assert isinstance(node, ast.ClassDef)  # noqa: S101 - the source of a class is one
+    return node
+
+
+def _fields(model: type[BaseModel]) -> str:
+    """Return the table of a model's fields with the string literals below them."""
+    rows = []
+    body = _source(model).body
+    for node, following in zip(body, [*body[1:], ast.Pass()], strict=True):
+        if isinstance(node, ast.AnnAssign):
+            meaning = ast.literal_eval(following.value) if isinstance(following, ast.Expr) else ""
+            kind = ast.unparse(node.annotation).replace("'", '"')
+            rows.append((code(ast.unparse(node.target)), code(kind), meaning))
+    return table(("field", "type", "meaning"), rows)
+
+
+def _signature(function: Function, *, is_property: bool) -> str:
+    """Return a function's header, with one parameter a line where it is long."""
+    returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+    if is_property:
+        return f"{function.name}{returns.replace(' ->', ':')}"
+    arguments = function.args
+    own = [_parameter(item) for item in arguments.args if item.arg not in ("self", "cls")]
+    for number, value in enumerate(reversed(arguments.defaults), 1):
+        own[-number] += f" = {ast.unparse(value)}"
+    keywords = [
+        _parameter(item) + (f" = {ast.unparse(value)}" if value else "")
+        for item, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    parameters = [*own, *(["*"] if keywords else []), *keywords]
+    kind = "async def" if isinstance(function, ast.AsyncFunctionDef) else "def"
+    line = f"{kind} {function.name}({', '.join(parameters)}){returns}: ..."
+    if len(line) <= _LONGEST_SIGNATURE:
+        return line
+    return f"{kind} {function.name}(\n    " + ",\n    ".join(parameters) + f",\n){returns}: ..."
+
+
+def _parameter(item: ast.arg) -> str:
+    return item.arg + (f": {ast.unparse(item.annotation)}" if item.annotation else "")
