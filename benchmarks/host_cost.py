@@ -34,6 +34,7 @@ from worker.models.watchdog import Watchdog
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
 from worker.pipeline.factory import open_file_cache, open_limits, open_store
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
 
 OUT: Final = Path("bench-out")
@@ -76,18 +77,18 @@ def host_cost() -> dict[int, list[float]]:
     watchdog = Watchdog(timeout=settings.device_timeout)
     inference = Inference(cache=cache, watchdog=watchdog)
     models = Models(store=open_store(settings), cache=cache, inference=inference)
-    limits, file = open_limits(settings), models.find(_OPTIONS.model)
+    limits = open_limits(settings)
+    recipe = Recipe.resolve(_OPTIONS, file=models.find(_OPTIONS.model))
 
     def once(data: bytes) -> None:
-        with limits.pictures.share() as share:
+        with limits.image_memory.reserve() as reservation:
             cut_out(
                 io.BytesIO(data),
-                _OPTIONS,
+                recipe,
                 length=len(data),
-                file=file,
                 models=models,
                 limits=limits,
-                share=share,
+                reservation=reservation,
                 watch=Stopwatch(),
             )
 

@@ -30,7 +30,8 @@ from worker.imaging.matting.kernels import kernels
 from worker.imaging.matting.trimap import trimap_from_mask
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
-from worker.pipeline.segment import loaded, segment
+from worker.pipeline.recipe import Recipe
+from worker.pipeline.segment import load_model, segment
 
 MEGAPIXELS: Final = 6
 _NEAR: Final = 2 / 255
@@ -111,12 +112,12 @@ def _cases(folder: Path) -> list[Path]:
     settings, options = ModelSettings.read(), Options(model=MODEL)
     store = open_store(settings)
     models = open_models(settings, store)
-    file, watch = store.find(MODEL), Stopwatch()
+    recipe, watch = Recipe.resolve(options, file=store.find(MODEL)), Stopwatch()
     cases = []
     for number, name in enumerate(_PHOTOGRAPHS):
         picture = open_image(jpegs(MEGAPIXELS)[name], max_pixels=10**8).decode()
-        with loaded(file, options, models=models, watch=watch) as model:
-            found, _, _ = segment(picture, options, model=model, watch=watch)
+        with load_model(recipe, models=models, watch=watch) as model:
+            found, _, _ = segment(picture, recipe, model=model, watch=watch)
         sure = trimap_from_mask(
             found,
             foreground_threshold=options.alpha_matting_foreground_threshold,

@@ -26,7 +26,8 @@ from worker.models.engines.onnx.graph import to_full_precision
 from worker.models.engines.onnx.providers import CPU
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
-from worker.pipeline.segment import loaded
+from worker.pipeline.recipe import Recipe
+from worker.pipeline.segment import load_model
 
 MODEL: Final = "isnet-general-use"
 _OPTIONS: Final = Options(model=MODEL)
@@ -160,13 +161,13 @@ def _serve(make: Callable[[], Loop], pipe: Connection) -> None:
 
 def bare_model(cpu_engine: Literal["auto", "onnxruntime"] = "auto") -> Loop:
     """Nothing but inference, of an input that is ready, as a worker's engine does it."""
-    options = Options(model=MODEL)
     settings = ModelSettings.read().model_copy(update={"cpu_engine": cpu_engine})
     store = open_store(settings)
     models = open_models(settings, store)
     held = ExitStack()
-    model = held.enter_context(loaded(store.find(MODEL), options, models=models, watch=Stopwatch()))
-    width, height = model.size
+    recipe = Recipe.resolve(Options(model=MODEL), file=store.find(MODEL))
+    model = held.enter_context(load_model(recipe, models=models, watch=Stopwatch()))
+    width, height = model.input_size
     image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
 
     def loop(images: int) -> float:

@@ -28,8 +28,9 @@ from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut
 from worker.pipeline.factory import open_models
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.refine import refine
-from worker.pipeline.segment import Models, loaded, segment
+from worker.pipeline.segment import Models, load_model, segment
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +121,10 @@ def test_nothing_to_see_is_an_empty_mask(level: int, models: Models) -> None:
 def mask_by_isnet(models: Models, data: bytes) -> Pixels:
     """The soft mask, run once for a picture that comes again."""
     if data not in SEEN:
-        options, watch = Options(), Stopwatch()
-        picture, file = (
-            open_image(data, max_pixels=10**8).decode(),
-            models.store.find(options.model),
-        )
-        with loaded(file, options, models=models, watch=watch) as model:
-            SEEN[data] = segment(picture, options, model=model, watch=watch)[0]
+        picture, watch = open_image(data, max_pixels=10**8).decode(), Stopwatch()
+        recipe = Recipe.resolve(Options(), file=models.store.find(Options().model))
+        with load_model(recipe, models=models, watch=watch) as model:
+            SEEN[data] = segment(picture, recipe, model=model, watch=watch)[0]
     return SEEN[data]
 
 
@@ -156,7 +154,8 @@ def test_soft_edges_show_less_than_half_of_their_old_background(
     third = np.array((1.0, 0.1, 0.7))
     colour_errors, whole_errors = [], []
     for estimate in (False, True):
-        refined = refine(picture, mask, Options(estimate_foreground=estimate), want_image=True)
+        recipe = Recipe.resolve(Options(estimate_foreground=estimate), file=None)
+        refined = refine(picture, mask, recipe)
         rgb, found = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
         edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
         pasted = rgb * found + third * (1 - found)

@@ -22,6 +22,7 @@ from worker.imaging.decode import Header
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_models
 from worker.pipeline.memory_estimate import estimate_memory
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
 
 BUDGET = 256 * 2**20
@@ -76,12 +77,10 @@ def header(**facts: Any) -> Header:
 def cost(options: Options, **facts: Any) -> int:
     return estimate_memory(
         header(**facts),
-        options,
-        fed=(1024, 1024) if options.enabled else None,
-        usual=(1024, 1024),
-        want_image=True,
-        want_mask=True,
-    ).most
+        Recipe.resolve(options, file=None),
+        input_size=(1024, 1024) if options.enabled else None,
+        usual_input_size=(1024, 1024),
+    ).peak
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_file_cache, open_models
-from worker.pipeline.segment import Models, loaded, segment
+from worker.pipeline.recipe import Recipe
+from worker.pipeline.segment import Models, load_model, segment
 
 
 @pytest.fixture
@@ -58,10 +59,9 @@ def mask_of(models: Models) -> float:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10), (255, 255, 255)).save(buffer, "PNG")
     picture = open_image(buffer.getvalue(), max_pixels=1000).decode()
-    options, watch = Options(model="own"), Stopwatch()
-    file = models.find("own")
-    with loaded(file, options, models=models, watch=watch) as model:
-        return float(np.mean(segment(picture, options, model=model, watch=watch)[0]))
+    recipe, watch = Recipe.resolve(Options(model="own"), file=models.find("own")), Stopwatch()
+    with load_model(recipe, models=models, watch=watch) as model:
+        return float(np.mean(segment(picture, recipe, model=model, watch=watch)[0]))
 
 
 def test_what_is_loaded_runs_on_and_is_not_fetched(

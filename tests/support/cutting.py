@@ -6,7 +6,9 @@ from typing import Final
 from producer.contract.options import Options
 from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.cutout import CutOut, Limits, cut_out
+from worker.pipeline.cutout import CutOut, cut_out
+from worker.pipeline.limits import Limits
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
 
 MEMORY: Final = 16 * 2**30
@@ -21,16 +23,15 @@ def cut_alone(
     memory: int = MEMORY,
     want_image: bool = True,
 ) -> CutOut:
-    limits = Limits.of(decoded=10**8, matted=10**7, matting_seconds=60, memory=memory)
-    with limits.pictures.share() as share:
+    limits = Limits.of(max_pixels=10**8, max_matted_pixels=10**7, matting_seconds=60, memory=memory)
+    recipe = Recipe.resolve(options, file=file, want_image=want_image)
+    with limits.image_memory.reserve() as reservation:
         return cut_out(
             io.BytesIO(data),
-            options,
+            recipe,
             length=len(data),
-            file=file,
             models=models,
             limits=limits,
-            share=share,
+            reservation=reservation,
             watch=Stopwatch(),
-            want_image=want_image,
         )

@@ -35,8 +35,9 @@ from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.refine import refine
-from worker.pipeline.segment import Models, loaded, segment
+from worker.pipeline.segment import Models, load_model, segment
 
 THRESHOLDS: Final = (0.3, 0.5, 0.9)
 Levels = NDArray[np.uint8 | np.uint16]
@@ -126,9 +127,9 @@ class Systems:
 
     def found(self, picture: Picture, options: Options) -> Levels:
         """The soft mask our model finds in a picture."""
-        file, watch = self.store.find(options.model), Stopwatch()
-        with loaded(file, options, models=self.models, watch=watch) as model:
-            return segment(picture, options, model=model, watch=watch)[0]
+        recipe, watch = Recipe.resolve(options, file=self.store.find(options.model)), Stopwatch()
+        with load_model(recipe, models=self.models, watch=watch) as model:
+            return segment(picture, recipe, model=model, watch=watch)[0]
 
 
 def figures(item: Photograph, systems: Systems) -> Iterator[tuple[str, float]]:
@@ -155,7 +156,8 @@ def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
     upright = opened(item.data)
 
     def both(**options: Any) -> tuple[Levels, Levels, Levels]:
-        ours = refine(picture, found, base.model_copy(update=options), want_image=True)
+        recipe = Recipe.resolve(base.model_copy(update=options), file=None)
+        ours = refine(picture, found, recipe)
         return ours.mask, ours.pixels, systems.segmentation_custom.remove(upright, **options)
 
     yield levels_off(found, systems.segmentation_custom.remove(upright, only_mask=True))

@@ -5,10 +5,11 @@ import pytest
 from producer.contract.options import Options
 from worker.models.files.profile import Profile
 from worker.pipeline.job import fingerprint
+from worker.pipeline.recipe import Recipe
 
 
 def of(options: Options, *, want_image: bool) -> str:
-    return fingerprint(etag="e", options=options, file=None, want_image=want_image)
+    return fingerprint("e", Recipe.resolve(options, file=None, want_image=want_image))
 
 
 def test_a_mask_alone_is_not_that_of_a_cut_out() -> None:

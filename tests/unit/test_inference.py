@@ -27,6 +27,7 @@ from tests.support.held_engine import (
 from worker.errors import ModelInvalid
 from worker.imaging.decode import open_image
 from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import LoadedModel, segment
 
 
@@ -98,16 +99,18 @@ def test_a_picture_without_a_map_fails_alone(tmp_path: Path) -> None:
     _, inference, (file,) = opened(engine)
     engine.go.set()
     model = LoadedModel(
-        file=file, engine=engine, inference=inference, size=(8, 8), fallback=None, warnings=()
+        file=file, engine=engine, inference=inference, input_size=(8, 8), fallback=None, warnings=()
     )
+
+    recipe = Recipe.resolve(Options(), file=file)
 
     def mask_of(level: int) -> Any:
         buffer = io.BytesIO()
         Image.new("RGB", (9, 9), (level, level, level)).save(buffer, "PNG")
         picture = open_image(buffer.getvalue(), max_pixels=100).decode()
-        return outcome(lambda: segment(picture, Options(), model=model, watch=Stopwatch())[0])
+        return outcome(lambda: segment(picture, recipe, model=model, watch=Stopwatch())[0])
 
     with ThreadPoolExecutor(4) as pool:
         masks = list(pool.map(mask_of, [200, 10, 255, 250]))
-    assert "expected a map of numbers, found NaN" in str(masks.pop(1))
+    assert "expected a saliency map of numbers, found NaN" in str(masks.pop(1))
     assert [mask.shape for mask in masks] == [(9, 9)] * 3

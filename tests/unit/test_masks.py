@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from worker.imaging import masks
-from worker.pipeline.presets import ReadMap
+from worker.pipeline.presets import MapToMask
 
 
 def test_input_is_scaled_then_normalised_by_channel() -> None:
@@ -32,7 +32,7 @@ def test_stretch_reaches_both_ends() -> None:
 
 @pytest.mark.parametrize("read", [masks.soft_mask, masks.isnet_mask, masks.rembg_mask])
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 1.0])
-def test_a_flat_map_is_no_foreground(read: ReadMap, level: float) -> None:
+def test_a_flat_map_is_no_foreground(read: MapToMask, level: float) -> None:
     flat = np.full((4, 4), level, np.float32)
     assert not read(flat, (9, 5), stretched=True, depth=np.uint8).any()
 
@@ -47,7 +47,7 @@ def test_faint_noise_is_stretched_into_a_subject_by_the_originals_alone() -> Non
 
 @pytest.mark.parametrize("read", [masks.soft_mask, masks.isnet_mask, masks.rembg_mask])
 @pytest.mark.parametrize("size", [(100, 60), (1, 300), (300, 1), (1, 1)])
-def test_a_mask_has_the_picture_s_size(read: ReadMap, size: tuple[int, int]) -> None:
+def test_a_mask_has_the_picture_s_size(read: MapToMask, size: tuple[int, int]) -> None:
     step = np.zeros((16, 16), np.float32)
     step[:, 8:] = 1
     found = read(step, size, stretched=True, depth=np.uint8)

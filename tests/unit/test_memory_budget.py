@@ -10,23 +10,23 @@ from worker.pipeline.memory_budget import MemoryBudget
 
 
 class Waiters:
-    """Threads that each take a share and hold it until they are told, in the order they came."""
+    """Threads that reserve memory one after the other, and hold it until they are released."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self.budget = budget
-        self.served: list[str] = []
+        self.granted: list[str] = []
         self.release: dict[str, threading.Event] = {}
         self.threads: list[threading.Thread] = []
         self.progress = threading.Condition()
 
-    def come(self, name: str, units: int) -> None:
+    def arrive(self, name: str, size: int) -> None:
         self.release[name] = threading.Event()
 
         def work() -> None:
-            with self.budget.share() as share:
-                share.take(units)
+            with self.budget.reserve() as reservation:
+                reservation.acquire(size)
                 with self.progress:
-                    self.served.append(name)
+                    self.granted.append(name)
                     self.progress.notify_all()
                 self.release[name].wait(WAIT)
 
@@ -34,68 +34,68 @@ class Waiters:
         waiting = self.budget.waiting
         thread.start()
         self.threads.append(thread)
-        # The next may only come once this one is served or stands in line.
-        while name not in self.served and self.budget.waiting == waiting:
+        # The next one arrives once this one has been granted its memory or waits for it.
+        while name not in self.granted and self.budget.waiting == waiting:
             thread.join(0.01)
 
-    def leave(self, name: str, *, then: int) -> list[str]:
+    def finish(self, name: str, *, then: int) -> list[str]:
         self.release[name].set()
         with self.progress:
-            assert self.progress.wait_for(lambda: len(self.served) >= then, WAIT), self.served
-            return list(self.served)
+            assert self.progress.wait_for(lambda: len(self.granted) >= then, WAIT), self.granted
+            return list(self.granted)
 
 
-def test_a_large_share_is_not_overtaken_by_small_ones() -> None:
+def test_small_requests_do_not_overtake_a_large_one() -> None:
     waiters = Waiters(MemoryBudget(10))
-    waiters.come("first", 6)
-    waiters.come("large", 9)
+    waiters.arrive("first", 6)
+    waiters.arrive("large", 9)
     for name in ("small", "smaller"):
-        waiters.come(name, 1)
-    # Four units are free, and whoever waits behind the large one would fit.
-    assert waiters.served == ["first"]
-    assert waiters.budget.left == 4
-    assert waiters.leave("first", then=3)[:3] == ["first", "large", "small"]
-    assert waiters.leave("large", then=4)[3] == "smaller"
+        waiters.arrive(name, 1)
+    # Four bytes are free, enough for the requests behind the large one.
+    assert waiters.granted == ["first"]
+    assert waiters.budget.free == 4
+    assert waiters.finish("first", then=3)[:3] == ["first", "large", "small"]
+    assert waiters.finish("large", then=4)[3] == "smaller"
     for event in waiters.release.values():
         event.set()
     for thread in waiters.threads:
         thread.join(WAIT)
-    assert waiters.budget.left == 10
+    assert waiters.budget.free == 10
 
 
-def test_a_share_is_given_back_in_steps() -> None:
+def test_a_reservation_shrinks_in_steps() -> None:
     budget = MemoryBudget(10)
-    with budget.share() as share, budget.share() as other:
-        share.take(8)
-        share.keep(5)
-        assert budget.left == 5
-        share.keep(9)
-        assert (share.held, budget.left) == (5, 5)
+    with budget.reserve() as reservation, budget.reserve() as other:
+        reservation.acquire(8)
+        reservation.shrink_to(5)
+        assert budget.free == 5
+        reservation.shrink_to(9)
+        assert (reservation.size, budget.free) == (5, 5)
         with pytest.raises(RuntimeError, match="found one of 5"):
-            share.take(1)
-        other.take(3)
-        share.grow(7)
-        assert budget.left == 0
-        with pytest.raises(ValueError, match="at most 10 units, found 11"):
-            other.take(11)
-    assert budget.left == 10
+            reservation.acquire(1)
+        other.acquire(3)
+        reservation.grow_to(7)
+        assert budget.free == 0
+        with pytest.raises(ValueError, match="at most 10 bytes, found 11"):
+            other.acquire(11)
+    assert budget.free == 10
 
 
-def test_a_share_that_grows_waits_before_those_that_hold_nothing() -> None:
+def test_a_growing_reservation_goes_before_empty_ones() -> None:
     budget = MemoryBudget(10)
     got: list[str] = []
 
-    def grows(name: str, units: int, entered: threading.Event) -> None:
-        with budget.share() as share:
-            share.take(2)
+    def grows(name: str, size: int, entered: threading.Event) -> None:
+        with budget.reserve() as reservation:
+            reservation.acquire(2)
             entered.set()
             go.wait(WAIT)
-            share.grow(units)
+            reservation.grow_to(size)
             got.append(name)
 
     def begins() -> None:
-        with budget.share() as share:
-            share.take(6)
+        with budget.reserve() as reservation:
+            reservation.acquire(6)
             got.append("new")
 
     go = threading.Event()
@@ -104,8 +104,8 @@ def test_a_share_that_grows_waits_before_those_that_hold_nothing() -> None:
         threading.Thread(target=grows, args=(name, 9, event))
         for name, event in zip(("a", "b"), entered, strict=True)
     ]
-    with budget.share() as busy:
-        busy.take(6)
+    with budget.reserve() as busy:
+        busy.acquire(6)
         for thread in threads:
             thread.start()
         assert all(event.wait(WAIT) for event in entered)
@@ -117,22 +117,22 @@ def test_a_share_that_grows_waits_before_those_that_hold_nothing() -> None:
         while budget.waiting < 3:
             time.sleep(0.01)
         assert got == []
-    # 9 and 9 of 10, with 2 in the other's hand: one goes beyond, or neither would ever.
+    # Two reservations grow to 9 of 10 bytes: one must exceed the total, or both would wait forever.
     for thread in threads:
         thread.join(WAIT)
     assert got[2:] == ["new"]
-    assert budget.left == 10
+    assert budget.free == 10
 
 
-def test_a_failed_job_gives_its_share_back() -> None:
+def test_a_failed_job_releases_its_memory() -> None:
     budget = MemoryBudget(10)
 
     def job() -> None:
-        with budget.share() as share:
-            share.take(10)
-            assert budget.left == 0
+        with budget.reserve() as reservation:
+            reservation.acquire(10)
+            assert budget.free == 0
             raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
         job()
-    assert budget.left == 10
+    assert budget.free == 10

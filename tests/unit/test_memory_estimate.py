@@ -5,6 +5,7 @@ from typing import Any
 from producer import Options
 from worker.imaging.decode import Header
 from worker.pipeline.memory_estimate import estimate_memory
+from worker.pipeline.recipe import Recipe
 
 
 def header(**facts: Any) -> Header:
@@ -15,30 +16,31 @@ def header(**facts: Any) -> Header:
 def cost(options: Options, **facts: Any) -> int:
     return estimate_memory(
         header(**facts),
-        options,
-        fed=(1024, 1024) if options.enabled else None,
-        usual=(1024, 1024),
-        want_image=True,
-        want_mask=True,
-    ).most
+        Recipe.resolve(options, file=None),
+        input_size=(1024, 1024) if options.enabled else None,
+        usual_input_size=(1024, 1024),
+    ).peak
 
 
-def test_what_is_asked_for_decides_what_an_image_takes() -> None:
+def test_the_options_decide_how_much_memory_an_image_needs() -> None:
     plain = cost(Options(enabled=False))
     default = cost(Options())
     assert plain < default < cost(Options(alpha_matting=True))
     assert cost(Options(preset="segmentation-custom", estimate_foreground=True)) > 1.5 * default
     assert cost(Options(bit_depth=16), sixteen=True, format="PNG") > plain
     assert cost(Options(enabled=False, image_format="avif")) > plain
-    # Twice the pixels, twice the memory, but for what is the same for every image.
+    # Twice the pixels need twice the memory, except for the part that is the same for all images.
     assert 1.9 < cost(Options(enabled=False), size=(10_000, 4000)) / plain < 2
 
 
 def test_a_larger_input_than_the_model_s_own_counts() -> None:
-    def fed(side: int) -> int:
-        sides = {"fed": (side, side), "usual": (1024, 1024)}
-        wanted = {"want_image": True, "want_mask": True}
-        return estimate_memory(header(size=(100, 100)), Options(), **sides, **wanted).most  # type: ignore[arg-type]  # mixed
+    def peak(side: int) -> int:
+        return estimate_memory(
+            header(size=(100, 100)),
+            Recipe.resolve(Options(), file=None),
+            input_size=(side, side),
+            usual_input_size=(1024, 1024),
+        ).peak
 
-    assert fed(4096) > 9e9
-    assert fed(1024) < 2e8
+    assert peak(4096) > 9e9
+    assert peak(1024) < 2e8

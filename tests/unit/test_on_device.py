@@ -25,6 +25,7 @@ from worker.models.files.store import ModelFile
 from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
 from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import LoadedModel, segment
 
 
@@ -43,7 +44,12 @@ def segmenting(
     cache = ModelCache(lambda *_: engine, budget=budget)
     inference = Inference(cache=cache, watchdog=Watchdog(timeout=600))
     model = LoadedModel(
-        file=file, engine=engine, inference=inference, size=(64, 64), fallback=None, warnings=()
+        file=file,
+        engine=engine,
+        inference=inference,
+        input_size=(64, 64),
+        fallback=None,
+        warnings=(),
     )
 
     def run(
@@ -51,7 +57,9 @@ def segmenting(
     ) -> tuple[NDArray[Any], tuple[str, ...], dict[str, float]]:
         watch = Stopwatch()
         picture = open_image(png(rgb), max_pixels=10**6).decode()
-        found, _, warnings = segment(picture, options, model=model, watch=watch)
+        found, _, warnings = segment(
+            picture, Recipe.resolve(options, file=file), model=model, watch=watch
+        )
         return found, warnings, watch.seconds()
 
     return run
@@ -96,8 +104,8 @@ def test_a_device_warns_of_logits_and_refuses_what_is_no_number(tmp_path: Path) 
     _, (warning,), _ = segmenting(engine, profile=Profile(mean=0, std=0.1))(
         photographs()[0], Options()
     )
-    assert "expected a map of 0…1" in warning
+    assert "expected a saliency map of 0…1" in warning
     engine = DeviceEngine(mean_and(tmp_path / "log.onnx", "Sqrt"))
     engine.go.set()
-    with pytest.raises(ModelInvalid, match="expected a map of numbers, found NaN"):
+    with pytest.raises(ModelInvalid, match="expected a saliency map of numbers, found NaN"):
         segmenting(engine, profile=Profile())(np.zeros((70, 80, 3), np.uint8), Options())

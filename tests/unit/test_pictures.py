@@ -17,7 +17,7 @@ from worker.models.engines.on_device import Reading
 from worker.models.engines.onnx.steps import mask_graph
 from worker.models.engines.torch import on_device as torch_pictures
 from worker.models.files.profile import Profile
-from worker.pipeline.presets import LARGEST, PRESETS, fits_device
+from worker.pipeline.presets import LARGEST_ON_DEVICE, PRESETS, fits_device
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_a_device_does_not_know_is_done_here() -> None:
     assert not fits_device(default, Profile(resampling="bilinear"), pixels)
     assert not fits_device(default, Profile(layout="nhwc"), pixels)
     assert not fits_device(default, profile, pixels.astype(np.uint16))
-    large = np.lib.stride_tricks.as_strided(pixels, (LARGEST, 2, 3), (0, 0, 1))
+    large = np.lib.stride_tricks.as_strided(pixels, (LARGEST_ON_DEVICE, 2, 3), (0, 0, 1))
     assert not fits_device(default, profile, large)
 
 

@@ -6,8 +6,8 @@ from worker.pipeline.presets import PRESETS
 
 def test_a_preset_keeps_how_a_model_s_output_is_read() -> None:
     own = Profile(layout="nhwc", channels="bgr", sigmoid=True, output="mask", mean=0.1, size=320)
-    fed = PRESETS["segmentation-custom"].feed(own)
+    fed = PRESETS["segmentation-custom"].profile_for(own)
     assert (fed.layout, fed.channels, fed.sigmoid, fed.output) == ("nhwc", "bgr", True, "mask")
     assert (fed.mean, fed.std, fed.divisor, fed.sides) == (0.485, 1.0, "max", None)
-    assert PRESETS["segmentation-custom"].feed(Profile()).output == 0
-    assert PRESETS["default"].feed(own) == own
+    assert PRESETS["segmentation-custom"].profile_for(Profile()).output == 0
+    assert PRESETS["default"].profile_for(own) == own

@@ -23,6 +23,7 @@ from worker.observability.stage_chart import format_stages, stage_chart
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
 from worker.pipeline.factory import open_limits, open_models, open_store
+from worker.pipeline.recipe import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,18 +77,18 @@ def segment(
                 with watch.stage("kernels"):
                     compile_kernels()
         limits = open_limits(settings)
-        with source.open("rb") as opened, limits.pictures.share() as share:
+        recipe = Recipe.resolve(
+            options, file=file, want_image=image is not None, want_mask=mask is not None
+        )
+        with source.open("rb") as opened, limits.image_memory.reserve() as reservation:
             cut = cut_out(
                 opened,
-                options,
+                recipe,
                 length=source.stat().st_size,
-                file=file,
                 models=open_models(settings, store),
                 limits=limits,
-                share=share,
+                reservation=reservation,
                 watch=watch,
-                want_image=image is not None,
-                want_mask=mask is not None,
             )
         with watch.stage("store"):
             if mask is not None and cut.mask_bytes is not None:

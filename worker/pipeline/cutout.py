@@ -1,121 +1,59 @@
-"""An image's bytes to those of its cut-out and mask: decode → segment → refine → encode."""
+"""An encoded image to its cut-out and mask: decode → segment → refine → encode."""
 
 import math
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 import numpy as np
 
-from producer.contract.options import Options
 from producer.contract.outcome import RunFacts
-from worker.errors import ImageTooLarge, SourceTooLarge
 from worker.imaging import compose
-from worker.imaging.decode import Header, Picture, open_image
-from worker.imaging.encode import FORMATS, EncodeSettings, check_encodable, encode
-from worker.imaging.masks import Box, Depth, Pixels
+from worker.imaging.decode import Picture, open_image
+from worker.imaging.encode import EncodeSettings, check_encodable, encode
+from worker.imaging.masks import Box, Pixels
 from worker.models.files.profile import DEFAULT_SIDE
-from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.memory_budget import MemoryBudget, Reservation
+from worker.pipeline.limits import Limits
+from worker.pipeline.memory_budget import Reservation
 from worker.pipeline.memory_estimate import MemoryEstimate, estimate_memory
-from worker.pipeline.presets import PRESETS
-from worker.pipeline.refine import passed_through, refine
-from worker.pipeline.segment import LoadedModel, Models, loaded, segment
+from worker.pipeline.recipe import Recipe
+from worker.pipeline.refine import pass_through, refine
+from worker.pipeline.segment import LoadedModel, Models, load_model, segment
 
-_SPARE: Final = 1.5
-"""How much larger than a model's input a picture for it alone is decoded, at least."""
-_SOURCES: Final = 8
-"""The part of the memory for images that is for encoded ones: decoded they are larger."""
+_SHRINK_MARGIN: Final = 1.5
+"""A picture for the model alone is decoded at least this many times larger than its input."""
 
 
 class Readable(Protocol):
-    """Has an encoded image: an opened file, or an object of the object store."""
+    """An encoded image to read: an open file, or an object of the object store."""
 
     def read(self) -> bytes:
-        """All of its bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much may be worked on."""
-
-    decoded: int
-    """Pixels of one image."""
-    matted: int
-    """Pixels of one image whose alpha is solved for."""
-    matting_seconds: float
-    """After which that ends with what it has."""
-    sources: MemoryBudget
-    """Bytes of all encoded images that were read and are not yet decoded."""
-    pictures: MemoryBudget
-    """Bytes of all that is made of them, until it is stored.
-
-    Apart from the sources: who holds some of both waits for nobody, so nobody waits for ever."""
-
-    @classmethod
-    def of(cls, *, decoded: int, matted: int, matting_seconds: float, memory: int) -> Self:
-        """The limits of a process with so many bytes for images in flight."""
-        sources = memory // _SOURCES
-        return cls(
-            decoded=decoded,
-            matted=matted,
-            matting_seconds=matting_seconds,
-            sources=MemoryBudget(sources),
-            pictures=MemoryBudget(memory - sources),
-        )
-
-    def check_source(self, length: int) -> None:
-        """Raise `SourceTooLarge` where an encoded image alone would take more than there is."""
-        if length > self.sources.total:
-            raise SourceTooLarge(
-                f"expected an object of at most {self.sources.total:,} bytes, an eighth of "
-                f"CUTWORK_IMAGE_MEMORY; found {length:,}"
-            )
-
-    def check_matted(self, size: tuple[int, int]) -> None:
-        """Raise `ImageTooLarge` where matting would take longer than allowed."""
-        width, height = size
-        if width * height > self.matted:
-            raise ImageTooLarge(
-                f"alpha_matting: expected at most {self.matted:,} pixels "
-                f"(CUTWORK_MAX_MATTED_PIXELS), found {width}×{height} = {width * height:,}"
-            )
-
-    def check_picture(self, header: Header, needed: int) -> None:
-        """Raise `ImageTooLarge` where an image would take more memory than there is."""
-        width, height = header.size
-        if needed > self.pictures.total:
-            raise ImageTooLarge(
-                f"expected an image that takes at most {self.pictures.total:,} bytes of memory, "
-                f"seven eighths of CUTWORK_IMAGE_MEMORY; found a {header.format} of "
-                f"{width}×{height} that with these options takes {needed:,}"
-            )
+        """Return all of its bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutOut:
-    """What one image became."""
+    """The outputs of one image, encoded, and the facts about them."""
 
     format: str
     mode: str
-    """Pillow's name of the pixel format as stored."""
+    """Pillow's name of the source's pixel format as stored."""
     picture_size: tuple[int, int]
     """Width and height of the whole picture, upright, in pixels."""
     mask: Pixels
-    """(H, W), upright and of the whole picture, also where the results are cropped."""
+    """(H, W), upright and of the whole picture, also if the outputs are cropped."""
     crop: Box | None
-    """Left, upper, right, lower of the results within the picture; None: all of it."""
+    """Left, upper, right, lower of the outputs within the picture; None without a crop."""
     run: RunFacts | None
-    """None when the model was not asked."""
+    """None if no model ran."""
     warnings: tuple[str, ...]
     image_bytes: bytes | None = None
     mask_bytes: bytes | None = None
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the results, in pixels."""
+        """Width and height of the outputs, in pixels."""
         if self.crop is None:
             return self.picture_size
         left, upper, right, lower = self.crop
@@ -124,187 +62,150 @@ class CutOut:
 
 def cut_out(
     source: Readable,
-    options: Options,
+    recipe: Recipe,
     *,
     length: int,
-    file: ModelFile | None,
     models: Models,
     limits: Limits,
-    share: Reservation,
+    reservation: Reservation,
     watch: Stopwatch,
-    want_image: bool = True,
-    want_mask: bool = True,
 ) -> CutOut:
-    """Cut the foreground out of an encoded image; raises what the stages raise.
+    """Cut the foreground out of an encoded image of `length` bytes.
 
-    `source` holds the image's bytes, `length` of them, and is read once the model is ready. Only
-    what is wanted is made: for large images colours and encoding are most of the time outside the
-    model. `file` is the model's, None when `options.enabled` is off: then the picture passes
-    through unchanged and the mask is all zero.
+    Without a model the picture passes through unchanged and the mask is all zero. Only the wanted
+    outputs are made, because for large images colours and encoding take most of the time outside
+    the model.
 
-    `share` is of `limits.pictures`, empty: before a pixel is decoded it waits there for what the
-    image takes at most, and in the end holds what the results take.
+    The source is read once the model is loaded, so that an unusable model is refused first. The
+    empty `reservation`, of `limits.image_memory`, is filled with the memory estimate before a pixel
+    is decoded, which may wait for other jobs; in the end it covers the outputs.
+
+    Raises the errors of all stages.
     """
     limits.check_source(length)
-    with ExitStack() as held:
-        # Before the image: a model that cannot be used is refused first.
+    with ExitStack() as stack:
         model = None
-        if file is not None:
-            model = held.enter_context(loaded(file, options, models=models, watch=watch))
-        picture, cost = _decode(
+        if recipe.file is not None:
+            model = stack.enter_context(load_model(recipe, models=models, watch=watch))
+        picture, estimate = _decode(
             source,
-            options,
+            recipe,
             length=length,
-            file=file,
             model=model,
             limits=limits,
-            share=share,
+            reservation=reservation,
             watch=watch,
-            want_image=want_image,
-            want_mask=want_mask,
         )
-        share.keep(max(cost.model, cost.edges, cost.encode))
-        found, run = np.zeros(picture.size[::-1], _depth(options)), None
-        told: tuple[str, ...] = ()
+        reservation.shrink_to(max(estimate.model, estimate.edges, estimate.encode))
+        mask, run = np.zeros(picture.size[::-1], recipe.depth), None
+        model_warnings: tuple[str, ...] = ()
         if model is not None:
-            found, run, told = segment(picture, options, model=model, watch=watch)
-    share.keep(max(cost.edges, cost.encode))
+            mask, run, model_warnings = segment(picture, recipe, model=model, watch=watch)
+    reservation.shrink_to(max(estimate.edges, estimate.encode))
     crop = None
-    warnings = (*picture.warnings, *told, *_unused(options, image=want_image, mask=want_mask))
+    warnings = (*picture.warnings, *model_warnings, *recipe.warnings())
     if model is None:
-        pixels = passed_through(picture, options)
+        pixels = pass_through(picture, recipe)
     else:
         with watch.stage("edges"):
             refined = refine(
                 picture,
-                found,
-                options,
-                want_image=want_image,
-                share=share,
+                mask,
+                recipe,
+                reservation=reservation,
                 matting_seconds=limits.matting_seconds,
                 watch=watch,
             )
-        pixels, found = refined.pixels, refined.mask
-        crop = compose.crop_box(found, options.margin) if options.crop else None
+        pixels, mask = refined.pixels, refined.mask
+        crop = compose.crop_box(mask, recipe.options.margin) if recipe.options.crop else None
         warnings += model.warnings + refined.warnings
         del refined
-    share.keep(cost.encode)
-    result = CutOut(
+    reservation.shrink_to(estimate.encode)
+    cutout = CutOut(
         format=picture.format,
         mode=picture.mode,
         picture_size=picture.size,
-        mask=found,
+        mask=mask,
         crop=crop,
         run=run,
         warnings=warnings,
     )
     settings = EncodeSettings(
-        icc_profile=picture.icc_profile, dpi=picture.dpi, quality=options.quality
+        icc_profile=picture.icc_profile, dpi=picture.dpi, quality=recipe.options.quality
     )
+    # Encoding needs this memory.
     del picture
-    _check_encodable(result.size, options, image=want_image, mask=want_mask)
+    _check_encodable(cutout.size, recipe)
     with watch.stage("encode"):
         image_bytes = mask_bytes = None
-        if want_image:
+        if recipe.want_image:
             pixels = compose.crop(pixels, crop)
-            image_bytes = encode(pixels, image_format=options.image_format, settings=settings)
+            image_format = recipe.options.image_format
+            image_bytes = encode(pixels, image_format=image_format, settings=settings)
         del pixels
-        if want_mask:
-            part = compose.crop(found, crop)
-            plain = replace(settings, icc_profile=None)
-            mask_bytes = encode(part, image_format=options.mask_format, settings=plain)
-            del part
-    share.keep(found.nbytes + len(image_bytes or b"") + len(mask_bytes or b""))
-    return replace(result, image_bytes=image_bytes, mask_bytes=mask_bytes)
+        if recipe.want_mask:
+            mask_bytes = encode(
+                compose.crop(mask, crop),
+                image_format=recipe.options.mask_format,
+                settings=replace(settings, icc_profile=None),
+            )
+    reservation.shrink_to(mask.nbytes + len(image_bytes or b"") + len(mask_bytes or b""))
+    return replace(cutout, image_bytes=image_bytes, mask_bytes=mask_bytes)
 
 
 def _decode(
     source: Readable,
-    options: Options,
+    recipe: Recipe,
     *,
     length: int,
-    file: ModelFile | None,
     model: LoadedModel | None,
     limits: Limits,
-    share: Reservation,
+    reservation: Reservation,
     watch: Stopwatch,
-    want_image: bool,
-    want_mask: bool,
 ) -> tuple[Picture, MemoryEstimate]:
-    """Read and decode an image, once there is memory for it; gives what its stages take, too."""
-    with limits.sources.share() as encoded:
+    """Read and decode an image, each as soon as there is memory for it.
+
+    The encoded bytes are released with the return of this function.
+    """
+    with limits.source_memory.reserve() as source_reservation:
         with watch.stage("wait"):
-            encoded.take(length)
+            source_reservation.acquire(length)
         with watch.stage("fetch"):
             data = source.read()
         with watch.stage("decode"):
-            opened = open_image(data, max_pixels=limits.decoded)
-            header = opened.header
-            if not options.crop:
-                _check_encodable(header.size, options, image=want_image, mask=want_mask)
-            if model is not None and options.alpha_matting:
-                limits.check_matted(header.size)
+            image = open_image(data, max_pixels=limits.max_pixels)
+            if not recipe.options.crop:
+                _check_encodable(image.header.size, recipe)
+            if model is not None and recipe.options.alpha_matting:
+                limits.check_matted(image.header.size)
             estimate = estimate_memory(
-                header,
-                options,
-                fed=None if model is None else model.size,
-                usual=_usual_input(file, model),
-                want_image=want_image,
-                want_mask=want_mask,
+                image.header,
+                recipe,
+                input_size=None if model is None else model.input_size,
+                usual_input_size=_usual_input_size(recipe, model),
             )
-            limits.check_picture(header, estimate.most)
+            limits.check_image(image.header, estimate.peak)
             with watch.stage("wait"):
-                share.take(estimate.most)
-            enough = _enough(options, model, want_image=want_image)
-            picture = opened.decode(depth=_depth(options), min_size=enough)
+                reservation.acquire(estimate.peak)
+            picture = image.decode(depth=recipe.depth, min_size=_min_size(recipe, model))
     return picture, estimate
 
 
-def _depth(options: Options) -> Depth:
-    return np.uint16 if options.bit_depth == 16 else np.uint8
-
-
-def may_shrink(options: Options, *, want_image: bool) -> bool:
-    """Whether a picture may be decoded smaller: all that is made of it is what a model sees."""
-    if want_image or options.alpha_matting or not options.enabled:
-        return False
-    return PRESETS[options.preset].may_shrink
-
-
-def _enough(
-    options: Options, model: LoadedModel | None, *, want_image: bool
-) -> tuple[int, int] | None:
-    if model is None or not may_shrink(options, want_image=want_image):
+def _min_size(recipe: Recipe, model: LoadedModel | None) -> tuple[int, int] | None:
+    """Return the width and height that suffice for the outputs; None for the whole size."""
+    if model is None or not recipe.can_shrink:
         return None
-    return math.ceil(_SPARE * model.size[0]), math.ceil(_SPARE * model.size[1])
+    width, height = model.input_size
+    return math.ceil(_SHRINK_MARGIN * width), math.ceil(_SHRINK_MARGIN * height)
 
 
-def _usual_input(file: ModelFile | None, model: LoadedModel | None) -> tuple[int, int]:
-    """Width and height of a model's input whose layers are the model's own memory, not a job's."""
+def _usual_input_size(recipe: Recipe, model: LoadedModel | None) -> tuple[int, int]:
+    """Return the input size up to which the network's layers belong to the model's memory."""
     if model is not None and model.engine.facts.device != "cpu":
-        return model.size
-    return (file and file.profile.sides) or (DEFAULT_SIDE, DEFAULT_SIDE)
+        return model.input_size
+    return (recipe.file and recipe.file.profile.sides) or (DEFAULT_SIDE, DEFAULT_SIDE)
 
 
-def _check_encodable(size: tuple[int, int], options: Options, *, image: bool, mask: bool) -> None:
-    if image:
-        check_encodable(size, image_format=options.image_format)
-    if mask:
-        check_encodable(size, image_format=options.mask_format)
-
-
-def _unused(options: Options, *, image: bool, mask: bool) -> Iterator[str]:
-    """What was asked for and has no effect, each as a warning."""
-    formats = [options.image_format] * image + [options.mask_format] * mask
-    if options.quality is not None and not any(FORMATS[name].has_quality for name in formats):
-        yield f"quality: {' and '.join(dict.fromkeys(formats))} has none"
-    if options.margin != "0" and not options.crop:
-        yield "margin: has no effect without crop"
-    if options.background is not None and not image:
-        yield "background: has no effect on a mask alone"
-    if not options.enabled:
-        for name in ("alpha_matting", "post_process_mask", "crop"):
-            if getattr(options, name):
-                yield f"{name}: has no effect with enabled=false"
-    elif options.alpha_matting and not (image or PRESETS[options.preset].mattes_mask):
-        yield f"alpha_matting: has no effect on a mask alone in the preset {options.preset}"
+def _check_encodable(size: tuple[int, int], recipe: Recipe) -> None:
+    for image_format in recipe.formats:
+        check_encodable(size, image_format=image_format)

@@ -1,4 +1,4 @@
-"""The models of a process and the limits of its work, as its settings say."""
+"""The models of a process and its limits, built from its settings."""
 
 from producer.observability.events import NO_EVENTS, Events
 from worker.config.settings import ModelSettings
@@ -10,12 +10,12 @@ from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore, RemoteModels
 from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
-from worker.pipeline.cutout import Limits
+from worker.pipeline.limits import Limits
 from worker.pipeline.segment import Models
 
 
 def open_file_cache(settings: ModelSettings) -> FileCache:
-    """The folder of model files."""
+    """Return the cache of model files on disk."""
     return FileCache(settings.model_cache, limit=settings.model_cache_bytes)
 
 
@@ -26,7 +26,7 @@ def open_store(
     local_paths: bool = False,
     progress: Progress = no_progress,
 ) -> ModelStore:
-    """The store of model files; the arguments are `ModelStore`'s."""
+    """Return the store of model files; see `ModelStore` for the arguments."""
     return ModelStore(
         open_file_cache(settings),
         accepted=settings.accept_licenses,
@@ -64,11 +64,11 @@ def open_models(
 
 
 def open_limits(settings: ModelSettings) -> Limits:
-    """How much this process may work on."""
+    """Return the limits of this process."""
     return Limits.of(
-        decoded=settings.max_pixels,
-        matted=settings.max_matted_pixels,
+        max_pixels=settings.max_pixels,
+        max_matted_pixels=settings.max_matted_pixels,
         matting_seconds=settings.matting_seconds,
-        # Beside as much again for models, and an eighth for all the rest.
+        # Half of the memory is for models, and an eighth for everything else.
         memory=settings.image_memory or machine_memory() * 3 // 8,
     )

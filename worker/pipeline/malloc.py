@@ -1,4 +1,4 @@
-"""What the C library keeps of the memory it is given back."""
+"""Settings of glibc's malloc, so that freed memory returns to the operating system."""
 
 import ctypes
 import logging
@@ -7,27 +7,28 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 _M_MMAP_THRESHOLD: Final = -3
-"""glibc's `mallopt`: bytes from which a block is the system's, and back there once it is free."""
-_LARGE: Final = 2**20
+"""The parameter of glibc's `mallopt` for the block size from which it uses `mmap`."""
+_THRESHOLD: Final = 2**20
+"""Bytes."""
 
 
-def give_back_large_blocks() -> None:
-    """Have blocks of a megabyte and more go back to the system as soon as they are free.
+def fix_mmap_threshold() -> None:
+    """Return freed blocks of a megabyte and more to the operating system at once.
 
-    glibc raises that limit to 32 MB by itself, and keeps what is below it for each thread: twelve
-    images of four megapixels, one after the other, left 190 MB behind instead of 20. Other C
-    libraries have no such call, and no such habit.
+    By default glibc raises the threshold up to 32 MB and keeps smaller blocks for each thread:
+    after twelve images of four megapixels, one after the other, 190 MB stayed allocated instead of
+    20. Other C libraries have no such parameter, and do not need it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:
         return
-    if not mallopt(_M_MMAP_THRESHOLD, _LARGE):
+    if not mallopt(_M_MMAP_THRESHOLD, _THRESHOLD):
         log.warning("mallopt refused M_MMAP_THRESHOLD: memory of finished images may be kept")
 
 
-def give_back_free_pages() -> None:
-    """Have what lies free between blocks in use be the system's again, where glibc can."""
+def trim_heap() -> None:
+    """Return free pages between used blocks to the operating system, where glibc can do it."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except AttributeError:

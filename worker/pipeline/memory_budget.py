@@ -1,4 +1,4 @@
-"""A bound on what a process holds at once, shared out in order."""
+"""A bound on the bytes that the jobs of a process hold together."""
 
 import threading
 from collections import deque
@@ -7,97 +7,97 @@ from contextlib import contextmanager
 
 
 class MemoryBudget:
-    """So many units in all. Who wants more than is left waits, and is served in order.
+    """A weighted FIFO semaphore of `total` bytes; requests are granted in order.
 
-    A large share does not starve behind small ones: nobody overtakes who waits.
+    A large request does not starve behind small ones, because none overtakes a waiting one.
+    Thread-safe.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._left = total
-        self._waiting: deque[Reservation] = deque()
+        self._free = total
+        self._queue: deque[Reservation] = deque()
         self._idle = 0
-        """Units held by those who wait for more."""
+        """Bytes of reservations that wait to grow."""
         self._changed = threading.Condition()
 
     @property
-    def left(self) -> int:
-        """Units that nobody holds."""
-        return self._left
+    def free(self) -> int:
+        """Bytes that are not reserved."""
+        return self._free
 
     @property
     def waiting(self) -> int:
-        """Shares that stand in line."""
-        return len(self._waiting)
+        """The number of waiting requests."""
+        return len(self._queue)
 
     @contextmanager
-    def share(self) -> Iterator["Reservation"]:
-        """A share of one job, empty at first; what it holds is given back after the block."""
-        share = Reservation(self)
+    def reserve(self) -> Iterator["Reservation"]:
+        """Yield an empty reservation for one job; release what it holds after the block."""
+        reservation = Reservation(self)
         try:
-            yield share
+            yield reservation
         finally:
-            share.keep(0)
+            reservation.shrink_to(0)
 
-    def _take(self, share: "Reservation", units: int) -> None:
+    def _acquire(self, reservation: "Reservation", size: int) -> None:
         with self._changed:
-            # Who holds something goes first: others wait for that.
-            (self._waiting.appendleft if share.held else self._waiting.append)(share)
-            self._idle += share.held
+            # Reservations that hold something go first, because others wait for their bytes.
+            (self._queue.appendleft if reservation.size else self._queue.append)(reservation)
+            self._idle += reservation.size
             try:
-                self._changed.wait_for(lambda: self._is_next(share, units))
-                self._left -= units
+                self._changed.wait_for(lambda: self._can_grant(reservation, size))
+                self._free -= size
             finally:
-                self._idle -= share.held
-                self._waiting.remove(share)
+                self._idle -= reservation.size
+                self._queue.remove(reservation)
                 self._changed.notify_all()
 
-    def _is_next(self, share: "Reservation", units: int) -> bool:
-        if self._waiting[0] is not share:
+    def _can_grant(self, reservation: "Reservation", size: int) -> bool:
+        if self._queue[0] is not reservation:
             return False
-        # If all that is held is held by those who wait, nobody would ever give any back.
-        stuck = share.held > 0 and self.total - self._left == self._idle
-        return self._left >= units or stuck
+        # If all reserved bytes belong to waiting jobs, none of them would ever release any.
+        deadlock = reservation.size > 0 and self.total - self._free == self._idle
+        return self._free >= size or deadlock
 
-    def _give_back(self, units: int) -> None:
+    def _release(self, size: int) -> None:
         with self._changed:
-            self._left += units
+            self._free += size
             self._changed.notify_all()
 
 
 class Reservation:
-    """What one job holds of an allowance; for one thread."""
+    """The bytes that one job has reserved of a budget; for one thread."""
 
     def __init__(self, budget: MemoryBudget) -> None:
-        self._allowance = budget
-        self.held = 0
+        self.budget = budget
+        self.size = 0
+        """Bytes reserved now."""
 
-    @property
-    def total(self) -> int:
-        """Units of the whole budget."""
-        return self._allowance.total
+    def acquire(self, size: int) -> None:
+        """Reserve `size` bytes, after all earlier requests; the reservation must be empty.
 
-    def take(self, units: int) -> None:
-        """Hold units, once those who asked before hold theirs; at most the allowance's total."""
-        if units > self._allowance.total:
-            raise ValueError(f"expected at most {self._allowance.total} units, found {units}")
-        if self.held:
-            raise RuntimeError(f"expected a share that holds nothing, found one of {self.held}")
-        self._allowance._take(self, units)
-        self.held = units
-
-    def grow(self, units: int) -> None:
-        """Hold so many units, before those who hold none yet.
-
-        Where all who hold something wait for more, one of them gets it beyond the total; so keep
-        little while you wait.
+        Raises `ValueError` for more than the budget's total.
         """
-        if more := max(units - self.held, 0):
-            self._allowance._take(self, more)
-            self.held += more
+        if size > self.budget.total:
+            raise ValueError(f"expected at most {self.budget.total} bytes, found {size}")
+        if self.size:
+            raise RuntimeError(f"expected an empty reservation, found one of {self.size} bytes")
+        self.budget._acquire(self, size)
+        self.size = size
 
-    def keep(self, units: int) -> None:
-        """Give back all but so many units; nothing where there are no more."""
-        if surplus := max(self.held - units, 0):
-            self.held -= surplus
-            self._allowance._give_back(surplus)
+    def grow_to(self, size: int) -> None:
+        """Grow to `size` bytes, ahead of the requests of empty reservations.
+
+        If all jobs with a reservation wait to grow, one of them is granted its request beyond the
+        total; so shrink to the minimum before you wait.
+        """
+        if growth := max(size - self.size, 0):
+            self.budget._acquire(self, growth)
+            self.size += growth
+
+    def shrink_to(self, size: int) -> None:
+        """Release all but `size` bytes; do nothing if there are no more."""
+        if surplus := max(self.size - size, 0):
+            self.size -= surplus
+            self.budget._release(surplus)

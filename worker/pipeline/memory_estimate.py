@@ -1,52 +1,50 @@
-"""How much memory an image takes on its way, by what is asked of it, known before it is decoded.
+"""The memory that an image needs at each stage, computed from its header and the options.
 
-The figures are bytes a pixel: the most that was measured of a stage, rounded up.
+The constants are bytes per pixel: the highest value measured for a stage, rounded up.
 `make bench-memory` measures whole workers.
 """
 
 from typing import Final, NamedTuple
 
-from producer.contract.options import Options
 from worker.imaging.decode import Header
 from worker.imaging.decontaminate import LAYER_PIXELS
-from worker.pipeline.presets import PRESETS
+from worker.pipeline.recipe import Recipe
 
-_DECODE: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
-"""Of these formats, whose decoders keep whole frames or strips of their own."""
-_DECODE_PLAIN, _DECODE_CONVERTED, _DECODE_WIDE = 11, 16, 28
-"""Of the others: as RGB or RGBA, from another kind of pixels, and with 16 bits kept."""
-_BILINEAR: Final = 24
-"""Of a picture, in floating point, on its way to a model as ISNetSegment feeds it."""
-_SQUASHED: Final = 5
-"""Of a picture on its way to a model through Pillow."""
-_INPUT: Final = 100
-"""Of the model's input, in double precision."""
+_DECODE_BY_FORMAT: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
+"""Formats whose decoders keep whole frames or strips in memory of their own."""
+_DECODE_RGB, _DECODE_CONVERTED, _DECODE_SIXTEEN_BITS = 11, 16, 28
+"""All other formats: stored as RGB or RGBA, in another colour mode, and with 16 bits kept."""
+_RESIZE_BILINEAR: Final = 24
+"""Per pixel of the picture: resized in floating point for a model, as ISNetSegment does it."""
+_RESIZE_LANCZOS: Final = 5
+"""Per pixel of the picture: resized for a model by Pillow."""
+_MODEL_INPUT: Final = 100
+"""Per pixel of the model's input, in double precision."""
 _NETWORK: Final = 600
-"""Of the model's input above its usual size: the network's own layers, in float32."""
-_MAP: Final = {"default": 5, "isnet-segment": 17, "segmentation-custom": 3}
-"""Of a picture while a map becomes its mask, by preset."""
+"""Per pixel of the model's input beyond its usual size: the network's layers, in float32."""
+_MASK: Final = {"default": 5, "isnet-segment": 17, "segmentation-custom": 3}
+"""Per pixel of the picture while a saliency map becomes its mask, by preset."""
 _POST_PROCESS: Final = 18
-_ESTIMATE: Final = 76
-"""Of what the subject's colour is estimated for: at most some of the picture in the default preset,
-all of it in rembg's."""
-_SHARES: Final = 8
-"""Of alpha in double precision."""
-_MATTED, _MATTED_UNKNOWN = 30, 550
-"""Of a picture that is matted, and of each of its unknown pixels besides."""
-_BESIDE: Final = 12
-"""Of the picture itself and its mask, of 16 bits."""
-_MATTED_SHARE: Final = 0.2
-"""Unknown pixels that a picture to be matted is taken to have; it is known behind the model."""
+_FOREGROUND_COLOURS: Final = 76
+"""Per pixel whose foreground colour is estimated: at most `LAYER_PIXELS` in the default preset, the
+whole picture in rembg's."""
+_DOUBLE_ALPHA: Final = 8
+"""Alpha in double precision."""
+_MATTING, _MATTING_UNKNOWN = 30, 550
+"""Per pixel of a picture whose matte is solved for, and in addition per unknown pixel."""
+_PICTURE_AND_MASK: Final = 12
+"""The picture and its mask, with 16 bits."""
+_UNKNOWN_SHARE: Final = 0.2
+"""The share of unknown pixels that is assumed until the model has run."""
 _ENCODE: Final = {"png": 9, "tiff": 9, "webp": 36, "avif": 42, "jpeg": 7, "zip": 9}
-"""Of a picture of four channels of 8 bits while it is encoded, its bytes included: of noise."""
+"""Per pixel of four 8-bit channels while they are encoded, with the encoded bytes; of noise."""
 _ENCODE_MASK: Final = {"png": 4, "tiff": 4, "webp": 28, "avif": 24}
-"""Of a mask."""
 _FIXED: Final = 24 * 2**20
-"""Bytes of any image: what is made of some rows at a time, and what allocators round up."""
+"""Bytes per image of any size: buffers for strips, and what allocators round up."""
 
 
 class MemoryEstimate(NamedTuple):
-    """Bytes of memory, by stage."""
+    """Bytes of memory by stage."""
 
     decode: int
     model: int
@@ -54,85 +52,86 @@ class MemoryEstimate(NamedTuple):
     encode: int
 
     @property
-    def most(self) -> int:
-        """Bytes from the first stage to the last."""
+    def peak(self) -> int:
+        """Bytes at the stage that needs most."""
         return max(self)
 
 
 def estimate_memory(
     header: Header,
-    options: Options,
+    recipe: Recipe,
     *,
-    fed: tuple[int, int] | None,
-    usual: tuple[int, int],
-    want_image: bool,
-    want_mask: bool,
+    input_size: tuple[int, int] | None,
+    usual_input_size: tuple[int, int],
 ) -> MemoryEstimate:
-    """What an image takes.
+    """Return the memory that an image needs.
 
-    `fed`: width and height of the model's input, None where no model is asked; `usual`: those up to
-    which its layers count as the model's own memory.
+    `input_size` is width and height of the model's input, None without a model. Up to
+    `usual_input_size` the network's layers belong to the model's memory instead of the image's.
     """
+    options = recipe.options
     pixels = header.size[0] * header.size[1]
-    deep = options.bit_depth // 8
-    # Its colours, its own alpha and the mask.
-    picture = (4 + header.transparent) * deep
-    whole = 0
-    result, work = 0, _POST_PROCESS * options.post_process_mask
-    if want_image:
-        # The cut-out, what lies before a background, and where the subject is.
-        result = (5 if options.background is None else 9) * deep
+    sample = options.bit_depth // 8
+    # Colours, the source's alpha and the mask.
+    picture = (4 + header.transparent) * sample
+    constant = 0
+    cutout, work = 0, _POST_PROCESS * options.post_process_mask
+    if recipe.want_image:
+        # RGBA, its copy on a background, and the alpha.
+        cutout = (5 if options.background is None else 9) * sample
     if options.enabled and options.alpha_matting:
-        work = max(work, round(_MATTED + _MATTED_UNKNOWN * _MATTED_SHARE))
-    if options.enabled and want_image and _estimates(options):
-        if PRESETS[options.preset].as_rembg:
-            work = max(work, _ESTIMATE + _SHARES)
+        work = max(work, round(_MATTING + _MATTING_UNKNOWN * _UNKNOWN_SHARE))
+    if (
+        options.enabled
+        and recipe.want_image
+        and recipe.estimates_foreground(matted=options.alpha_matting)
+    ):
+        if recipe.preset.matches_rembg:
+            work = max(work, _FOREGROUND_COLOURS + _DOUBLE_ALPHA)
         else:
-            whole = (_ESTIMATE + _SHARES) * min(pixels, LAYER_PIXELS)
+            constant = (_FOREGROUND_COLOURS + _DOUBLE_ALPHA) * min(pixels, LAYER_PIXELS)
     encode = max(
-        (4 + _ENCODE[options.image_format]) * want_image,
-        # The bytes of a finished cut-out wait for those of the mask.
-        (4 * want_image + 1 + _ENCODE_MASK[options.mask_format]) * want_mask,
+        (4 + _ENCODE[options.image_format]) * recipe.want_image,
+        # The encoded cut-out stays in memory while the mask is encoded.
+        (4 * recipe.want_image + 1 + _ENCODE_MASK[options.mask_format]) * recipe.want_mask,
     )
     return MemoryEstimate(
-        decode=_FIXED + pixels * _decode(header, wide=options.bit_depth == 16),
-        model=_FIXED + pixels * picture + _model(options, pixels, fed, usual),
-        edges=_FIXED + pixels * (picture + deep + max(result, work)) + whole,
-        encode=_FIXED + pixels * deep * (1 + encode),
+        decode=_FIXED + pixels * _decode(header, sixteen_bits=options.bit_depth == 16),
+        model=_FIXED + pixels * picture + _model(recipe, pixels, input_size, usual_input_size),
+        edges=_FIXED + pixels * (picture + sample + max(cutout, work)) + constant,
+        encode=_FIXED + pixels * sample * (1 + encode),
     )
 
 
-def matting(pixels: int, unknown: int) -> int:
-    """Bytes of a picture that is matted, itself included, with so many of its pixels unknown."""
-    return _FIXED + (_MATTED + _BESIDE) * pixels + _MATTED_UNKNOWN * unknown
+def matting_memory(pixels: int, unknown: int) -> int:
+    """Return the bytes for matting a picture, itself included, with `unknown` unknown pixels."""
+    return _FIXED + (_MATTING + _PICTURE_AND_MASK) * pixels + _MATTING_UNKNOWN * unknown
 
 
-def in_hand(pixels: int) -> int:
-    """Bytes of a picture and its mask while nothing is done with them."""
-    return _FIXED + _BESIDE * pixels
+def idle_memory(pixels: int) -> int:
+    """Return the bytes of a picture and its mask while no stage works on them."""
+    return _FIXED + _PICTURE_AND_MASK * pixels
 
 
-def _decode(header: Header, *, wide: bool) -> int:
-    if header.sixteen and wide:
-        return _DECODE_WIDE
-    taken = _DECODE_PLAIN if header.mode in ("RGB", "RGBA") else _DECODE_CONVERTED
-    # Eight bits are widened once they are there.
-    return max(_DECODE.get(header.format, 0), taken) + 6 * wide
+def _decode(header: Header, *, sixteen_bits: bool) -> int:
+    if header.sixteen and sixteen_bits:
+        return _DECODE_SIXTEEN_BITS
+    plain = _DECODE_RGB if header.mode in ("RGB", "RGBA") else _DECODE_CONVERTED
+    # 8-bit sources are widened after they are decoded.
+    return max(_DECODE_BY_FORMAT.get(header.format, 0), plain) + 6 * sixteen_bits
 
 
 def _model(
-    options: Options, pixels: int, fed: tuple[int, int] | None, usual: tuple[int, int]
+    recipe: Recipe,
+    pixels: int,
+    input_size: tuple[int, int] | None,
+    usual_input_size: tuple[int, int],
 ) -> int:
-    if fed is None:
+    if input_size is None:
         return 0
-    squash = _BILINEAR if options.preset == "isnet-segment" else 3 + _SQUASHED
-    inputs = fed[0] * fed[1]
-    surplus = max(inputs - usual[0] * usual[1], 0)
-    wide = options.bit_depth // 8
-    return pixels * max(squash, wide * _MAP[options.preset]) + _INPUT * inputs + _NETWORK * surplus
-
-
-def _estimates(options: Options) -> bool:
-    if options.alpha_matting or options.estimate_foreground is None:
-        return PRESETS[options.preset].estimates_foreground or options.alpha_matting
-    return options.estimate_foreground
+    preset, sample = recipe.options.preset, recipe.options.bit_depth // 8
+    resize = _RESIZE_BILINEAR if preset == "isnet-segment" else 3 + _RESIZE_LANCZOS
+    inputs = input_size[0] * input_size[1]
+    surplus = max(inputs - usual_input_size[0] * usual_input_size[1], 0)
+    per_pixel = max(resize, sample * _MASK[preset])
+    return pixels * per_pixel + _MODEL_INPUT * inputs + _NETWORK * surplus

@@ -1,6 +1,6 @@
-"""What each preset does, as data: `default`, and the two systems Cutwork replaces.
+"""The presets as data: `default`, and the two systems that Cutwork reproduces.
 
-A preset is a starting point. Every option still applies on top of it.
+A preset is a starting point; every option applies on top of it.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from worker.imaging.libvips import resize_lanczos
 from worker.imaging.masks import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
 from worker.models.files.profile import Profile
 
-LARGEST: Final = 50_000_000
-"""Pixels of a picture that a device takes: some 27 bytes of its memory each, at their peak."""
+LARGEST_ON_DEVICE: Final = 50_000_000
+"""Pixels of a picture that is uploaded: at the peak each takes some 27 bytes of device memory."""
 
 
-class ReadMap(Protocol):
-    """How a saliency map becomes a mask of the picture's size."""
+class MapToMask(Protocol):
+    """Makes a mask of the picture's size from a saliency map."""
 
     def __call__(self, saliency: Map, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
         """See `worker.imaging.masks`."""
@@ -28,31 +28,31 @@ class ReadMap(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One way from a picture to a cut-out."""
+    """A set of preprocessing and postprocessing steps."""
 
-    read_map: ReadMap
+    map_to_mask: MapToMask
     profile: Profile | None = None
-    """What is fed to any model; None: what the model itself expects."""
+    """How to feed every model; None leaves it to the model's own profile."""
     threshold: float | None = None
-    """When the job names none; None keeps the soft mask."""
+    """The threshold unless the job sets one; None keeps the soft mask."""
     keeps_transparency: bool = False
-    """Whether the source's own alpha stays in the cut-out and the mask."""
+    """Whether the cut-out and the mask keep the source's own alpha."""
     estimates_foreground: bool = False
-    """Whether soft edges get the subject's own colour when the job does not say."""
-    as_rembg: bool = False
-    """Whether colours are rembg's to the last bit: a plain cut-out is a composite with transparent
-    black, which darkens its edges, and estimated ones are cut off, inside the subject too."""
-    squash: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None
-    """LANCZOS on the way to a model; None is Pillow's, as rembg has it."""
+    """Whether soft edges get the subject's own colour unless the job decides."""
+    matches_rembg: bool = False
+    """Whether colours are rembg's bit by bit: a plain cut-out is composited with transparent black,
+    which darkens its edges, and estimated colours are truncated, also inside the subject."""
+    resize: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None
+    """LANCZOS for the model's input; None is Pillow's, as in rembg."""
     may_shrink: bool = False
-    """Whether a picture that only a model sees may be decoded smaller."""
+    """Whether a picture that only the model sees may be decoded smaller."""
     on_device: bool = False
-    """Whether `worker.models.engines.on_device` does what this preset does."""
+    """Whether `worker.models.engines.on_device` implements this preset's steps."""
     mattes_mask: bool = False
-    """Whether matting changes the mask too, and not only the cut-out's alpha."""
+    """Whether matting changes the mask as well as the cut-out's alpha."""
 
-    def feed(self, profile: Profile) -> Profile:
-        """What a model of this profile is fed: how its output is read stays the model's."""
+    def profile_for(self, profile: Profile) -> Profile:
+        """Return the profile to feed a model with; its output is read as its own `profile` says."""
         if self.profile is None:
             return profile
         return self.profile.model_copy(
@@ -67,10 +67,10 @@ class Preset:
 
 
 def fits_device(preset: Preset, profile: Profile, pixels: Pixels) -> bool:
-    """Whether an engine's `pictures` make of (H, W, 3) pixels the mask that would be made here.
+    """Return whether an engine's `pictures` make the same mask of (H, W, 3) pixels as the host.
 
-    What they do not know is a model's own way of reading pixels, and 16 bits a channel; and a very
-    large picture would take the device's memory from the network.
+    They do not implement every way to feed a model, nor 16 bits per channel, and a very large
+    picture would take the device's memory from the network.
     """
     return (
         preset.on_device
@@ -78,28 +78,28 @@ def fits_device(preset: Preset, profile: Profile, pixels: Pixels) -> bool:
         and profile.resampling == "lanczos"
         and profile.layout == "nchw"
         and pixels.dtype == np.uint8
-        and pixels.shape[0] * pixels.shape[1] <= LARGEST
+        and pixels.shape[0] * pixels.shape[1] <= LARGEST_ON_DEVICE
     )
 
 
 PRESETS: Final[dict[Name, Preset]] = {
     "default": Preset(
-        read_map=soft_mask,
+        map_to_mask=soft_mask,
         keeps_transparency=True,
         estimates_foreground=True,
-        squash=resize_lanczos,
+        resize=resize_lanczos,
         may_shrink=True,
         on_device=True,
         mattes_mask=True,
     ),
     "isnet-segment": Preset(
-        read_map=isnet_mask,
+        map_to_mask=isnet_mask,
         profile=Profile(mean=0.5, std=1.0, resampling="bilinear"),
         threshold=0.5,
     ),
     "segmentation-custom": Preset(
-        read_map=rembg_mask,
+        map_to_mask=rembg_mask,
         profile=Profile(mean=0.485, std=1.0, divisor="max", output=0),
-        as_rembg=True,
+        matches_rembg=True,
     ),
 }

@@ -1,4 +1,4 @@
-"""What becomes of a mask: threshold, post-processing, matting, colour; one cut-out of it all."""
+"""A model's mask to the cut-out: threshold, post-processing, matting, colours, background."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.contract.options import Options
-from worker.errors import ImageTooLarge
 from worker.imaging import compose, masks
 from worker.imaging.decode import Picture
 from worker.imaging.decontaminate import decontaminate
@@ -16,18 +14,18 @@ from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
 from worker.imaging.matting.foreground import foreground_colour
 from worker.imaging.matting.trimap import trimap_from_mask
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline import memory_estimate
+from worker.pipeline.limits import reserve_matting
 from worker.pipeline.memory_budget import Reservation
-from worker.pipeline.presets import PRESETS, Preset
+from worker.pipeline.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refined:
-    """A finished cut-out, not yet cropped or encoded."""
+    """A finished cut-out, neither cropped nor encoded."""
 
     pixels: Pixels
-    """(H, W, 4) straight RGBA, or (H, W, 3) before an opaque background. Made from the source's
-    colours alone where no image is wanted."""
+    """(H, W, 4) straight RGBA, or (H, W, 3) on an opaque background. Where no image is wanted, the
+    colours of the source."""
     mask: Pixels
     """(H, W)."""
     warnings: tuple[str, ...] = ()
@@ -35,118 +33,93 @@ class Refined:
 
 def refine(
     picture: Picture,
-    found: Pixels,
-    options: Options,
+    mask: Pixels,
+    recipe: Recipe,
     *,
-    want_image: bool,
-    share: Reservation | None = None,
+    reservation: Reservation | None = None,
     matting_seconds: float = math.inf,
     watch: Stopwatch | None = None,
 ) -> Refined:
-    """Make a cut-out from a picture and the mask that a model found in it.
+    """Return the cut-out of a picture and the soft mask (H, W) that a model made of it.
 
-    In the order of the originals: threshold, post-processing, matting or plain cut-out, background.
-    `share` comes to hold the memory that matting takes, as soon as the number of unknown pixels is
-    known; after `matting_seconds` it ends with what it has. `watch` times it by itself.
+    The steps are in the order of the original systems: threshold, post-processing, matting or a
+    plain cut-out, background. `reservation` grows to the memory that matting needs, once the number
+    of unknown pixels is known. After `matting_seconds` matting stops with the matte it has. `watch`
+    times matting as a stage.
+
+    Raises `ImageTooLarge` if matting needs more memory than there is.
     """
     watch = watch or Stopwatch()
-    preset = PRESETS[options.preset]
-    threshold = preset.threshold if options.threshold is None else options.threshold
-    if threshold is not None:
-        found = masks.binarise(found, threshold)
+    options, preset = recipe.options, recipe.preset
+    if recipe.threshold is not None:
+        mask = masks.binarise(mask, recipe.threshold)
     if options.post_process_mask:
-        found = masks.post_process(found)
+        mask = masks.post_process(mask)
     alpha: NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = ()
-    if options.alpha_matting and (want_image or preset.mattes_mask):
+    if recipe.mattes:
         try:
             with watch.stage("matting"):
-                sure = _sure(found, options)
-                if share is not None:
+                trimap = trimap_from_mask(
+                    mask,
+                    foreground_threshold=options.alpha_matting_foreground_threshold,
+                    background_threshold=options.alpha_matting_background_threshold,
+                    erode_size=options.alpha_matting_erode_size,
+                )
+                if reservation is not None:
+                    unknown = int(np.count_nonzero(trimap == 128))
                     with watch.stage("wait"):
-                        _reserve(
-                            share, pixels=found.size, unknown=int(np.count_nonzero(sure == 128))
-                        )
-                alpha, remark = closed_form_alpha(
+                        reserve_matting(reservation, pixels=mask.size, unknown=unknown)
+                alpha, warning = closed_form_alpha(
                     picture.rgb,
-                    sure,
-                    start=found,
+                    trimap,
+                    start=mask,
                     seconds=matting_seconds,
-                    exact=preset.as_rembg,
+                    exact=preset.matches_rembg,
                 )
         except MattingImpossible as error:
-            remark = f"not done, {error}; the mask is used as it is"
-        if remark is not None:
-            warnings = (f"alpha_matting: {remark}",)
+            warning = f"not done, {error}; the mask is used as it is"
+        if warning is not None:
+            warnings = (f"alpha_matting: {warning}",)
     pixels = picture.rgb
-    if want_image:
-        pixels = _before_background(_cut(picture, found, alpha, options, preset), options)
+    if recipe.want_image:
+        pixels = _on_background(_rgba(picture, mask, alpha, recipe), recipe)
     if alpha is not None and preset.mattes_mask:
-        found = masks.to_levels(alpha, found.dtype)
+        mask = masks.to_levels(alpha, mask.dtype)
     if preset.keeps_transparency:
-        found = masks.multiply_alpha(found, picture.alpha)
-    return Refined(pixels=pixels, mask=found, warnings=warnings)
+        mask = masks.multiply_alpha(mask, picture.alpha)
+    return Refined(pixels=pixels, mask=mask, warnings=warnings)
 
 
-def _reserve(share: Reservation, *, pixels: int, unknown: int) -> None:
-    """Have a share hold what matting takes; raises `ImageTooLarge` for more than there is."""
-    needed, total = memory_estimate.matting(pixels, unknown), share.total
-    if needed > total:
-        raise ImageTooLarge(
-            f"alpha_matting: expected at most {total:,} bytes of memory, seven eighths of "
-            f"CUTWORK_IMAGE_MEMORY; found {unknown:,} unknown pixels of {pixels:,}, which take "
-            f"{needed:,}; lower alpha_matting_erode_size"
-        )
-    if share.held < needed:
-        # Only the picture itself is there while it waits.
-        share.keep(memory_estimate.in_hand(pixels))
-        share.grow(needed)
+def pass_through(picture: Picture, recipe: Recipe) -> Pixels:
+    """Return the pixels of a picture that is not cut out, on the background."""
+    return _on_background(compose.uncut_rgba(picture.rgb, picture.alpha), recipe)
 
 
-def passed_through(picture: Picture, options: Options) -> Pixels:
-    """The pixels of a picture that is not cut out."""
-    return _before_background(compose.uncut_rgba(picture.rgb, picture.alpha), options)
-
-
-def _before_background(rgba: Pixels, options: Options) -> Pixels:
-    if options.background is None:
+def _on_background(rgba: Pixels, recipe: Recipe) -> Pixels:
+    if recipe.options.background is None:
         return rgba
-    pixels = compose.composite_on_colour(rgba, compose.parse_colour(options.background))
-    if options.has_opaque_background and not PRESETS[options.preset].as_rembg:
+    pixels = compose.composite_on_colour(rgba, compose.parse_colour(recipe.options.background))
+    if recipe.options.has_opaque_background and not recipe.preset.matches_rembg:
         return np.ascontiguousarray(pixels[:, :, :3])
     return pixels
 
 
-def _sure(found: Pixels, options: Options) -> NDArray[np.uint8]:
-    return trimap_from_mask(
-        found,
-        foreground_threshold=options.alpha_matting_foreground_threshold,
-        background_threshold=options.alpha_matting_background_threshold,
-        erode_size=options.alpha_matting_erode_size,
-    )
-
-
-def _cut(
-    picture: Picture,
-    found: Pixels,
-    alpha: NDArray[np.float64] | None,
-    options: Options,
-    preset: Preset,
+def _rgba(
+    picture: Picture, mask: Pixels, alpha: NDArray[np.float64] | None, recipe: Recipe
 ) -> Pixels:
-    """RGBA before a background: plain, or with the subject's own colour at its soft edges."""
-    clean = options.estimate_foreground
-    if clean is None or alpha is not None:
-        # rembg, too, estimates it for what it could not matte.
-        clean = preset.estimates_foreground or options.alpha_matting
-    if preset.as_rembg and not clean:
-        return compose.composite_on_transparent(picture.rgb, found, picture.alpha)
-    levels = found if alpha is None else masks.to_levels(alpha, found.dtype)
+    """Return the RGBA cut-out: with the source's colours, or the subject's own at soft edges."""
+    preset = recipe.preset
+    estimate_colours = recipe.estimates_foreground(matted=alpha is not None)
+    if preset.matches_rembg and not estimate_colours:
+        return compose.composite_on_transparent(picture.rgb, mask, picture.alpha)
+    levels = mask if alpha is None else masks.to_levels(alpha, mask.dtype)
     rgb = picture.rgb
-    if preset.as_rembg:
-        share = found / np.float64(masks.max_level(found)) if alpha is None else alpha
-        rgb = masks.to_levels(foreground_colour(rgb, share), found.dtype)
+    if preset.matches_rembg:
+        opacity = mask / np.float64(masks.max_level(mask)) if alpha is None else alpha
+        rgb = masks.to_levels(foreground_colour(rgb, opacity), mask.dtype)
     rgba = np.empty((*levels.shape, 4), rgb.dtype)
-    if clean and not preset.as_rembg:
+    if estimate_colours and not preset.matches_rembg:
         decontaminate(rgb, levels, result=rgba[:, :, :3])
     else:
         rgba[:, :, :3] = rgb

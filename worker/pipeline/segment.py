@@ -1,4 +1,4 @@
-"""A picture and a model to the mask the model sees: load → prepare → model → mask."""
+"""A picture and a model to the soft mask: load → prepare → model → mask."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.contract.options import Options
 from producer.contract.outcome import RunFacts
 from worker.errors import ModelInvalid
 from worker.imaging import masks
@@ -18,28 +17,29 @@ from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import check_device, choose_device, device_warnings
 from worker.models.engines.on_device import Pictures, Reading
-from worker.models.files.profile import adapt, input_size
+from worker.models.files.profile import input_size
 from worker.models.files.store import ModelFile, ModelStore
 from worker.models.inference import Inference
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.presets import PRESETS, Preset, fits_device
+from worker.pipeline.presets import Preset, fits_device
+from worker.pipeline.recipe import Recipe
 
 _TOLERANCE: Final = 0.05
-"""How far a map may lie outside 0…1 and be taken for one: half precision and resizing overshoot."""
+"""Saliency maps may lie this far outside 0…1, as half precision and resizing overshoot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The models of this process: their files, those that are loaded, and how they are run."""
+    """The models of this process: their files, the loaded ones, and how they are run."""
 
     store: ModelStore
     cache: ModelCache
     inference: Inference
 
     def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
-        """The file of a model; what is loaded is used on when its file is gone from the disk.
+        """Return the file of a model; a loaded model stays usable after its file was deleted.
 
-        Raises what `ModelStore.find` raises.
+        Raises the errors of `ModelStore.find`.
         """
         return self.store.find(name, sha256=sha256, loaded=self.cache.holds)
 
@@ -49,62 +49,67 @@ class LoadedModel:
     """A model that is loaded and fits its profile and the options."""
 
     file: ModelFile
-    """With the preset and the options in its profile."""
+    """With the profile of the recipe."""
     engine: Engine
     inference: Inference
-    size: tuple[int, int]
+    input_size: tuple[int, int]
     """Width and height of its input."""
     fallback: str | None
+    """The error code of the reason why it runs on another device than asked for."""
     warnings: tuple[str, ...]
 
 
 @contextmanager
-def loaded(
-    file: ModelFile, options: Options, *, models: Models, watch: Stopwatch
-) -> Iterator[LoadedModel]:
-    """The model as the job wants it fed, loaded until the end of the block.
+def load_model(recipe: Recipe, *, models: Models, watch: Stopwatch) -> Iterator[LoadedModel]:
+    """Yield the recipe's model, loaded until the end of the block.
 
-    What model, profile and options contradict each other in is refused here, before any image is
-    touched.
+    Raises `OptionConflict` if the model, its profile and the options contradict each other, and the
+    errors of loading.
     """
-    with ExitStack() as held:
+    if recipe.file is None or recipe.profile is None:
+        raise ValueError("expected a recipe with a model, found one without")
+    with ExitStack() as stack:
         with watch.stage("load"):
-            profile = adapt(PRESETS[options.preset].feed(file.profile), options)
-            file = replace(file, profile=profile)
-            place = choose_device(file, options.device_mode)
-            engine = held.enter_context(models.cache.use(file, place.device, keep=place.keep))
-            reason = check_device(engine, place)
-            size = input_size(profile, fixed=engine.input_size, model=file.name)
+            file = replace(recipe.file, profile=recipe.profile)
+            choice = choose_device(file, recipe.options.device_mode)
+            engine = stack.enter_context(models.cache.use(file, choice.device, keep=choice.keep))
+            fallback = check_device(engine, choice)
+            size = input_size(recipe.profile, fixed=engine.input_size, model=file.name)
         yield LoadedModel(
             file=file,
             engine=engine,
             inference=models.inference,
-            size=size,
-            fallback=reason.code if reason else None,
-            warnings=device_warnings(engine, place, reason),
+            input_size=size,
+            fallback=fallback.code if fallback else None,
+            warnings=device_warnings(engine, choice, fallback),
         )
 
 
 def segment(
-    picture: Picture, options: Options, *, model: LoadedModel, watch: Stopwatch
+    picture: Picture, recipe: Recipe, *, model: LoadedModel, watch: Stopwatch
 ) -> tuple[Pixels, RunFacts, tuple[str, ...]]:
-    """The soft mask (H, W) a model finds in a picture, at its depth; where it ran; warnings."""
-    preset = PRESETS[options.preset]
+    """Return the soft mask (H, W) in the picture's dtype, where the model ran, and warnings.
+
+    Raises `ModelInvalid` if the model's output has NaN or infinity, and the errors of inference.
+    """
+    preset = recipe.preset
     with watch.stage("prepare"):
-        seen = masks.to_uint8(picture.rgb)
+        rgb = masks.to_uint8(picture.rgb)
         if preset.keeps_transparency and picture.alpha is not None:
-            seen = masks.composite_on_white(seen, masks.to_uint8(picture.alpha))
+            rgb = masks.composite_on_white(rgb, masks.to_uint8(picture.alpha))
     pictures = model.engine.pictures
     if pictures is not None and fits_device(preset, model.file.profile, picture.rgb):
-        found = _on_device(seen, pictures, model=model, watch=watch)
+        result = _segment_on_device(rgb, pictures, model=model, watch=watch)
     else:
         depth = picture.rgb.dtype.type
-        found = _here(seen, preset, model=model, depth=depth, size=picture.size, watch=watch)
+        result = _segment_on_host(
+            rgb, preset, model=model, depth=depth, size=picture.size, watch=watch
+        )
     warnings: tuple[str, ...] = ()
-    if not -_TOLERANCE <= found.low <= found.high <= 1 + _TOLERANCE:
+    if not -_TOLERANCE <= result.lowest <= result.highest <= 1 + _TOLERANCE:
         warnings = (
-            f"{model.file.name}: expected a map of 0…1, found {found.low:.3g}…{found.high:.3g}; a "
-            "model of logits needs `sigmoid` in its profile",
+            f"{model.file.name}: expected a saliency map of 0…1, found {result.lowest:.3g}…"
+            f"{result.highest:.3g}; a model of logits needs `sigmoid` in its profile",
         )
     facts = model.engine.facts
     run = RunFacts(
@@ -116,33 +121,33 @@ def segment(
         dtype=facts.dtype,
         fallback=model.fallback,
     )
-    return found.mask, run, warnings
+    return result.mask, run, warnings
 
 
-class _Found(NamedTuple):
+class _Segmented(NamedTuple):
     mask: Pixels
-    low: float
-    """The least value of the map."""
-    high: float
+    lowest: float
+    """The lowest value of the saliency map."""
+    highest: float
 
 
-def _on_device(
+def _segment_on_device(
     rgb: NDArray[np.uint8], pictures: Pictures, *, model: LoadedModel, watch: Stopwatch
-) -> _Found:
-    """The mask of a picture that goes to the device as it is, and whose map stays there."""
+) -> _Segmented:
+    """Upload the picture as it is; the device resizes it and makes the mask of its saliency map."""
     name, profile, engine = model.file.name, model.file.profile, model.engine
     with watch.stage("prepare"):
-        uploaded = model.inference.upload(engine, pictures, rgb, size=model.size, name=name)
-    reading = Reading.of(profile, model.size)
+        uploaded = model.inference.upload(engine, pictures, rgb, size=model.input_size, name=name)
+    reading = Reading.of(profile, model.input_size)
     turn = model.inference.see(engine, uploaded, reading, name=name)
     watch.add("wait", turn.waited, ago=turn.ran)
     watch.add("model", turn.ran)
     with watch.stage("mask"):
-        _check(turn.result.finite, name)
-        return _Found(turn.result.mask, turn.result.low, turn.result.high)
+        _check_finite(turn.result.finite, name)
+        return _Segmented(turn.result.mask, turn.result.low, turn.result.high)
 
 
-def _here(
+def _segment_on_host(
     rgb: NDArray[np.uint8],
     preset: Preset,
     *,
@@ -150,32 +155,34 @@ def _here(
     depth: Depth,
     size: tuple[int, int],
     watch: Stopwatch,
-) -> _Found:
-    """The mask of a picture that is prepared here, and whose map comes back."""
+) -> _Segmented:
+    """Prepare the model's input and make the mask of its saliency map on the CPU."""
     name, profile = model.file.name, model.file.profile
     with watch.stage("prepare"):
         batch = masks.to_input(
             rgb,
-            size=model.size,
+            size=model.input_size,
             mean=profile.mean,
             std=profile.std,
             divisor=profile.divisor,
             resampling=profile.resampling,
             channels=profile.channels,
-            resize=preset.squash,
+            resize=preset.resize,
         )
     turn = model.inference.run(model.engine, batch, name=name)
     watch.add("wait", turn.waited, ago=turn.ran)
     watch.add("model", turn.ran)
     saliency = turn.result
     with watch.stage("mask"):
-        _check(bool(np.isfinite(saliency).all()), name)
+        _check_finite(bool(np.isfinite(saliency).all()), name)
         if profile.sigmoid:
             saliency = masks.sigmoid(saliency)
-        found = preset.read_map(saliency, size, stretched=profile.stretch, depth=depth)
-        return _Found(found, float(saliency.min()), float(saliency.max()))
+        mask = preset.map_to_mask(saliency, size, stretched=profile.stretch, depth=depth)
+        return _Segmented(mask, float(saliency.min()), float(saliency.max()))
 
 
-def _check(finite: bool, name: str) -> None:
+def _check_finite(finite: bool, name: str) -> None:
     if not finite:
-        raise ModelInvalid(f"{name}: expected a map of numbers, found NaN or infinity in it")
+        raise ModelInvalid(
+            f"{name}: expected a saliency map of numbers, found NaN or infinity in it"
+        )

@@ -4,7 +4,7 @@ import logging
 
 from worker.broker.shutdown import Shutdown
 from worker.observability.metrics import Metrics
-from worker.pipeline.malloc import give_back_free_pages
+from worker.pipeline.malloc import trim_heap
 
 log = logging.getLogger(__name__)
 
@@ -24,4 +24,4 @@ class WorkerEvents(Metrics):
         """Log the number, and release the memory of the ids and messages that were compared."""
         if count:
             log.warning("sent %d lost jobs again", count)
-        give_back_free_pages()
+        trim_heap()

@@ -25,7 +25,7 @@ from worker.observability.http import serve
 from worker.observability.stage_chart import format_stages
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_file_cache
-from worker.pipeline.malloc import give_back_large_blocks
+from worker.pipeline.malloc import fix_mmap_threshold
 from worker.runtime import state
 from worker.runtime.celery_app import app
 from worker.runtime.state import Runtime
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @worker_init.connect
 def _start(**_: object) -> None:
-    give_back_large_blocks()
+    fix_mmap_threshold()
     open_traces("cutwork-worker")
     watch, import_seconds = Stopwatch(), time.time() - psutil.Process().create_time()
     # In parallel with loading models: both take time, and each mostly uses one core.

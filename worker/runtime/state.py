@@ -78,11 +78,11 @@ def current() -> Runtime:
     store = open_store(settings, remote=_remote_models(storage))
     models = open_models(settings, store, events=metrics)
     limits = open_limits(settings)
-    budgets = (limits.sources, limits.pictures)
+    budgets = (limits.source_memory, limits.image_memory)
     metrics.add_gauges(
         running=unacked.count_running,
         stopping=shutdown.is_stopping,
-        image_memory=lambda: sum(budget.total - budget.left for budget in budgets),
+        image_memory=lambda: sum(budget.total - budget.free for budget in budgets),
         image_memory_limit=sum(budget.total for budget in budgets),
     )
     return Runtime(
