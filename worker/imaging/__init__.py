@@ -1,1 +1,1 @@
-"""Image maths: arrays and bytes in, arrays and bytes out; no S3, no Celery, no settings."""
+"""Image processing on arrays and bytes, without S3, Celery or settings."""

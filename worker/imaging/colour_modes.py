@@ -1,4 +1,4 @@
-"""Any mode of Pillow's to 8-bit RGB or RGBA, and what becomes of its colour profile."""
+"""Conversion of Pillow's colour modes to 8-bit RGB or RGBA, and of ICC profiles with them."""
 
 import io
 from typing import Final
@@ -15,12 +15,15 @@ _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in a mode; without the copy that Pillow would make of one that is."""
+    """Return the image in a mode; Pillow would copy one that has it already."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by its high byte; Pillow's own conversion clips at 255 instead."""
+    """Reduce 16-bit grey to the high byte; Pillow's own conversion clips at 255 instead.
+
+    Raise `UnsupportedImage` for 32-bit integers and floating point.
+    """
     if image.mode.startswith("I;16"):
         wide = np.asarray(image)
         grey = Image.fromarray((wide >> 8).astype(np.uint8))
@@ -29,18 +32,20 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
             return Image.merge("LA", (grey, Image.fromarray(alpha)))
         return grey
     if image.mode in ("I", "F"):
-        # Neither says which of its values is white.
+        # These modes do not define which value is white.
         kind = "32-bit integers" if image.mode == "I" else "floating point"
-        raise UnsupportedImage(f"expected 1, 8 or 16 bits a channel, found {kind}")
+        raise UnsupportedImage(f"expected 1, 8 or 16 bits per channel, found {kind}")
     return image
 
 
 def to_rgb(
     image: Image.Image, profile: bytes | None, warnings: list[str]
 ) -> tuple[Image.Image, bytes | None]:
-    """RGB or RGBA pixels, and the profile if it still describes them.
+    """Return RGB or RGBA pixels, and the ICC profile if it still describes them.
 
-    A profile of another colour space cannot be embedded in RGB: its colours are converted to sRGB.
+    A profile of another colour space cannot be embedded in RGB files: the colours are converted to
+    sRGB with it, or it is dropped with a sentence in `warnings`. Raise `CorruptImage` if Pillow
+    cannot convert the pixels.
     """
     try:
         plain = _in_mode(image, "RGBA" if has_transparency(image) else "RGB")
@@ -64,7 +69,7 @@ def to_rgb(
 
 
 def has_transparency(image: Image.Image) -> bool:
-    """Whether anything in an image may be transparent; raises `CorruptImage`."""
+    """Return whether pixels may be transparent; raise `CorruptImage` for a missing palette."""
     try:
         return image.has_transparency_data
     except (AssertionError, ValueError) as error:
@@ -78,7 +83,7 @@ def _without_palette(image: Image.Image, error: Exception) -> CorruptImage:
 
 
 def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
-    """The colour space an ICC profile is for, by its header; None without a usable profile."""
+    """Return the colour space in the header of an ICC profile; None without a usable profile."""
     if not profile:
         return None
     if len(profile) > MAX_ICC_PROFILE_BYTES:

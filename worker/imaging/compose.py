@@ -1,4 +1,4 @@
-"""From colours and a mask to the pixels of the result: alpha, background, crop. Pure."""
+"""Compositing: from colours and a mask to the pixels of a cut-out."""
 
 import math
 from typing import Final
@@ -8,75 +8,79 @@ import numpy as np
 from worker.imaging.masks import Box, Pixels, extent, max_level
 from worker.imaging.strips import map_strips
 
-_SUBJECT: Final = 0.05
-"""Alpha above which a crop counts a pixel to the subject; below lies the noise of soft masks."""
+_CROP_ALPHA: Final = 0.05
+"""Alpha above which a crop counts a pixel as foreground; soft masks have noise below it."""
 
 
 def stack_alpha(rgb: Pixels, alpha: Pixels) -> Pixels:
-    """RGBA (H, W, 4): the colours as they are, beside their alpha."""
+    """Return straight RGBA (H, W, 4)."""
     return np.dstack((rgb, alpha))
 
 
 def uncut_rgba(rgb: Pixels, alpha: Pixels | None) -> Pixels:
-    """RGBA of a picture that is not cut out."""
+    """Return the RGBA of a picture that is not cut out, opaque unless it has an alpha."""
     return stack_alpha(rgb, np.full_like(rgb[:, :, 0], max_level(rgb)) if alpha is None else alpha)
 
 
 def composite_on_transparent(rgb: Pixels, mask: Pixels, alpha: Pixels | None) -> Pixels:
-    """Rembg's plain cut-out: every channel, the source's alpha too, times the mask.
+    """Return rembg's plain cut-out: each channel, the source's alpha too, times the mask.
 
-    `Image.composite` with transparent black, to the same rounding. It darkens half-transparent
-    edges, which is why the default preset does not do it.
+    Equals Pillow's `Image.composite` with transparent black, rounding included. It darkens
+    semi-transparent edges, which is why the preset `default` does not use it.
     """
     full = max_level(mask)
 
-    def times(mask: Pixels, rgb: Pixels, alpha: Pixels | None = None) -> Pixels:
+    def multiply(mask: Pixels, rgb: Pixels, alpha: Pixels | None = None) -> Pixels:
         product = uncut_rgba(rgb, alpha).astype(np.uint32) * mask[:, :, np.newaxis] + full // 2
         return (product // full).astype(mask.dtype)
 
-    return map_strips(times, mask, rgb, *([] if alpha is None else [alpha]))
+    return map_strips(multiply, mask, rgb, *([] if alpha is None else [alpha]))
 
 
 def composite_on_colour(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
-    """RGBA over a colour of 0…255 a channel, itself straight; the result is straight too."""
+    """Return straight RGBA (H, W, 4) on top of a background colour.
+
+    `background` is red, green, blue and alpha in 0–255, straight too.
+    """
     full = np.float32(max_level(rgba))
     colour = np.asarray(background[:3], np.float32) * (full / 255)
 
-    def mix(rgba: Pixels) -> Pixels:
-        share = rgba[:, :, 3:] / full
-        behind = np.float32(background[3] / 255) * (1 - share)
-        alpha = share + behind
-        mixed = rgba[:, :, :3] * share + colour * behind
+    def blend(rgba: Pixels) -> Pixels:
+        front = rgba[:, :, 3:] / full
+        back = np.float32(background[3] / 255) * (1 - front)
+        alpha = front + back
+        mixed = rgba[:, :, :3] * front + colour * back
         mixed = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
         return np.rint(np.concatenate((mixed, alpha * full), axis=2)).astype(rgba.dtype)
 
-    return map_strips(mix, rgba)
+    return map_strips(blend, rgba)
 
 
 def crop_box(mask: Pixels, margin: str) -> Box | None:
-    """The subject's box with a margin, within the picture; None where there is no subject.
+    """Return the bounding box of the foreground with a margin, or None without foreground.
 
-    `margin` is pixels (`20`) or per cent of the subject's longer side (`5%`).
+    `margin` is in pixels (`20`) or per cent of the box's longer side (`5%`). The result lies within
+    the picture.
     """
-    box = extent(mask, above=int(_SUBJECT * max_level(mask))).box
+    box = extent(mask, above=int(_CROP_ALPHA * max_level(mask))).box
     if box is None:
         return None
     left, upper, right, lower = box
     if margin.endswith("%"):
-        room = math.ceil(max(right - left, lower - upper) * float(margin[:-1]) / 100)
+        pixels = math.ceil(max(right - left, lower - upper) * float(margin[:-1]) / 100)
     else:
-        room = int(margin)
+        pixels = int(margin)
     height, width = mask.shape
     return (
-        max(left - room, 0),
-        max(upper - room, 0),
-        min(right + room, width),
-        min(lower + room, height),
+        max(left - pixels, 0),
+        max(upper - pixels, 0),
+        min(right + pixels, width),
+        min(lower + pixels, height),
     )
 
 
 def crop(pixels: Pixels, box: Box | None) -> Pixels:
-    """The part of (H, W, …) pixels inside a box; all of them without one."""
+    """Return the part of (H, W, …) pixels inside a box; without a box, all of them."""
     if box is None:
         return pixels
     left, upper, right, lower = box
@@ -84,6 +88,6 @@ def crop(pixels: Pixels, box: Box | None) -> Pixels:
 
 
 def parse_colour(text: str) -> tuple[int, int, int, int]:
-    """`#rrggbb` or `#rrggbbaa` as four numbers of 0…255."""
+    """Return `#rrggbb` or `#rrggbbaa` as four numbers of 0–255."""
     red, green, blue, alpha = bytes.fromhex((text[1:] + "ff")[:8])
     return red, green, blue, alpha

@@ -24,7 +24,7 @@ from worker.imaging.bombs import bmp, gif, heif, jpeg, png, tiff
 from worker.imaging.colour_modes import has_transparency, to_eight_bits, to_rgb
 from worker.imaging.libvips import has_sixteen_bits, read_sixteen_bits
 from worker.imaging.masks import Depth, Pixels, to_depth
-from worker.imaging.orientation import resolution, upright
+from worker.imaging.orientation import resolution, turn_upright
 from worker.imaging.strips import strips
 
 # `max_pixels` is exact and has an error code; Pillow only warns at its own limit and raises at
@@ -205,7 +205,7 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
     warnings: list[str] = []
     stored_format, stored_mode = str(image.format), image.mode
     profile = image.info.get("icc_profile")
-    turned, sideways = upright(image, warnings)
+    turned, sideways = turn_upright(image, warnings)
     converted, kept = to_rgb(to_eight_bits(turned), profile, warnings)
     rgb, alpha = _arrays(converted)
     return Picture(

@@ -1,4 +1,4 @@
-"""LANCZOS as a matrix: what makes resizing a product of matrices, on whatever device."""
+"""LANCZOS resampling as a matrix, with which a device resizes by multiplying matrices."""
 
 from typing import Final
 
@@ -7,26 +7,26 @@ from numpy.typing import NDArray
 
 _LOBES: Final = 3
 ROUNDING_MARGIN: Final = np.float32(1e-6)
-"""What single precision may lack of a sum."""
+"""What rounding can take from a sum in single precision; added so that 1 gives the full level."""
 
 
 def lanczos_weights(source: int, target: int) -> NDArray[np.float32]:
-    """The weights (target, source), float32, that resize one axis as Pillow does.
+    """Return the matrix (target, source), float32, that resizes one axis as Pillow does.
 
-    Each row adds up to 1. Where the axis becomes shorter the filter becomes wider by as much, as in
-    Pillow's `precompute_coeffs`; beyond the ends there is nothing.
+    Each row adds up to 1. As in Pillow's `precompute_coeffs`, the filter becomes wider where the
+    axis becomes shorter, and pixels beyond the ends do not count.
     """
     scale = source / target
-    wide = max(scale, 1.0)
+    width = max(scale, 1.0)
     centres = (np.arange(target) + 0.5)[:, np.newaxis] * scale
-    # One pixel more than the filter covers: it rarely begins at a pixel's edge.
-    taps = np.arange(int(np.ceil(2 * _LOBES * wide)) + 1)
-    places = np.floor(centres - _LOBES * wide + 0.5).astype(np.int64) + taps
-    away = (places + 0.5 - centres) / wide
-    weights = np.sinc(away) * np.sinc(away / _LOBES) * (np.abs(away) < _LOBES)
-    weights *= (places >= 0) & (places < source)
+    # One more tap than the filter covers, because it rarely begins at the edge of a pixel.
+    taps = np.arange(int(np.ceil(2 * _LOBES * width)) + 1)
+    columns = np.floor(centres - _LOBES * width + 0.5).astype(np.int64) + taps
+    distances = (columns + 0.5 - centres) / width
+    weights = np.sinc(distances) * np.sinc(distances / _LOBES) * (np.abs(distances) < _LOBES)
+    weights *= (columns >= 0) & (columns < source)
     weights /= weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((target, source), np.float32)
-    rows, columns = np.nonzero(weights)
-    matrix[rows, places[rows, columns]] = weights[rows, columns]
+    rows, kept = np.nonzero(weights)
+    matrix[rows, columns[rows, kept]] = weights[rows, kept]
     return matrix

@@ -1,4 +1,4 @@
-"""What libvips does and Pillow does not: 16 bits a channel in colour, and a quick LANCZOS."""
+"""What libvips does better than Pillow: 16 bits per channel in colour, and a faster LANCZOS."""
 
 from typing import Final
 
@@ -10,12 +10,12 @@ from PIL import Image
 from worker.imaging.masks import Pixels
 from worker.imaging.png import Resolution
 
-# Its cache of operations would keep the last hundred pictures in memory.
+# Otherwise its cache of operations keeps the last hundred pictures in memory.
 pyvips.cache_set_max(0)
 
 _MM_PER_INCH: Final = 25.4
 _IHDR_DEPTH: Final = 24
-"""Where a PNG says its bits a channel."""
+"""Offset of the bits per channel in a PNG."""
 _BITS_PER_SAMPLE, _ORIENTATION = 258, 0x0112
 _LOADERS: Final = {
     "PNG": pyvips.Image.pngload_buffer,
@@ -24,19 +24,20 @@ _LOADERS: Final = {
 
 
 def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:
-    """Upright RGB or RGBA pixels (H, W, 3 or 4); None for kinds of pixels it is not for.
+    """Return the upright RGB or RGBA pixels (H, W, 3 or 4) of a PNG or TIFF of 16 bits per channel.
 
-    The file has 16 bits a channel; `image` is the same file as Pillow opened it. Grey with a
-    profile of its own is brought to sRGB. Raises `pyvips.Error` for a broken file.
+    `image` is the same file as opened by Pillow. Grey pixels with an ICC profile are converted to
+    sRGB. Return None for CMYK, for more than four channels, and if libvips reads other than
+    unsigned 16-bit integers. Raise `pyvips.Error` for a broken file.
     """
-    # Pillow's word, which counts XMP too; a TIFF loses it once its pixels are loaded.
+    # By Pillow, which also reads XMP. A TIFF loses the tag once its pixels are loaded.
     orientation = image.getexif().get(_ORIENTATION, 1)
-    found = _LOADERS[str(image.format)](data, fail_on="error")
-    if found.format != "ushort" or found.bands > 4 or found.interpretation == "cmyk":
+    loaded = _LOADERS[str(image.format)](data, fail_on="error")
+    if loaded.format != "ushort" or loaded.bands > 4 or loaded.interpretation == "cmyk":
         return None
-    if found.bands < 3 and found.get_typeof("icc-profile-data"):
-        found = found.icc_transform("srgb", depth=16)
-    pixels: NDArray[np.uint16] = found.numpy()
+    if loaded.bands < 3 and loaded.get_typeof("icc-profile-data"):
+        loaded = loaded.icc_transform("srgb", depth=16)
+    pixels: NDArray[np.uint16] = loaded.numpy()
     if pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
     if pixels.shape[2] < 3:
@@ -45,25 +46,25 @@ def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | N
 
 
 def resize_lanczos(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W, 3) pixels at a smaller width and height, by LANCZOS, in a fifth of Pillow's time.
+    """Resize (H, W, 3) to `size` (width, height) by LANCZOS in a fifth of Pillow's time.
 
-    Of a large photograph it is within two levels of Pillow's, of noise it is not. Where a side is
-    not to be smaller it is Pillow's.
+    For large photographs the result is within two levels of Pillow's, for noise it is not. If a
+    side grows, Pillow resizes.
     """
-    (height, width), (across, down) = rgb.shape[:2], size
-    if across > width or down > height:
+    (height, width), (new_width, new_height) = rgb.shape[:2], size
+    if new_width > width or new_height > height:
         return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
-    whole = pyvips.Image.new_from_array(rgb, interpretation="srgb")
-    pixels: NDArray[np.uint8] = whole.resize(
-        across / width, vscale=down / height, kernel="lanczos3"
+    image = pyvips.Image.new_from_array(rgb, interpretation="srgb")
+    pixels: NDArray[np.uint8] = image.resize(
+        new_width / width, vscale=new_height / height, kernel="lanczos3"
     ).numpy()
     return pixels
 
 
 def write_tiff(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | None) -> bytes:
-    """Encode (H, W), (H, W, 3) or (H, W, 4) pixels of either depth.
+    """Return a TIFF of (H, W), (H, W, 3) or (H, W, 4) pixels, uint8 or uint16.
 
-    A TIFF must say a resolution: 72 where it is not known.
+    A TIFF must have a resolution; an unknown one is written as 72 dpi.
     """
     data: bytes = _image(pixels, icc_profile, dpi or (72, 72)).tiffsave_buffer(
         compression="deflate", predictor="horizontal", resunit="inch", keep="icc"
@@ -82,7 +83,7 @@ def _image(pixels: Pixels, icc_profile: bytes | None, dpi: Resolution | None) ->
 
 
 def _upright(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """Undo an EXIF orientation: 5 to 8 are 1 to 4 of the picture with rows and columns swapped."""
+    """Undo an EXIF orientation: 5 to 8 are 1 to 4 with rows and columns swapped."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -93,7 +94,7 @@ def _upright(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]
 
 
 def has_sixteen_bits(data: bytes, image: Image.Image) -> bool:
-    """Whether a PNG or TIFF, as Pillow opened it, has 16 bits a channel."""
+    """Return whether a PNG or TIFF, as opened by Pillow, has 16 bits per channel."""
     if image.format == "PNG":
         return data[_IHDR_DEPTH] == 16
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())

@@ -1,8 +1,8 @@
-"""The maths between a picture, a model and a mask. Pure: arrays in, arrays out.
+"""From pixels to a model's input, and from its saliency map to a mask.
 
-A saliency map is what a model says, float32 in 0…1. A mask is the alpha made from it, (H, W) uint8
-or uint16, 0 for background; pixels have the same type. The three presets read a map in their own
-ways: `soft_mask` (ours), `isnet_mask` (ISNetSegment) and `rembg_mask` (ImageSegmentationCustom).
+A saliency map is a model's output, float32 in 0…1. A mask is the alpha made from it: (H, W), uint8
+or uint16 like the pixels, 0 for background. Each preset has its own way to make one: `soft_mask` is
+that of `default`, `isnet_mask` that of ISNetSegment, `rembg_mask` that of ImageSegmentationCustom.
 """
 
 from collections.abc import Callable
@@ -15,40 +15,44 @@ from scipy import ndimage
 
 from worker.imaging.strips import map_strips, strips
 
-Map = NDArray[np.float32]
+SaliencyMap = NDArray[np.float32]
 Pixels = NDArray[np.uint8 | np.uint16]
+"""(H, W) or (H, W, channels)."""
 Depth = type[np.uint8] | type[np.uint16]
 Channels = float | tuple[float, float, float]
+"""One number for all three channels, or one for each."""
 Size = tuple[int, int]
+"""Width and height."""
 Box = tuple[int, int, int, int]
+"""Left, upper, right, lower, in pixels; the last two are exclusive."""
 
 SALIENCY_THRESHOLD: Final = 0.5
-"""A map that nowhere rises above this shows no foreground; stretching it would cut out noise."""
+"""A map whose maximum is not above this has no foreground; stretching it would amplify noise."""
 
 _CROSS: Final = ndimage.generate_binary_structure(2, 1)
 
 
 class Extent(NamedTuple):
-    """How much of the image a mask covers, and where."""
+    """How much of an image a mask covers, and where."""
 
     share: float
     """Mean of the mask, 0…1."""
     box: Box | None
-    """Left, upper, right, lower in pixels, the latter two exclusive; None for an empty mask."""
+    """Bounding box; None for an empty mask."""
 
 
 def max_level(pixels: Pixels) -> int:
-    """The greatest level of an array's type: 255 or 65,535."""
+    """Return the largest value of an array's dtype: 255 or 65,535."""
     return int(np.iinfo(pixels.dtype).max)
 
 
 def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
-    """The same pixels in 8 bits a channel, by the high byte."""
+    """Return pixels in 8 bits per channel: the high byte of 16."""
     return np.asarray(pixels if pixels.dtype == np.uint8 else pixels >> 8, np.uint8)
 
 
 def to_depth(pixels: Pixels, depth: Depth) -> Pixels:
-    """8-bit pixels at a depth; 255 becomes 65,535."""
+    """Return 8-bit pixels at a depth; 255 becomes 65,535."""
     return pixels if depth is np.uint8 else pixels.astype(np.uint16) * np.uint16(257)
 
 
@@ -62,21 +66,39 @@ def to_input(
     resampling: Literal["lanczos", "bilinear"] = "lanczos",
     channels: Literal["rgb", "bgr"] = "rgb",
     resize: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None,
-) -> Map:
-    """Prepare (H, W, 3) pixels for a model: (1, 3, height, width) of `(x / divisor - mean) / std`.
+) -> NDArray[np.float32]:
+    """Return a model's input for a picture: `(x / divisor - mean) / std`.
 
-    The picture is squashed to `size` (width, height): LANCZOS as rembg does, or bilinear as
-    ISNetSegment does. A `max` divisor is that of the squashed picture, rembg's; of a black one, 1.
-    `resize` is another LANCZOS than Pillow's, where it need not be rembg's to the last bit.
+    Parameters
+    ----------
+    rgb : (H, W, 3) uint8
+        The picture. It is resized without keeping its aspect ratio.
+    size : (int, int)
+        Width and height of the model's input.
+    mean, std : float or three floats
+        Per channel, in the units of `x / divisor`.
+    divisor : "255" or "max"
+        "max" is the maximum of the resized picture, as in rembg; 1 for a black picture.
+    resampling : "lanczos" or "bilinear"
+        LANCZOS as in rembg, or bilinear without antialiasing as in ISNetSegment.
+    channels : "rgb" or "bgr"
+        Order of the channels in the result.
+    resize : callable, optional
+        A faster LANCZOS than Pillow's, where the result need not equal rembg's bit by bit.
+
+    Returns
+    -------
+    (1, 3, height, width) float32
+        Contiguous.
     """
     means, stds = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
     if resampling == "bilinear":
-        squashed = resize_bilinear(rgb.astype(np.float32), size)
-        divided = squashed / (255.0 if divisor == "255" else float(squashed.max()) or 1.0)
-        planes = ((divided - means) / stds).transpose(2, 0, 1).astype(np.float32)
+        floats = resize_bilinear(rgb.astype(np.float32), size)
+        scaled = floats / (255.0 if divisor == "255" else float(floats.max()) or 1.0)
+        planes = ((scaled - means) / stds).transpose(2, 0, 1).astype(np.float32)
     else:
         resized = (resize or _resize_lanczos)(rgb, size)
-        # rembg computes in double precision and rounds once; here too, for each level once.
+        # Like rembg, compute in double precision and round once, here for each of the 256 levels.
         levels = np.arange(256) / (255.0 if divisor == "255" else float(resized.max()) or 1.0)
         tables = ((levels - means[:, np.newaxis]) / stds[:, np.newaxis]).astype(np.float32)
         planes = np.stack([tables[c].take(resized[:, :, c]) for c in range(3)])
@@ -89,53 +111,65 @@ def _resize_lanczos(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 
 
 def composite_on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a transparent picture looks like on white; the colour under alpha 0 can be anything."""
+    """Return (H, W, 3) colours composited on white, as those under alpha 0 can be anything."""
 
     def blend(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        share = alpha[:, :, np.newaxis].astype(np.uint16)
-        return ((rgb * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+        weight = alpha[:, :, np.newaxis].astype(np.uint16)
+        return ((rgb * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
     return map_strips(blend, rgb, alpha)
 
 
-def sigmoid(logits: Map) -> Map:
-    """`1 / (1 + exp(-x))`, of any logits."""
-    # Beyond ±80 float32 has no more to tell, and exp would overflow.
+def sigmoid(logits: NDArray[np.float32]) -> SaliencyMap:
+    """Return `1 / (1 + exp(-logits))`, float32, without overflow for any logits."""
+    # Beyond ±80 the result no longer changes in float32, and exp would overflow.
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
 
 
-def stretch(saliency: Map) -> Map:
-    """Stretch a map to 0…1 by its minimum and maximum; a flat one to all zero."""
+def stretch(saliency: SaliencyMap) -> SaliencyMap:
+    """Stretch a map to 0…1 by its minimum and maximum; a constant map becomes 0."""
     low, high = saliency.min(), saliency.max()
     if high == low:
         return np.zeros_like(saliency)
     return np.asarray((saliency - low) / (high - low), np.float32)
 
 
-def resize_bilinear(array: Map, size: Size) -> Map:
-    """Resize (H, W, …) to `size` (width, height) as torch does without antialias.
+def resize_bilinear(array: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    """Resize (H, W, …) to `size` (width, height) as torch does without antialiasing.
 
-    That is `interpolate(mode="bilinear", align_corners=False)`: each pixel between its two or four
-    nearest, however much smaller the result is.
+    Equals `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`: each pixel is
+    interpolated between the nearest two per axis, even where the result is much smaller.
     """
     for axis, length in ((0, size[1]), (1, size[0])):
         if array.shape[axis] == length:
             continue
         scale = np.float32(array.shape[axis] / length)
-        place = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
-        place = np.maximum(place, np.float32(0))
-        low = np.minimum(place.astype(np.int64), array.shape[axis] - 1)
+        centre = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+        centre = np.maximum(centre, np.float32(0))
+        low = np.minimum(centre.astype(np.int64), array.shape[axis] - 1)
         high = np.minimum(low + 1, array.shape[axis] - 1)
-        share = (place - low).astype(np.float32)
-        share = share.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
-        array = array.take(low, axis) * (1 - share) + array.take(high, axis) * share
+        weight = (centre - low).astype(np.float32)
+        weight = weight.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
+        array = array.take(low, axis) * (1 - weight) + array.take(high, axis) * weight
     return array
 
 
-def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
-    """The default preset's mask of `size` (width, height): nothing where nothing is salient.
+def soft_mask(saliency: SaliencyMap, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
+    """Return the mask of the preset `default`, resized to `size` by LANCZOS.
 
-    The original systems stretch whatever there is: a blank picture becomes a cut-out of noise.
+    A map without foreground gives an empty mask. The original systems stretch any map, so that the
+    cut-out of a blank picture is noise.
+
+    Parameters
+    ----------
+    saliency : (h, w) float32
+        In 0…1.
+    size : (int, int)
+        Width and height of the mask.
+    stretched : bool
+        Stretch the map to 0…1 first; the mask readers of the other presets share this parameter.
+    depth : numpy.uint8 or numpy.uint16
+        The dtype of the mask.
     """
     if saliency.max() <= SALIENCY_THRESHOLD or (stretched and np.ptp(saliency) < 1 / 255):
         saliency = np.zeros_like(saliency)
@@ -144,7 +178,7 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
     width, height = size
     mask = np.empty((height, width), depth)
     if width >= saliency.shape[1] and height >= saliency.shape[0]:
-        # Not above: numba takes a second, which who only looks at a mask need not wait for.
+        # Imported on first use, because importing numba takes a second.
         from worker.imaging.upsample import upsample
 
         upsample(saliency, size, mask)
@@ -156,21 +190,25 @@ def soft_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth
     return mask
 
 
-def isnet_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
-    """ISNetSegment's mask: bilinear to `size`, then min–max, then `floor(255 p)`."""
-    whole = resize_bilinear(saliency, size)
-    return _levels(stretch(whole) if stretched else np.clip(whole, 0, 1), depth)
+def isnet_mask(
+    saliency: SaliencyMap, size: Size, *, stretched: bool = True, depth: Depth
+) -> Pixels:
+    """Return ISNetSegment's mask: bilinear to `size`, then stretched, then `floor(255 p)`."""
+    resized = resize_bilinear(saliency, size)
+    return _levels(stretch(resized) if stretched else np.clip(resized, 0, 1), depth)
 
 
-def rembg_mask(saliency: Map, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
-    """Rembg's mask: min–max, `floor(255 p)`, then LANCZOS of the 8-bit mask to `size`."""
+def rembg_mask(
+    saliency: SaliencyMap, size: Size, *, stretched: bool = True, depth: Depth
+) -> Pixels:
+    """Return rembg's mask: stretched, `floor(255 p)`, then the 8 bits to `size` by LANCZOS."""
     levels = _levels(stretch(saliency) if stretched else np.clip(saliency, 0, 1), np.uint8)
     resized = Image.fromarray(levels).resize(size, Image.Resampling.LANCZOS)
     return to_depth(np.asarray(resized), depth)
 
 
 def binarise(mask: Pixels, threshold: float) -> Pixels:
-    """Full where `level / max_level > threshold`, strictly, else 0."""
+    """Return a mask that is full where `level / max_level(mask) > threshold`, else 0."""
     full = mask.dtype.type(max_level(mask))
     return map_strips(
         lambda part: np.where(part / np.float64(full) > threshold, full, 0 * full), mask
@@ -178,42 +216,45 @@ def binarise(mask: Pixels, threshold: float) -> Pixels:
 
 
 def post_process(mask: Pixels) -> Pixels:
-    """rembg's: opening with a 3×3 cross, Gaussian of σ = 2, `< 127 → 0, else full`."""
+    """Post-process a mask as rembg does.
+
+    An opening with a 3×3 cross, a Gaussian with σ = 2, then 0 below level 127 and full elsewhere.
+    """
     opened = ndimage.grey_opening(to_uint8(mask), footprint=_CROSS, mode="reflect")
     smooth = ndimage.gaussian_filter(opened.astype(np.float64), sigma=2)
     return np.where(smooth < 127, mask.dtype.type(0), mask.dtype.type(max_level(mask)))
 
 
 def multiply_alpha(mask: Pixels, alpha: Pixels | None) -> Pixels:
-    """A mask under the source's own transparency: what was transparent stays so."""
+    """Multiply a mask by the source's alpha, so that transparent pixels stay transparent."""
     if alpha is None:
         return mask
     full = max_level(mask)
 
-    def times(mask: Pixels, alpha: Pixels) -> Pixels:
+    def multiply(mask: Pixels, alpha: Pixels) -> Pixels:
         return ((mask.astype(np.uint32) * alpha + full // 2) // full).astype(mask.dtype)
 
-    return map_strips(times, mask, alpha)
+    return map_strips(multiply, mask, alpha)
 
 
 def extent(mask: Pixels, *, above: int = 0) -> Extent:
-    """The share of a mask, and the bounding box of its levels above one."""
-    there = mask > above
-    columns, rows = np.flatnonzero(there.any(axis=0)), np.flatnonzero(there.any(axis=1))
+    """Return the mean of a mask, and the bounding box of its levels greater than `above`."""
+    inside = mask > above
+    columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
     if not columns.size:
         return Extent(float(mask.mean()) / max_level(mask), None)
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     return Extent(float(mask.mean()) / max_level(mask), box)
 
 
-def to_levels(share: NDArray[np.float32] | NDArray[np.float64], depth: DTypeLike) -> Pixels:
-    """Shares as levels of a type, cut off below as rembg does; outside 0…1 they are clipped."""
+def to_levels(values: NDArray[np.float32] | NDArray[np.float64], depth: DTypeLike) -> Pixels:
+    """Return values of 0…1, clipped to that range, as levels rounded down as rembg does."""
     full = float(np.iinfo(depth).max)
-    return np.clip(share * full, 0, full).astype(depth)
+    return np.clip(values * full, 0, full).astype(depth)
 
 
-def _levels(saliency: Map, depth: Depth) -> Pixels:
+def _levels(saliency: SaliencyMap, depth: Depth) -> Pixels:
     full = np.iinfo(depth).max
-    # 65,535 p needs more digits than float32 has; 255 p is the originals', in float32.
-    wide = saliency if depth is np.uint8 else saliency.astype(np.float64)
-    return np.floor(wide * wide.dtype.type(full)).astype(depth)
+    # 65,535 p needs more digits than float32 has; the original systems compute 255 p in float32.
+    values = saliency if depth is np.uint8 else saliency.astype(np.float64)
+    return np.floor(values * values.dtype.type(full)).astype(depth)

@@ -1,4 +1,4 @@
-"""Some rows of a picture at a time, so that what is made on the way to a result stays small."""
+"""Process pictures a few rows at a time, so that intermediate arrays stay small."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-_PIXELS: Final = 2**20
-"""At a time."""
+_STRIP_PIXELS: Final = 2**20
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
-    """The rows of a picture in order, about a megapixel at a time."""
-    rows = max(1, _PIXELS // max(width, 1))
+    """Yield the rows of a picture in order, about a megapixel at a time."""
+    rows = max(1, _STRIP_PIXELS // max(width, 1))
     for upper in range(0, height, rows):
         yield slice(upper, min(upper + rows, height))
 
 
 def map_strips(work: Callable[..., NDArray[Kind]], *arrays: NDArray[Any]) -> NDArray[Kind]:
-    """`work(*arrays)`, of a function that makes each row of its result from those rows alone.
+    """Return `work(*arrays)`, computed strip by strip.
 
-    The arrays are (H, W, …) of one height and width; the result has their height.
+    The arrays are (H, W, …) with the same height and width. Each row of the result, which has the
+    same height, must depend on that row of the arrays only.
     """
     height, width = arrays[0].shape[:2]
     result: NDArray[Kind] | None = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from producer.contract.options import Preset as Name
 from worker.imaging.libvips import resize_lanczos
-from worker.imaging.masks import Depth, Map, Pixels, Size, isnet_mask, rembg_mask, soft_mask
+from worker.imaging.masks import Depth, Pixels, SaliencyMap, Size, isnet_mask, rembg_mask, soft_mask
 from worker.models.files.profile import Profile
 
 LARGEST_ON_DEVICE: Final = 50_000_000
@@ -22,7 +22,9 @@ LARGEST_ON_DEVICE: Final = 50_000_000
 class MapToMask(Protocol):
     """Makes a mask of the picture's size from a saliency map."""
 
-    def __call__(self, saliency: Map, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
+    def __call__(
+        self, saliency: SaliencyMap, size: Size, *, stretched: bool, depth: Depth
+    ) -> Pixels:
         """See `worker.imaging.masks`."""
 
 

@@ -1,6 +1,7 @@
-"""Files built so that reading them costs far more than their pixels, found by their structure.
+"""Decompression bombs: files that cost far more time to read than their pixels, by structure.
 
-A parser in Python spends about a microsecond on each thing it steps over, a decoder passes over the
-whole picture for each scan, and neither can be stopped once it runs. What a file makes them do is
-counted here first. The limits are far from what programs write; times are of one core of 2024.
+A parser in Python spends about a microsecond on each element, a decoder passes over the whole
+picture for each scan, and neither can be interrupted. These modules therefore count beforehand what
+a file would make them do. The limits are far above what encoders write; times in comments are for
+one core of 2024.
 """

@@ -1,23 +1,26 @@
-"""BMP: run lengths, which Pillow reads in Python, packet by packet."""
+"""BMP: run-length coding, which Pillow decodes in Python, packet by packet."""
 
 from typing import Final
 
 from worker.errors import DecompressionBomb, ImageTooLarge
 
-_MOST_PIXELS: Final = 10_000_000
-"""Up to seven seconds. Screens are smaller, and nothing else is stored so."""
-_HEADERS: Final = 4096
+_MAX_PIXELS: Final = 10_000_000
+"""These take up to seven seconds. Run-length coded files are screenshots, which are smaller."""
+_HEADER_BYTES: Final = 4096
 
 
 def check_run_lengths(data: bytes, pixels: int) -> None:
-    """Raise where a run-length coded BMP has too many pixels, or packets that make none."""
-    if pixels > _MOST_PIXELS:
+    """Check a run-length coded BMP.
+
+    Raise `ImageTooLarge` for too many pixels, `DecompressionBomb` for packets without pixels.
+    """
+    if pixels > _MAX_PIXELS:
         raise ImageTooLarge(
-            f"expected at most {_MOST_PIXELS:,} pixels in a run-length coded BMP, "
+            f"expected at most {_MAX_PIXELS:,} pixels in a run-length coded BMP, "
             f"found {pixels:,}; store it as PNG"
         )
-    # The longest coding of a pixel that means anything has two bytes.
-    if len(data) > 2 * pixels + pixels // 2 + _HEADERS:
+    # No useful coding of a pixel takes more than two bytes.
+    if len(data) > 2 * pixels + pixels // 2 + _HEADER_BYTES:
         raise DecompressionBomb(
             f"BMP: expected at most two bytes for each of {pixels:,} pixels, "
             f"found {len(data):,} in all"

@@ -1,7 +1,7 @@
-"""AVIF and HEIF: tiles decoded over and over for a small picture, and too many coded bytes.
+"""AVIF and HEIF: tiles that are decoded many times for a small picture, and too many coded bytes.
 
-A grid names its tiles, in two bytes each; libheif decodes a tile as often as it is named, and
-paints what of it lies within the picture. Source: ISO/IEC 14496-12, 8.11, and 23008-12, 6.6.
+A grid names its tiles in two bytes each. libheif decodes a tile as often as it is named, and then
+keeps the part within the picture. Source: ISO/IEC 14496-12, 8.11, and 23008-12, 6.6.
 """
 
 import struct
@@ -11,39 +11,39 @@ from typing import Final, NamedTuple
 
 from worker.errors import DecompressionBomb
 
-_MOST_BYTES: Final = 64 * 2**20
-"""A decoder takes a tenth of a microsecond for each; phones write less than 20 MB."""
-_MOST_BOXES: Final = 20_000
-"""At one level; libheif has the same limit."""
-_MOST_DEPTH: Final = 8
-"""Of pictures made of pictures: a phone's has two."""
-_MOST_TIMES: Final = 2
-"""Pixels of a picture's parts, over the pixels that are allowed."""
+_MAX_BYTES: Final = 64 * 2**20
+"""A decoder takes a tenth of a microsecond per byte; phones write less than 20 MB."""
+_MAX_BOXES: Final = 20_000
+"""Boxes at one level; libheif has the same limit."""
+_MAX_DEPTH: Final = 8
+"""Nesting of pictures made of pictures; those of phones have two levels."""
+_MAX_PARTS_RATIO: Final = 2
+"""Limit for the pixels of all parts of a picture, relative to `max_pixels`."""
 
 _Box = tuple[bytes, int, int]
-"""Type, and where its body begins and ends."""
+"""Type, and the offsets at which its body begins and ends."""
 
 
 class _Items(NamedTuple):
     pixels: Mapping[int, int]
-    """Of each item, as the file says; libheif refuses one that turns out larger."""
+    """Pixels by item, as the file states; libheif refuses an item that turns out larger."""
     parts: Mapping[int, Sequence[int]]
-    """The items that a derived one is made of, as often as it names them."""
+    """The items that a derived item consists of, as often as it names them."""
 
 
 def check_length(data: bytes) -> None:
     """Raise `DecompressionBomb` for more coded bytes than can be decoded in time."""
-    if len(data) > _MOST_BYTES:
+    if len(data) > _MAX_BYTES:
         raise DecompressionBomb(
-            f"AVIF or HEIF: expected at most {_MOST_BYTES:,} bytes, found {len(data):,}; "
+            f"AVIF or HEIF: expected at most {_MAX_BYTES:,} bytes, found {len(data):,}; "
             "store it as PNG or TIFF"
         )
 
 
 def check_parts(data: bytes, max_pixels: int) -> None:
-    """Raise `DecompressionBomb` where a picture is made of far more pixels than are allowed.
+    """Raise `DecompressionBomb` if the parts of a picture have far more pixels than are allowed.
 
-    What is broken is left to the decoder, which refuses it.
+    Broken files pass, because the decoder refuses them.
     """
     for kind, start, end in _boxes(data, 0, len(data)):
         if kind != b"meta":
@@ -55,18 +55,18 @@ def check_parts(data: bytes, max_pixels: int) -> None:
         costs: dict[int, int] = {}
         for item in items.parts:
             cost = _cost(item, items, costs, 0)
-            if cost > _MOST_TIMES * max_pixels:
+            if cost > _MAX_PARTS_RATIO * max_pixels:
                 raise DecompressionBomb(
-                    f"HEIF: expected parts of at most {_MOST_TIMES * max_pixels:,} pixels "
+                    f"HEIF: expected parts of at most {_MAX_PARTS_RATIO * max_pixels:,} pixels "
                     f"together, found {cost:,}"
                 )
 
 
 def _cost(item: int, items: _Items, costs: dict[int, int], depth: int) -> int:
-    """Pixels that are decoded for an item."""
-    if depth > _MOST_DEPTH:
+    """Return the pixels that are decoded for an item."""
+    if depth > _MAX_DEPTH:
         raise DecompressionBomb(
-            f"HEIF: expected pictures within pictures at most {_MOST_DEPTH} times, found more"
+            f"HEIF: expected pictures within pictures at most {_MAX_DEPTH} times, found more"
         )
     if item not in costs:
         parts = items.parts.get(item)
@@ -83,56 +83,56 @@ def _items(data: bytes, start: int, end: int) -> _Items:
     pixels: dict[int, int] = {}
     parts: dict[int, list[int]] = defaultdict(list)
     within = {kind: (body, stop) for kind, body, stop in _boxes(data, start, end)}
-    properties = {kind: place for kind, *place in _boxes(data, *within.get(b"iprp", (0, 0)))}
+    properties = {kind: bounds for kind, *bounds in _boxes(data, *within.get(b"iprp", (0, 0)))}
     for kind, body, _ in _boxes(data, *properties.get(b"ipco", (0, 0))):
-        # Its place among the properties counts, whatever it is.
+        # Properties are numbered by position, so that those of other types count too.
         width, height = struct.unpack_from(">II", data, body + 4) if kind == b"ispe" else (0, 0)
         sizes.append(width * height)
     for item, index in _associations(data, *properties.get(b"ipma", (0, 0))):
         if 0 < index <= len(sizes):
             pixels[item] = max(pixels.get(item, 0), sizes[index - 1])
     body, stop = within.get(b"iref", (0, 0))
-    identity = ">I" if body < stop and data[body] else ">H"
-    size = struct.calcsize(identity)
-    for kind, place, _ in _boxes(data, body + 4, stop):
+    id_format = ">I" if body < stop and data[body] else ">H"
+    size = struct.calcsize(id_format)
+    for kind, position, _ in _boxes(data, body + 4, stop):
         if kind == b"dimg":
-            (item,) = struct.unpack_from(identity, data, place)
-            (count,) = struct.unpack_from(">H", data, place + size)
-            named = f">{count}{identity[1]}"
-            parts[item] += struct.unpack_from(named, data, place + size + 2)
+            (item,) = struct.unpack_from(id_format, data, position)
+            (count,) = struct.unpack_from(">H", data, position + size)
+            ids_format = f">{count}{id_format[1]}"
+            parts[item] += struct.unpack_from(ids_format, data, position + size + 2)
     return _Items(pixels, parts)
 
 
 def _associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Items and the numbers of their properties, which count from one."""
+    """Yield items and the numbers of their properties, counted from one."""
     if start == end:
         return
-    version, wide = data[start], data[start + 3] & 1
+    version, has_wide_index = data[start], data[start + 3] & 1
     (entries,) = struct.unpack_from(">I", data, start + 4)
-    place = start + 8
+    position = start + 8
     for _ in range(min(entries, end - start)):
-        (item,) = struct.unpack_from(">I" if version else ">H", data, place)
-        place += 4 if version else 2
-        (count,) = struct.unpack_from(">B", data, place)
-        place += 1
+        (item,) = struct.unpack_from(">I" if version else ">H", data, position)
+        position += 4 if version else 2
+        (count,) = struct.unpack_from(">B", data, position)
+        position += 1
         for _ in range(count):
-            (index,) = struct.unpack_from(">H" if wide else ">B", data, place)
-            place += 2 if wide else 1
-            yield item, index & (0x7FFF if wide else 0x7F)
+            (index,) = struct.unpack_from(">H" if has_wide_index else ">B", data, position)
+            position += 2 if has_wide_index else 1
+            yield item, index & (0x7FFF if has_wide_index else 0x7F)
 
 
 def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
-    """The boxes between two places."""
-    for _ in range(_MOST_BOXES):
+    """Yield the boxes between two offsets."""
+    for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
         length, kind = struct.unpack_from(">I4s", data, start)
-        head = 8
+        header = 8
         if length == 1 and start + 16 <= end:
-            head, (length,) = 16, struct.unpack_from(">Q", data, start + 8)
+            header, (length,) = 16, struct.unpack_from(">Q", data, start + 8)
         stop = min(start + length, end) if length else end
-        if stop < start + head:
+        if stop < start + header:
             return
-        yield kind, start + head, stop
+        yield kind, start + header, stop
         start = stop
-    raise DecompressionBomb(f"HEIF: expected at most {_MOST_BOXES:,} boxes, found more")
+    raise DecompressionBomb(f"HEIF: expected at most {_MAX_BOXES:,} boxes, found more")
