@@ -1,7 +1,7 @@
-"""Everything that can go wrong with a job, each with a stable code.
+"""The errors of a job, each with a stable code.
 
     CutworkError
-    ├── PermanentError          trying again gives the same: the job ends as failed
+    ├── PermanentError          another attempt would fail too: the job fails
     │   ├── MalformedMessage    malformed_message
     │   ├── Forbidden           forbidden
     │   ├── SourceNotFound      source_not_found
@@ -26,7 +26,7 @@
     │   │   └── GpuWrongCuda    gpu_wrong_cuda
     │   ├── Poison              poison
     │   └── InternalError       internal_error
-    └── TransientError          may pass: the job is tried again a bounded number of times
+    └── TransientError          may pass: the job is tried up to CUTWORK_MAX_ATTEMPTS times
         ├── DeviceOutOfMemory   out_of_memory
         ├── StorageUnavailable  storage_unavailable
         ├── CredentialsRefused  credentials_refused
@@ -34,118 +34,118 @@
         ├── ModelUnavailable    model_unavailable
         └── MemoryExhausted     memory_exhausted
 
-Permanent or transient decides about a retry, in one place: `worker.runtime.tasks`.
+`worker.runtime.tasks` is the one place that decides about a retry.
 """
 
 from typing import ClassVar
 
 
 class CutworkError(Exception):
-    """Root of the tree; the text says what was expected, what was found and what to do."""
+    """The root of all errors; the text says what was expected, what was found and what to do."""
 
     code: ClassVar[str]
 
 
 class PermanentError(CutworkError):
-    """Trying the same job again would end the same way."""
+    """An error that another attempt at the same job would meet again."""
 
 
 class TransientError(CutworkError):
-    """The same job may succeed a little later."""
+    """An error that may pass, so that another attempt can succeed."""
 
 
 class MalformedMessage(PermanentError):
-    """The message is not a job of a version this worker knows."""
+    """The message is not a job of a version that this worker supports."""
 
     code = "malformed_message"
 
 
 class Forbidden(PermanentError):
-    """The job names a place this deployment does not allow."""
+    """The job names a bucket or prefix that this deployment does not allow."""
 
     code = "forbidden"
 
 
 class SourceNotFound(PermanentError):
-    """There is no object at the key."""
+    """The source object does not exist."""
 
     code = "source_not_found"
 
 
 class BucketNotFound(PermanentError):
-    """There is no such bucket."""
+    """The bucket does not exist."""
 
     code = "bucket_not_found"
 
 
 class AccessDenied(PermanentError):
-    """The object store does not let this worker's credentials do it."""
+    """The object store denies this worker's credentials the operation."""
 
     code = "access_denied"
 
 
 class StorageRefused(PermanentError):
-    """The object store refused the request for a reason that will not pass."""
+    """The object store rejected the request for a permanent reason."""
 
     code = "storage_refused"
 
 
 class SourceTooLarge(PermanentError):
-    """The object has more bytes than `CUTWORK_MAX_BYTES`, or ⅛ of `CUTWORK_IMAGE_MEMORY`."""
+    """The source is larger than `CUTWORK_MAX_BYTES` or than ⅛ of `CUTWORK_IMAGE_MEMORY`."""
 
     code = "source_too_large"
 
 
 class EmptySource(PermanentError):
-    """The object has no bytes."""
+    """The source object is empty."""
 
     code = "empty_source"
 
 
 class NotAnImage(PermanentError):
-    """The bytes begin like no image format this worker reads."""
+    """The source does not begin like any supported image format."""
 
     code = "not_an_image"
 
 
 class CorruptImage(PermanentError):
-    """The bytes begin like an image but cannot be decoded to the end."""
+    """The source begins like an image but cannot be decoded completely."""
 
     code = "corrupt_image"
 
 
 class UnsupportedImage(PermanentError):
-    """An image, but of a pixel format this worker does not cut out."""
+    """The image has a pixel format that this worker does not support."""
 
     code = "unsupported_image"
 
 
 class ImageTooLarge(PermanentError):
-    """The image has more pixels than allowed, or takes more than `CUTWORK_IMAGE_MEMORY`."""
+    """The image has more pixels than allowed or needs more than `CUTWORK_IMAGE_MEMORY`."""
 
     code = "image_too_large"
 
 
 class DecompressionBomb(PermanentError):
-    """The file is built so that reading it costs far more than its pixels do."""
+    """The file would cost far more time or memory to decode than its pixels justify."""
 
     code = "decompression_bomb"
 
 
 class UnknownModel(PermanentError):
-    """Neither a catalogue name nor a model file that is there."""
+    """The model is neither a catalogue name nor an existing model file."""
 
     code = "unknown_model"
 
 
 class ModelHashMismatch(PermanentError):
-    """The model file's SHA-256 is not the one asked for."""
+    """The model file's SHA-256 differs from the requested one."""
 
     code = "model_hash_mismatch"
 
 
 class ModelInvalid(PermanentError):
-    """The file is no model this worker can run: broken, unsafe, or of another shape."""
+    """The model file is damaged, unsafe or of a shape that this worker cannot run."""
 
     code = "model_invalid"
 
@@ -163,63 +163,63 @@ class LicenceNotAccepted(PermanentError):
 
 
 class GpuUnavailable(PermanentError):
-    """`require_gpu` was asked for and the model cannot run on a GPU here: it did not start."""
+    """A GPU is required, but the model could not be started on one."""
 
     code = "gpu_unavailable"
 
 
 class GpuNoDriver(GpuUnavailable):
-    """The same, as there is no NVIDIA driver, or it has no device."""
+    """A GPU is required, but there is no NVIDIA driver, or it has no device."""
 
     code = "gpu_no_driver"
 
 
 class GpuNoProvider(GpuUnavailable):
-    """The same, as ONNX Runtime or torch is a build without CUDA."""
+    """A GPU is required, but ONNX Runtime or PyTorch is a build without CUDA."""
 
     code = "gpu_no_provider"
 
 
 class GpuWrongCuda(GpuUnavailable):
-    """The same, as the driver, or CUDA or cuDNN, is of another version than needed."""
+    """A GPU is required, but the driver, CUDA or cuDNN has the wrong version."""
 
     code = "gpu_wrong_cuda"
 
 
 class Poison(PermanentError):
-    """Every worker that began the job ended before it had an outcome."""
+    """Every worker that ran the job died before the job had an outcome."""
 
     code = "poison"
 
 
 class InternalError(PermanentError):
-    """A fault of ours; the worker's log has the traceback."""
+    """A bug in Cutwork; the worker's log has the traceback."""
 
     code = "internal_error"
 
 
 class DeviceOutOfMemory(TransientError):
-    """The model, or one image in it, did not fit into the device's memory, tried on its own."""
+    """The model, or a batch of one image, did not fit into the device's memory."""
 
-    # May pass: other models, other processes and the decoded images of other jobs share the memory,
-    # and the next attempt may run on another worker.
+    # Transient, because other models, processes and decoded images share the memory, and the next
+    # attempt may run on another worker.
     code = "out_of_memory"
 
 
 class StorageUnavailable(TransientError):
-    """The object store did not answer, or asked to slow down."""
+    """The object store did not answer, or asked for fewer requests."""
 
     code = "storage_unavailable"
 
 
 class CredentialsRefused(TransientError):
-    """The object store does not know this worker's credentials: expired, revoked, or wrong."""
+    """The object store rejects this worker's credentials: expired, revoked or wrong."""
 
     code = "credentials_refused"
 
 
 class OutputsContested(TransientError):
-    """Another job wrote to the same places meanwhile, with another source or options."""
+    """Another job with another source or options wrote the same outputs at the same time."""
 
     code = "outputs_contested"
 
@@ -231,6 +231,6 @@ class ModelUnavailable(TransientError):
 
 
 class MemoryExhausted(TransientError):
-    """The worker had no memory left for the image."""
+    """The worker had too little memory left for the image."""
 
     code = "memory_exhausted"

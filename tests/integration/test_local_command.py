@@ -178,7 +178,7 @@ def test_a_blank_picture_has_no_foreground(tmp_path: Path) -> None:
         (("{in}",), "expected OUT, --mask, or both"),
         (("{in}", "{in}"), "must be three different files"),
         (("{in}", "{out}", "--mask", "{out}"), "must be three different files"),
-        (("{in}", "/no/folder/out.png"), "/no/folder is no folder"),
+        (("{in}", "/no/folder/out.png"), "/no/folder is not a folder"),
         (("{in}", "out.jpg"), "out.jpg would hold png: expected a name ending in .png"),
         (("[/red].png", "{out}"), "No such file or directory: '[/red].png'"),
         (("{in}", "{out}", "--mean", "1e300"), "--mean"),

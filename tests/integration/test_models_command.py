@@ -71,7 +71,7 @@ def test_the_list_says_what_is_cached_and_where_it_runs(tmp_path: Path) -> None:
     lines = models(**env).stdout.splitlines()
     (line,) = (line for line in lines if line.startswith("rmbg-1.4 "))
     assert "LicenseRef-bria-rmbg-1.4 * " in line
-    assert lines[-1].startswith("* restricts its use")
+    assert lines[-1].startswith("* restricts the use")
     env["CUTWORK_ACCEPT_LICENSES"] = "LicenseRef-bria-rmbg-1.4"
     assert "*" not in models(**env).stdout
 

@@ -42,6 +42,9 @@ PLACES = [
         "self, payload, channel, **kwargs",
         f"{KOMBU}: Message",
     ),
+    Place("kombu.transport.virtual.base:QoS._delivered", "", f"{KOMBU}: QoS.unacked_tags"),
+    Place("kombu.transport.virtual.base:QoS._dirty", "", f"{KOMBU}: QoS.unacked_tags"),
+    Place("kombu.transport.virtual.base:QoS._quick_ack", "", f"{KOMBU}: QoS.ack"),
     Place("kombu.transport.redis:QoS.append", "self, message, delivery_tag", f"{KOMBU}: QoS"),
     Place(
         "kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{KOMBU}: QoS.append"

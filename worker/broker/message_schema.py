@@ -1,4 +1,4 @@
-"""A Celery message around a job, as far as Celery relies on its shape without looking.
+"""The schema of the Celery message around a job: the parts that Celery uses without checking them.
 
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2.
 """
@@ -21,7 +21,7 @@ class _Part(BaseModel):
 class _Headers(_Part):
     id: _Name
     task: Literal["cutwork.segment"]
-    """Celery's own tasks, which every app has, are not for the queue to call."""
+    """Every app also has tasks of Celery's own; messages must not call them."""
     root_id: _Name | None = None
     parent_id: _Name | None = None
     group: _Name | None = None
@@ -53,27 +53,27 @@ class _Embed(_Part):
     chord: _Signature | None = None
 
 
-class _Envelope(_Part):
+class _Message(_Part):
     headers: _Headers
     properties: _Properties
     body: Annotated[tuple[list[Any], dict[str, Any], _Embed | None], Field(strict=False)]
 
 
 def check(*, headers: object, properties: object, body: object) -> None:
-    """Raise `ValueError` with a sentence unless these make a message of protocol version 2."""
+    """Raise `ValueError` with an explanation unless this is a message of protocol version 2."""
     try:
-        _Envelope.model_validate({"headers": headers, "properties": properties, "body": body})
+        _Message.model_validate({"headers": headers, "properties": properties, "body": body})
     except ValidationError as error:
         raise ValueError(explain(error)) from error
 
 
 def check_id(*, headers: dict[str, Any], body: Any) -> None:
-    """Raise `ValueError` unless a message goes by the id of the job in it.
+    """Raise `ValueError` unless the message's id is the id of the job in its body.
 
-    A signature is the body's alone: this ties the one header to it that decides whose outcome it
-    is, and lets no other signed body be taken for a job.
+    A signature covers the body alone. This check ties the header that decides whose outcome is
+    stored to the signed body, and rejects signed bodies that are not a job.
     """
     job = body[0][0] if body[0] else None
-    found = job.get("id") if isinstance(job, dict) else None
-    if found != headers["id"]:
-        raise ValueError(f"headers.id: expected the signed job's, {found!r:.130}")
+    job_id = job.get("id") if isinstance(job, dict) else None
+    if job_id != headers["id"]:
+        raise ValueError(f"headers.id: expected the signed job's id, {job_id!r:.130}")

@@ -1,1 +1,1 @@
-"""`python -m worker`: one local file, the catalogue's models, checks of this machine."""
+"""`python -m worker`: process a local file, fetch models, and check this machine."""

@@ -1,4 +1,4 @@
-"""Check what a worker on this machine needs: settings, model cache, device."""
+"""Checks of the settings, the model cache and the devices that a worker here would use."""
 
 import shutil
 import tempfile
@@ -15,22 +15,22 @@ from worker.models.engines.onnx import engine as onnx_engine
 from worker.models.files.catalogue import catalogue
 from worker.pipeline.factory import open_store
 
-_ROOM: Final = 2**30
-"""Bytes of free disk below which the next model may not fit."""
+_MIN_FREE_BYTES: Final = 2**30
+"""Less free disk space may not be enough for the next model."""
 
 
 def run_checks() -> Iterator[Finding]:
-    """Every check in turn."""
+    """Run the checks one after another and yield the finding of each."""
     try:
         settings = WorkerSettings.read()
-        places = f"reads {', '.join(settings.read_from)}; writes {', '.join(settings.write_to)}"
-        yield Finding("worker settings", True, places)
+        prefixes = f"reads {', '.join(settings.read_from)}; writes {', '.join(settings.write_to)}"
+        yield Finding("worker settings", True, prefixes)
     except SettingsError as error:
-        yield Finding("worker settings", False, f"{error}. The README's table lists every variable")
+        yield Finding("worker settings", False, f"{error}. The README lists every variable")
     try:
         yield from _model_cache(ModelSettings.read())
     except SettingsError:
-        yield Finding("model cache", False, "not checked: the settings above come first")
+        yield Finding("model cache", False, "not checked: correct the settings above first")
     yield _onnx_device()
     yield _torch_device()
 
@@ -44,16 +44,16 @@ def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        text = f"{folder} cannot be written ({error}); "
+        text = f"{folder} is not writable ({error}); "
         if cached:
             yield Finding("model cache", True, f"{text}only {', '.join(cached)} can be used")
         else:
-            advice = "make it writable, or set CUTWORK_MODEL_CACHE to a folder that is"
+            advice = "make it writable, or set CUTWORK_MODEL_CACHE to a writable folder"
             yield Finding("model cache", False, text + advice)
         return
     free = shutil.disk_usage(folder).free
     text = f"{folder}, {free / 2**30:.1f} GiB free, holds {', '.join(cached) or 'no model yet'}"
-    if free < _ROOM:
+    if free < _MIN_FREE_BYTES:
         yield Finding("model cache", False, f"{text}; free at least 1 GiB")
     else:
         advice = "" if cached else "; `python -m worker models fetch isnet-general-use` fetches one"
@@ -61,21 +61,21 @@ def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
 
 
 def _onnx_device() -> Finding:
-    what = "onnxruntime"
+    check = "onnxruntime"
     facts = gpu.onnxruntime_facts()
     reason = gpu.why_not(facts)
     if reason is not None:
-        # A build for CUDA was installed to use a GPU; one for the CPU is content without.
-        return Finding(what, not facts.provider, f"CPU only ({reason.code}): {reason}")
+        # Only a build for CUDA was installed to use a GPU, so only for that is this a failure.
+        return Finding(check, not facts.provider, f"CPU only ({reason.code}): {reason}")
     with tempfile.TemporaryDirectory() as folder:
         provider = onnx_engine.probe_gpu(Path(folder))
     if provider == "CUDAExecutionProvider":
-        return Finding(what, True, "runs on the GPU")
+        return Finding(check, True, "runs on the GPU")
     return Finding(
-        what,
+        check,
         False,
-        f"CPU only (gpu_unavailable): CUDA is there but does not start, a model ran on {provider}; "
-        "see what `nvidia-smi` says",
+        f"CPU only (gpu_unavailable): CUDA is installed but does not start, a model ran on "
+        f"{provider}; look at the output of `nvidia-smi`",
     )
 
 

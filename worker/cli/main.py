@@ -1,4 +1,4 @@
-"""`python -m worker`: one local file through the same pipeline, without broker or S3."""
+"""Cut out a local file, fetch models, or check this machine, without a broker or S3."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Its tables cut the names of options short.
+    rich_markup_mode=None,  # Rich tables would truncate the names of options.
     help=__doc__,
 )
 app.add_typer(cli_models.app, name="models")
@@ -41,23 +41,23 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 def segment(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The image to read.")],
     image: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="Where the RGBA cut-out goes.")
+        Path | None, typer.Argument(metavar="OUT", help="File for the RGBA cut-out.")
     ] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help="Where the mask goes.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="File for the mask.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print what happened as JSON on standard output.")
+        bool, typer.Option("--json", help="Print the result as JSON on standard output.")
     ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Show where the seconds go, as a chart.")
+        bool, typer.Option("--profile", help="Print a chart of the time of each stage.")
     ] = False,
     *,
     options: Options,
 ) -> None:
-    """Cut out one local file. The model may also be the path of a file."""
+    """Cut out one local file; the model may also be the path of a model file."""
     if image is None and mask is None:
         raise typer.BadParameter("expected OUT, --mask, or both")
-    places = [path.resolve() for path in (source, image, mask) if path is not None]
-    if len(set(places)) < len(places):
+    paths = [path.resolve() for path in (source, image, mask) if path is not None]
+    if len(set(paths)) < len(paths):
         raise typer.BadParameter("IN, OUT and --mask must be three different files")
     for path, image_format in ((image, options.image_format), (mask, options.mask_format)):
         if path is not None:
@@ -131,7 +131,7 @@ def segment(
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check what a worker on this machine needs: its settings, model cache and device."""
+    """Check the settings, the model cache and the devices of this machine."""
     findings = list(run_checks())
     if as_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings]))
@@ -142,15 +142,15 @@ def doctor(
 
 @app.command(name="compile")
 def compile_() -> None:
-    """Compile the loops that numba compiles, so that no job waits: for machines and for images."""
+    """Compile all numba kernels ahead of time, for a machine or a container image."""
     with console.status("compiling …"):
         compile_kernels()
 
 
 def _check_output(path: Path, image_format: str) -> None:
-    """Before the model runs: a folder that is there, and a name that says what will be in it."""
+    """Check, before the model runs, that the folder exists and the suffix fits the format."""
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"{path.parent} is no folder")
+        raise typer.BadParameter(f"{path.parent} is not a folder")
     suffixes = FORMATS[image_format].suffixes
     if path.suffix.lower() not in suffixes:
         raise typer.BadParameter(

@@ -1,4 +1,4 @@
-"""`python -m worker models`: what the catalogue has, and fetching it beforehand."""
+"""`python -m worker models`: list the catalogue, and fetch models ahead of time."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def models(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """List the models known by name: licence, size, whether cached, where they would run here."""
+    """List the catalogue: licence and size, whether cached, and where models would run here."""
     if context.invoked_subcommand is not None:
         return
     try:
@@ -55,14 +55,18 @@ def models(
         table.add_row(row["name"], row["licence"] + mark, size, cached, row["runs_on"])
     console.print(table)
     if not all(row["accepted"] for row in rows):
-        console.print("* restricts its use: to accept it, put its id in CUTWORK_ACCEPT_LICENSES")
+        console.print(
+            "* restricts the use; to accept the licence, add its id to CUTWORK_ACCEPT_LICENSES"
+        )
 
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Catalogue names.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME…", help="Names of models in the catalogue.")
+    ],
 ) -> None:
-    """Fetch models, verify and prepare them, so that no job waits: for machines and for images."""
+    """Fetch, verify and prepare models ahead of time, for a machine or a container image."""
     try:
         settings = ModelSettings.read()
         with download_bar(errors) as progress:
@@ -85,12 +89,12 @@ def _facts(name: str, entry: Entry, store: ModelStore) -> dict[str, Any]:
         "accepted": store.accepts(entry),
         "bytes": entry.bytes,
         "cached": store.cached(entry),
-        "runs_on": _where(Path(entry.file).suffix),
+        "runs_on": _runs_on(Path(entry.file).suffix),
         "about": entry.about,
     }
 
 
-def _where(suffix: str) -> str:
+def _runs_on(suffix: str) -> str:
     try:
         return "cuda" if why_no_gpu(suffix) is None else "cpu"
     except ModelInvalid:

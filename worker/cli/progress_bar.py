@@ -13,7 +13,7 @@ from worker.models.files.download import Progress
 
 @contextmanager
 def download_bar(console: Console) -> Iterator[Progress]:
-    """A bar that appears with the first bytes, to be handed to `ModelStore`."""
+    """Yield a progress callback for `ModelStore`; the bar appears with the first bytes."""
     columns = (
         TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=20),

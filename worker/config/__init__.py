@@ -1,1 +1,1 @@
-"""Settings from the environment, and what a deployment allows a job to name."""
+"""The worker's settings and the allow lists in them."""

@@ -1,4 +1,4 @@
-"""What a deployment lets a message name: buckets and prefixes, matched whole segment by segment."""
+"""Allow lists: the prefixes that jobs may name, matched by whole segments of a key."""
 
 import re
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from producer.contract.s3_prefix import S3Prefix
 from producer.contract.s3_uri import ImageRef
 from worker.errors import Forbidden
 
-_PLACES: Final = ("source", "image", "mask")
+_REFERENCE_FIELDS: Final = ("source", "image", "mask")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,19}):[/\\]|[/\\~]|\.\.?[/\\]")
-"""How a URL or the path of a file begins."""
+"""The beginning of a URL or of a file path."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class AllowedPrefix:
     """One entry of an allow list: an S3 prefix, or every bucket."""
 
     prefix: S3Prefix | None
-    """None: every bucket, written `*`."""
+    """None stands for every bucket, written `*`."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `s3://bucket`, `s3://bucket/folder` or `*`.
+        """Parse `s3://bucket`, `s3://bucket/folder` or `*`.
 
-        Raises `ValueError` with what was expected and found.
+        Raises `ValueError` that says what was expected and found.
         """
         if text == "*":
             return cls(None)
@@ -37,12 +37,12 @@ class AllowedPrefix:
             raise ValueError(
                 f"expected s3://bucket, s3://bucket/folder or *, found {text!r}"
             ) from error
-        # Slashes at the ends do not count: `s3://shop/photos//` allows all of `photos`.
+        # Outer slashes are ignored: `s3://shop/photos//` allows all of `photos`.
         folder = folder.strip("/")
         return cls(S3Prefix(bucket, folder and folder + "/"))
 
     def covers(self, ref: ImageRef) -> bool:
-        """Whether the entry allows an object."""
+        """Return whether the entry allows an object."""
         return self.prefix is None or self.prefix.covers(ref)
 
     def __str__(self) -> str:
@@ -61,10 +61,10 @@ def require_allowed(
 
 
 def require_s3(message: object) -> None:
-    """Raise `Forbidden` if what is no job names a place outside S3: another scheme, or a path."""
+    """Raise `Forbidden` if an invalid job refers to something outside S3, such as a file path."""
     if not isinstance(message, dict):
         return
-    for name in _PLACES:
+    for name in _REFERENCE_FIELDS:
         value = message.get(name)
         if isinstance(value, str) and is_foreign(value):
             raise Forbidden(
@@ -74,6 +74,6 @@ def require_s3(message: object) -> None:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a text names a place that is not in S3: a URL of another scheme, or a path."""
-    found = _SCHEME.match(name)
-    return found is not None and found[1] != "s3"
+    """Return whether a name is a URL of another scheme than `s3`, or a file path."""
+    match = _SCHEME.match(name)
+    return match is not None and match[1] != "s3"

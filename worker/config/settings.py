@@ -1,4 +1,4 @@
-"""The worker's settings, read from `CUTWORK_*` variables once, at the edge."""
+"""The worker's settings, read once from the environment variables `CUTWORK_*`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from worker.config.access import AllowedPrefix
 
 
 def _items(value: object) -> object:
-    """Split a comma-separated variable."""
+    """Split the value of a variable at its commas."""
     if isinstance(value, str):
         return tuple(item.strip() for item in value.split(",") if item.strip())
     return value
@@ -29,133 +29,154 @@ Prefixes = Annotated[Names, AfterValidator(_prefixes)]
 
 
 class ModelSettings(EnvironmentSettings):
-    """What running a model takes, with or without a queue."""
+    """The settings for running models, with or without a queue."""
 
     model_cache: Path = Field(
         default_factory=lambda: user_cache_path("cutwork") / "models",
-        description="Folder for model files, shared by all workers of a machine.",
+        description="Folder of the model files, shared by all workers of a machine.",
     )
     model_mirror: str | None = Field(
         default=None,
         pattern=r"^(https?://|file://|/)",
-        description="Folder or URL tried before a catalogue model's own sources.",
+        description="Folder or URL that is tried before a catalogue model's own sources.",
     )
     model_cache_bytes: int = Field(
         default=20 * 2**30,
         ge=1,
-        description="Bytes model files may fill; above, the least recently used go.",
+        description="Largest size of that folder, in bytes; least recently used files go first.",
     )
     accept_licenses: Names = Field(
-        default=(), description="Licences with restrictions that you accept, by their ids."
+        default=(),
+        description="Ids of restrictive model licences that you accept, separated by commas.",
     )
     model_memory: int = Field(
         default=0,
         ge=0,
-        description="Bytes of RAM that loaded models may fill; 0 = half of it.",
+        description="Bytes of RAM for loaded models; 0 means half of the RAM.",
     )
     gpu_model_memory: int = Field(
         default=0,
         ge=0,
-        description="Bytes of GPU memory that loaded models may fill; 0 = half of it.",
+        description="Bytes of GPU memory for loaded models; 0 means half of the GPU's memory.",
     )
     gpu_idle_seconds: float = Field(
         default=60,
         ge=0,
         le=86_400,
-        description="Seconds an idle model stays on the GPU under `auto`.",
+        description="Seconds that an idle model stays on the GPU in the device mode `auto`.",
     )
     batch: int = Field(
-        default=4, ge=1, le=64, description="Images a GPU runs at once, at most; a CPU runs one."
+        default=4,
+        ge=1,
+        le=64,
+        description="Largest batch size on a GPU, in images; a CPU runs one image at a time.",
     )
     tensorrt: bool = Field(
         default=False,
-        description="Run ONNX models in TensorRT on a GPU; the first load takes minutes.",
+        description="Whether GPUs run ONNX models with TensorRT; first loads then take minutes.",
     )
     device_timeout: float = Field(
         default=300,
         gt=0,
         le=86_400,
-        description="Seconds a device may take for a batch or a load; then the process ends.",
+        description="Seconds that a device may take for a batch or a load before the process ends.",
     )
     image_memory: int = Field(
         default=0,
         ge=0,
-        description="Bytes of RAM that images in flight may fill; 0 = three eighths of it.",
+        description="Bytes of RAM for images of running jobs; 0 means three eighths of the RAM.",
     )
     max_pixels: int = Field(
-        default=100_000_000, ge=1, description="Largest image, in pixels, that is decoded."
+        default=100_000_000, ge=1, description="Largest image that is decoded, in pixels."
     )
     max_matted_pixels: int = Field(
         default=24_000_000,
         ge=1,
-        description="Largest image, in pixels, that is matted.",
+        description="Largest image for alpha matting, in pixels.",
     )
     matting_seconds: float = Field(
         default=60,
         gt=0,
         le=86_400,
-        description="Seconds after which matting ends with what it has.",
+        description="Seconds after which alpha matting stops and returns its result so far.",
     )
     threads: int = Field(
-        default=0, ge=0, le=1024, description="Threads of one inference on a CPU; 0 = every core."
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads of one inference on a CPU; 0 means one per core.",
     )
     cpu_engine: Literal["auto", "onnxruntime"] = Field(
         default="auto",
-        description="What runs ONNX models on a CPU: `onnxruntime`, or `auto`, ours where it can.",
+        description="Engine of ONNX models on a CPU: `onnxruntime`, or `auto` to prefer Cutwork's.",
     )
 
 
 class WorkerSettings(ModelSettings, ProducerSettings):
-    """What a worker needs to know."""
+    """The settings of a worker."""
 
     read_from: Prefixes = Field(
-        min_length=1, description="Prefixes images may be read from, separated by commas."
+        min_length=1, description="Allow list of prefixes for source images, separated by commas."
     )
     write_to: Prefixes = Field(
-        min_length=1, description="Prefixes results may be written to, separated by commas."
+        min_length=1, description="Allow list of prefixes for outputs, separated by commas."
     )
     models_from: Prefixes = Field(
-        default=(), description="Prefixes models may be loaded from; none by default."
+        default=(),
+        description="Allow list of prefixes for models, separated by commas; none by default.",
     )
     max_bytes: int = Field(
-        default=512 * 2**20, ge=1, description="Largest source object, in bytes, that is fetched."
+        default=512 * 2**20, ge=1, description="Largest source object that is fetched, in bytes."
     )
-    preload: Names = Field(default=(), description="Models to load before the first job is taken.")
+    preload: Names = Field(
+        default=(),
+        description="Models to load before the worker takes its first job, separated by commas.",
+    )
     takes: Names = Field(
         default=(),
-        description="Classes of jobs to take; none: all it can do, but for those too large.",
+        description="Job classes to take, by commas; by default all possible ones but `large`.",
     )
     max_attempts: int = Field(
-        default=4, ge=1, le=20, description="Times a job is tried while errors may pass."
+        default=4,
+        ge=1,
+        le=20,
+        description="Largest number of attempts at a job that fails with transient errors.",
     )
     max_deliveries: int = Field(
         default=3,
         ge=1,
         le=100,
-        description="Workers a job may end before it is given up.",
+        description="Number of workers that may die with a job before it fails as `poison`.",
     )
     grace: float = Field(
         default=60,
         ge=0,
         le=86_400,
-        description="Seconds from SIGTERM until what is unfinished is given back.",
+        description="Grace period in seconds from SIGTERM until unfinished jobs are requeued.",
     )
     metrics_port: int = Field(
         default=0,
         ge=0,
         le=65_535,
-        description="Port for /metrics, /healthz and /readyz; 0 = none.",
+        description="Port for /metrics, /healthz and /readyz; 0 means none.",
     )
     metrics_host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address of that port; 0.0.0.0 for all."
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on for that port; 0.0.0.0 means all.",
     )
     outcome_ttl: int = Field(
-        default=86_400, ge=60, le=31_536_000, description="Seconds an outcome is kept."
+        default=86_400, ge=60, le=31_536_000, description="Seconds for which an outcome is kept."
     )
     s3_connect_timeout: float = Field(
-        default=5, gt=0, le=3600, description="Seconds to connect to S3."
+        default=5, gt=0, le=3600, description="Seconds that connecting to S3 may take."
     )
     s3_read_timeout: float = Field(
-        default=30, gt=0, le=3600, description="Seconds S3 may stay silent."
+        default=30,
+        gt=0,
+        le=3600,
+        description="Seconds for which S3 may send nothing before a call fails.",
     )
-    s3_attempts: int = Field(default=4, ge=1, le=20, description="Times one S3 call is tried.")
+    s3_attempts: int = Field(
+        default=4, ge=1, le=20, description="Largest number of attempts at one S3 call."
+    )
