@@ -57,7 +57,7 @@ def test_extensions(image_format: str, extension: str) -> None:
         ("{stem}{parent}x", r"\{parent\} before the other fields"),
         ("{parent}cutout.{ext}", r"either \{stem\} or \{name\} once"),
         ("{parent}{stem}{name}", r"either \{stem\} or \{name\} once"),
-        ("{parent}{suffix}{stem}", r"\{suffix\} once at most, behind \{stem\}"),
+        ("{parent}{suffix}{stem}", r"\{suffix\} once at most, after \{stem\}"),
         ("{parent}{stem}.{format}", r"expected the fields .*found \{format\}"),
         ("{parent}{stem.__class__}", r"found \{stem.__class__\}"),
         ("{parent}{stem[0]}", r"found \{stem\[0\]\}"),

@@ -144,7 +144,7 @@ def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> Exi
     def find(key: str) -> Entry | None:
         return Entry(key, 1, have[key], "e") if key in have else None
 
-    return ExistingOutputs(entries, after=after, find_object=find, window=window)
+    return ExistingOutputs(entries, after=after, find_object=find, max_entries=window)
 
 
 def test_outputs_in_order_are_never_asked_for_singly() -> None:

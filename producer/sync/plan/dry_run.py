@@ -1,4 +1,4 @@
-"""What a run would do, and how long it would take."""
+"""A dry run: what a run would do, and how long it would take."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,28 +13,28 @@ from producer.sync.plan.step import Step
 _CHUNK_STEPS: Final = 1000
 _MAX_EXAMPLES: Final = 5
 _MIN_IMAGES: Final = 10
-"""Images of an earlier run from which a speed is taken."""
+"""The least number of images of an earlier run for an estimate."""
 
 
 @dataclass
 class DryRun:
-    """What a plan came to."""
+    """The figures of a plan."""
 
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
-    """Of the sources to be sent, as far as known."""
+    """The total size of the sources to be sent; incomplete unless `bytes_known`."""
     bytes_known: bool = True
     examples: list[Step] = field(default_factory=list)
 
     @property
     def sent(self) -> int:
-        """Jobs that would be sent."""
+        """The number of jobs that would be sent."""
         return self.counts.get("send", 0)
 
     @property
     def seen(self) -> int:
-        """Inputs that were read."""
+        """The number of inputs that were read."""
         return sum(self.counts.values())
 
     def add(self, step: Step) -> None:
@@ -51,7 +51,7 @@ class DryRun:
             self.examples.append(step)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as a JSON value."""
+        """Return the figures as a JSON value."""
         return {
             "seen": self.seen,
             "counts": self.counts,
@@ -70,18 +70,18 @@ class DryRun:
 
 
 class Estimate(NamedTuple):
-    """How long a number of images would take."""
+    """The time that a number of images would take."""
 
     seconds: float
     images_per_second: float
     run: str
-    """The earlier run that was as fast."""
+    """The earlier run whose throughput is assumed."""
     workers: int
-    """That ran then."""
+    """The number of workers in that run."""
 
 
 def dry_run(steps: Iterable[Step], spec: RunSpec, *, find_unreadable: FindUnreadable) -> DryRun:
-    """Go through a whole plan, up to the run's limit of jobs, and send nothing."""
+    """Read a plan up to the run's limit of jobs, and send nothing."""
     result = DryRun()
     steps = iter(steps)
     while result.sent != spec.limit and (chunk := list(islice(steps, _CHUNK_STEPS))):
@@ -93,38 +93,38 @@ def dry_run(steps: Iterable[Step], spec: RunSpec, *, find_unreadable: FindUnread
 
 
 def estimate(spec: RunSpec, images: int, *, runs: Iterable[RunRecord]) -> Estimate | None:
-    """By the latest finished run with the same model, preset and matting; None without one."""
+    """Estimate by the latest run with the same model, preset, matting and size; None without one.
+
+    The run must have finished without a resumption, with at least 10 images done.
+    """
     for record in runs:
         if record.state != "finished" or record.finished_at is None or record.resumed:
             continue
-        if record.counts.done < _MIN_IMAGES or _comparable_options(
-            record.spec
-        ) != _comparable_options(spec):
+        if record.counts.done < _MIN_IMAGES or _options_of(record.spec) != _options_of(spec):
             continue
-        images_per_second = record.counts.done / max(record.finished_at - record.created_at, 0.001)
-        return Estimate(
-            images / images_per_second, images_per_second, record.id, len(record.workers)
-        )
+        throughput = record.counts.done / max(record.finished_at - record.created_at, 0.001)
+        return Estimate(images / throughput, throughput, record.id, len(record.workers))
     return None
 
 
-def _comparable_options(spec: RunSpec) -> tuple[object, ...]:
+def _options_of(spec: RunSpec) -> tuple[object, ...]:
+    """Return the options that decide throughput."""
     options = spec.options
     return options.model, options.preset, options.alpha_matting, options.size, options.enabled
 
 
 def summary_lines(result: DryRun, estimated: Estimate | None) -> list[tuple[str, str]]:
-    """The figures as lines of a name and a text."""
+    """Return the figures as pairs of a label and a text, one per line."""
     size = f" ({quantity(result.bytes, 'B')})" if result.bytes_known else ""
     lines = [("would send", f"{result.sent:,} of {result.seen:,} inputs{size}")]
     if result.reasons:
         lines.append(("because", _joined(result.reasons)))
-    others = {name: number for name, number in result.counts.items() if name != "send"}
+    others = {verdict: n for verdict, n in result.counts.items() if verdict != "send"}
     if others:
         lines.append(("and leave", _joined(others)))
     for number, step in enumerate(result.examples):
-        places = " and ".join(str(ref) for ref in (step.image, step.mask) if ref)
-        lines.append(("" if number else "first", f"{step.source} → {places}"))
+        destinations = " and ".join(str(ref) for ref in (step.image, step.mask) if ref)
+        lines.append(("" if number else "first", f"{step.source} → {destinations}"))
     if estimated:
         lines.append(
             (

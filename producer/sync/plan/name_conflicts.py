@@ -1,4 +1,4 @@
-"""Sources whose outputs would have the same name, such as a/b.jpg and a/b.png."""
+"""Name conflicts: sources whose outputs would have the same name, such as a/b.jpg and a/b.png."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,25 +6,25 @@ from producer.sync.plan.naming import split_key
 
 
 class NameConflicts:
-    """Finds them among keys that come in order, in memory for a few, whatever lies between.
+    """Detects conflicts among keys that come in order, however far apart, in little memory.
 
-    All keys of one stem lie from the stem up to the stem and a slash, as what follows a stem is a
-    dot or nothing, and a slash is what comes next after a dot. Those ranges lie within each other
-    or apart, so the stems that may come again are a stack.
+    All keys with one stem are in the range from the stem to the stem plus a slash, because a stem
+    is followed by nothing or by a dot, and the slash is the character after the dot. Two such
+    ranges are nested or disjoint, so the stems that may occur again form a stack.
     """
 
     def __init__(self, *, cursor: str, list_earlier: Callable[[str], Iterable[str]]) -> None:
-        """`cursor`: a key up to which others were seen in another process; "" for none.
+        """`cursor` is the last key that an earlier process has planned, or "".
 
         `list_earlier` lists the keys that begin with a text, in order, without excluded ones.
         """
         self._cursor = cursor
         self._list_earlier = list_earlier
         self._open_ranges: list[tuple[str, str, str]] = []
-        """Stem with its folder, the end of its range, and the first key that has it."""
+        """Triples of a stem with its folder, the end of its range, and the first key with it."""
 
     def first_source(self, key: str) -> str | None:
-        """The first key with the same folder and stem, None when this is it."""
+        """Return the first key with the same folder and stem; None if it is this one."""
         open_ranges = self._open_ranges
         while open_ranges and key >= open_ranges[-1][1]:
             open_ranges.pop()

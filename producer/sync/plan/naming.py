@@ -1,4 +1,4 @@
-"""The rule from the key of a source to the keys of its outputs."""
+"""How the key of a source determines the keys of its outputs."""
 
 import string
 from typing import Final, NamedTuple, Self
@@ -7,23 +7,23 @@ from producer.contract.s3_prefix import S3Prefix
 from producer.contract.s3_uri import LONGEST_KEY_BYTES
 
 EXTENSIONS: Final = {"tiff": "tif", "jpeg": "jpg"}
-"""Of formats whose extension is not their name."""
+"""The extensions of formats that differ from the format's name."""
 _FIELDS: Final = ("parent", "stem", "suffix", "name", "ext")
 _FIELD_LIST: Final = ", ".join(f"{{{field}}}" for field in _FIELDS)
 
 
 class KeyParts(NamedTuple):
-    """What a key is made of, below the prefix of the sources."""
+    """The parts of a key below the prefix of the sources."""
 
     parent: str
-    """The folder with a slash at its end, or nothing."""
+    """The folder with a trailing slash, or an empty text."""
     stem: str
     suffix: str
-    """The last part from its dot on, as it is written; nothing without a dot but a leading one."""
+    """The extension with its dot, case kept; empty if the only dot is the first character."""
 
 
 def split_key(key: str) -> KeyParts:
-    """Take a key apart; the three together are the key."""
+    """Split a key into its parts, which joined give the key again."""
     slash = key.rfind("/") + 1
     dot = key.rfind(".")
     if dot <= slash:
@@ -32,10 +32,10 @@ def split_key(key: str) -> KeyParts:
 
 
 class Template:
-    """A checked template such as `{parent}{stem}.{ext}`.
+    """A validated name template such as `{parent}{stem}.{ext}`.
 
-    `{parent}` is the first field: everything behind it lies in a fixed number of folders, so two
-    keys get one name only if folder and stem are the same. `has_suffix` says that not even then.
+    `{parent}` is the first field and the rest adds a fixed number of folders, so two keys have the
+    same name only if their folder and stem are the same. If `has_suffix`, all names differ.
     """
 
     def __init__(self, fields: tuple[tuple[str, str | None], ...]) -> None:
@@ -45,11 +45,11 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a template; `ValueError` says what is wrong with it."""
+        """Parse a template. Raises `ValueError` if it is invalid or gives many keys one name."""
         try:
             parsed = tuple(string.Formatter().parse(text))
         except ValueError as error:
-            raise ValueError(f"name: {error} in {text!r}; a brace of the name is doubled") from None
+            raise ValueError(f"name: {error} in {text!r}; double a literal brace") from None
         fields = []
         for literal, name, format_spec, conversion in parsed:
             if name is not None and name not in _FIELDS:
@@ -74,12 +74,12 @@ class Template:
             )
         stem = names.index("stem") if "stem" in names else len(names)
         if "suffix" in names and (names.count("suffix") > 1 or names.index("suffix") < stem):
-            raise ValueError(f"name: expected {{suffix}} once at most, behind {{stem}}: {text!r}")
+            raise ValueError(f"name: expected {{suffix}} once at most, after {{stem}}: {text!r}")
         return cls(tuple(fields))
 
     def pattern(self, extension: str) -> str:
-        """The template for `str.format(*KeyParts)`."""
-        places = {
+        """Return the template as a format string whose arguments are those of `KeyParts`."""
+        replacements = {
             "parent": "{0}",
             "stem": "{1}",
             "suffix": "{2}",
@@ -87,16 +87,16 @@ class Template:
             "ext": _escaped(extension),
             None: "",
         }
-        return "".join(_escaped(literal) + places[name] for literal, name in self._fields)
+        return "".join(_escaped(literal) + replacements[name] for literal, name in self._fields)
 
     def beginning(self) -> str:
-        """What `pattern` is up to the stem: names do not begin with less for greater keys."""
+        """Return `pattern` up to the stem; formatted, it never decreases as keys increase."""
         pattern = self.pattern("")
         return pattern[: pattern.index("{1}") + len("{1}")]
 
 
 class Naming:
-    """Where the outputs of one kind go, for the sources under a prefix."""
+    """The keys of the outputs of one kind, for the sources under a prefix."""
 
     def __init__(
         self, *, source: S3Prefix, target: S3Prefix, template: Template, image_format: str
@@ -109,22 +109,22 @@ class Naming:
         self._beginning = prefix + template.beginning()
 
     def key(self, source_key: str) -> str:
-        """The output's key; it may be too long for S3, see `is_too_long`."""
+        """Return the key of the output, which may be too long for S3; see `is_too_long`."""
         return self._pattern.format(*split_key(source_key[self._skip :]))
 
     def beginning(self, source_key: str) -> str:
-        """The output's key up to its stem; the keys of later sources are seldom less than that."""
+        """Return the output's key up to its stem; later sources seldom have outputs below it."""
         return self._beginning.format(*split_key(source_key[self._skip :]))
 
     def has_same_keys(self, other: "Naming") -> bool:
-        """Whether two kinds of output of one source would be one object."""
+        """Return whether two kinds of output of one source would be the same object."""
         same_bucket = self.target.bucket == other.target.bucket
         return same_bucket and self._pattern == other._pattern
 
 
 def is_too_long(key: str) -> bool:
-    """Whether S3 has no room for a key."""
-    # No character has more than four bytes.
+    """Return whether a key has more bytes than S3 allows."""
+    # The first test avoids encoding: no character has more than four bytes.
     return len(key) * 4 > LONGEST_KEY_BYTES and len(key.encode()) > LONGEST_KEY_BYTES
 
 

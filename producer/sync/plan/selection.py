@@ -1,4 +1,4 @@
-"""Which objects under the source's prefix are to be cut out."""
+"""The objects under the prefix of the sources that are sources."""
 
 import re
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from producer.sync.plan.step import Exclusion
 
 
 class Selection:
-    """What --include, --exclude and --since leave over, outputs and folders' markers aside.
+    """The filter of --include, --exclude and --since, which also excludes outputs and markers.
 
-    Patterns are those of .gitignore, on the key below the prefix: `*.jpg` at any depth,
-    `raw/` a folder of that name at any depth with all in it, `/raw/` the one at the top, `raw/*`
-    what lies directly in it, `a/**/b` at any depth below a. Case counts.
+    Patterns are those of .gitignore, applied to the key below the prefix: `*.jpg` matches at any
+    depth, `raw/` everything in folders of that name at any depth, `/raw/` only in that at the top,
+    `raw/*` the objects directly in it, `a/**/b` at any depth below `a`. Case matters.
     """
 
     def __init__(
@@ -29,23 +29,23 @@ class Selection:
         exclude: Sequence[str],
         since: float | None,
     ) -> None:
-        """`since` in Unix seconds. `ValueError` on a pattern that is none."""
+        """`since` is a Unix time in seconds. Raises `ValueError` on an invalid pattern."""
         self._skip = len(source.prefix)
         self._outputs = tuple(
-            place.prefix for place in outputs if place != source and source.contains(place)
+            output.prefix for output in outputs if output != source and source.contains(output)
         )
         self._include = _compiled(include)
         self._exclude = _compiled(exclude)
         self._since = "" if since is None else time_text(datetime.fromtimestamp(since, UTC))
 
     def exclusion_by_key(self, entry: Entry) -> Exclusion | None:
-        """Why an object is left alone whatever its age, None when it is not."""
+        """Return why the key or the size excludes an object; None if neither does."""
         key = entry.key
         if entry.size == 0 and key.endswith("/"):
             return "marker"
         if self._outputs and key.startswith(self._outputs):
             return "output"
-        # As pathspec does it: a pattern knows no folder without a name.
+        # Like pathspec, ignore empty folder names at the beginning.
         below = key[self._skip :].lstrip("/")
         if self._include is not None and not self._include.match(below):
             return "filtered"
@@ -54,23 +54,23 @@ class Selection:
         return None
 
     def exclusion_by_age(self, entry: Entry) -> Exclusion | None:
-        """Why an object is left alone for its age, None when it is not."""
+        """Return `old` if an object was written before `since`, else None."""
         return "old" if entry.modified < self._since else None
 
 
 def _compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    """One expression for all patterns; None without any."""
+    """Return one expression that matches if a pattern matches; None without patterns."""
     expressions = []
     for pattern in patterns:
         try:
-            expression, wanted = GitIgnoreBasicPattern.pattern_to_regex(pattern)
+            expression, is_positive = GitIgnoreBasicPattern.pattern_to_regex(pattern)
         except GitIgnorePatternError as error:
-            raise ValueError(f"{pattern!r} is no pattern: {error}") from error
-        if expression is None or not wanted:
+            raise ValueError(f"expected a pattern, found {pattern!r}: {error}") from error
+        if expression is None or not is_positive:
             raise ValueError(
-                f"expected a pattern such as *.jpg or raw/**, found {pattern!r}; a first # or ! "
-                "of a name is written \\# or \\!, and what is to be left out is an --exclude"
+                f"expected a pattern such as *.jpg or raw/**, found {pattern!r}; write \\# or \\! "
+                "for a name that begins with # or !, and use --exclude to leave objects out"
             )
         expressions.append(f"(?:{expression})")
-    # A name may have line breaks, like any other character.
+    # DOTALL because a key may contain line breaks.
     return re.compile("|".join(expressions), re.DOTALL) if expressions else None

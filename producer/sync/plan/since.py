@@ -1,4 +1,4 @@
-"""A moment as people write it: a date, a time, or how long ago."""
+"""The value of --since: a date, a time, or an age."""
 
 import re
 from datetime import UTC, datetime
@@ -9,9 +9,9 @@ _SECONDS: Final = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def since_time(text: str, *, now: float) -> float:
-    """Unix time in seconds of `2026-11-01`, `2026-11-01T12:00Z`, `7d`, `12h`, `30min` or `2w`.
+    """Parse `2026-11-01`, `2026-11-01T12:00Z`, `7d`, `12h`, `30min` or `2w` to Unix seconds.
 
-    A time without a zone is UTC, as S3's are. `ValueError` for anything else.
+    A time without a zone is UTC, like S3's times. Raises `ValueError` for any other text.
     """
     if age := _AGE.fullmatch(text.strip()):
         return now - int(age[1]) * _SECONDS[age[2]]
