@@ -1,4 +1,4 @@
-"""One process feeds a run, and another goes on when it is gone."""
+"""One process feeds a run; another one resumes it when the first has ended."""
 
 import math
 import os
@@ -32,7 +32,7 @@ def test_a_run_has_one_feeder(idle: Client) -> None:
     assert idle.runs.summary(str(feeder.run)).state == "finished"
 
 
-def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(idle: Client) -> None:
+def test_a_lock_that_redis_lost_is_acquired_again_with_the_same_token(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send"))
     with feeding(feeder):
         until(lambda: waiting(idle))
@@ -46,12 +46,12 @@ def test_a_lock_that_redis_lost_is_taken_again_under_the_same_name(idle: Client)
     assert idle.runs.feeder_host(str(feeder.run)) is None
 
 
-def test_a_process_that_slept_does_not_send_what_another_has_sent(idle: Client) -> None:
+def test_a_suspended_process_does_not_send_the_jobs_of_another(idle: Client) -> None:
     plan = plan_of("send", "send")
 
     def sleeping(cursor: str) -> Generator[Step, None, None]:
         for step in plan(cursor):
-            if step.cursor == "1":  # Meanwhile the lock ran out, and another process took it.
+            if step.cursor == "1":  # Meanwhile the lock expired, and another process acquired it.
                 idle.runs.server.set(feeder_key(str(feeder.run)), "another-machine/1/abc")
             yield step
 

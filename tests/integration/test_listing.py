@@ -1,4 +1,4 @@
-"""Listings in key order: cut into ranges, of a store that lists by folder, and of odd pages."""
+"""Listings in key order of a real store, which lists folder by folder, and their errors."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,13 +74,13 @@ def test_folders_in_pages_come_in_key_order(s3: "S3Client") -> None:
     assert [entry.key for entry in walk(fetch, prefix="odd/", after="")] == ODD
 
 
-def test_one_object_is_as_a_listing_has_it(s3: "S3Client") -> None:
+def test_a_single_object_has_the_entry_of_a_listing(s3: "S3Client") -> None:
     listing = list(list_objects(s3, bucket=BUCKET, prefix="odd/a"))
     assert find_object(s3, bucket=BUCKET, key="odd/a") == listing[0]
     assert find_object(s3, bucket=BUCKET, key="odd/a ") is None
 
 
-def test_failures_are_sentences(
+def test_errors_name_cause_and_remedy(
     s3: "S3Client", stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ListingFailed, match=r"s3://no-such-bucket/a/: expected a bucket"):
@@ -98,7 +98,7 @@ def test_failures_are_sentences(
         find_object(stack.s3(), bucket=BUCKET, key="a")
 
 
-def test_a_server_that_is_gone(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in stack.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")

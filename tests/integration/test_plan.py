@@ -1,4 +1,4 @@
-"""Plans of real listings: complete, resumable at any cursor, and of everything again."""
+"""Plans of real listings: complete, resumed at any cursor, and forced."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_a_plan_can_be_resumed_at_any_cursor(s3: "S3Client", position: int) -> N
 
 
 @pytest.mark.parametrize("reason", ["forced", "changed_options"])
-def test_everything_is_sent_again(s3: "S3Client", reason: str) -> None:
+def test_forced_runs_send_everything_again(s3: "S3Client", reason: str) -> None:
     spec = SPEC.model_copy(update={"force" if reason == "forced" else reason: True})
     counts = Counter(short(step)[1] for step in listing_plan(spec, s3)(""))
     assert counts == {

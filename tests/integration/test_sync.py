@@ -1,4 +1,4 @@
-"""The feeder on a real broker: never too much in the queue, nothing lost, nothing twice."""
+"""The feeder on a real broker: the window holds, and every input is sent exactly once."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def test_every_input_is_sent_once_and_counted(idle: Client) -> None:
     assert len(record.sample) == len(record.slowest) == 3
 
 
-def test_with_nothing_to_send_there_is_no_run(idle: Client) -> None:
+def test_a_plan_without_jobs_begins_no_run(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("current", "excluded", "current"))
     feeder.feed()
     assert feeder.run is None
@@ -41,16 +41,18 @@ def test_with_nothing_to_send_there_is_no_run(idle: Client) -> None:
 def test_no_more_is_in_flight_than_the_window_allows(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of(*["send"] * 50), window=8)
     with feeding(feeder) as thread:
-        most = answered = 0
+        max_in_flight = answered = 0
         while thread.is_alive():
             if feeder.run:
-                most = max(most, idle.runs.in_flight(feeder.run), len(waiting(idle)))
+                max_in_flight = max(
+                    max_in_flight, idle.runs.in_flight(feeder.run), len(waiting(idle))
+                )
             answered += len(answer(idle, 3))
     assert answered == 50
-    assert most == 8
+    assert max_in_flight == 8
 
 
-def test_a_window_of_no_size_grows_where_workers_run_dry(idle: Client) -> None:
+def test_a_window_without_a_size_grows_when_workers_run_idle(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of(*["send"] * 5000), window=None)
     with feeding(feeder):
         until(lambda: idle.runs.server.llen(BULK) == 2000)
@@ -60,7 +62,7 @@ def test_a_window_of_no_size_grows_where_workers_run_dry(idle: Client) -> None:
         until(lambda: idle.runs.server.llen(BULK) == 2000)
 
 
-def test_a_run_that_was_broken_off_goes_on_where_it_was(idle: Client) -> None:
+def test_an_interrupted_run_resumes_at_its_cursor(idle: Client) -> None:
     plan = plan_of(*["send"] * 30)
     first = feeder_of(idle, plan, window=10)
     with feeding(first):
@@ -78,7 +80,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was(idle: Client) -> None:
     assert idle.runs.find_unfinished(SPEC) is None
 
 
-def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: Client) -> None:
+def test_the_next_feeder_sends_jobs_that_were_stored_and_never_sent(idle: Client) -> None:
     plan = plan_of(*["send"] * 5)
     dead = feeder_of(idle, plan)
     batch = Batch(cursor="")
@@ -95,25 +97,25 @@ def test_what_was_written_down_and_never_sent_is_sent_by_the_next_feeder(idle: C
     assert idle.runs.summary(str(dead.run)).counts.done == 5
 
 
-def be_impatient(idle: Client) -> None:
+def shorten_visibility_timeout(idle: Client) -> None:
     options = idle.app.conf.broker_transport_options
     idle.app.conf.broker_transport_options = {**options, "visibility_timeout": 1}
 
 
-def test_what_nobody_answers_is_sent_again_when_its_time_is_over(idle: Client) -> None:
-    be_impatient(idle)
+def test_a_lost_job_is_sent_again_after_the_visibility_timeout(idle: Client) -> None:
+    shorten_visibility_timeout(idle)
     feeder = feeder_of(idle, plan_of("send", "send"))
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 2)
-        idle.runs.server.rpop(BULK)  # as a worker killed at the wrong moment
+        idle.runs.server.rpop(BULK)  # like a worker that is killed at the wrong moment
         until(lambda: len(waiting(idle)) == 2)
         answer(idle, 2)
         thread.join(10)
     assert idle.runs.summary(str(feeder.run)).counts.done == 2
 
 
-def test_a_job_that_only_waits_long_is_not_sent_twice(idle: Client) -> None:
-    be_impatient(idle)
+def test_a_job_that_waits_in_the_queue_is_not_sent_twice(idle: Client) -> None:
+    shorten_visibility_timeout(idle)
     feeder = feeder_of(idle, plan_of("send", "send"))
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 2)
@@ -123,13 +125,13 @@ def test_a_job_that_only_waits_long_is_not_sent_twice(idle: Client) -> None:
         thread.join(10)
 
 
-def test_a_feeder_redis_disagrees_with_starts_again_from_the_cursor(idle: Client) -> None:
+def test_a_feeder_whose_cursor_moved_plans_again_from_the_new_one(idle: Client) -> None:
     plan = plan_of(*["send"] * 12)
     feeder = feeder_of(idle, plan, window=4)
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 4)
         run = str(feeder.run)
-        # As after a restart that lost the last batch: the cursor, the jobs and the messages.
+        # Like a restart that lost the last batch: the cursor, the jobs and the messages.
         server = idle.runs.server
         with server.pipeline(transaction=True) as pipe:
             pipe.hset(f"cutwork:run:{run}", mapping={"cursor": "1", "count:seen": 2})
@@ -161,14 +163,14 @@ def test_a_cancelled_run_sends_nothing_more(idle: Client) -> None:
     assert all(idle.runs.server.ttl(key) > 86_400 for key in keys)
 
 
-def test_inputs_without_a_name_of_their_own_make_no_run(idle: Client) -> None:
+def test_conflicting_inputs_alone_begin_no_run(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("current", "conflicting"))
     feeder.feed()
     assert feeder.run is None
     assert [failure.code for failure in feeder.conflicts] == ["name_conflict"]
 
 
-def test_a_look_ahead_counts_what_will_be_sent(idle: Client) -> None:
+def test_the_jobs_that_remain_are_counted(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send", "send", "current", "send"), window=1)
     idle.runs.server.hset("cutwork:unreadable", "s3://photos/in/3.jpg", "etag3")
     with feeding(feeder):
@@ -177,7 +179,7 @@ def test_a_look_ahead_counts_what_will_be_sent(idle: Client) -> None:
     assert idle.runs.summary(str(feeder.run)).total == 2
 
 
-def test_where_nothing_succeeds_one_at_a_time_is_tried(idle: Client) -> None:
+def test_an_open_circuit_breaker_sends_one_probe_at_a_time(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of(*["send"] * 60), window=30, probe_seconds=0)
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 30)
@@ -197,7 +199,7 @@ def test_where_nothing_succeeds_one_at_a_time_is_tried(idle: Client) -> None:
     assert (counts.seen, counts.done, counts.failed) == (60, 24, 36)
 
 
-def test_a_run_that_redis_has_forgotten_is_said_to_be(idle: Client) -> None:
+def test_a_run_that_redis_lost_is_an_unknown_run(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send"))
     thread = ThreadPoolExecutor(1).submit(feeder.feed)
     until(lambda: waiting(idle))
@@ -206,7 +208,7 @@ def test_a_run_that_redis_has_forgotten_is_said_to_be(idle: Client) -> None:
         thread.result(10)
 
 
-def test_a_limit_holds_over_interruptions(idle: Client) -> None:
+def test_a_limit_holds_across_interruptions(idle: Client) -> None:
     spec = SPEC.model_copy(update={"limit": 7})
     first = feeder_of(idle, plan_of(*["send"] * 30), spec=spec, window=4)
     with feeding(first):
@@ -220,7 +222,7 @@ def test_a_limit_holds_over_interruptions(idle: Client) -> None:
     assert (counts.sent, counts.done, counts.seen) == (7, 7, 7)
 
 
-def test_an_unreadable_object_is_left_alone_until_it_changes(idle: Client) -> None:
+def test_an_unreadable_object_is_not_sent_until_it_changes(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send", "send"))
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 2)
@@ -232,10 +234,10 @@ def test_an_unreadable_object_is_left_alone_until_it_changes(idle: Client) -> No
     assert idle.runs.find_unreadable({"s3://photos/in/0.jpg": "changed"}) == set()
     server = idle.runs.server
     server.hset("cutwork:unreadable", "s3://photos/in/0.jpg", "etag0")
-    again = feeder_of(idle, plan_of("send", "current"))
-    again.feed()
-    assert again.run is None
-    assert (again.planned.known, again.planned.current) == (1, 1)
+    second = feeder_of(idle, plan_of("send", "current"))
+    second.feed()
+    assert second.run is None
+    assert (second.planned.known, second.planned.current) == (1, 1)
     spec = SPEC.model_copy(update={"retry_failed": True})
     retried = feeder_of(idle, plan_of("send", "current"), spec=spec)
     with feeding(retried) as thread:

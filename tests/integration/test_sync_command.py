@@ -1,4 +1,4 @@
-"""`cutwork sync` and what belongs to it, as typed, on a real broker, S3 and worker."""
+"""`cutwork sync`, `runs`, `follow` and `cancel` with a real broker, S3 and worker."""
 
 import io
 import json

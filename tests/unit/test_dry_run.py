@@ -28,7 +28,7 @@ def record(
     )
 
 
-def test_everything_is_counted_and_nothing_kept_but_examples() -> None:
+def test_every_step_is_counted_and_only_examples_are_kept() -> None:
     verdicts = ["send", "current", "excluded", "conflicting"] + ["send"] * 3000
     result = dry_run(plan_of(*verdicts)(""), SPEC, find_unreadable=find_none)
     assert result.counts == {"send": 3001, "current": 1, "excluded": 1, "conflicting": 1}
@@ -37,7 +37,7 @@ def test_everything_is_counted_and_nothing_kept_but_examples() -> None:
     assert result.to_json()["examples"][0]["image"] == "s3://cutouts/out/0.png"
 
 
-def test_what_is_known_to_be_unreadable_is_not_sent() -> None:
+def test_known_sources_are_not_sent() -> None:
     def find_unreadable(sources: Mapping[str, str]) -> set[str]:
         assert sources == {f"s3://photos/in/{n}.jpg": f"etag{n}" for n in (0, 2)}
         return {"s3://photos/in/2.jpg"}
@@ -51,7 +51,7 @@ def test_what_is_known_to_be_unreadable_is_not_sent() -> None:
         assert result.counts == {"send": 2, "current": 1}
 
 
-def test_a_limit_ends_it() -> None:
+def test_a_limit_ends_a_dry_run() -> None:
     spec = SPEC.model_copy(update={"limit": 7})
     result = dry_run(plan_of(*["send"] * 50)(""), spec, find_unreadable=find_none)
     assert (result.sent, result.seen) == (7, 7)
@@ -67,7 +67,7 @@ def test_the_bytes_of_a_manifest_are_unknown() -> None:
     assert dict(summary_lines(result, None))["would send"] == "1 of 1 inputs"
 
 
-def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
+def test_the_estimate_is_based_on_the_latest_comparable_run() -> None:
     runs = [
         record(1, model="u2netp"),
         record(2, state="running"),
@@ -88,7 +88,7 @@ def test_the_estimate_is_that_of_the_latest_run_of_its_kind() -> None:
         (None, "unknown: no earlier run with this model to go by"),
     ],
 )
-def test_the_words(guess: Estimate | None, text: str) -> None:
+def test_the_lines_of_a_summary(guess: Estimate | None, text: str) -> None:
     result = dry_run(plan_of("send", "send", "current")(""), SPEC, find_unreadable=find_none)
     assert summary_lines(result, guess) == [
         ("would send", "2 of 3 inputs (200 B)"),

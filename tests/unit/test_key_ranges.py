@@ -56,7 +56,7 @@ def shapes() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("shape", shapes())
 @pytest.mark.parametrize("size", [1, 7, 50])
-def test_ranges_are_everything_once(shape: str, size: int) -> None:
+def test_ranges_yield_every_entry_once(shape: str, size: int) -> None:
     keys = sorted(set(shapes()[shape]))
     for after in ("", *keys[::150], "p/b", "q"):
         asked: list[str] = []
@@ -71,7 +71,7 @@ def test_ranges_are_everything_once(shape: str, size: int) -> None:
             assert len(asked) == 1
 
 
-def test_what_is_read_ahead_is_bounded_and_ends_with_the_reader() -> None:
+def test_reading_ahead_is_bounded_and_ends_with_the_reader() -> None:
     asked: list[str] = []
     fetch = pages([f"p/{number:05d}" for number in range(5000)], 10, asked)
     before = threading.active_count()
@@ -85,7 +85,7 @@ def test_what_is_read_ahead_is_bounded_and_ends_with_the_reader() -> None:
     assert len(asked) <= 2 * (10 + 2 * 4) + 2
 
 
-def test_what_a_thread_meets_is_raised_where_the_listing_is_read() -> None:
+def test_an_error_in_a_thread_is_raised_to_the_reader() -> None:
     good = pages([f"p/{number:05d}" for number in range(100)], 10, [])
 
     def fetch(after: str) -> Page:
@@ -99,7 +99,7 @@ def test_what_a_thread_meets_is_raised_where_the_listing_is_read() -> None:
     assert threading.active_count() == before
 
 
-def test_a_store_without_order_is_refused() -> None:
+def test_a_store_that_lists_out_of_order_is_refused() -> None:
     page = Page([Entry("b", 1, "", ""), Entry("a", 1, "", "")], [], False, None)
     ranges = KeyRanges(lambda _: page, prefix="", after="", first=page, threads=1)
     with pytest.raises(OutOfOrder, match="'a' came after 'b'"):

@@ -126,7 +126,7 @@ ROWS: list[Row] = [
         ("unknown", as_parquet(ROWS), 1),
     ],
 )
-def test_every_format_says_the_same(
+def test_every_format_gives_the_same_lines(
     written: Written, name: str, content: bytes, first: int
 ) -> None:
     bad, good = numbered(written(name, content))
@@ -138,13 +138,13 @@ def test_every_format_says_the_same(
     ]
 
 
-def test_its_sha256_is_of_its_bytes(written: Written) -> None:
+def test_the_sha256_is_that_of_the_bytes(written: Written) -> None:
     content = gzip.compress(as_csv(ROWS))
     with opened(written("m.csv.gz", content)) as manifest:
         assert manifest.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_a_run_is_taken_up_behind_a_line(written: Written) -> None:
+def test_lines_can_be_read_from_a_number_on(written: Written) -> None:
     with opened(written("m.jsonl", as_json_lines(ROWS))) as manifest:
         assert [one.number for one in manifest.lines(after=1)] == [2, 3]
         assert [one.number for one in manifest.lines(after=3)] == []
@@ -223,7 +223,7 @@ def test_bad_lines_say_what_was_expected_and_found(written: Written) -> None:
         ('{"mask": "s3://cutouts/a"}', "source: field required"),
     ],
 )
-def test_a_bad_line_of_json_is_passed_over(written: Written, text: str, sentence: str) -> None:
+def test_a_bad_line_of_json_is_skipped(written: Written, text: str, sentence: str) -> None:
     good = json.dumps(ROWS[0])
     bad, kept = read(written("m.jsonl", f"{text}\n\n{good}\n"))
     assert [one.number for one in bad] == [1]
@@ -267,7 +267,7 @@ def test_destinations_named_twice_are_found_among_many(tmp_path: Path) -> None:
         ]
 
 
-def test_a_set_of_lines_holds_what_was_put_in() -> None:
+def test_a_set_of_lines_contains_the_numbers_added() -> None:
     numbers = {1, 8, 9, 32_767, 32_768, 10**15}
     lines = LineSet()
     for number in numbers:
@@ -401,7 +401,7 @@ def test_rows_of_parquet_are_numbered_over_batches(written: Written) -> None:
         ("s3://photos", "expected s3://bucket/key"),
     ],
 )
-def test_a_place_with_nothing_to_read_is_refused(place: str, sentence: str) -> None:
+def test_a_missing_manifest_is_refused(place: str, sentence: str) -> None:
     with pytest.raises(ManifestError) as caught, opened(place):
         pass
     assert sentence in str(caught.value)

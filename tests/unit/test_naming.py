@@ -1,4 +1,4 @@
-"""Names of outputs, and sources whose outputs would have one name."""
+"""Names of outputs, and conflicts between sources whose outputs have the same name."""
 
 import random
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def test_wrong_templates(template: str, complaint: str) -> None:
         Template.parse(template)
 
 
-def test_length_is_that_of_bytes() -> None:
+def test_the_length_of_a_key_is_counted_in_bytes() -> None:
     assert not is_too_long("a" * 1024)
     assert is_too_long("a" * 1025)
     assert not is_too_long("ü" * 512)
@@ -111,7 +111,7 @@ def naive(keys: Iterable[str]) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_conflicts_are_found_whatever_lies_between(seed: int) -> None:
+def test_conflicts_are_found_at_any_distance(seed: int) -> None:
     keys = some_keys(seed)
     expected = naive(keys)
     conflicts = NameConflicts(cursor="", list_earlier=lambda _: [])

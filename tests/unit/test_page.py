@@ -47,7 +47,7 @@ def test_keys_are_decoded_and_nothing_else() -> None:
         (document("a").replace(b"<Size>5</Size>", b""), "found 1, 0, 1 and 1"),
     ],
 )
-def test_what_is_no_page_is_said(body: bytes, found: str) -> None:
+def test_a_malformed_page_is_described(body: bytes, found: str) -> None:
     with pytest.raises(MalformedPage, match=found):
         parse_page(body)
 

@@ -64,7 +64,7 @@ def naming(place: S3Prefix, template: str, image_format: str) -> Naming:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_plan_is_what_a_naive_one_is(seed: int) -> None:
+def test_a_plan_equals_a_naive_one(seed: int) -> None:
     chance = random.Random(seed)
     template = TEMPLATES[seed % len(TEMPLATES)]
     sources = some_sources(chance)
@@ -147,7 +147,7 @@ def existing(one: Naming, have: dict[str, str], cursor: str, window: int) -> Exi
     return ExistingOutputs(entries, after=after, find_object=find, max_entries=window)
 
 
-def test_outputs_in_order_are_never_asked_for_singly() -> None:
+def test_outputs_in_order_need_no_single_lookups() -> None:
     keys = [f"a/img-{number:04d}.png" for number in range(1000)]
     stored = {key: time(1) for key in keys[::2]}
     looked_up = existing(naming(S3Prefix("images"), TEMPLATES[0], "png"), stored, "", 20)
@@ -203,12 +203,14 @@ def test_wrong_patterns(pattern: str) -> None:
         (RunSpec(source="s3://abc", image="s3://abd", name="{stem}"), "two folders become one"),
     ],
 )
-def test_what_cannot_be_is_refused_up_front(spec: RunSpec, complaint: str) -> None:
+def test_an_impossible_specification_is_refused_before_any_request(
+    spec: RunSpec, complaint: str
+) -> None:
     with pytest.raises(ValueError, match=complaint):
         Layout.from_spec(spec)
 
 
-def test_one_place_holds_image_and_mask_of_two_formats() -> None:
+def test_one_prefix_can_hold_images_and_masks_of_two_formats() -> None:
     options = Options(mask_format="webp")
     places = Layout.from_spec(
         RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd", options=options)
@@ -218,7 +220,7 @@ def test_one_place_holds_image_and_mask_of_two_formats() -> None:
     assert (places.image.key("a.jpg"), places.mask.key("a.jpg")) == ("a.png", "a.webp")
 
 
-def test_outputs_stay_out_of_places_of_others() -> None:
+def test_outputs_stay_out_of_other_prefixes() -> None:
     source, image, mask = (
         S3Prefix("sources", "out/in/"),
         S3Prefix("sources", "out/"),

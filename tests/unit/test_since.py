@@ -20,11 +20,11 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
         ("2026-11-22T13:00+02:00", 1),
     ],
 )
-def test_a_moment_as_people_write_it(text: str, hours: float) -> None:
+def test_dates_times_and_ages_are_parsed(text: str, hours: float) -> None:
     assert since_time(text, now=NOW) == NOW - hours * 3600
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "2026-13-01", "-7d"])
-def test_what_is_no_moment_is_refused_by_name(text: str) -> None:
+def test_an_invalid_since_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match=r"--since: expected 2026-11-01.*found"):
         since_time(text, now=NOW)

@@ -30,7 +30,7 @@ def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
     )
     source = layout.source
 
-    def output(naming: Naming | None, cursor: str) -> Output | None:
+    def open_output(naming: Naming | None, cursor: str) -> Output | None:
         if naming is None:
             return None
         return Output(naming, None if resend else _existing_outputs(naming, s3, cursor))
@@ -39,8 +39,8 @@ def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
         return list_objects(s3, bucket=source.bucket, prefix=beginning, threads=1)
 
     def plan(cursor: str) -> Generator[Step, None, None]:
-        image, mask = output(layout.image, cursor), output(layout.mask, cursor)
-        outputs = [one for one in (image, mask) if one is not None]
+        image, mask = open_output(layout.image, cursor), open_output(layout.mask, cursor)
+        outputs = [output for output in (image, mask) if output is not None]
         planner = Planner(
             bucket=source.bucket,
             selection=layout.selection,

@@ -43,7 +43,7 @@ class Step(NamedTuple):
     image: ImageRef | None = None
     """The destination of the cut-out; None if none is wanted, or if the key is too long."""
     mask: ImageRef | None = None
-    """The destination of the mask, likewise."""
+    """The destination of the mask; None for the same reasons."""
     message: str = ""
     """What is wrong with a conflicting input, and what to do."""
 
