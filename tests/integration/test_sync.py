@@ -180,23 +180,25 @@ def test_the_jobs_that_remain_are_counted(idle: Client) -> None:
 
 
 def test_an_open_circuit_breaker_sends_one_probe_at_a_time(idle: Client) -> None:
-    feeder = feeder_of(idle, plan_of(*["send"] * 60), window=30, probe_seconds=0)
+    # A quarter of the window is 20, so nothing is sent between the first failure and the 20th.
+    feeder = feeder_of(idle, plan_of(*["send"] * 160), window=80, probe_seconds=0)
+    denied = {"state": "failed", "code": "access_denied", "message": "no"}
     with feeding(feeder) as thread:
-        until(lambda: len(waiting(idle)) == 30)
-        answer(idle, 7)
+        until(lambda: len(waiting(idle)) == 80)
+        answer(idle, 17)
         answer(idle, 3, state="failed", code="not_an_image", message="no")
-        until(lambda: len(waiting(idle)) == 30)
-        answer(idle, 30, state="failed", code="access_denied", message="no")
+        until(lambda: len(waiting(idle)) == 80)
+        answer(idle, 80, **denied)
         for _ in range(3):
             until(lambda: waiting(idle))
-            assert len(answer(idle, 9, state="failed", code="access_denied", message="no")) == 1
+            assert len(answer(idle, 9, **denied)) == 1
         until(lambda: waiting(idle))
         answer(idle, 1)
-        until(lambda: len(waiting(idle)) == 16)
-        answer(idle, 16)
+        until(lambda: len(waiting(idle)) == 56)
+        answer(idle, 56)
         thread.join(10)
     counts = idle.runs.summary(str(feeder.run)).counts
-    assert (counts.seen, counts.done, counts.failed) == (60, 24, 36)
+    assert (counts.seen, counts.done, counts.failed) == (160, 74, 86)
 
 
 def test_a_run_that_redis_lost_is_an_unknown_run(idle: Client) -> None:
