@@ -1,4 +1,4 @@
-"""Whatever is pushed into the queue, the worker stays up, loses no thread, and holds nothing."""
+"""Malformed messages: the worker survives each, loses no thread and keeps none unacknowledged."""
 
 import base64
 import itertools
@@ -30,10 +30,10 @@ def message(
     properties: dict[str, Any] | None = None,
     top: dict[str, Any] | None = None,
 ) -> str:
-    """A message as kombu writes it, around a body, with some of its parts replaced."""
+    """Return a message as kombu writes it around a body, with some of its parts replaced."""
     number = next(NUMBERS)
     data = json.dumps(body).encode() if raw is None else raw
-    envelope = {
+    fields = {
         "body": base64.b64encode(data).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
@@ -45,7 +45,7 @@ def message(
         }
         | (properties or {}),
     }
-    return json.dumps(envelope | (top or {}))
+    return json.dumps(fields | (top or {}))
 
 
 BODIES: list[object] = [
@@ -80,7 +80,7 @@ FOREIGN: list[dict[str, Any]] = [
 ]
 GOOD: list[Any] = [[{}], {}, {}]
 HUGE = {"__type__": "decimal", "__value__": "1e1000000000"}
-"""What kombu would make a number of, that somebody then writes out."""
+"""A value that kombu would decode as a number, which takes hours to print."""
 ENTRIES = {
     "no JSON": "not json at all",
     "no envelope": "{}",
@@ -108,7 +108,7 @@ ENTRIES = {
     "a body of a megabyte": message([["x" * 2**20], {}, {}]),
     "a tag that is a number": message(GOOD, properties={"delivery_tag": 5}),
 }
-HELD = {
+UNACKED = {
     "no JSON": "\x01 no json",
     "no message": "[1, 2, 3]",
     "a number of a billion digits": json.dumps([{"properties": {"priority": HUGE}}, "", QUEUE]),
@@ -117,7 +117,7 @@ HELD = {
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A broker and no S3: what is refused before the task needs none."""
+    """A broker without S3, because messages are refused before the task reads an image."""
     with LocalStack(tmp_path_factory.mktemp("intake")) as stack:
         stack.start_broker()
         stack.s3_url = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -132,26 +132,26 @@ def victim(lonely: LocalStack) -> Child:
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-def test_a_hostile_entry_is_refused(entry: str, lonely: LocalStack, victim: Child) -> None:
+def test_a_malformed_message_is_refused(entry: str, lonely: LocalStack, victim: Child) -> None:
     before = victim.log.stat().st_size
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.lpush(QUEUE, entry)
         deadline = time.monotonic() + 20
         while server.llen(QUEUE) or victim.log.stat().st_size == before:
             assert victim.running, victim.tail()
-            assert time.monotonic() < deadline, "still in the queue: the worker lost its threads"
+            assert time.monotonic() < deadline, "still queued: the worker lost its threads"
             time.sleep(0.01)
         while server.zcard("unacked_index"):
-            assert time.monotonic() < deadline, "held for ever"
+            assert time.monotonic() < deadline, "unacknowledged for ever"
             time.sleep(0.01)
     assert victim.running
 
 
-@pytest.mark.parametrize("entry", HELD.values(), ids=HELD)
-def test_a_hostile_entry_among_what_is_held_is_dropped(
+@pytest.mark.parametrize("entry", UNACKED.values(), ids=UNACKED)
+def test_a_malformed_unacknowledged_entry_is_dropped(
     entry: str, lonely: LocalStack, victim: Child
 ) -> None:
-    """It is the first that every worker would give back, and would be in the way of the others."""
+    """Every worker would try to requeue it first, so it would block all others."""
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.hset("unacked", "strange", entry)
         server.zadd("unacked_index", {"strange": 1})
@@ -163,7 +163,7 @@ def test_a_hostile_entry_among_what_is_held_is_dropped(
     assert "Unrecoverable" not in victim.tail()
 
 
-def test_no_count_of_retries_is_the_first_attempt(lonely: LocalStack, victim: Child) -> None:
+def test_a_message_without_retries_is_a_first_attempt(lonely: LocalStack, victim: Child) -> None:
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.lpush(QUEUE, message(GOOD, headers={"id": "null-retries", "retries": None}))
     found = Ledger(lonely.broker_url).read_outcomes(["null-retries"], wait=20)
@@ -171,7 +171,7 @@ def test_no_count_of_retries_is_the_first_attempt(lonely: LocalStack, victim: Ch
     assert victim.running
 
 
-def test_after_all_that_every_thread_still_works(lonely: LocalStack, victim: Child) -> None:
+def test_every_thread_still_works_afterwards(lonely: LocalStack, victim: Child) -> None:
     with lonely.client() as client:
         for _ in range(3 * CONCURRENCY):
             outcome = client.submit(

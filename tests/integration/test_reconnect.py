@@ -1,4 +1,4 @@
-"""A worker outlives its connections to the broker, whichever of them ends first."""
+"""A worker reconnects, whichever of its connections to the broker breaks first."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from producer import Client
 
 
 class Bench(NamedTuple):
-    """A worker of two threads whose model takes two seconds, and who gives it work."""
+    """A worker of two threads whose model takes two seconds, and a client."""
 
     client: Client
     worker: Child
@@ -23,12 +23,11 @@ class Bench(NamedTuple):
 
     @property
     def server(self) -> redis.Redis:
-        found: redis.Redis = self.client.runs.server
-        return found
+        server: redis.Redis = self.client.runs.server
+        return server
 
-    def said(self, what: str) -> int:
-        """How often the worker said it."""
-        return self.worker.log.read_text().count(what)
+    def count_in_log(self, text: str) -> int:
+        return self.worker.log.read_text().count(text)
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +57,27 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_connection_for_broadcasts_ends_first(bench: Bench, number: int) -> None:
-    seen, lost = bench.log.stat().st_size, "Connection to broker lost"
-    before = bench.said(lost)
+def test_the_connection_for_broadcasts_may_break_first(bench: Bench, number: int) -> None:
+    size, lost = bench.log.stat().st_size, "Connection to broker lost"
+    before = bench.count_in_log(lost)
     handle = bench.client.submit("s3://photos/000000.jpg", image=f"s3://cutouts/{number}.png")
-    # Then one thread is busy, and for the other one the broker is asked for a job.
-    bench.worker.wait_until(lambda: bench.log.stat().st_size > seen, timeout=20)
+    # Now one thread is busy, and the worker waits for a job for the other one.
+    bench.worker.wait_until(lambda: bench.log.stat().st_size > size, timeout=20)
     with bench.server.pipeline(transaction=True) as pipe:
-        pipe.config_set("maxclients", 1)  # Nobody connects again at once.
+        pipe.config_set("maxclients", 1)  # The worker cannot reconnect at once.
         pipe.client_kill_filter(_type="pubsub")
         pipe.client_kill_filter(_type="normal", skipme=True)
         pipe.execute()
-    bench.worker.wait_until(lambda: bench.said(lost) > before, timeout=20)
+    bench.worker.wait_until(lambda: bench.count_in_log(lost) > before, timeout=20)
     bench.server.config_set("maxclients", 1000)
     assert handle.wait(60).state == "done"
 
 
-def test_a_broker_that_refuses_to_write_costs_no_sockets(bench: Bench) -> None:
+def test_a_read_only_broker_leaks_no_sockets(bench: Bench) -> None:
     process = psutil.Process(bench.worker.pid)
-    before, again = process.num_fds(), "Trying to reconnect"
+    before, attempt = process.num_fds(), "Trying to reconnect"
     bench.server.replicaof("127.0.0.1", free_ports(1)[0])
-    bench.worker.wait_until(lambda: bench.said(again) > 20, timeout=60)
+    bench.worker.wait_until(lambda: bench.count_in_log(attempt) > 20, timeout=60)
     bench.server.replicaof("NO", "ONE")
     handle = bench.client.submit("s3://photos/000000.jpg", image="s3://cutouts/later.png")
     assert handle.wait(60).state == "done"

@@ -1,4 +1,4 @@
-"""Which queue a job waits in, which of them a worker takes from, and jobs that are sent on."""
+"""The queue of a job, the queues of a worker, and jobs that are sent on to another queue."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ NO_GPU = GpuNoDriver("no driver")
 
 @pytest.fixture
 def app(idle: Client, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The settings of an app with every class and two tenants."""
+    """An app with every job class and two tenants."""
     monkeypatch.setenv("CUTWORK_CLASSES", "bulk, gpu,large")
     monkeypatch.setenv("CUTWORK_TENANTS", "shop,lab")
     with Client(idle.broker_url) as client:
@@ -52,7 +52,7 @@ def job(options: Options | None = None, **facts: Any) -> Job:
         ({"tenant": "nobody", "id": RUN}, "cutwork.bulk"),
     ],
 )
-def test_a_job_waits_where_its_class_and_its_tenant_do(
+def test_class_and_tenant_decide_the_queue_of_a_job(
     app: Any, facts: Mapping[str, Any], queue: str
 ) -> None:
     assert Routes.from_app(app).queue_for(job(**facts)) == queue
@@ -64,12 +64,12 @@ def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, An
     assert routes.queue_for(job(**facts)) == "cutwork.default"
     assert routes.larger_queue(job(**facts)) is None
     assert list(routes.lists_by_queue()) == ["cutwork.default"]
-    # A job that somebody sent on who knows of more is not lost.
+    # A process with more classes may have sent a job there, so these are searched too.
     assert {"cutwork.default", "cutwork.default:3", "cutwork.large:3"} < set(routes.all_lists())
 
 
 @pytest.mark.parametrize(
-    ("takes", "no_gpu", "found"),
+    ("classes", "no_gpu", "expected"),
     [
         ((), None, {"default", "bulk", "gpu", "gpu-bulk"}),
         ((), NO_GPU, {"default", "bulk"}),
@@ -77,28 +77,30 @@ def test_without_classes_there_is_one_queue(idle: Client, facts: Mapping[str, An
         (("gpu", "default"), None, {"default", "gpu"}),
     ],
 )
-def test_a_worker_takes_what_it_can_do_or_what_it_was_told(
-    app: Any, takes: tuple[str, ...], no_gpu: GpuNoDriver | None, found: set[str]
+def test_a_worker_takes_the_classes_that_it_can_process_or_those_named(
+    app: Any, classes: tuple[str, ...], no_gpu: GpuNoDriver | None, expected: set[str]
 ) -> None:
-    names = select_queues(Routes.from_app(app).requirements, classes=takes, no_gpu=no_gpu)
-    assert {name.split(".")[1] for name in names} == found
+    names = select_queues(Routes.from_app(app).requirements, classes=classes, no_gpu=no_gpu)
+    assert {name.split(".")[1] for name in names} == expected
     assert {name.split(".")[2] for name in names if name.count(".") == 2} == {"shop", "lab"}
 
 
 @pytest.mark.parametrize(
-    ("takes", "sentence"),
+    ("name", "sentence"),
     [("gpu", "CUTWORK_TAKES=gpu: no driver"), ("huge", "CUTWORK_TAKES: expected some of bulk, ")],
 )
-def test_a_worker_is_not_told_what_it_cannot_do(app: Any, takes: str, sentence: str) -> None:
+def test_naming_a_class_that_a_worker_cannot_process_is_an_error(
+    app: Any, name: str, sentence: str
+) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        select_queues(Routes.from_app(app).requirements, classes=[takes], no_gpu=NO_GPU)
+        select_queues(Routes.from_app(app).requirements, classes=[name], no_gpu=NO_GPU)
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("CUTWORK_CLASSES", "huge"), ("CUTWORK_TENANTS", "a b"), ("CUTWORK_TENANT", "A")],
 )
-def test_a_wrong_name_is_said(
+def test_an_invalid_name_is_an_error_that_names_the_variable(
     idle: Client, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -108,7 +110,7 @@ def test_a_wrong_name_is_said(
 
 @pytest.fixture
 def start(stack: LocalStack, idle: Client) -> Iterator[Callable[..., Child]]:
-    """Starts workers with queues apart, whose model is one that sleeps."""
+    """Return a function that starts a worker with separate queues, whose model only sleeps."""
     with ExitStack() as ending:
 
         def started(**variables: Any) -> Child:
@@ -127,26 +129,26 @@ def start(stack: LocalStack, idle: Client) -> Iterator[Callable[..., Child]]:
         yield started
 
 
-def test_what_a_worker_cannot_do_is_sent_on_to_those_that_can(
+def test_a_job_that_a_worker_cannot_process_is_sent_on(
     idle: Client, start: Callable[..., Child]
 ) -> None:
-    """The GPU's job waits for a worker with one; the large image is done by one with more room."""
+    """A GPU job waits for a GPU worker; a large image is cut out by a worker with higher limits."""
     small = start(CUTWORK_TAKES="default", CUTWORK_MAX_PIXELS="10000")
     assert "takes from cutwork.default\n" in small.log.read_text()
-    # As a producer sends them that knows of no classes.
+    # This producer is configured without classes, so it sends both to the default queue.
     large, gpu = idle.submit_many([job(), job(GPU)])
     server = idle.runs.server
     until(lambda: server.llen("cutwork.large:3") and server.llen("cutwork.gpu:3"))
     assert large.outcome() is None
-    roomy = start(CUTWORK_TAKES="large")
+    large_worker = start(CUTWORK_TAKES="large")
     outcome = large.wait(60)
     assert idle.served_queues() == {"cutwork.default", "cutwork.large"}
-    assert (outcome.state, outcome.worker) == ("done", f"{roomy.name}@local")
+    assert (outcome.state, outcome.worker) == ("done", f"{large_worker.name}@local")
     assert gpu.outcome() is None
     assert server.llen("cutwork.gpu:3") == 1
 
 
-def test_what_is_too_large_for_the_largest_has_failed(
+def test_an_image_too_large_for_every_worker_fails(
     idle: Client, start: Callable[..., Child]
 ) -> None:
     start(CUTWORK_TAKES="default,large", CUTWORK_MAX_PIXELS="10000")
@@ -157,12 +159,12 @@ def test_what_is_too_large_for_the_largest_has_failed(
 def test_two_pools_do_not_send_a_job_to_each_other_for_ever(
     idle: Client, start: Callable[..., Child]
 ) -> None:
-    """One has no GPU, the other too little room; each knows a queue where the job would be done."""
+    """One has no GPU, the other too low limits; each knows a queue that could process the job."""
     start(CUTWORK_TAKES="default", CUTWORK_MAX_PIXELS="10000")
     (handle,) = idle.submit_many([job(Options(device_mode="require_gpu", if_exists="overwrite"))])
     server = idle.runs.server
     until(lambda: server.llen("cutwork.gpu:3"))
-    # As a worker on a GPU does, to which the image is too large, again and again.
+    # As a GPU worker would, for which the image is too large every time.
     for _ in range(10):
         server.rename("cutwork.gpu:3", "cutwork.default:3")
         until(lambda: server.llen("cutwork.gpu:3") or handle.outcome())

@@ -1,4 +1,4 @@
-"""Settings: a wrong value is refused at start, by the variable's name."""
+"""Settings: a worker with an invalid value refuses to start and names the variable."""
 
 import os
 import subprocess
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-PLACES = {"CUTWORK_READ_FROM": "s3://photos/in, s3://more", "CUTWORK_WRITE_TO": "s3://cutouts"}
+PREFIXES = {"CUTWORK_READ_FROM": "s3://photos/in, s3://more", "CUTWORK_WRITE_TO": "s3://cutouts"}
 
 
-def test_a_folder_s_own_celeryconfig_is_left_alone(tmp_path: Path) -> None:
+def test_a_celeryconfig_in_the_current_folder_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "celeryconfig.py").write_text("accept_content = ['pickle']\ntask_acks_late = False")
     done = subprocess.run(
         [sys.executable, "-c", "from worker import app; print(app.conf.accept_content)"],
-        env={**os.environ, **PLACES, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, **PREFIXES, "PYTHONPATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -23,11 +23,11 @@ def test_a_folder_s_own_celeryconfig_is_left_alone(tmp_path: Path) -> None:
     assert done.stdout.strip() == "['json']"
 
 
-def test_a_cache_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> None:
+def test_a_read_only_model_cache_is_refused_at_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "worker", "worker"],
-        env={**os.environ, **PLACES, "CUTWORK_MODEL_CACHE": str(tmp_path / "file" / "models")},
+        env={**os.environ, **PREFIXES, "CUTWORK_MODEL_CACHE": str(tmp_path / "file" / "models")},
         capture_output=True,
         text=True,
         timeout=60,
@@ -42,16 +42,16 @@ def test_a_cache_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> N
     ("variables", "sentence"),
     [
         ({}, "cutwork: CUTWORK_READ_FROM: field required"),
-        ({**PLACES, "CUTWORK_MAX_PIXELS": "1e9"}, "cutwork: CUTWORK_MAX_PIXELS: input should be"),
+        ({**PREFIXES, "CUTWORK_MAX_PIXELS": "1e9"}, "cutwork: CUTWORK_MAX_PIXELS: input should be"),
         (
-            {**PLACES, "CUTWORK_CONCURRENCY": "lots"},
+            {**PREFIXES, "CUTWORK_CONCURRENCY": "lots"},
             "cutwork: CUTWORK_CONCURRENCY='lots': expected a whole number from 1 to 1000",
         ),
         (
-            {**PLACES, "CUTWORK_BROKER_URL": "redis://localhost:x/0"},
+            {**PREFIXES, "CUTWORK_BROKER_URL": "redis://localhost:x/0"},
             "cutwork: CUTWORK_BROKER_URL: ",
         ),
-        ({**PLACES, "CUTWORK_PRELOAD": "u3net"}, "cutwork: model: expected one of isnet-general"),
+        ({**PREFIXES, "CUTWORK_PRELOAD": "u3net"}, "cutwork: model: expected one of isnet-general"),
     ],
 )
 def test_a_worker_refuses_to_start_with_one_clear_line(

@@ -1,4 +1,4 @@
-"""SIGTERM: nothing new begins, what runs is finished, the rest goes back, all in time."""
+"""Graceful shutdown: running jobs are finished, the others requeued, within the grace period."""
 
 import signal
 import time
@@ -46,7 +46,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(own: LocalStack, log: Path) -> Start:
-    """A worker of two threads whose stand-in model takes a second."""
+    """Return a function that starts a worker of two threads whose model takes a second."""
 
     def start(**variables: str) -> Child:
         child = own.start_worker(
@@ -80,7 +80,7 @@ def ends(child: Child, *signals: signal.Signals) -> int:
     return child.wait(30)
 
 
-def test_what_runs_is_finished_and_the_rest_goes_back(
+def test_running_jobs_are_finished_and_the_others_requeued(
     producer: Client, start: Start, log: Path
 ) -> None:
     child = start()
@@ -94,7 +94,9 @@ def test_what_runs_is_finished_and_the_rest_goes_back(
     assert log.stat().st_size == len(done)
 
 
-def test_the_grace_s_end_gives_everything_back(producer: Client, start: Start, log: Path) -> None:
+def test_everything_is_requeued_when_the_grace_period_is_over(
+    producer: Client, start: Start, log: Path
+) -> None:
     child = start(CUTWORK_GRACE="0.5", CUTWORK_STANDIN_SECONDS="30")
     handles = submit(producer, 3)
     child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
@@ -102,13 +104,13 @@ def test_the_grace_s_end_gives_everything_back(producer: Client, start: Start, l
     assert "0.5 s is over (CUTWORK_GRACE); " in child.tail()
     status = producer.status()
     assert (status.waiting, status.in_flight) == (3, 0)
-    # Not their fault: neither has been delivered in vain.
+    # Requeued deliveries do not count towards `CUTWORK_MAX_DELIVERIES`.
     counts = [producer.runs.server.hget(delivery_key(handle.id), "number") for handle in handles]
     assert set(counts) <= {"0", None}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_does_not_wait_for_the_grace(
+def test_a_second_signal_ends_the_grace_period(
     producer: Client, start: Start, log: Path, number: signal.Signals
 ) -> None:
     child = start(CUTWORK_GRACE="600", CUTWORK_STANDIN_SECONDS="30")
@@ -120,7 +122,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(
     assert producer.status().waiting == 1
 
 
-def test_a_silent_broker_does_not_use_the_grace_up(
+def test_a_silent_broker_does_not_extend_the_grace_period(
     own: LocalStack, producer: Client, start: Start, log: Path
 ) -> None:
     with TcpProxy(int(own.broker_url.rpartition(":")[2].partition("/")[0])) as network:
@@ -135,14 +137,14 @@ def test_a_silent_broker_does_not_use_the_grace_up(
         network.black_hole()
         assert ends(child, signal.SIGTERM) == 1
         network.heal()
-    # Nobody could give it back: it comes by itself.
+    # It could not be requeued, so the broker redelivers it after the visibility timeout.
     assert producer.status().in_flight == 1
 
 
 def test_a_job_may_take_longer_than_the_visibility_timeout(
     producer: Client, start: Start, log: Path
 ) -> None:
-    """While its worker lives nobody else is given it, and it is not called poison."""
+    """While its worker lives the job is neither redelivered nor counted as poison."""
     patient = {"CUTWORK_VISIBILITY_TIMEOUT": "1", "CUTWORK_STANDIN_SECONDS": "5"}
     children = [start(**patient), start(**patient)]
     (handle,) = submit(producer, 1)
@@ -152,7 +154,7 @@ def test_a_job_may_take_longer_than_the_visibility_timeout(
         child.stop(grace=0)
 
 
-def test_of_many_delayed_retries_none_is_dropped(producer: Client, start: Start) -> None:
+def test_no_delayed_retry_is_dropped(producer: Client, start: Start) -> None:
     child = start(
         AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_ports(1)[0]}",
         CUTWORK_S3_ATTEMPTS="1",
@@ -166,10 +168,10 @@ def test_of_many_delayed_retries_none_is_dropped(producer: Client, start: Start)
     assert (status.waiting, status.in_flight) == (40, 0)
 
 
-def test_a_delayed_retry_goes_back_at_once(
+def test_a_delayed_retry_is_requeued_at_once(
     own: LocalStack, producer: Client, start: Start, log: Path
 ) -> None:
-    """While one job runs on, another's retry must not wait with it."""
+    """A retry does not wait until the running jobs are finished."""
     child = start(
         CUTWORK_GRACE="60",
         CUTWORK_STANDIN_SECONDS="8",
@@ -184,7 +186,7 @@ def test_a_delayed_retry_goes_back_at_once(
     try:
         submit(producer, 1)
         child.wait_until(lambda: "attempt 1: storage_unavailable" in child.tail(), timeout=20)
-        # Its retry is held by the worker now, until its time comes.
+        # The worker keeps the delayed retry until it is due.
         child.wait_until(lambda: child.tail(9000).count(" received") == 3, timeout=20)
         child.signal(signal.SIGTERM)
         child.wait_until(lambda: "1 waiting jobs requeued" in child.tail(), timeout=5)

@@ -1,4 +1,4 @@
-"""How fast a worker is while it has enough to do, and what is kept of it."""
+"""The mean throughput that the ledger keeps of each queue."""
 
 import math
 import random
@@ -14,14 +14,14 @@ def rates(idle: Client) -> ThroughputStore:
     return ThroughputStore(idle.runs.server)
 
 
-def test_many_workers_have_the_rate_of_one(rates: ThroughputStore) -> None:
+def test_the_mean_of_many_workers_is_that_of_one(rates: ThroughputStore) -> None:
     draw = random.Random(7)
     for _ in range(300):
         rates.add("a", images=draw.randrange(8, 13), seconds=5)
     assert rates.read(["a", "b"]) == {"a": pytest.approx(2, rel=0.1)}
 
 
-def test_what_is_older_counts_less(rates: ThroughputStore) -> None:
+def test_older_work_counts_less(rates: ThroughputStore) -> None:
     rates.add("a", images=1200, seconds=120)
     rates.add("a", images=120, seconds=120)
     fading = math.exp(-1)

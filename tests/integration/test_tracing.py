@@ -1,4 +1,4 @@
-"""Traces from the producer through the queue to the store, as a collector receives them."""
+"""Traces from the producer through the queue to the object store, as a collector receives them."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def start(stack: LocalStack, idle: Client, receiver: Receiver) -> Iterator[Any]:
-    """Starts a worker, whose model sleeps, that sends its spans to the receiver."""
+    """Return a function that starts a worker with a sleeping model and traces to the receiver."""
     children = []
 
     def started(**variables: Any) -> None:
@@ -86,7 +86,7 @@ def test_a_trace_goes_from_the_command_to_the_store(
     assert stages[-1].name == "store"
 
 
-def test_a_service_s_own_trace_goes_on_and_a_stranger_s_header_does_nothing(
+def test_the_trace_of_a_service_continues_and_an_invalid_header_is_ignored(
     idle: Client, receiver: Receiver, start: Any
 ) -> None:
     start()

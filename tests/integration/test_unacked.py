@@ -1,4 +1,4 @@
-"""What a worker holds of a real queue: once it has let go of a message, that is another's."""
+"""Unacknowledged deliveries of a real queue: a requeued message belongs to the next worker."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,25 +19,25 @@ Take = Callable[[], tuple[QoS, str]]
 
 @pytest.fixture
 def server(idle: Client) -> redis.Redis:
-    found: redis.Redis = idle.runs.server
-    return found
+    server: redis.Redis = idle.runs.server
+    return server
 
 
 @pytest.fixture
 def take(idle: Client) -> Iterator[Take]:
-    """Each call is one more consumer that takes one message, and its delivery tag."""
-    with ExitStack() as held:
+    """Return a function that takes one message with a new consumer and returns its delivery tag."""
+    with ExitStack() as cleanup:
 
         def take() -> tuple[QoS, str]:
             connection = Connection(idle.broker_url, transport=Transport, transport_options=OPTIONS)
             queue = connection.SimpleQueue(QUEUE)
             message: Any = queue.get(timeout=10)
-            found, tag = message.channel.qos, str(message.delivery_tag)
-            assert found.unacked_tags() == {tag}
-            # What it gives back as it closes goes over connections that kombu leaves to the end.
-            held.callback(lambda: found.channel._pool and found.channel._pool.disconnect())
-            held.callback(connection.close)
-            return found, tag
+            qos, tag = message.channel.qos, str(message.delivery_tag)
+            assert qos.unacked_tags() == {tag}
+            # Closing requeues messages over connections that kombu itself leaves open.
+            cleanup.callback(lambda: qos.channel._pool and qos.channel._pool.disconnect())
+            cleanup.callback(connection.close)
+            return qos, tag
 
         yield take
 
@@ -51,21 +51,23 @@ def submit(client: Client) -> None:
 
 
 def state(client: Client) -> tuple[int, int]:
-    """Messages that wait, and that are held."""
+    """Return how many messages are queued and how many are unacknowledged."""
     status = client.status()
     return status.waiting, status.in_flight
 
 
-@pytest.mark.parametrize("late", ["ack", "reject", "close", "renew"])
-def test_what_was_given_back_is_the_next_worker_s(idle: Client, take: Take, late: str) -> None:
+@pytest.mark.parametrize("late_call", ["ack", "reject", "close", "renew"])
+def test_a_requeued_message_belongs_to_the_next_worker(
+    idle: Client, take: Take, late_call: str
+) -> None:
     submit(idle)
     first, tag = take()
     first.requeue(tag, idle._ledger)
     assert state(idle) == (1, 0)
-    second, again = take()
-    assert again == tag
+    second, second_tag = take()
+    assert second_tag == tag
     idle.runs.server.zadd("unacked_index", {tag: 7})
-    match late:
+    match late_call:
         case "ack":
             first.ack(tag)
         case "reject":
@@ -80,9 +82,9 @@ def test_what_was_given_back_is_the_next_worker_s(idle: Client, take: Take, late
     assert state(idle) == (0, 0)
 
 
-@pytest.mark.parametrize("answer", ["ack", "reject"])
-def test_what_cannot_be_acknowledged_is_no_longer_renewed(
-    idle: Client, server: redis.Redis, take: Take, answer: str
+@pytest.mark.parametrize("call", ["ack", "reject"])
+def test_a_message_that_cannot_be_acknowledged_is_no_longer_renewed(
+    idle: Client, server: redis.Redis, take: Take, call: str
 ) -> None:
     submit(idle)
     qos, tag = take()
@@ -90,16 +92,16 @@ def test_what_cannot_be_acknowledged_is_no_longer_renewed(
     try:
         server.client_kill_filter(_type="normal", skipme=True)
         with pytest.raises(redis.ConnectionError):
-            qos.ack(tag) if answer == "ack" else qos.reject(tag, requeue=True)
+            qos.ack(tag) if call == "ack" else qos.reject(tag, requeue=True)
     finally:
         server.config_set("maxclients", 1000)
     assert qos.unacked_tags() == set()
     assert qos.can_consume()
-    # It comes back when the visibility timeout is over.
+    # The broker redelivers it after the visibility timeout.
     assert state(idle) == (0, 1)
 
 
-def test_a_valid_message_stays_whatever_breaks(
+def test_a_malformed_entry_does_not_affect_a_valid_message(
     idle: Client, server: redis.Redis, take: Take
 ) -> None:
     submit(idle)

@@ -1,4 +1,4 @@
-"""What a real worker tells of itself on its port: metrics, health, and whether it takes jobs."""
+"""The pages of a real worker: metrics, liveness and readiness."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ Start = Callable[..., Watched]
 
 @pytest.fixture
 def start(stack: LocalStack, idle: Client) -> Iterator[Start]:
-    """Starts workers for the idle broker's jobs."""
+    """Return a function that starts a worker on the idle broker."""
     with ExitStack() as ending:
 
         def started(**variables: str) -> Watched:
@@ -38,9 +38,7 @@ def start(stack: LocalStack, idle: Client) -> Iterator[Start]:
         yield started
 
 
-def test_what_jobs_did_is_counted(
-    stack: LocalStack, idle: Client, start: Start, tmp_path: Path
-) -> None:
+def test_jobs_are_counted(stack: LocalStack, idle: Client, start: Start, tmp_path: Path) -> None:
     names = ("watch/a.onnx", 'watch/b"} 1.onnx')
     for name, side in zip(names, (16, 32), strict=True):
         model = channel_mean(tmp_path / f"{side}.onnx", axes=(1, 3, side, side))
@@ -59,7 +57,7 @@ def test_what_jobs_did_is_counted(
     for name in names:
         own = Options(model=f"s3://models/{name}", if_exists="overwrite")
         assert run(idle, photograph, image=place, options=own).state == "done"
-    # One that another worker had begun, of a run.
+    # A job of a run that another worker had begun.
     job = Job(
         id="20261123-081500-3fa9c1.x",
         source=ImageRef(bucket="photos", key="rocket.jpg"),
@@ -86,7 +84,7 @@ def test_what_jobs_did_is_counted(
     assert found["cutwork_queue_wait_seconds_count"] == {("single",): 5}
     assert found["cutwork_redeliveries_total"] == {(): 1}
     assert found["cutwork_batch_images_count"] == {("cpu",): 4}
-    # A stranger's names are no labels.
+    # Names from messages are not used as labels.
     assert found["cutwork_model_loads_total"] == {("isnet-general-use",): 1, ("custom",): 2}
     assert found["cutwork_model_cache_hits_total"] == {("isnet-general-use",): 1}
     assert "watch/" not in watched.get("/metrics").text
@@ -117,7 +115,7 @@ def described(text: str) -> None:
 
 
 def test_a_worker_is_ready_once_its_models_are_loaded(start: Start) -> None:
-    """Its port answers before; the model is the real one."""
+    """The port answers before that; the model is the real one."""
     watched = start(app="worker", CUTWORK_PRELOAD="isnet-general-use")
     before = watched.until("/readyz", 503)
     assert before.checks["start"] == {"ok": False, "found": "loads isnet-general-use"}
@@ -127,12 +125,12 @@ def test_a_worker_is_ready_once_its_models_are_loaded(start: Start) -> None:
         ("start", "drain", "broker", "device", "loop"), True
     )
     assert watched.samples()["cutwork_model_loads_total"] == {("isnet-general-use",): 1}
-    # The port does not keep the process.
+    # The server does not keep the process from ending.
     watched.child.signal(signal.SIGTERM)
     assert watched.child.wait(30) == 0
 
 
-def test_a_worker_that_drains_is_alive_and_not_ready(idle: Client, start: Start) -> None:
+def test_a_worker_that_shuts_down_is_live_and_not_ready(idle: Client, start: Start) -> None:
     watched = start(CUTWORK_STANDIN_SECONDS="8")
     watched.until("/readyz", 200)
     idle.submit("s3://photos/rocket.jpg", image=f"s3://cutouts/{time.time()}.png")
@@ -150,7 +148,7 @@ def test_a_worker_that_drains_is_alive_and_not_ready(idle: Client, start: Start)
     assert watched.child.wait(30) == 0
 
 
-def test_without_a_broker_a_worker_is_alive_and_not_ready(
+def test_without_a_broker_a_worker_is_live_and_not_ready(
     stack: LocalStack, tmp_path: Path, start: Start
 ) -> None:
     with LocalStack(tmp_path) as own:
@@ -166,7 +164,7 @@ def test_without_a_broker_a_worker_is_alive_and_not_ready(
         watched.child.stop(grace=0)
 
 
-def test_a_device_that_hangs_is_told(
+def test_a_device_that_hangs_fails_liveness(
     stack: LocalStack, idle: Client, start: Start, tmp_path: Path
 ) -> None:
     stack.s3().upload_file(str(endless(tmp_path / "endless.onnx")), "models", "watch/endless.onnx")
@@ -185,9 +183,9 @@ def test_a_device_that_hangs_is_told(
     assert watched.child.wait(30) == EXIT_CODE
 
 
-def test_a_port_that_is_taken_is_said(stack: LocalStack, idle: Client, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_refused_at_start(stack: LocalStack, idle: Client, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         child = stack.start_worker(
             CUTWORK_BROKER_URL=idle.broker_url, CUTWORK_METRICS_PORT=str(port)
         )

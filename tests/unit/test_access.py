@@ -1,4 +1,4 @@
-"""What a message may name."""
+"""Allow lists."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from worker.errors import Forbidden
 
 
 @pytest.mark.parametrize(
-    ("prefix", "place", "allowed"),
+    ("prefix", "reference", "allowed"),
     [
         ("s3://shop", "s3://shop/a", True),
         ("s3://shop/", "s3://shop/a/b", True),
@@ -21,11 +21,11 @@ from worker.errors import Forbidden
         ("*", "s3://anything/at/all", True),
     ],
 )
-def test_prefixes_match_whole_segments(prefix: str, place: str, allowed: bool) -> None:
-    assert AllowedPrefix.parse(prefix).covers(ImageRef.parse(place)) is allowed
+def test_prefixes_match_whole_segments(prefix: str, reference: str, allowed: bool) -> None:
+    assert AllowedPrefix.parse(prefix).covers(ImageRef.parse(reference)) is allowed
 
 
-def test_the_refusal_names_the_place_the_rule_and_the_variable() -> None:
+def test_the_error_names_the_reference_the_allow_list_and_the_variable() -> None:
     with pytest.raises(Forbidden) as caught:
         require_allowed(
             ImageRef.parse("s3://other/a"),
@@ -55,6 +55,6 @@ def test_nothing_is_allowed_by_default() -> None:
         "s3://Shop",
     ],
 )
-def test_what_is_no_prefix_is_refused(text: str) -> None:
+def test_an_invalid_prefix_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected s3://bucket"):
         AllowedPrefix.parse(text)

@@ -1,4 +1,4 @@
-"""Memory and use of GPUs: the driver's own numbers where there is one, and nothing elsewhere."""
+"""GPU metrics: the values of the driver, and none without one."""
 
 import subprocess
 
@@ -9,13 +9,13 @@ from worker.models.engines.gpu import driver
 from worker.observability.gpu_metrics import METRICS, GpuMetrics
 
 
-def test_what_nobody_tells_is_no_zero() -> None:
+def test_a_missing_value_is_not_zero() -> None:
     assert list(GpuMetrics([]).collect()) == []
     assert list(GpuMetrics(["0000:ff:1f.7"]).collect()) == []
 
 
 @pytest.mark.skipif(not driver().devices, reason="no GPU here")
-def test_a_gpu_s_memory_and_use_are_the_driver_s() -> None:
+def test_memory_and_utilisation_are_those_of_the_driver() -> None:
     registry = CollectorRegistry()
     registry.register(GpuMetrics(driver().buses))
     fields = "--query-gpu=memory.total,pci.bus_id"

@@ -12,7 +12,7 @@ Block = AbstractContextManager[JobResult]
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -20,8 +20,8 @@ class Clock:
         return self.now
 
 
-def played(throughput: ThroughputMeter, clock: Clock, jobs: list[tuple[float, float, str]]) -> None:
-    """Play jobs, each from when to when and of which queue; those of `skipped` are not done."""
+def play(throughput: ThroughputMeter, clock: Clock, jobs: list[tuple[float, float, str]]) -> None:
+    """Simulate jobs of (start, end, queue); jobs of the queue `skipped` cut out no image."""
     moments: list[tuple[float, Callable[[], object]]] = []
     for begins, ends, queue in jobs:
         block = throughput.measure(queue)
@@ -37,33 +37,33 @@ def played(throughput: ThroughputMeter, clock: Clock, jobs: list[tuple[float, fl
 def test_only_the_time_in_which_all_threads_work_counts() -> None:
     clock = Clock()
     throughput = ThroughputMeter(threads=2, clock=clock)
-    # Both from 4 to 8, and a second more, in which a worker that has enough to do takes the next.
-    played(throughput, clock, [(0, 10, "a"), (4, 8, "a"), (20, 30, "a")])
+    # Both threads are busy from 4 to 8, and a thread counts as busy for one more second.
+    play(throughput, clock, [(0, 10, "a"), (4, 8, "a"), (20, 30, "a")])
     assert throughput.pop_work() == {"a": Work(images=1, seconds=(4 + 5) / 2)}
     assert throughput.pop_work() == {}
 
 
-def test_what_is_not_cut_out_says_nothing() -> None:
-    """A thousand that are there already do not make a worker faster."""
+def test_skipped_jobs_are_not_measured() -> None:
+    """A thousand skipped jobs do not make a worker faster."""
     clock = Clock()
     throughput = ThroughputMeter(threads=2, clock=clock)
     skipped = [(n * 0.01, n * 0.01 + 0.01, "skipped") for n in range(1000)]
-    played(throughput, clock, [*skipped, *((n * 1.0, n + 1.0, "a") for n in range(10))])
-    found = throughput.pop_work()
-    assert (list(found), found["a"].images) == (["a"], 10)
-    assert found["a"].seconds == pytest.approx(5)
+    play(throughput, clock, [*skipped, *((n * 1.0, n + 1.0, "a") for n in range(10))])
+    work = throughput.pop_work()
+    assert (list(work), work["a"].images) == (["a"], 10)
+    assert work["a"].seconds == pytest.approx(5)
 
 
-def test_what_ends_at_once_counts() -> None:
-    """A batch of four every two seconds, and a tenth of a second between them."""
+def test_jobs_of_a_batch_that_end_at_once_count() -> None:
+    """A batch of four ends every two seconds, with a tenth of a second between batches."""
     clock = Clock()
     throughput = ThroughputMeter(threads=4, clock=clock)
-    played(throughput, clock, [(n * 2.0, n * 2.0 + 1.9, "a") for n in range(50) for _ in range(4)])
-    found = throughput.pop_work()["a"]
-    assert found.images / found.seconds == pytest.approx(4 / 2, rel=0.1)
+    play(throughput, clock, [(n * 2.0, n * 2.0 + 1.9, "a") for n in range(50) for _ in range(4)])
+    work = throughput.pop_work()["a"]
+    assert work.images / work.seconds == pytest.approx(4 / 2, rel=0.1)
 
 
-def test_a_job_without_an_outcome_says_nothing() -> None:
+def test_a_job_without_an_outcome_is_not_measured() -> None:
     clock = Clock()
     throughput = ThroughputMeter(threads=1, clock=clock)
 
@@ -74,17 +74,17 @@ def test_a_job_without_an_outcome_says_nothing() -> None:
 
     with pytest.raises(KeyError):
         fails()
-    played(throughput, clock, [(3, 5, "a")])
+    play(throughput, clock, [(3, 5, "a")])
     assert throughput.pop_work() == {"a": Work(images=1, seconds=2)}
 
 
-def test_each_queue_has_the_rate_of_a_worker_that_does_nothing_else() -> None:
-    """Of four threads three do jobs of 2 s, one those of 8 s."""
+def test_each_queue_has_the_throughput_of_a_worker_that_consumes_it_alone() -> None:
+    """Three of four threads run jobs of 2 s, one runs jobs of 8 s."""
     clock = Clock()
     throughput = ThroughputMeter(threads=4, clock=clock)
     quick = [(n * 2.0, n * 2.0 + 2, "quick") for n in range(100) for _ in range(3)]
     slow = [(n * 8.0, n * 8.0 + 8, "slow") for n in range(25)]
-    played(throughput, clock, sorted([*quick, *slow], key=lambda job: job[:2]))
-    found = throughput.pop_work()
-    assert found["quick"].images / found["quick"].seconds == pytest.approx(4 / 2, rel=0.1)
-    assert found["slow"].images / found["slow"].seconds == pytest.approx(4 / 8, rel=0.1)
+    play(throughput, clock, sorted([*quick, *slow], key=lambda job: job[:2]))
+    work = throughput.pop_work()
+    assert work["quick"].images / work["quick"].seconds == pytest.approx(4 / 2, rel=0.1)
+    assert work["slow"].images / work["slow"].seconds == pytest.approx(4 / 8, rel=0.1)
