@@ -92,7 +92,7 @@ class ManifestFile(NamedTuple):
 
 
 @contextmanager
-def manifest_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[ManifestFile]:
+def open_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[ManifestFile]:
     """Open a local file, an `s3://bucket/key` object, or `-` for standard input.
 
     An object, standard input or a pipe is copied to a temporary file first, because it must be read

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from producer.sync.manifest.destinations import Destinations
-from producer.sync.manifest.file import ManifestError, ManifestFile, manifest_file
+from producer.sync.manifest.file import ManifestError, ManifestFile, open_file
 from producer.sync.manifest.line import BadLine, Line, rejection
-from producer.sync.manifest.records import records
+from producer.sync.manifest.records import read_records
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -69,13 +69,13 @@ class Manifest:
         """
         while (bad := self._bad) is None:
             deque(self.check(), maxlen=0)
-        for record in records(self._file):
+        for record in read_records(self._file):
             number = record.number
             if number > after and number not in bad and not isinstance(record, BadLine):
                 yield Line.from_record(record)
 
     def _invalid_lines(self, destinations: Destinations) -> Iterator[BadLine]:
-        for record in records(self._file):
+        for record in read_records(self._file):
             if isinstance(record, BadLine):
                 yield record
                 continue
@@ -117,5 +117,5 @@ def open_manifest(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Ma
     `s3` creates the client and is called only for an object. Raises `ManifestError` if the manifest
     does not exist or cannot be read.
     """
-    with manifest_file(location, s3=s3) as file:
+    with open_file(location, s3=s3) as file:
         yield Manifest(file)

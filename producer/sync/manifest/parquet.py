@@ -12,7 +12,7 @@ _LONGEST_TEXT: Final = 4096
 """Characters that are kept of a value; no reference has as many."""
 
 
-def parquet_records(file: ManifestFile) -> Iterator[Record]:
+def read_parquet(file: ManifestFile) -> Iterator[Record]:
     """Read the columns of `FIELDS`, some rows at a time; a record's number is its row, from 1.
 
     Raises `ManifestError` if pyarrow is missing, if the file is not Parquet, or if one of the
@@ -29,12 +29,12 @@ def parquet_records(file: ManifestFile) -> Iterator[Record]:
         ) from error
     try:
         with parquet.ParquetFile(file.path) as parquet_file:
-            yield from _records(parquet_file, file)
+            yield from _read_rows(parquet_file, file)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise file.error(f"expected Parquet with UTF-8 text ({error}); is it complete?") from error
 
 
-def _records(parquet_file: Any, file: ManifestFile) -> Iterator[Record]:
+def _read_rows(parquet_file: Any, file: ManifestFile) -> Iterator[Record]:
     schema = parquet_file.schema_arrow
     names = list(file.fields(schema.names))
     for name in names:

@@ -2,6 +2,8 @@
 
 from typing import IO, Final, Self
 
+from producer.sync.manifest.file import ManifestFile
+
 LONGEST_RECORD: Final = 65_536
 """The most bytes of one record, with its line ends; three references have 3 KiB."""
 
@@ -13,12 +15,13 @@ class RecordTooLong(ValueError):
 class PhysicalLines:
     """An iterator over the lines of a UTF-8 file, with their ends; a record has one or more lines.
 
-    Can be continued after an error, like `csv.reader`. Raises `RecordTooLong`, and
-    `UnicodeDecodeError` in line `number`.
+    Can be continued after `RecordTooLong`, like `csv.reader` after its errors. Raises
+    `ManifestError` if a line is not UTF-8.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], manifest: ManifestFile) -> None:
         self._file = file
+        self._manifest = manifest
         self.number = 0
         """The number of the last line read, from 1."""
         self._record_bytes = 0
@@ -37,7 +40,12 @@ class PhysicalLines:
         if self._record_bytes > LONGEST_RECORD:
             self._skip_to_line_end(raw)
             raise RecordTooLong
-        return raw.decode()
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise self._manifest.error(
+                f"expected UTF-8, found invalid bytes in line {self.number} ({error})"
+            ) from error
 
     def begin_record(self) -> int:
         """Begin a record and return the number of its first line."""

@@ -7,31 +7,31 @@ from collections.abc import Iterator
 from pydantic_core import from_json
 
 from producer.contract.untrusted_text import shorten
-from producer.sync.manifest.file import FIELDS, ManifestError, ManifestFile
+from producer.sync.manifest.file import FIELDS, ManifestFile
 from producer.sync.manifest.line import BadLine, Record
-from producer.sync.manifest.parquet import parquet_records
+from producer.sync.manifest.parquet import read_parquet
 from producer.sync.manifest.physical_lines import LONGEST_RECORD, PhysicalLines, RecordTooLong
 
 
-def records(file: ManifestFile) -> Iterator[Record | BadLine]:
+def read_records(file: ManifestFile) -> Iterator[Record | BadLine]:
     """Read a manifest once, in bounded memory.
 
     Raises `ManifestError` if it cannot be read to its end or lacks required fields.
     """
     file.require_unchanged()
-    read_records = {"csv": _csv, "jsonl": _json_lines, "parquet": parquet_records}[file.format]
+    reader = {"csv": _read_csv, "jsonl": _read_json_lines, "parquet": read_parquet}[file.format]
     try:
-        yield from read_records(file)
+        yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         raise file.error(f"cannot be read to its end ({error}); is it complete?") from error
     file.require_unchanged()
 
 
-def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
+def _read_csv(file: ManifestFile) -> Iterator[Record | BadLine]:
     with file.text() as stream:
-        lines = PhysicalLines(stream)
+        lines = PhysicalLines(stream, file)
         rows = csv.reader(lines, strict=True)
-        header = _header(file, lines, rows)
+        header = _read_header(file, lines, rows)
         columns = file.fields(header)
         # A missing column is read from the empty field that is appended to each row.
         width = len(header)
@@ -42,8 +42,6 @@ def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
                 row = next(rows)
             except StopIteration:
                 return
-            except UnicodeDecodeError as error:
-                raise _not_utf8(file, lines, error) from error
             except (csv.Error, RecordTooLong) as error:
                 if not lines.skip_record():
                     raise file.error(
@@ -63,34 +61,30 @@ def _csv(file: ManifestFile) -> Iterator[Record | BadLine]:
                 )
 
 
-def _header(file: ManifestFile, lines: PhysicalLines, rows: Iterator[list[str]]) -> list[str]:
+def _read_header(file: ManifestFile, lines: PhysicalLines, rows: Iterator[list[str]]) -> list[str]:
     try:
         return next((row for row in rows if row), [])
-    except UnicodeDecodeError as error:
-        raise _not_utf8(file, lines, error) from error
     except (csv.Error, RecordTooLong) as error:
         raise file.error(f"expected CSV with a header, {_problem(error, lines)}") from error
 
 
-def _json_lines(file: ManifestFile) -> Iterator[Record | BadLine]:
+def _read_json_lines(file: ManifestFile) -> Iterator[Record | BadLine]:
     with file.text() as stream:
-        lines = PhysicalLines(stream)
+        lines = PhysicalLines(stream, file)
         while True:
             number = lines.begin_record()
             try:
                 text = next(lines)
             except StopIteration:
                 return
-            except UnicodeDecodeError as error:
-                raise _not_utf8(file, lines, error) from error
             except RecordTooLong as error:
                 yield BadLine(number, f"expected a JSON object, {_problem(error, lines)}")
                 continue
             if not text.isspace():
-                yield _json_record(number, text)
+                yield _parse_json(number, text)
 
 
-def _json_record(number: int, text: str) -> Record | BadLine:
+def _parse_json(number: int, text: str) -> Record | BadLine:
     try:
         value = from_json(text, cache_strings="keys")
     except ValueError as error:
@@ -114,7 +108,3 @@ def _problem(error: Exception, lines: PhysicalLines) -> str:
     if isinstance(error, RecordTooLong):
         return f"found more than {LONGEST_RECORD:,} bytes up to line {lines.number}"
     return f"found an error up to line {lines.number}: {error}"
-
-
-def _not_utf8(file: ManifestFile, lines: PhysicalLines, error: UnicodeDecodeError) -> ManifestError:
-    return file.error(f"expected UTF-8, found invalid bytes in line {lines.number} ({error})")
