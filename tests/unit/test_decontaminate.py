@@ -1,4 +1,4 @@
-"""The subject's own colour at soft edges, against what is known of it."""
+"""Decontaminated colours against the known colours of composites."""
 
 import io
 
@@ -26,69 +26,65 @@ def levels(alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def blended(
-    alpha: NDArray[np.float64], subject: NDArray[np.uint8], behind: NDArray[np.uint8]
+    alpha: NDArray[np.float64], foreground: NDArray[np.uint8], background: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    share = alpha[:, :, np.newaxis]
-    return np.asarray(np.rint(share * subject + (1 - share) * behind), np.uint8)
+    weight = alpha[:, :, np.newaxis]
+    return np.asarray(np.rint(weight * foreground + (1 - weight) * background), np.uint8)
 
 
 def plain(*colour: int) -> NDArray[np.uint8]:
     return np.array(colour, np.uint8)
 
 
-def test_a_plain_subject_before_a_plain_wall() -> None:
+def test_edges_of_a_plain_foreground_on_a_plain_background_get_its_colour() -> None:
     alpha = disc(120, 160, blur=4)
-    rgb, found = blended(alpha, plain(230, 140, 30), plain(20, 60, 220)), levels(alpha)
-    clean = decontaminate(rgb, found)
-    edge = (found > 25) & (found < 230)
+    rgb, mask = blended(alpha, plain(230, 140, 30), plain(20, 60, 220)), levels(alpha)
+    clean = decontaminate(rgb, mask)
+    edge = (mask > 25) & (mask < 230)
     before, after = (np.abs(item[edge] - plain(230, 140, 30)).mean() for item in (rgb, clean))
     assert after < before / 5
-    assert np.array_equal(clean[found == 255], rgb[found == 255])
+    assert np.array_equal(clean[mask == 255], rgb[mask == 255])
     assert not clean[0, 0].any()
-    # Who resizes the cut-out finds the subject's colour beyond its edge, too.
+    # Beyond the edge, too: resizing a cut-out mixes in colours from there.
     assert np.abs(clean[60, 80 + 40 + 20].astype(int) - plain(230, 140, 30)).max() < 12
-    wide = decontaminate(to_depth(rgb, np.uint16), to_depth(found, np.uint16))
+    wide = decontaminate(to_depth(rgb, np.uint16), to_depth(mask, np.uint16))
     assert np.abs(wide / 257 - clean).max() < 1
 
 
 @pytest.mark.parametrize("name", ["chelsea.png", "coffee.png", "astronaut.png"])
-def test_as_near_to_the_truth_as_colours_of_every_pixel(name: str) -> None:
-    """A real subject before another picture: its colour under the edge is known."""
+def test_reduced_layers_are_as_accurate_as_an_estimate_of_every_pixel(name: str) -> None:
+    """A photograph composited on another one, so that its colour under the edge is known."""
     with Image.open(io.BytesIO(photograph(name))) as image:
-        subject = np.asarray(image.convert("RGB").resize((1000, 1000)))
+        foreground = np.asarray(image.convert("RGB").resize((1000, 1000)))
     with Image.open(io.BytesIO(photograph("rocket.jpg"))) as image:
-        behind = np.asarray(image.convert("RGB").resize((1000, 1000)))
+        background = np.asarray(image.convert("RGB").resize((1000, 1000)))
     alpha = disc(1000, 1000, blur=12)
-    found, seen = levels(alpha), blended(alpha, subject, behind)
-    assert found.size > 5 * LAYER_PIXELS
-    edge = (found > 12) & (found < 250)
-    front, _ = foreground_and_background(seen, found)
+    mask, composite = levels(alpha), blended(alpha, foreground, background)
+    assert mask.size > 5 * LAYER_PIXELS
+    edge = (mask > 12) & (mask < 250)
+    full_estimate, _ = foreground_and_background(composite, mask)
 
-    def off(colours: NDArray[np.uint8]) -> float:
+    def error(colours: NDArray[np.uint8]) -> float:
         return float(
-            (np.abs(colours.astype(float) - subject) * alpha[:, :, np.newaxis])[edge].mean()
+            (np.abs(colours.astype(float) - foreground) * alpha[:, :, np.newaxis])[edge].mean()
         )
 
-    ours, theirs, nothing = (
-        off(np.asarray(decontaminate(seen, found), np.uint8)),
-        off(np.rint(front * 255)),
-        off(seen),
-    )
-    assert ours < 1.1 * theirs
-    assert ours < nothing / 2
+    decontaminated = error(np.asarray(decontaminate(composite, mask), np.uint8))
+    assert decontaminated < 1.1 * error(np.rint(full_estimate * 255))
+    assert decontaminated < error(composite) / 2
 
 
-def test_written_where_it_is_wanted() -> None:
+def test_colours_are_written_to_the_given_array() -> None:
     alpha = disc(60, 90, blur=3)
-    rgb, found = blended(alpha, plain(9, 200, 90), plain(250, 250, 250)), levels(alpha)
+    rgb, mask = blended(alpha, plain(9, 200, 90), plain(250, 250, 250)), levels(alpha)
     rgba = np.full((60, 90, 4), 7, np.uint8)
-    decontaminate(rgb, found, result=rgba[:, :, :3])
-    assert np.array_equal(rgba[:, :, :3], decontaminate(rgb, found))
+    decontaminate(rgb, mask, result=rgba[:, :, :3])
+    assert np.array_equal(rgba[:, :, :3], decontaminate(rgb, mask))
     assert (rgba[:, :, 3] == 7).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2)])
-def test_the_smallest_pictures(shape: tuple[int, int]) -> None:
+def test_the_smallest_pictures_are_decontaminated(shape: tuple[int, int]) -> None:
     rgb = np.full((*shape, 3), 90, np.uint8)
     assert decontaminate(rgb, np.full(shape, 128, np.uint8)).shape == rgb.shape
     assert not decontaminate(rgb, np.zeros(shape, np.uint8)).any()

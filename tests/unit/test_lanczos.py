@@ -1,4 +1,4 @@
-"""LANCZOS as a matrix, beside Pillow's."""
+"""The LANCZOS matrix against Pillow's resizing."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def test_the_same_length_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [(96, 200), (333, 70), (20, 20), (500, 400), (150, 100), (1, 1)])
-def test_two_products_are_pillow_s_resize(size: tuple[int, int]) -> None:
-    """Pillow rounds and clips in between: rounding is one level, and nothing here needs a clip."""
+def test_two_products_equal_pillow_s_resize(size: tuple[int, int]) -> None:
+    """Pillow rounds between the axes, which is one level, and clips, which no level here needs."""
     levels = np.random.default_rng(0).integers(64, 192, (100, 150), dtype=np.uint8)
     width, height = size
     product = (
@@ -35,8 +35,8 @@ def test_two_products_are_pillow_s_resize(size: tuple[int, int]) -> None:
     assert np.abs(found - expected).max() <= 1
 
 
-def test_two_products_are_pillow_s_resize_of_numbers() -> None:
-    """Of a map of numbers, which Pillow does not round."""
+def test_two_products_equal_pillow_s_resize_of_floats() -> None:
+    """Pillow does not round floats."""
     numbers = np.random.default_rng(0).random((64, 48), dtype=np.float32)
     for width, height in ((100, 90), (30, 90), (20, 20)):
         product = lanczos_weights(64, height) @ numbers @ lanczos_weights(48, width).T

@@ -1,4 +1,4 @@
-"""Trimap, alpha and colour of edges, against known answers."""
+"""Trimaps and alpha against known answers."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,9 +20,9 @@ def disc(blur: float) -> NDArray[np.float64]:
 
 
 def blended(alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """An orange disc before blue."""
-    share = alpha[:, :, np.newaxis]
-    colour = share * np.array((230, 140, 30)) + (1 - share) * np.array((20, 60, 220))
+    """Return an orange disc on blue."""
+    weight = alpha[:, :, np.newaxis]
+    colour = weight * np.array((230, 140, 30)) + (1 - weight) * np.array((20, 60, 220))
     return np.asarray(np.rint(colour), np.uint8)
 
 
@@ -31,94 +31,94 @@ def levels(alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def test_a_trimap_is_sure_inside_and_outside() -> None:
-    sure = trimap_from_mask(
+    trimap = trimap_from_mask(
         levels(disc(2)), foreground_threshold=240, background_threshold=20, erode_size=10
     )
-    assert set(np.unique(sure)) == {0, 128, 255}
-    assert (sure[60, 80], sure[0, 0], sure[60, 40]) == (255, 0, 128)
+    assert set(np.unique(trimap)) == {0, 128, 255}
+    assert (trimap[60, 80], trimap[0, 0], trimap[60, 40]) == (255, 0, 128)
     narrow = trimap_from_mask(
         levels(disc(2)), foreground_threshold=240, background_threshold=20, erode_size=0
     )
-    assert (narrow == 128).sum() < (sure == 128).sum()
+    assert (narrow == 128).sum() < (trimap == 128).sum()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 11, 60])
 @pytest.mark.parametrize("outside", [False, True])
-def test_eroding_by_two_lines_is_eroding_by_their_square(size: int, outside: bool) -> None:
+def test_erosion_along_both_axes_equals_erosion_by_the_square(size: int, outside: bool) -> None:
     area = np.random.default_rng(9).random((70, 90)) > 0.02
     square = ndimage.binary_erosion(area, np.ones((size, size)), border_value=outside)
     levels = np.where(area, 255, 0).astype(np.uint8)
-    sure = trimap_from_mask(
+    trimap = trimap_from_mask(
         255 - levels if outside else levels,
         foreground_threshold=240,
         background_threshold=20,
         erode_size=size,
     )
-    assert np.array_equal(sure == (0 if outside else 255), square)
+    assert np.array_equal(trimap == (0 if outside else 255), square)
 
 
-def test_what_pymatting_gives_up_is_solved() -> None:
-    found = np.zeros((120, 160), np.uint8)
-    found[10:40, 10:40] = 255
-    found[70:100, 90:140] = 100
-    sure = trimap_from_mask(found, foreground_threshold=240, background_threshold=20, erode_size=1)
+def test_a_trimap_that_pymatting_cannot_solve_is_solved() -> None:
+    mask = np.zeros((120, 160), np.uint8)
+    mask[10:40, 10:40] = 255
+    mask[70:100, 90:140] = 100
+    trimap = trimap_from_mask(mask, foreground_threshold=240, background_threshold=20, erode_size=1)
     rgb = np.random.default_rng(9).integers(0, 256, (120, 160, 3), np.uint8)
-    alpha, remark = closed_form_alpha(rgb, sure)
-    assert remark is None
-    # What no window leads to from the foreground is background.
+    alpha, warning = closed_form_alpha(rgb, trimap)
+    assert warning is None
+    # An unknown area that no window connects to foreground is background.
     assert alpha[75:95, 95:135].max() < 0.01
-    assert np.array_equal(alpha[sure != 128], sure[sure != 128] / 255)
+    assert np.array_equal(alpha[trimap != 128], trimap[trimap != 128] / 255)
 
 
-def test_matting_that_ends_early_says_so() -> None:
+def test_matting_that_reaches_its_time_limit_returns_a_warning() -> None:
     alpha = disc(4)
-    sure = np.full(alpha.shape, 128, np.uint8)
-    sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
-    start = np.full_like(sure, 128)
-    found, remark = closed_form_alpha(blended(alpha), sure, start=start, seconds=1e-9)
-    assert np.allclose(found[sure == 128], 128 / 255)
-    assert remark is not None
-    assert remark.startswith("stopped after 0.")
-    assert "CUTWORK_MATTING_SECONDS" in remark
+    trimap = np.full(alpha.shape, 128, np.uint8)
+    trimap[alpha > 0.99], trimap[alpha < 0.01] = 255, 0
+    start = np.full_like(trimap, 128)
+    found, warning = closed_form_alpha(blended(alpha), trimap, start=start, seconds=1e-9)
+    assert np.allclose(found[trimap == 128], 128 / 255)
+    assert warning is not None
+    assert warning.startswith("stopped after 0.")
+    assert "CUTWORK_MATTING_SECONDS" in warning
 
 
 def test_the_alpha_of_a_blurred_disc_is_found() -> None:
     alpha = disc(4)
-    sure = np.full(alpha.shape, 128, np.uint8)
-    sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
+    trimap = np.full(alpha.shape, 128, np.uint8)
+    trimap[alpha > 0.99], trimap[alpha < 0.01] = 255, 0
     for rgb in (blended(alpha), to_depth(blended(alpha), np.uint16)):
-        assert np.abs(closed_form_alpha(rgb, sure)[0] - alpha).mean() < 0.01
+        assert np.abs(closed_form_alpha(rgb, trimap)[0] - alpha).mean() < 0.01
 
 
 @pytest.mark.parametrize(
     ("level", "sentence"),
     [(0, "expected some sure foreground, found none"), (255, "some sure background, found none")],
 )
-def test_nothing_to_solve_from(level: int, sentence: str) -> None:
-    sure = np.full((20, 20), level, np.uint8)
+def test_a_trimap_without_foreground_or_background_is_refused(level: int, sentence: str) -> None:
+    trimap = np.full((20, 20), level, np.uint8)
     with pytest.raises(MattingImpossible, match=sentence):
-        closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
+        closed_form_alpha(np.zeros((20, 20, 3), np.uint8), trimap)
 
 
-def test_a_strip_is_too_narrow_to_solve() -> None:
+def test_a_picture_narrower_than_a_window_is_refused() -> None:
     with pytest.raises(MattingImpossible, match="at least 3×3 pixels, found 1×50"):
         closed_form_alpha(np.zeros((50, 1, 3), np.uint8), np.zeros((50, 1), np.uint8))
 
 
-def test_a_trimap_without_doubt_is_its_own_alpha() -> None:
-    sure = np.zeros((20, 20), np.uint8)
-    sure[5:15, 5:15] = 255
-    alpha, remark = closed_form_alpha(np.zeros((20, 20, 3), np.uint8), sure)
-    assert np.array_equal(alpha, sure / 255)
-    assert remark is None
+def test_a_trimap_without_unknown_pixels_is_its_own_alpha() -> None:
+    trimap = np.zeros((20, 20), np.uint8)
+    trimap[5:15, 5:15] = 255
+    alpha, warning = closed_form_alpha(np.zeros((20, 20, 3), np.uint8), trimap)
+    assert np.array_equal(alpha, trimap / 255)
+    assert warning is None
 
 
-def test_several_threads_at_once() -> None:
+def test_several_threads_at_once_get_the_same_alpha() -> None:
     alpha = disc(4)
-    sure = np.full(alpha.shape, 128, np.uint8)
-    sure[alpha > 0.99], sure[alpha < 0.01] = 255, 0
+    trimap = np.full(alpha.shape, 128, np.uint8)
+    trimap[alpha > 0.99], trimap[alpha < 0.01] = 255, 0
     rgb = blended(alpha)
-    once, _ = closed_form_alpha(rgb, sure)
+    alone, _ = closed_form_alpha(rgb, trimap)
     with ThreadPoolExecutor(4) as pool:
-        for found, _ in pool.map(lambda _: closed_form_alpha(rgb, sure), range(12)):
-            assert np.array_equal(found, once)
+        for found, _ in pool.map(lambda _: closed_form_alpha(rgb, trimap), range(12)):
+            assert np.array_equal(found, alone)
