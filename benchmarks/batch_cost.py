@@ -12,9 +12,9 @@ from benchmarks.figure import Figure
 from benchmarks.throughput import MODEL, Loop, in_a_process
 from worker.config.settings import ModelSettings
 from worker.models.engines import gpu
-from worker.models.engines.onnx.on_device import Place
-from worker.models.engines.onnx.prepared import prepared
+from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.engines.onnx.providers import providers
+from worker.models.engines.onnx.segmenter import OrtDevice
 from worker.pipeline.factory import open_file_cache, open_store
 
 _ROUNDS: Final = 3
@@ -25,7 +25,7 @@ _RUNS: Final = {"cpu": 1, "cuda": 30}
 
 def batch_cost() -> list[Figure]:
     """Every size of batch in turns, on each device that is here."""
-    devices = ["cpu"] if gpu.why_not(gpu.onnxruntime_facts()) else ["cpu", "cuda"]
+    devices = ["cpu"] if gpu.unavailable_reason(gpu.onnxruntime_facts()) else ["cpu", "cuda"]
     return [_figure(device) for device in devices]
 
 
@@ -51,19 +51,14 @@ def network(device: str) -> Loop:
     A function of the batch's size that gives images a second.
     """
     settings = ModelSettings.read()
-    file = open_store(settings).find(MODEL)
-    graph = prepared(
-        file.path,
-        name=file.name,
-        sha256=file.sha256,
-        output=file.profile.output,
-        full_precision=device == "cpu",
-        disk=open_file_cache(settings),
+    file = open_store(settings).resolve(MODEL)
+    graph = prepared_graph(
+        file, full_precision=device == "cpu", file_cache=open_file_cache(settings)
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(graph), options, providers=providers(device))
-    if Place.of(device).kind == "cuda" and session.get_providers()[0] == providers("cpu")[0][0]:
+    if OrtDevice.of(device).kind == "cuda" and session.get_providers()[0] == providers("cpu")[0][0]:
         raise RuntimeError("CUDA did not start; onnxruntime's log says why")
     (fed,), (read,) = session.get_inputs(), session.get_outputs()
     dtype = np.float16 if fed.type == "tensor(float16)" else np.float32
@@ -71,10 +66,10 @@ def network(device: str) -> Loop:
 
     def loop(images: float) -> float:
         shape = (int(images), 3, sides[1], sides[0])
-        place = Place.of(device)
+        place = OrtDevice.of(device)
         binding = session.io_binding()
         batch = np.random.default_rng(0).random(shape, np.float32).astype(dtype)
-        binding.bind_ortvalue_input(fed.name, place.put(batch))
+        binding.bind_ortvalue_input(fed.name, place.copy(batch))
         binding.bind_output(read.name, *place)
         if device != "cpu":
             session.run_with_iobinding(binding)  # What is searched once for a shape.

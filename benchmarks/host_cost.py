@@ -27,7 +27,7 @@ from worker.config.settings import ModelSettings
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
-from worker.models.engines.load import loader
+from worker.models.engines.load import make_loader
 from worker.models.files.store import ModelFile
 from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
@@ -50,8 +50,8 @@ class _Remembering:
         self._real = real
         self._known: dict[bytes, NDArray[np.float32]] = {}
         self.facts, self.input_size = real.facts, real.input_size
-        self.bytes, self.most = real.bytes, real.most
-        self.pictures = None
+        self.bytes, self.max_batch = real.bytes, real.max_batch
+        self.segmenter = None
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         name = batch[:, :, ::64, ::64].tobytes()
@@ -68,7 +68,7 @@ def host_cost() -> dict[int, list[float]]:
     # Threads that wait for each other spin, and would count as work.
     numba.set_num_threads(1)
     settings = ModelSettings.read()
-    load = loader(threads=0, disk=open_file_cache(settings))
+    load = make_loader(threads=0, file_cache=open_file_cache(settings))
 
     def remembering(file: ModelFile, device: str) -> Engine:
         return _Remembering(load(file, device))

@@ -112,7 +112,7 @@ def _cases(folder: Path) -> list[Path]:
     settings, options = ModelSettings.read(), Options(model=MODEL)
     store = open_store(settings)
     models = open_models(settings, store)
-    recipe, watch = Recipe.resolve(options, file=store.find(MODEL)), Stopwatch()
+    recipe, watch = Recipe.resolve(options, file=store.resolve(MODEL)), Stopwatch()
     cases = []
     for number, name in enumerate(_PHOTOGRAPHS):
         picture = open_image(jpegs(MEGAPIXELS)[name], max_pixels=10**8).decode()

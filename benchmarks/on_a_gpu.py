@@ -20,7 +20,7 @@ from benchmarks.throughput import MODEL, in_a_process, rembg_loop, site
 from producer import Options
 from worker.config.settings import ModelSettings
 from worker.models.engines import gpu as worker_gpu
-from worker.models.engines.batch_sizes import ladder
+from worker.models.engines.batch_sizes import batch_sizes
 from worker.models.engines.onnx.providers import CPU, CUDA
 
 _LIMITED: Final = (1, 12)
@@ -56,7 +56,7 @@ class Extent:
 def on_a_gpu() -> list[Figure]:
     """The rows as they are measured here, or why they are not."""
     why = "no GPU here" if gpu() is None else None
-    reason = worker_gpu.why_not(worker_gpu.onnxruntime_facts())
+    reason = worker_gpu.unavailable_reason(worker_gpu.onnxruntime_facts())
     if why is None and reason is not None:
         why = str(reason)
     if why is None:
@@ -69,7 +69,7 @@ def on_a_gpu() -> list[Figure]:
 def rows(device: str, extent: Extent) -> list[Figure]:
     """The rows on `cpu` or `cuda`: ours, the bare model and rembg in turns."""
     options = Options(model=MODEL, device_mode="cpu" if device == "cpu" else "require_gpu")
-    batches = ladder(1 if device == "cpu" else ModelSettings.read().batch)
+    batches = batch_sizes(1 if device == "cpu" else ModelSettings.read().batch)
     found = _Rates()
     with (
         site(workers=extent.workers, threads=extent.threads, options=options) as here,

@@ -23,7 +23,7 @@ from producer.contract.outcome import Outcome
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine, EngineFacts
-from worker.models.engines.load import loader
+from worker.models.engines.load import make_loader
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile, ModelStore
 from worker.pipeline.factory import open_file_cache
@@ -45,8 +45,8 @@ class _Engine:
         self.facts = real.facts if real else _FACTS
         self.input_size = real.input_size if real else (_SIDE, _SIDE)
         self.bytes = real.bytes if real else 1
-        self.most = real.most if real else 1
-        self.pictures = None  # What it does is counted in `infer` alone.
+        self.max_batch = real.max_batch if real else 1
+        self.segmenter = None  # What it does is counted in `infer` alone.
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with Path(os.environ["CUTWORK_STANDIN_LOG"]).open("ab") as log:
@@ -68,9 +68,9 @@ class _Store:
     def __init__(self, real: ModelStore) -> None:
         self._real = real
 
-    def find(self, name: str, **facts: Any) -> ModelFile:
+    def resolve(self, name: str, **facts: Any) -> ModelFile:
         if _is_real(name):
-            return self._real.find(name, **facts)
+            return self._real.resolve(name, **facts)
         profile = Profile(size=_SIDE)
         return ModelFile(name=name, path=Path(name), sha256="0" * 64, profile=profile)
 
@@ -92,7 +92,7 @@ class _Empty(Pipeline):
 def _current() -> state.Runtime:
     runtime = _original_current()
     real = runtime.pipeline.models
-    load = loader(threads=1, disk=open_file_cache(runtime.settings))
+    load = make_loader(threads=1, file_cache=open_file_cache(runtime.settings))
 
     def counted(file: ModelFile, device: str) -> Engine:
         return _Engine(load(file, device) if _is_real(file.name) else None)

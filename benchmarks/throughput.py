@@ -22,7 +22,7 @@ from benchmarks.servers import servers
 from deploy.local import LocalStack
 from producer import Client, Options
 from worker.config.settings import ModelSettings
-from worker.models.engines.onnx.graph import to_full_precision
+from worker.models.engines.onnx.graph import convert_to_float32
 from worker.models.engines.onnx.providers import CPU
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
@@ -165,7 +165,7 @@ def bare_model(cpu_engine: Literal["auto", "onnxruntime"] = "auto") -> Loop:
     store = open_store(settings)
     models = open_models(settings, store)
     held = ExitStack()
-    recipe = Recipe.resolve(Options(model=MODEL), file=store.find(MODEL))
+    recipe = Recipe.resolve(Options(model=MODEL), file=store.resolve(MODEL))
     model = held.enter_context(load_model(recipe, models=models, watch=Stopwatch()))
     width, height = model.input_size
     image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
@@ -184,8 +184,8 @@ def rembg_loop(provider: str = CPU) -> Loop:
     # The one folder that rembg takes models from.
     folder = os.environ["U2NET_HOME"] = tempfile.mkdtemp(prefix="cutwork-bench-")
     path = Path(folder) / "isnet.onnx"
-    model = onnx.load(open_store(ModelSettings.read()).find(MODEL).path)
-    to_full_precision(model)
+    model = onnx.load(open_store(ModelSettings.read()).resolve(MODEL).path)
+    convert_to_float32(model)
     onnx.save(model, path)
     chosen = [*dict.fromkeys((provider, CPU))]
     session = rembg.new_session("dis_custom", providers=chosen, model_path=str(path))

@@ -96,7 +96,7 @@ def _fetch_model() -> None:
     settings = ModelSettings.read()
     with download_bar(console) as progress:
         store = open_store(settings, progress=progress)
-        file = store.find(MODEL)
+        file = store.resolve(MODEL)
     console.print(f"weights  {file.path}", highlight=False, soft_wrap=True)
 
 

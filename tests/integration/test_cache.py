@@ -8,7 +8,7 @@ import pytest
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
-from worker.models.engines.load import loader
+from worker.models.engines.load import make_loader
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelFile, ModelStore
 
@@ -22,8 +22,8 @@ def use(cache: ModelCache, file: ModelFile, device: str = "cpu", *, keep: bool =
 
 @pytest.mark.usefixtures("isnet_onnx")
 def test_the_real_model_is_loaded_once(store: ModelStore, tmp_path: Path) -> None:
-    model = store.find("isnet-general-use")
-    load = loader(threads=0, disk=FileCache(tmp_path))
+    model = store.resolve("isnet-general-use")
+    load = make_loader(threads=0, file_cache=FileCache(tmp_path))
     names: list[str] = []
 
     def counted(found: ModelFile, device: str) -> Engine:

@@ -42,7 +42,7 @@ def models(store: ModelStore) -> Iterator[Models]:
 
 def cut(models: Models, data: bytes, **options: Any) -> CutOut:
     chosen = Options.model_validate({"model": "u2netp"} | options)
-    file = models.store.find(chosen.model) if chosen.enabled else None
+    file = models.store.resolve(chosen.model) if chosen.enabled else None
     return cut_alone(data, chosen, file=file, models=models)
 
 
@@ -122,7 +122,7 @@ def mask_by_isnet(models: Models, data: bytes) -> Pixels:
     """The soft mask, run once for a picture that comes again."""
     if data not in SEEN:
         picture, watch = open_image(data, max_pixels=10**8).decode(), Stopwatch()
-        recipe = Recipe.resolve(Options(), file=models.store.find(Options().model))
+        recipe = Recipe.resolve(Options(), file=models.store.resolve(Options().model))
         with load_model(recipe, models=models, watch=watch) as model:
             SEEN[data] = segment(picture, recipe, model=model, watch=watch)[0]
     return SEEN[data]
@@ -259,7 +259,7 @@ def test_a_mask_alone_needs_no_picture_of_full_size(models: Models, orientation:
     photo = Image.open(io.BytesIO(photograph("coffee.png"))).resize((2400, 1600))
     photo.save(buffer, "JPEG", quality=95, exif=exif)
     options = Options(model="u2netp")
-    file = models.store.find(options.model)
+    file = models.store.resolve(options.model)
     both = cut_alone(buffer.getvalue(), options, file=file, models=models)
     alone = cut_alone(buffer.getvalue(), options, file=file, models=models, want_image=False)
     assert alone.picture_size == ((2400, 1600) if orientation == 1 else (1600, 2400))

@@ -14,7 +14,7 @@ from worker.errors import (
     ModelHashMismatch,
     ModelUnavailable,
 )
-from worker.models.files.catalogue import ChunksSource, Entry, HttpsSource, ModelSource
+from worker.models.files.catalogue import CatalogueEntry, ChunksSource, HttpsSource, ModelSource
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
@@ -31,9 +31,9 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def entry(*sources: ModelSource, **facts: Any) -> dict[str, Entry]:
+def entry(*sources: ModelSource, **facts: Any) -> dict[str, CatalogueEntry]:
     facts = {"file": "own.onnx", "sha256": SHA256, "licence": "MIT", "about": "", **facts}
-    return {"own": Entry(**facts, profile=Profile(size=(32, 32)), sources=sources)}
+    return {"own": CatalogueEntry(**facts, profile=Profile(size=(32, 32)), sources=sources)}
 
 
 def store_in(folder: Path, *sources: ModelSource, **arguments: Any) -> ModelStore:
@@ -49,7 +49,7 @@ def test_sources_are_tried_in_turn(tmp_path: Path, site: Site) -> None:
     seen: list[tuple[int, int | None]] = []
     folder = tmp_path / "cache"
     store = store_in(folder, *sources, progress=lambda _, *numbers: seen.append(numbers))
-    file = store.find("own")
+    file = store.resolve("own")
     assert file.path.read_bytes() == CONTENT
     assert file.sha256 == SHA256
     assert file.profile.sides == (32, 32)
@@ -65,7 +65,7 @@ def test_a_mirror_comes_first(tmp_path: Path, site: Site) -> None:
     for place in (str(mirror), f"file://{mirror}"):
         folder = tmp_path / place.replace("/", "_")
         store = store_in(folder, https(f"{site.url}/model.onnx"), mirror=place)
-        assert store.find("own").path.read_bytes() == CONTENT
+        assert store.resolve("own").path.read_bytes() == CONTENT
     assert site.asked == []
 
 
@@ -82,37 +82,37 @@ def pieces(site: Site) -> ChunksSource:
 
 
 def test_a_file_in_pieces(tmp_path: Path, site: Site) -> None:
-    assert store_in(tmp_path, pieces(site)).find("own").sha256 == SHA256
+    assert store_in(tmp_path, pieces(site)).resolve("own").sha256 == SHA256
 
 
 def test_pieces_that_have_come_are_not_fetched_again(tmp_path: Path, site: Site) -> None:
     source = pieces(site)
     last = site.files.pop("/bb")
     with pytest.raises(ModelUnavailable):
-        store_in(tmp_path, source).find("own")
+        store_in(tmp_path, source).resolve("own")
     site.files["/bb"] = last
     site.asked.clear()
-    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
     assert site.paths == ["/resources.json", "/bb"]
 
 
 def test_a_file_that_is_there_is_not_fetched(tmp_path: Path, site: Site) -> None:
     for _ in range(2):
-        store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+        store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert site.paths == ["/model.onnx"]
 
 
 def test_a_corrupted_file_is_noticed_and_fetched_again(tmp_path: Path, site: Site) -> None:
     source = https(f"{site.url}/model.onnx")
-    path = store_in(tmp_path, source).find("own").path
+    path = store_in(tmp_path, source).resolve("own").path
     path.write_bytes(b"\0" * len(CONTENT))
-    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
     assert len(site.asked) == 2
 
 
 def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, site: Site) -> None:
     site.breaks = [3 * PIECE, 4 * PIECE]
-    file = store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+    file = store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert file.path.read_bytes() == CONTENT
     ranges = [(asked.range, asked.status) for asked in site.asked]
     assert ranges == [(None, 200), (f"bytes={3 * PIECE}-", 206), (f"bytes={7 * PIECE}-", 206)]
@@ -122,7 +122,7 @@ def test_the_next_process_goes_on_where_the_last_one_ended(tmp_path: Path, site:
     source = https(f"{site.url}/model.onnx")
     site.breaks = [PIECE] * 5
     with pytest.raises(ModelUnavailable):
-        store_in(tmp_path, source).find("own")
+        store_in(tmp_path, source).resolve("own")
     site.asked.clear()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(fetch_in_a_process, (tmp_path, site.url)) == SHA256
@@ -137,9 +137,9 @@ def test_another_file_at_the_same_place_is_fetched_from_its_start(
     site.files["/model.onnx"] = b"x" * len(CONTENT)
     site.breaks = [PIECE] * 5
     with pytest.raises(ModelUnavailable):
-        store_in(tmp_path, source).find("own")
+        store_in(tmp_path, source).resolve("own")
     site.files["/model.onnx"] = CONTENT
-    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
     assert site.asked[-1] == ("/model.onnx", f"bytes={5 * PIECE}-", 200)
 
 
@@ -152,51 +152,51 @@ def test_what_was_put_together_wrongly_is_fetched_once_from_its_start(
     site.files["/model.onnx"] = b"x" * len(CONTENT)
     site.breaks = [PIECE] * 5
     with pytest.raises(ModelUnavailable):
-        store_in(tmp_path, source).find("own")
+        store_in(tmp_path, source).resolve("own")
     site.files["/model.onnx"] = CONTENT
     site.asked.clear()
-    assert store_in(tmp_path, source).find("own").path.read_bytes() == CONTENT
+    assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
     assert [asked.range for asked in site.asked] == [f"bytes={5 * PIECE}-", None]
 
 
 def test_a_server_without_ranges_starts_again(tmp_path: Path, site: Site) -> None:
     site.ranges = False
     site.breaks = [3 * PIECE]
-    file = store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+    file = store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert file.path.read_bytes() == CONTENT
     assert [asked.status for asked in site.asked] == [200, 200]
 
 
 def test_a_server_that_is_busy_is_asked_again(tmp_path: Path, site: Site) -> None:
     site.refusals = [503, 429]
-    assert store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own").sha256 == SHA256
+    assert store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own").sha256 == SHA256
     assert [asked.status for asked in site.asked] == [503, 429, 200]
 
 
 def test_a_connection_that_keeps_breaking_is_given_up(tmp_path: Path, site: Site) -> None:
     site.breaks = [0] * 99
     with pytest.raises(ModelUnavailable, match="could not be fetched"):
-        store_in(tmp_path, https(f"{site.url}/model.onnx")).find("own")
+        store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert len(site.asked) == 5
 
 
 def test_bytes_that_are_not_the_model_are_never_kept(tmp_path: Path, site: Site) -> None:
     store = store_in(tmp_path, https(f"{site.url}/wrong.onnx"))
     with pytest.raises(ModelHashMismatch, match=f"expected SHA-256 {SHA256}, found "):
-        store.find("own")
+        store.resolve("own")
     assert [path.name for path in tmp_path.iterdir() if path.stat().st_size > 99] == []
 
 
 def test_no_source_at_all_says_what_was_tried_and_what_to_do(tmp_path: Path, site: Site) -> None:
     store = store_in(tmp_path, https(f"{site.url}/gone.onnx"))
     with pytest.raises(ModelUnavailable) as caught:
-        store.find("own")
+        store.resolve("own")
     for part in ("404", "CUTWORK_MODEL_MIRROR", str(tmp_path)):
         assert part in str(caught.value)
 
 
 def fetch_in_a_process(folder: Path, url: str) -> str:
-    return store_in(folder, https(f"{url}/model.onnx")).find("own").sha256
+    return store_in(folder, https(f"{url}/model.onnx")).resolve("own").sha256
 
 
 def test_eight_processes_fetch_once(tmp_path: Path, site: Site) -> None:

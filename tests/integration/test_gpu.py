@@ -32,7 +32,7 @@ def test_this_machine_has_no_driver(
     store: ModelStore, model: str, request: pytest.FixtureRequest
 ) -> None:
     name = str(request.getfixturevalue("isnet_pth")) if model == "torch" else model
-    file = store.find(name)
+    file = store.resolve(name)
     with pytest.raises(GpuUnavailable, match=r"device_mode=require_gpu: .*install") as caught:
         choose_device(file, "require_gpu")
     assert caught.value.code == "gpu_no_driver"
@@ -63,7 +63,7 @@ def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
     """What a batch that does not fit is told, and what becomes of its images in smaller ones."""
     import torch
 
-    engine = torch_engine.load(path, device="cuda", threads=0)
+    engine = torch_engine.load_torch_engine(path, device="cuda", threads=0)
     images = [np.full((1, 3, 1024, 1024), level, np.float32) for level in (-0.5, 0, 0.5, 0.2)]
     engine.infer(images[0])
     room = torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties(0).total_memory
@@ -76,10 +76,10 @@ def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
         said = str(error)
     batcher: Batcher[NDArray[np.float32], NDArray[np.float32]] = Batcher(
         lambda batch: list(engine.infer(np.concatenate(batch))),
-        most=lambda _: 4,
-        kind=lambda _: None,
-        out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
-        relieve=gpu.give_back_unused,
+        max_batch=lambda _: 4,
+        group_key=lambda _: None,
+        is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
+        free_memory=gpu.release_cached_memory,
     )
     turns = [batcher.submit(image) for image in images * 8]
     return said, [batcher.wait(turn).result.shape for turn in turns]
@@ -98,9 +98,9 @@ from pathlib import Path
 from worker.models.engines.torch import engine as torch_engine
 from worker.models.watchdog import Watchdog
 
-engine = torch_engine.load(Path(sys.argv[1]), device="cuda", threads=0)
+engine = torch_engine.load_torch_engine(Path(sys.argv[1]), device="cuda", threads=0)
 torch._assert_async(torch.zeros(1, device="cuda"))
-with Watchdog(timeout=60).watching("isnet on cuda:0"):
+with Watchdog(timeout=60).watch("isnet on cuda:0"):
     engine.infer(np.zeros((1, 3, 64, 64), np.float32))
 """
 

@@ -17,7 +17,7 @@ from worker.models.files.store import ModelStore
 @pytest.fixture(params=["isnet-general-use", "u2netp"])
 def real(request: pytest.FixtureRequest, store: ModelStore) -> tuple[Path, Profile]:
     """Real weights, and their profile: ISNet with 12 outputs, U²-Net with 7."""
-    file = store.find(request.param)
+    file = store.resolve(request.param)
     return file.path, file.profile
 
 

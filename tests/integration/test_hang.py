@@ -67,7 +67,7 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_stay(
     log = short.tail(20_000)
     (line,) = (line for line in log.splitlines() if "CRITICAL" in line)
     assert (
-        "s3://models/hang/endless.onnx, 1 at once on cpu, has not answered for 2 s "
+        "s3://models/hang/endless.onnx, a batch of 1 on cpu, has not answered for 2 s "
         "(CUTWORK_DEVICE_TIMEOUT): it hangs. This process ends with code 70; its jobs are "
         "unacknowledged, and go back to the queue" in line
     )

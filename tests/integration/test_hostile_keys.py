@@ -113,7 +113,7 @@ def test_a_model_s_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
 
     remote = RemoteModels(etag=lambda _: "1", download=download, read=lambda *_: None)
     name = f"s3://models/{key}.onnx"
-    found = ModelStore(FileCache(tmp_path / "cache" / "models"), remote=remote).find(name)
+    found = ModelStore(FileCache(tmp_path / "cache" / "models"), remote=remote).resolve(name)
     assert found.sha256 == hashlib.sha256(f"{key}.onnx".encode()).hexdigest()
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert found.path in written
@@ -126,4 +126,4 @@ def test_a_model_s_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
 def test_a_model_s_suffix_never_becomes_one_of_ours(tmp_path: Path) -> None:
     remote = RemoteModels(etag=lambda _: "1", download=lambda *_: None, read=lambda *_: None)
     with pytest.raises(ModelInvalid, match="expected a file ending in"):
-        ModelStore(FileCache(tmp_path), remote=remote).find("s3://models/a.onnx/../../x.sh")
+        ModelStore(FileCache(tmp_path), remote=remote).resolve("s3://models/a.onnx/../../x.sh")

@@ -94,7 +94,7 @@ def test_an_image_above_the_whole_budget_is_refused_before_it_is_decoded(
     models: Models, options: dict[str, Any], memory: int
 ) -> None:
     chosen = Options.model_validate(options)
-    file = models.store.find(chosen.model) if chosen.enabled else None
+    file = models.store.resolve(chosen.model) if chosen.enabled else None
     # Its pixels cannot be decoded: whoever tried would call it corrupt.
     cut_short = jpeg(1200)[:20_000]
     with pytest.raises(ImageTooLarge, match=r"seven eighths of CUTWORK_IMAGE_MEMORY.*1200×1200"):
@@ -114,7 +114,7 @@ def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Mo
     options = Options(model="u2netp", alpha_matting=True, alpha_matting_erode_size=100)
     data = photograph("coffee.png")
     memory = 72 * 2**20 * 8 // 7
-    file = models.store.find("u2netp")
+    file = models.store.resolve("u2netp")
     with pytest.raises(ImageTooLarge, match=r"unknown pixels of 240,000.*erode_size"):
         cut_alone(data, options, file=file, models=models, memory=memory)
 

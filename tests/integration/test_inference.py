@@ -32,7 +32,7 @@ def squeezed(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], 
     with cache.use(own, "cuda"):
         found = together(inference, engine, images, squeeze=room)
         batches = list(engine.batches)
-        after = outcome(lambda: inference.run(engine, grey(0), name="own").result)
+        after = outcome(lambda: inference.infer(engine, grey(0), name="own").result)
     levels = [float(item.mean()) if isinstance(item, np.ndarray) else item for item in found]
     return levels, batches, idle.closed, after
 

@@ -16,7 +16,7 @@ from tests.support.tiny_models import channel_mean
 from worker.config.settings import ModelSettings
 from worker.errors import ModelUnavailable
 from worker.imaging.decode import open_image
-from worker.models.files.catalogue import Entry, HttpsSource
+from worker.models.files.catalogue import CatalogueEntry, HttpsSource
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def models(site: Site, folder: Path) -> Iterator[Models]:
-    entry = Entry(
+    entry = CatalogueEntry(
         file="own.onnx",
         sha256=hashlib.sha256(site.files["/own.onnx"]).hexdigest(),
         licence="MIT",
@@ -82,7 +82,7 @@ def test_the_next_load_fetches_it_again(
     damage: str, models: Models, site: Site, folder: Path
 ) -> None:
     first = mask_of(models)
-    models.cache.relieve("cpu")
+    models.cache.free_memory("cpu")
     paths = list(folder.rglob("*.onnx"))
     assert len(paths) == 2  # The file and its prepared graph.
     for path in paths:
@@ -99,7 +99,7 @@ def test_without_a_source_the_next_load_may_be_tried_again(
     models: Models, site: Site, folder: Path
 ) -> None:
     first = mask_of(models)
-    models.cache.relieve("cpu")
+    models.cache.free_memory("cpu")
     shutil.rmtree(folder)
     data = site.files.pop("/own.onnx")
     with pytest.raises(ModelUnavailable, match="could not be fetched"):

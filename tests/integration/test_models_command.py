@@ -47,7 +47,7 @@ def baked(
 ) -> Iterator[tuple[Path, str]]:
     """A model cache as an image has it, read-only, and what was said when it was filled."""
     folder = tmp_path_factory.mktemp("image") / "models"
-    mirror = store.find("u2netp").path.parent
+    mirror = store.resolve("u2netp").path.parent
     env = {"CUTWORK_MODEL_CACHE": str(folder), "CUTWORK_MODEL_MIRROR": str(mirror)}
     done = models("fetch", "u2netp", **env)
     assert done.exit_code == 0, done.stderr

@@ -76,7 +76,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
             "s3://photos/rocket.jpg",
             {"options": Options(model=name)},
             "forbidden",
-            ["from nowhere else", repr(name)],
+            ["within CUTWORK_MODELS_FROM", repr(name)],
         )
         for name in (
             *("/etc/passwd", "file:///etc/passwd", "../isnet.onnx", "models/isnet.onnx"),
@@ -99,7 +99,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
         "s3://photos/rocket.jpg",
         {"options": Options(model="s3://models/broken.onnx")},
         "model_invalid",
-        ["is no ONNX model"],
+        ["is not an ONNX model"],
     ),
     (
         "s3://photos/rocket.jpg",

@@ -25,7 +25,7 @@ def state(isnet_pth: Path) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def engine(isnet_pth: Path) -> Engine:
-    return torch_engine.load(isnet_pth, device="cpu", threads=0)
+    return torch_engine.load_torch_engine(isnet_pth, device="cpu", threads=0)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_maps_have_the_size_of_the_images(engine: Engine, batch: NDArray[np.floa
 
 def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
     """What the engine says of an image that does not fit; and the shape of one that does."""
-    engine = torch_engine.load(path, device="cpu", threads=1)
+    engine = torch_engine.load_torch_engine(path, device="cpu", threads=1)
     engine.infer(np.zeros((1, 3, 64, 64), np.float32))
     leave(100 * MIB)
     try:
@@ -67,7 +67,7 @@ def test_half_checkpoint_runs_in_float32_on_the_cpu(
     state: dict[str, Tensor], batch: NDArray[np.float32], engine: Engine, tmp_path: Path
 ) -> None:
     torch.save(halved(state), tmp_path / "half.pth")
-    half = torch_engine.load(tmp_path / "half.pth", device="cpu", threads=0)
+    half = torch_engine.load_torch_engine(tmp_path / "half.pth", device="cpu", threads=0)
     assert half.facts.dtype == "float32"
     # The weights were float16 already; only BatchNorm's 1 - eps changes, as it rounds to 1.
     np.testing.assert_allclose(half.infer(batch), engine.infer(batch), rtol=0, atol=1e-4)
@@ -95,7 +95,7 @@ def test_half_precision_of_cuda_keeps_batchnorm_in_float32(
 def test_cuda_runs_in_half_precision(
     isnet_pth: Path, batch: NDArray[np.float32], engine: Engine
 ) -> None:
-    half = torch_engine.load(isnet_pth, device="cuda", threads=0)
+    half = torch_engine.load_torch_engine(isnet_pth, device="cuda", threads=0)
     assert half.facts == EngineFacts(
         engine="torch", provider="torch-cuda", device="cuda:0", dtype="float16"
     )
@@ -107,7 +107,7 @@ def test_safetensors_equal_pth(
     state: dict[str, Tensor], batch: NDArray[np.float32], engine: Engine, tmp_path: Path
 ) -> None:
     save_file(state, tmp_path / "isnet.safetensors")
-    other = torch_engine.load(tmp_path / "isnet.safetensors", device="cpu", threads=0)
+    other = torch_engine.load_torch_engine(tmp_path / "isnet.safetensors", device="cpu", threads=0)
     np.testing.assert_array_equal(other.infer(batch), engine.infer(batch))
 
 
@@ -116,7 +116,7 @@ def test_nested_and_prefixed_state_dict(
 ) -> None:
     nested = {"epoch": 3, "state_dict": {f"module.{name}": t for name, t in state.items()}}
     torch.save(nested, tmp_path / "nested.pt")
-    other = torch_engine.load(tmp_path / "nested.pt", device="cpu", threads=0)
+    other = torch_engine.load_torch_engine(tmp_path / "nested.pt", device="cpu", threads=0)
     np.testing.assert_array_equal(other.infer(batch), engine.infer(batch))
 
 

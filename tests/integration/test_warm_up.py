@@ -13,8 +13,8 @@ from worker.models.files.profile import Profile
 
 def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
     """What a try in 125 MiB says, the sizes of the batches that were tried, and what is kept."""
-    engine = RecordingEngine(loaded(tiled_mean(folder / "own.onnx", "n", 3, "h", "w"), most=8))
-    engine.pictures = None
+    engine = RecordingEngine(loaded(tiled_mean(folder / "own.onnx", "n", 3, "h", "w"), max_batch=8))
+    engine.segmenter = None
     warm_up(engine, profile=Profile(size=32), name="own")
     engine.shapes.clear()
     said: list[str] = []
@@ -26,16 +26,17 @@ def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
         warm_up(engine, profile=Profile(size=side), name="own")
     except DeviceOutOfMemory as error:
         said.append(str(error))
-    return said[0], [shape[0] for shape in engine.shapes], engine.most
+    return said[0], [shape[0] for shape in engine.shapes], engine.max_batch
 
 
 def test_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
-    said, batches, most = in_a_process(squeezed, tmp_path, 256)
+    said, batches, max_batch = in_a_process(squeezed, tmp_path, 256)
     assert (
-        f"{batches[-1]} images at once do not fit into the memory; at most {most} will be" in said
+        f"{batches[-1]} images at once do not fit into the memory; at most {max_batch} will be"
+        in said
     )
     assert batches in ([1, 2], [1, 2, 4])
-    assert most == batches[-2]
+    assert max_batch == batches[-2]
 
 
 def test_a_device_without_room_for_one_image_is_said(tmp_path: Path) -> None:

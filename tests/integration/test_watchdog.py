@@ -46,7 +46,7 @@ def ended(script: str) -> tuple[int, str, str]:
 
 
 def test_a_call_that_hangs_ends_the_process() -> None:
-    code, out, log = ended(HUNG + "with dog.watching('isnet on cuda:0'): time.sleep(600)")
+    code, out, log = ended(HUNG + "with dog.watch('isnet on cuda:0'): time.sleep(600)")
     assert code == EXIT_CODE == 70
     assert out == "gave back\n"
     (line,) = (line for line in log.splitlines() if line.startswith("CRITICAL "))
@@ -63,11 +63,11 @@ def test_it_hangs_in_one_thread_while_others_come_and_go() -> None:
         HUNG
         + """
 def hang():
-    with dog.watching("the hung one"): time.sleep(600)
+    with dog.watch("the hung one"): time.sleep(600)
 
 threading.Thread(target=hang).start()
 while True:
-    with dog.watching("another"): time.sleep(0.01)
+    with dog.watch("another"): time.sleep(0.01)
 """
     )
     assert code == EXIT_CODE
@@ -81,14 +81,14 @@ class Hang(Events):
 
 dog = Watchdog(timeout=0.2, events=Hang())
 """
-    code, _, log = ended(SCRIPT + script + "with dog.watching('isnet on cuda:0'): time.sleep(600)")
+    code, _, log = ended(SCRIPT + script + "with dog.watch('isnet on cuda:0'): time.sleep(600)")
     assert code == EXIT_CODE
     assert "isnet on cuda:0 has not answered" in log
 
 
 def test_a_call_that_hangs_with_the_interpreter_s_lock_ends_the_process_too() -> None:
     """`PyDLL` calls C without letting the lock go, as an extension may."""
-    code, out, log = ended(HUNG + "with dog.watching('x'): ctypes.PyDLL(None).sleep(600)")
+    code, out, log = ended(HUNG + "with dog.watch('x'): ctypes.PyDLL(None).sleep(600)")
     assert code == 1
     assert out == ""
     assert "Timeout (0:00:01)!" in log
@@ -97,7 +97,7 @@ def test_a_call_that_hangs_with_the_interpreter_s_lock_ends_the_process_too() ->
 
 def test_a_device_that_is_lost_ends_the_process() -> None:
     code, out, log = ended(
-        HUNG + "with dog.watching('isnet on cuda:0'): raise DeviceLost('CUDA failure 700: gone')"
+        HUNG + "with dog.watch('isnet on cuda:0'): raise DeviceLost('CUDA failure 700: gone')"
     )
     assert code == EXIT_CODE
     assert out == "gave back\n"
@@ -110,7 +110,7 @@ def test_the_time_a_process_was_stopped_does_not_count() -> None:
         SCRIPT
         + """
 dog = Watchdog(timeout=2)
-with dog.watching("stopped"):
+with dog.watch("stopped"):
     say("in")
     time.sleep(0.5)
 say("out")
@@ -131,9 +131,9 @@ def test_what_answers_is_left_alone() -> None:
         + """
 dog = Watchdog(timeout=0.5)
 for _ in range(100):
-    with dog.watching("quick"): time.sleep(0.005)
+    with dog.watch("quick"): time.sleep(0.005)
 time.sleep(1.2)
-with dog.watching("once more"): pass
+with dog.watch("once more"): pass
 time.sleep(1.2)
 say("out")
 """

@@ -178,7 +178,7 @@ def test_a_device_that_hangs_fails_liveness(
     idle.submit("s3://photos/rocket.jpg", mask="s3://cutouts/endless.png", options=options)
     device = watched.until("/healthz", 503).checks["device"]
     assert device["found"] == (
-        "s3://models/watch/endless.onnx, 1 at once on cpu, has not answered in time"
+        "s3://models/watch/endless.onnx, a batch of 1 on cpu, has not answered in time"
     )
     assert watched.child.wait(30) == EXIT_CODE
 

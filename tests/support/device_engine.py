@@ -5,8 +5,8 @@ from dataclasses import replace
 from threading import Event
 
 from tests.support.device_models import Picture
-from worker.models.engines.on_device import Reading, Seen, Uploaded
 from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.segmenter import Conversion, DeviceImage, DeviceMask
 
 
 class DeviceEngine:
@@ -14,21 +14,21 @@ class DeviceEngine:
 
     def __init__(self, engine: OnnxEngine) -> None:
         self.facts = replace(engine.facts, device="cuda:0")
-        self.most = engine.most
+        self.max_batch = engine.max_batch
         self.input_size, self.bytes = engine.input_size, engine.bytes
         self.infer, self.close = engine.infer, engine.close
         self.batches: list[int] = []
         self.started, self.go = Event(), Event()
-        found = engine.on_pictures()
-        assert found is not None
-        self._pictures = found
-        self.pictures = self
+        segmenter = engine.build_segmenter()
+        assert segmenter is not None
+        self._segmenter = segmenter
+        self.segmenter = self
 
-    def upload(self, rgb: Picture, size: tuple[int, int]) -> Uploaded:
-        return self._pictures.upload(rgb, size)
+    def upload(self, rgb: Picture, size: tuple[int, int]) -> DeviceImage:
+        return self._segmenter.upload(rgb, size)
 
-    def masks(self, pictures: Sequence[Uploaded], reading: Reading) -> Sequence[Seen]:
-        self.batches.append(len(pictures))
+    def masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> Sequence[DeviceMask]:
+        self.batches.append(len(images))
         self.started.set()
         self.go.wait()
-        return self._pictures.masks(pictures, reading)
+        return self._segmenter.masks(images, conversion)

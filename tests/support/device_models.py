@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.support.tiny_models import loaded, saved, value
 from worker.imaging import masks
-from worker.models.engines.on_device import Pictures, Reading, Seen
 from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.segmenter import Conversion, DeviceMask, DeviceSegmenter
 from worker.models.engines.torch.engine import TorchEngine
 from worker.models.files.profile import Profile
 
@@ -29,7 +29,7 @@ def photographs() -> list[Picture]:
 
 
 def model(
-    path: Path, nodes: Sequence[NodeProto], *weights: TensorProto, of: int, most: int = 4
+    path: Path, nodes: Sequence[NodeProto], *weights: TensorProto, of: int, max_batch: int = 4
 ) -> OnnxEngine:
     """A model of any number of images of any size, in numbers of a type."""
     saved(
@@ -39,18 +39,18 @@ def model(
         [value("y", ("n", "c", "h", "w"), of)],
         weights,
     )
-    return loaded(path, most=most, profile=Profile(output=0))
+    return loaded(path, max_batch=max_batch, profile=Profile(output=0))
 
 
 def mean_and(
-    path: Path, operator: str, *, of: int = TensorProto.FLOAT, most: int = 4
+    path: Path, operator: str, *, of: int = TensorProto.FLOAT, max_batch: int = 4
 ) -> OnnxEngine:
     """The mean of the three channels, and something done to it."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
         helper.make_node(operator, ["m"], ["y"]),
     ]
-    return model(path, nodes, of=of, most=most)
+    return model(path, nodes, of=of, max_batch=max_batch)
 
 
 def mask_on_host(
@@ -74,9 +74,9 @@ def mask_on_host(
 
 
 def masks_on_device(
-    pictures: Pictures, profile: Profile, images: Sequence[Picture], side: int
-) -> Sequence[Seen]:
+    pictures: DeviceSegmenter, profile: Profile, images: Sequence[Picture], side: int
+) -> Sequence[DeviceMask]:
     """Return what the device makes of the images in one batch."""
     size = (side, side)
     uploaded = [pictures.upload(rgb, size) for rgb in images]
-    return pictures.masks(uploaded, Reading.of(profile, size))
+    return pictures.masks(uploaded, Conversion.of(profile, size))

@@ -37,7 +37,7 @@ def main(out: Path) -> None:
         systems = Systems(Path(folder))
         for column, (caption, given) in enumerate(WAYS.items()):
             options = Options(background="#ff1fb4", **given)
-            file = systems.store.find(options.model)
+            file = systems.store.resolve(options.model)
             data = photograph(PHOTOGRAPH)
             made = cut_alone(data, options, file=file, models=systems.models)
             part = Image.open(io.BytesIO(made.image_bytes or b"")).crop(PART)

@@ -38,7 +38,7 @@ def store(model_cache: Path) -> "ModelStore":
 @pytest.fixture(scope="session")
 def isnet_onnx(store: "ModelStore") -> Path:
     """ISNet's real weights in half precision."""
-    return store.find("isnet-general-use").path
+    return store.resolve("isnet-general-use").path
 
 
 @pytest.fixture(scope="session")

@@ -31,11 +31,11 @@ BUDGET = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
 class HeldEngine:
     """An engine that records its batches and runs none before `go` is set."""
 
-    def __init__(self, engine: Engine, device: str, *, most: int = 8) -> None:
-        self.most = most
+    def __init__(self, engine: Engine, device: str, *, max_batch: int = 8) -> None:
+        self.max_batch = max_batch
         self.facts: EngineFacts = replace(engine.facts, device=device)
         self.input_size, self.bytes = engine.input_size, engine.bytes
-        self.pictures = engine.pictures
+        self.segmenter = engine.segmenter
         self.batches: list[int] = []
         self.go = threading.Event()
         self.closed = False
@@ -103,7 +103,7 @@ def together(
     """
 
     def run(image: Images) -> Any:
-        return outcome(lambda: inference.run(engine, image, name="own").result)
+        return outcome(lambda: inference.infer(engine, image, name="own").result)
 
     with ThreadPoolExecutor(len(images)) as pool:
         results = [pool.submit(run, image) for image in images]

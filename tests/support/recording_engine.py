@@ -15,8 +15,8 @@ class RecordingEngine:
 
     def __init__(self, engine: OnnxEngine) -> None:
         self.facts, self.input_size, self.bytes = engine.facts, engine.input_size, engine.bytes
-        self.pictures = engine.on_pictures()
-        self.most = engine.most
+        self.segmenter = engine.build_segmenter()
+        self.max_batch = engine.max_batch
         self.close = engine.close
         self.shapes: list[tuple[int, ...]] = []
         self._engine = engine

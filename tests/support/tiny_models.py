@@ -6,9 +6,10 @@ from pathlib import Path
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
-from worker.models.engines.onnx import engine as onnx_engine
+from worker.models.engines.onnx.engine import OnnxEngine, load_onnx_engine
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
 
 Axes = Sequence[int | str | None] | None
 
@@ -61,15 +62,9 @@ def endless(path: Path) -> Path:
     return saved(path, nodes, [value("x", (1, 3, 8, 8))], [value("y", (1, 1, 8, 8))], [trips])
 
 
-def loaded(path: Path, *, profile: Profile | None = None, most: int = 1) -> onnx_engine.OnnxEngine:
-    """The model on the CPU; what is prepared lies beside it."""
-    return onnx_engine.load(
-        path,
-        name=path.name,
-        sha256=path.stem,
-        profile=profile or Profile(),
-        device="cpu",
-        threads=1,
-        most=most,
-        disk=FileCache(path.parent),
+def loaded(path: Path, *, profile: Profile | None = None, max_batch: int = 1) -> OnnxEngine:
+    """Load a model on the CPU; its prepared graph lies in a folder next to it."""
+    file = ModelFile(name=path.name, path=path, sha256=path.stem, profile=profile or Profile())
+    return load_onnx_engine(
+        file, device="cpu", threads=1, max_batch=max_batch, file_cache=FileCache(path.parent)
     )

@@ -30,7 +30,7 @@ from tests.support.photographs import Photograph, photographs
 from worker.config.settings import ModelSettings
 from worker.imaging.decode import Picture, open_image
 from worker.imaging.masks import binarise
-from worker.models.engines.onnx.graph import to_full_precision
+from worker.models.engines.onnx.graph import convert_to_float32
 from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
@@ -97,8 +97,8 @@ class Systems:
     @cached_property
     def onnx(self) -> Path:
         """The real weights as an export in full precision, all outputs there."""
-        model = onnx.load(self.store.find("isnet-general-use").path)
-        to_full_precision(model)
+        model = onnx.load(self.store.resolve("isnet-general-use").path)
+        convert_to_float32(model)
         path = self.folder / "isnet.onnx"
         onnx.save(model, path)
         return path
@@ -127,7 +127,7 @@ class Systems:
 
     def found(self, picture: Picture, options: Options) -> Levels:
         """The soft mask our model finds in a picture."""
-        recipe, watch = Recipe.resolve(options, file=self.store.find(options.model)), Stopwatch()
+        recipe, watch = Recipe.resolve(options, file=self.store.resolve(options.model)), Stopwatch()
         with load_model(recipe, models=self.models, watch=watch) as model:
             return segment(picture, recipe, model=model, watch=watch)[0]
 

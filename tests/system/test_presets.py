@@ -21,7 +21,7 @@ from tests.support.photographs import Photograph, photograph, photographs
 from tests.support.tiny_models import channel_mean
 from tests.system.fidelity import BOUNDS, Systems, figures, levels_off
 from worker.imaging.png import write_png
-from worker.models.engines.load import why_no_gpu
+from worker.models.engines.load import gpu_unavailable_reason
 from worker.models.engines.torch.isnet import network_for
 from worker.models.files.store import ModelStore
 from worker.pipeline.cutout import CutOut
@@ -38,7 +38,7 @@ def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
 @pytest.fixture(scope="module")
 def small(store: ModelStore) -> Path:
     """U²-Net's small model, for both sides; it takes 320×320."""
-    return store.find("u2netp").path
+    return store.resolve("u2netp").path
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def small_custom(small: Path) -> SegmentationCustom:
 def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any]:
     """The cut-out with its picture and mask as they were written."""
     chosen = Options.model_validate(options)
-    file = systems.store.find(chosen.model) if chosen.enabled else None
+    file = systems.store.resolve(chosen.model) if chosen.enabled else None
     made = cut_alone(data, chosen, file=file, models=systems.models)
     assert made.image_bytes is not None
     assert made.mask_bytes is not None
@@ -107,7 +107,7 @@ def test_isnet_segment_s_device_modes(mode: str, systems: Systems) -> None:
     made, _, _ = cut(systems, photograph("coffee, 48×32"), size=64, **given)
     assert made.run is not None
     assert made.run.engine.startswith("torch")
-    reason = why_no_gpu(".pth")
+    reason = gpu_unavailable_reason(".pth")
     if mode == "cpu" or reason is not None:
         assert made.run.device == "cpu"
     else:
@@ -183,7 +183,7 @@ def test_segmentation_custom_s_mask_alone(
     options = Options(
         preset="segmentation-custom", model=str(small), size=320, post_process_mask=True
     )
-    file = systems.store.find(options.model)
+    file = systems.store.resolve(options.model)
     made = cut_alone(data, options, file=file, models=systems.models, want_image=False)
     assert made.image_bytes is None
     theirs = small_custom.remove(

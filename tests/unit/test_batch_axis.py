@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from tests.support.tiny_models import loaded, saved, value
 from worker.models.engines.onnx.batch_axis import BATCH
 from worker.models.engines.onnx.graph import prepare
-from worker.models.engines.onnx.output import shape
+from worker.models.engines.onnx.output import shape_of
 
 node = helper.make_node
 ATTRIBUTES = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
@@ -112,7 +112,7 @@ def test_two_images_give_what_each_gives_alone(
 ) -> None:
     ready = prepared(tmp_path, nodes, weights, opset=opset)
     graph = onnx.load(str(ready)).graph
-    assert (shape(graph.input[0]) or ())[0] == (shape(graph.output[0]) or ())[0] == BATCH
+    assert (shape_of(graph.input[0]) or ())[0] == (shape_of(graph.output[0]) or ())[0] == BATCH
     batch = np.random.default_rng(4).random((2, 3, 32, 48), dtype=np.float32)
     alone = [run(tmp_path / "own.onnx", batch[n : n + 1]) for n in range(2)]
     np.testing.assert_allclose(run(ready, batch), np.concatenate(alone), rtol=1e-6)
@@ -132,7 +132,7 @@ def test_a_batch_of_one_stays_where_images_could_mix(
     tmp_path: Path, nodes: list[NodeProto], weights: list[TensorProto]
 ) -> None:
     ready = prepared(tmp_path, nodes, weights)
-    assert (shape(onnx.load(str(ready)).graph.input[0]) or ())[0] == 1
+    assert (shape_of(onnx.load(str(ready)).graph.input[0]) or ())[0] == 1
     engine = loaded(tmp_path / "own.onnx")
     batch = np.random.default_rng(4).random((2, 3, 32, 48), dtype=np.float32)
     batch[1] *= 3
@@ -143,4 +143,4 @@ def test_a_batch_of_one_stays_where_images_could_mix(
 def test_a_batch_of_one_stays_where_a_norm_is_that_of_the_batch(tmp_path: Path) -> None:
     weights = [array(name, 1, dtype=np.float32) for name in ("a", "b", "mean", "var")]
     ready = prepared(tmp_path, LEARNING, weights)
-    assert (shape(onnx.load(str(ready)).graph.input[0]) or ())[0] == 1
+    assert (shape_of(onnx.load(str(ready)).graph.input[0]) or ())[0] == 1

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from worker.models.batching import Batcher, Turn
+from worker.models.batching import Batcher, TimedResult
 
 
 class NoMemory(Exception):
@@ -17,7 +17,7 @@ class NoMemory(Exception):
 class Device:
     """Doubles numbers, `fits` of them at a time; holds its first batch back until told."""
 
-    def __init__(self, *, most: int = 8, fits: int = 100, freed: int = 0) -> None:
+    def __init__(self, *, max_batch: int = 8, fits: int = 100, freed: int = 0) -> None:
         self.batches: list[list[int]] = []
         self.relieved = 0
         self.busy = threading.Event()
@@ -27,10 +27,10 @@ class Device:
         self._freed = freed
         self.batcher = Batcher(
             self.run,
-            most=lambda _: most,
-            kind=lambda number: number > 1000,
-            out_of_memory=lambda error: isinstance(error, NoMemory),
-            relieve=self.relieve,
+            max_batch=lambda _: max_batch,
+            group_key=lambda number: number > 1000,
+            is_out_of_memory=lambda error: isinstance(error, NoMemory),
+            free_memory=self.free_memory,
         )
 
     def run(self, numbers: Sequence[int]) -> list[int]:
@@ -45,7 +45,7 @@ class Device:
             raise KeyboardInterrupt
         return [2 * number for number in numbers if number != -3]
 
-    def relieve(self) -> None:
+    def free_memory(self) -> None:
         self.relieved += 1
         self._fits += self._freed
 
@@ -54,7 +54,7 @@ class Device:
 
 
 @contextmanager
-def queued(device: Device, numbers: Sequence[int]) -> Iterator[list[Future[Turn[int]]]]:
+def queued(device: Device, numbers: Sequence[int]) -> Iterator[list[Future[TimedResult[int]]]]:
     """Those numbers in the queue while the device is busy with 0; at the end it goes on."""
     device.go.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -66,14 +66,14 @@ def queued(device: Device, numbers: Sequence[int]) -> Iterator[list[Future[Turn[
         assert first.result() == 0
 
 
-def outcome(device: Device, future: Future[Turn[int]]) -> int | str:
+def outcome(device: Device, future: Future[TimedResult[int]]) -> int | str:
     try:
         return device.batcher.wait(future).result
     except Exception as error:  # noqa: BLE001 - the error is what is looked at
         return str(error)
 
 
-def outcomes(device: Device, futures: Sequence[Future[Turn[int]]]) -> list[int | str]:
+def outcomes(device: Device, futures: Sequence[Future[TimedResult[int]]]) -> list[int | str]:
     """What each came to, all of them waited for at once."""
     with ThreadPoolExecutor(len(futures)) as pool:
         return list(pool.map(lambda future: outcome(device, future), futures))
@@ -86,7 +86,7 @@ def test_nothing_waits_for_company() -> None:
 
 
 def test_what_waits_while_one_runs_goes_together() -> None:
-    device = Device(most=4)
+    device = Device(max_batch=4)
     with queued(device, range(1, 8)) as futures:
         pass
     assert outcomes(device, futures) == [2 * number for number in range(1, 8)]
@@ -102,7 +102,7 @@ def test_a_batch_is_of_one_kind_and_begins_with_the_oldest() -> None:
 
 
 def test_many_threads_each_get_their_own() -> None:
-    device = Device(most=3)
+    device = Device(max_batch=3)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(device.one, range(500))) == list(range(0, 1000, 2))
     assert sorted(number for batch in device.batches for number in batch) == list(range(500))
@@ -170,7 +170,7 @@ def test_a_single_item_is_tried_once_more_and_then_fails(freed: int) -> None:
 
 
 def test_the_next_batch_is_whole_again() -> None:
-    device = Device(most=2, fits=1)
+    device = Device(max_batch=2, fits=1)
     with queued(device, [1, 2, 3, 4]) as futures:
         pass
     assert outcomes(device, futures) == [2, 4, 6, 8]
@@ -194,5 +194,5 @@ def test_waiting_and_running_are_told_apart() -> None:
         pass
     turn = device.batcher.wait(future)
     alone = device.batcher.wait(device.batcher.submit(2))
-    assert turn.waited > alone.waited >= 0
-    assert turn.ran > 0
+    assert turn.wait_seconds > alone.wait_seconds >= 0
+    assert turn.run_seconds > 0

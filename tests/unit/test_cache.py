@@ -17,7 +17,7 @@ from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable
 from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
-from worker.models.engines.load import loader
+from worker.models.engines.load import make_loader
 from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -35,7 +35,7 @@ class Loads:
         self.folder = folder
         self.done: list[tuple[str, str]] = []
         self.engines: list[OnnxEngine] = []
-        self._load = loader(threads=1, disk=FileCache(folder))
+        self._load = make_loader(threads=1, file_cache=FileCache(folder))
 
     def __call__(self, file: ModelFile, device: str) -> Engine:
         engine = self._load(file, "cpu")
@@ -267,14 +267,14 @@ def test_a_file_that_vanished_may_come_back(loads: Loads) -> None:
 def test_a_checkpoint_that_vanished_may_come_back(tmp_path: Path) -> None:
     gone = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=Profile())
     with pytest.raises(ModelUnavailable, match="was there and is gone"):
-        loader(threads=1, disk=FileCache(tmp_path))(gone, "cpu")
+        make_loader(threads=1, file_cache=FileCache(tmp_path))(gone, "cpu")
 
 
 @pytest.mark.parametrize("profile", [Profile(layout="nhwc"), Profile(output="d2")])
 def test_a_checkpoint_of_another_form_is_refused(tmp_path: Path, profile: Profile) -> None:
     file = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=profile)
-    with pytest.raises(ModelInvalid, match="a checkpoint of ISNet takes nchw and has output 0"):
-        loader(threads=1, disk=FileCache(tmp_path))(file, "cpu")
+    with pytest.raises(ModelInvalid, match="expected a profile with layout nchw and output 0"):
+        make_loader(threads=1, file_cache=FileCache(tmp_path))(file, "cpu")
 
 
 def test_an_idle_model_gives_its_memory_back_and_one_in_use_does_not(loads: Loads) -> None:
@@ -284,9 +284,9 @@ def test_an_idle_model_gives_its_memory_back_and_one_in_use_does_not(loads: Load
     use(cache, kept, "cuda", keep=True)
     use(cache, on_cpu, "cpu")
     with cache.use(used, "cuda"):
-        cache.relieve("cuda:0")
+        cache.free_memory("cuda:0")
         assert loads.loaded == ["d", "a"]
-        cache.relieve("cpu")
+        cache.free_memory("cpu")
         assert loads.loaded == ["a"]
     use(cache, idle, "cuda")
     assert loads.loaded == ["a", "b"]
@@ -310,17 +310,17 @@ def test_a_model_that_does_not_fit_has_the_idle_ones_go(loads: Loads, fits_then:
         with pytest.raises(DeviceOutOfMemory, match="b does not fit"):
             use(cache, large, "cuda")
         assert loads.loaded == []
-        assert not cache.holds(large.sha256)
+        assert not cache.is_loaded(large.sha256)
 
 
 def test_what_is_loaded_is_known_by_its_hash(loads: Loads) -> None:
     cache = ModelCache(loads, budget=AMPLE)
     model = loads.model("a")
-    assert not cache.holds(model.sha256)
+    assert not cache.is_loaded(model.sha256)
     use(cache, model)
-    assert cache.holds(model.sha256)
+    assert cache.is_loaded(model.sha256)
     cache.close()
-    assert not cache.holds(model.sha256)
+    assert not cache.is_loaded(model.sha256)
 
 
 def test_no_budget_is_half_of_what_there_is() -> None:

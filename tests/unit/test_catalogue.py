@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from worker.models.files.catalogue import (
+    CatalogueEntry,
     ChunksSource,
-    Entry,
     HttpsSource,
     NpmSource,
     WheelSource,
@@ -27,7 +27,7 @@ def test_it_has_the_models_people_use() -> None:
 
 
 @pytest.mark.parametrize(("name", "entry"), catalogue().items())
-def test_an_entry_is_complete(name: str, entry: Entry) -> None:
+def test_an_entry_is_complete(name: str, entry: CatalogueEntry) -> None:
     assert re.fullmatch("[0-9a-f]{64}", entry.sha256)
     assert entry.licence
     assert entry.about

@@ -33,7 +33,7 @@ FROM_TORCH = "\nCUDA kernel errors might be asynchronously reported at some othe
     ],
 )
 def test_out_of_memory(text: str) -> None:
-    found = device_error(RuntimeError(text), doing="isnet on (4, 3, 9, 9)", device="cuda:0")
+    found = device_error(RuntimeError(text), action="isnet on (4, 3, 9, 9)", device="cuda:0")
     assert isinstance(found, DeviceOutOfMemory)
     assert str(found).startswith(
         "isnet on (4, 3, 9, 9): expected enough memory on cuda:0, found too little ("
@@ -43,7 +43,7 @@ def test_out_of_memory(text: str) -> None:
 
 
 def test_python_s_own() -> None:
-    assert isinstance(device_error(MemoryError(), doing="x", device="cpu"), DeviceOutOfMemory)
+    assert isinstance(device_error(MemoryError(), action="x", device="cpu"), DeviceOutOfMemory)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_python_s_own() -> None:
     ],
 )
 def test_the_device_is_lost(text: str) -> None:
-    found = device_error(RuntimeError(text), doing="isnet", device="cuda:0")
+    found = device_error(RuntimeError(text), action="isnet", device="cuda:0")
     assert isinstance(found, DeviceLost)
     assert str(found) == " ".join(text.split())
 
@@ -76,4 +76,4 @@ def test_the_device_is_lost(text: str) -> None:
     ],
 )
 def test_anything_else_is_not_the_device_s(text: str) -> None:
-    assert device_error(RuntimeError(text), doing="isnet", device="cuda:0") is None
+    assert device_error(RuntimeError(text), action="isnet", device="cuda:0") is None

@@ -9,13 +9,13 @@ from worker.errors import ModelUnavailable
 from worker.models.files.file_cache import FileCache
 
 
-def keep(disk: FileCache, name: str, size: int = 100, *, used: int = 0) -> Path:
+def keep(file_cache: FileCache, name: str, size: int = 100, *, used: int = 0) -> Path:
     """A file of this cache, used last at this second."""
-    path = disk.folder / name
-    with disk.locked(path):
-        partial = disk.partial(path)
+    path = file_cache.folder / name
+    with file_cache.lock(path):
+        partial = file_cache.partial_path(path)
         partial.write_bytes(os.urandom(size))
-        disk.keep(partial, path, sealed=True)
+        file_cache.commit(partial, path, write_digest=True)
     if used:
         os.utime(path, (used, used))
     return path
@@ -30,82 +30,85 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_least_recently_used_goes_over_all_folders(tmp_path: Path) -> None:
-    disk = FileCache(tmp_path, limit=300)
-    keep(disk, "a.onnx", used=10)
-    keep(disk, "s3/b.onnx", used=30)
-    keep(disk, "prepared/c.onnx", used=20)
+    file_cache = FileCache(tmp_path, max_bytes=300)
+    keep(file_cache, "a.onnx", used=10)
+    keep(file_cache, "s3/b.onnx", used=30)
+    keep(file_cache, "prepared/c.onnx", used=20)
     assert len(names(tmp_path)) == 3
-    keep(disk, "d.onnx")
+    keep(file_cache, "d.onnx")
     assert names(tmp_path) == ["d.onnx", "prepared/c.onnx", "s3/b.onnx"]
-    disk.used(tmp_path / "prepared/c.onnx")
-    keep(disk, "e.onnx")
+    file_cache.mark_used(tmp_path / "prepared/c.onnx")
+    keep(file_cache, "e.onnx")
     assert names(tmp_path) == ["d.onnx", "e.onnx", "prepared/c.onnx"]
     assert not (tmp_path / "s3/b.onnx.sha256").exists()
 
 
 def test_use_does_not_look_like_a_change(tmp_path: Path) -> None:
-    disk = FileCache(tmp_path)
-    path = keep(disk, "a.onnx", used=10)
-    disk.used(path)
+    file_cache = FileCache(tmp_path)
+    path = keep(file_cache, "a.onnx", used=10)
+    file_cache.mark_used(path)
     assert path.stat().st_mtime == 10
     assert path.stat().st_atime > 10
 
 
 def test_the_file_just_fetched_stays_whatever_its_size(tmp_path: Path) -> None:
-    disk = FileCache(tmp_path, limit=50)
-    keep(disk, "a.onnx")
+    file_cache = FileCache(tmp_path, max_bytes=50)
+    keep(file_cache, "a.onnx")
     assert names(tmp_path) == ["a.onnx"]
-    keep(disk, "b.onnx")
+    keep(file_cache, "b.onnx")
     assert names(tmp_path) == ["b.onnx"]
 
 
 def test_partial_files_go_first_unless_they_are_being_written(tmp_path: Path) -> None:
-    disk = FileCache(tmp_path, limit=300)
-    keep(disk, "a.onnx", used=10)
+    file_cache = FileCache(tmp_path, max_bytes=300)
+    keep(file_cache, "a.onnx", used=10)
     for name in ("left.onnx", "busy.onnx"):
-        with disk.locked(tmp_path / name):
-            disk.partial(tmp_path / name, tag="t").write_bytes(b"x" * 100)
-    with FileCache(tmp_path).locked(tmp_path / "busy.onnx"):
-        keep(disk, "b.onnx")
+        with file_cache.lock(tmp_path / name):
+            file_cache.partial_path(tmp_path / name, tag="t").write_bytes(b"x" * 100)
+    with FileCache(tmp_path).lock(tmp_path / "busy.onnx"):
+        keep(file_cache, "b.onnx")
     assert names(tmp_path) == [".busy.onnx.t.part", "a.onnx", "b.onnx"]
 
 
 def test_what_else_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(b"x" * 1000)
-    disk = FileCache(tmp_path, limit=50)
-    keep(disk, "a.onnx")
-    keep(disk, "b.onnx")
+    file_cache = FileCache(tmp_path, max_bytes=50)
+    keep(file_cache, "a.onnx")
+    keep(file_cache, "b.onnx")
     assert names(tmp_path) == ["b.onnx", "mine.onnx"]
 
 
 def test_a_damaged_file_is_not_intact(tmp_path: Path) -> None:
     path = keep(FileCache(tmp_path), "a.onnx")
-    disk = FileCache(tmp_path)
-    assert disk.intact(path)
+    file_cache = FileCache(tmp_path)
+    assert file_cache.is_intact(path)
     path.write_bytes(path.read_bytes()[:-1])
-    assert not disk.intact(path)
-    assert not disk.intact(tmp_path / "none.onnx")
+    assert not file_cache.is_intact(path)
+    assert not file_cache.is_intact(tmp_path / "none.onnx")
     (tmp_path / "a.onnx.sha256").unlink()
-    assert not disk.intact(path)
+    assert not file_cache.is_intact(path)
 
 
 def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    disk = FileCache(tmp_path / "file" / "models")
+    file_cache = FileCache(tmp_path / "file" / "models")
     with pytest.raises(ModelUnavailable, match="set CUTWORK_MODEL_CACHE to a folder that is"):
-        disk.check()
-    with pytest.raises(ModelUnavailable, match="cannot be written"), disk.locked(disk.folder / "a"):
+        file_cache.check()
+    with (
+        pytest.raises(ModelUnavailable, match="cannot be written"),
+        file_cache.lock(file_cache.folder / "a"),
+    ):
         pass
 
 
 def test_a_process_that_never_ends_its_download_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
-    waiting = FileCache(tmp_path, patience=0.1)
+    waiting = FileCache(tmp_path, lock_timeout=0.1)
     with (
-        FileCache(tmp_path).locked(path),
+        FileCache(tmp_path).lock(path),
         pytest.raises(ModelUnavailable, match=r"has been fetching .* for 0\.1 s; see what"),
-        waiting.locked(path),
+        waiting.lock(path),
     ):
         pass
-    with waiting.locked(path):
+    with waiting.lock(path):
         assert (tmp_path / "a.onnx.lock").exists()

@@ -8,15 +8,15 @@ import pytest
 from tests.support.tiny_models import channel_mean, loaded
 from worker.errors import GpuUnavailable
 from worker.models.engines import gpu
-from worker.models.engines.gpu import Driver, GpuFacts, why_not
+from worker.models.engines.gpu import Driver, GpuFacts, unavailable_reason
 from worker.models.engines.load import Placement, check_device, device_warnings
 
 DRIVER = Driver(cuda=(12, 4), devices=2, memory=2**34)
 FACTS = GpuFacts(
     driver=DRIVER,
     library="onnxruntime 1.31.1",
-    extra="cutwork[worker-gpu]",
-    provider=True,
+    install="cutwork[worker-gpu]",
+    has_cuda=True,
     cuda=(12, 8),
 )
 NO_DRIVER = Driver(cuda=None, problem="libcuda.so.1: cannot open shared object file")
@@ -32,7 +32,7 @@ NO_DRIVER = Driver(cuda=None, problem="libcuda.so.1: cannot open shared object f
     ],
 )
 def test_there_is_a_gpu(facts: GpuFacts) -> None:
-    assert why_not(facts) is None
+    assert unavailable_reason(facts) is None
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,14 @@ def test_there_is_a_gpu(facts: GpuFacts) -> None:
         (replace(FACTS, driver=NO_DRIVER), "gpu_no_driver", "libcuda.so.1: cannot open"),
         (replace(FACTS, driver=replace(DRIVER, devices=0)), "gpu_no_driver", "nvidia-container"),
         # Without a driver nothing else is worth installing first.
-        (replace(FACTS, driver=NO_DRIVER, provider=False), "gpu_no_driver", "install the driver"),
-        (replace(FACTS, driver=NO_DRIVER, starts=False), "gpu_no_driver", "install the driver"),
+        (replace(FACTS, driver=NO_DRIVER, has_cuda=False), "gpu_no_driver", "install the driver"),
         (
-            replace(FACTS, provider=False, cuda=None),
+            replace(FACTS, driver=NO_DRIVER, finds_device=False),
+            "gpu_no_driver",
+            "install the driver",
+        ),
+        (
+            replace(FACTS, has_cuda=False, cuda=None),
             "gpu_no_provider",
             "install cutwork[worker-gpu] in its place",
         ),
@@ -54,25 +58,25 @@ def test_there_is_a_gpu(facts: GpuFacts) -> None:
             "built for CUDA 12.8, the driver runs CUDA 11.4 at most; install a newer driver",
         ),
         (
-            replace(FACTS, driver=replace(DRIVER, cuda=(11, 4)), missing="libcudnn.so.9"),
+            replace(FACTS, driver=replace(DRIVER, cuda=(11, 4)), missing_library="libcudnn.so.9"),
             "gpu_wrong_cuda",
             "install a newer driver",
         ),
         (
-            replace(FACTS, missing="libcudnn.so.9"),
+            replace(FACTS, missing_library="libcudnn.so.9"),
             "gpu_wrong_cuda",
             "built for CUDA 12.8, needs libcudnn.so.9, which cannot be loaded; install CUDA",
         ),
         (
-            replace(FACTS, missing="libcudnn.so.9", cuda=None),
+            replace(FACTS, missing_library="libcudnn.so.9", cuda=None),
             "gpu_wrong_cuda",
             "needs libcudnn.so.9",
         ),
-        (replace(FACTS, starts=False), "gpu_unavailable", "has 2 devices, but onnxruntime"),
+        (replace(FACTS, finds_device=False), "gpu_unavailable", "has 2 devices, but onnxruntime"),
     ],
 )
 def test_the_reason_says_what_to_install(facts: GpuFacts, code: str, sentence: str) -> None:
-    reason = why_not(facts)
+    reason = unavailable_reason(facts)
     assert isinstance(reason, GpuUnavailable)
     assert reason.code == code
     assert sentence in str(reason)
@@ -83,8 +87,8 @@ def test_the_facts_of_torch_are_its_own() -> None:
 
     facts = gpu.torch_facts()
     assert facts.library == f"torch {torch.__version__}"
-    assert facts.provider == (torch.version.cuda is not None)
-    assert facts.starts == torch.cuda.is_available()
+    assert facts.has_cuda == (torch.version.cuda is not None)
+    assert facts.finds_device == torch.cuda.is_available()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_the_cpu_in_place_of_a_gpu_is_recorded(
     engine = loaded(channel_mean(tmp_path / "own.onnx"))
     reason = None
     if device == "cpu" and mode != "cpu":
-        reason = why_not(replace(FACTS, driver=NO_DRIVER))
+        reason = unavailable_reason(replace(FACTS, driver=NO_DRIVER))
     place = Placement(device=device, device_mode=mode, reason=reason)
     found = check_device(engine, place)
     assert (found.code if found else None) == code

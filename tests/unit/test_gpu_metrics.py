@@ -17,12 +17,12 @@ def test_a_missing_value_is_not_zero() -> None:
 @pytest.mark.skipif(not driver().devices, reason="no GPU here")
 def test_memory_and_utilisation_are_those_of_the_driver() -> None:
     registry = CollectorRegistry()
-    registry.register(GpuMetrics(driver().buses))
+    registry.register(GpuMetrics(driver().bus_ids))
     fields = "--query-gpu=memory.total,pci.bus_id"
     command = ["nvidia-smi", fields, "--format=csv,noheader,nounits", "--id=0"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     total, bus = (part.strip() for part in text.split(","))
-    assert driver().buses[0].lower()[-10:] == bus.lower()[-10:]
+    assert driver().bus_ids[0].lower()[-10:] == bus.lower()[-10:]
     used, limit, share = (registry.get_sample_value(name, {"gpu": "0"}) for name in METRICS)
     assert limit == pytest.approx(int(total) * 2**20, rel=0.01)
     assert used is not None

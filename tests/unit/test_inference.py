@@ -32,7 +32,7 @@ from worker.pipeline.segment import LoadedModel, segment
 
 
 def test_images_that_wait_share_a_batch_on_a_gpu(tmp_path: Path) -> None:
-    engine = HeldEngine(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0", most=3)
+    engine = HeldEngine(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0", max_batch=3)
     _, inference, _ = opened(engine)
     found = together(inference, engine, [grey(level) for level in range(6)])
     assert [float(map_.mean()) for map_ in found] == [0, 1, 2, 3, 4, 5]
@@ -65,11 +65,11 @@ def test_models_of_one_device_take_turns(tmp_path: Path) -> None:
     second.go.set()
     other.go.set()
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(inference.run, first, grey(1), name="first")]
+        runs = [pool.submit(inference.infer, first, grey(1), name="first")]
         while not first.batches:
             time.sleep(0.01)
-        runs.append(pool.submit(inference.run, second, grey(1), name="second"))
-        assert inference.run(other, grey(0), name="other").result.mean() == 1
+        runs.append(pool.submit(inference.infer, second, grey(1), name="second"))
+        assert inference.infer(other, grey(0), name="other").result.mean() == 1
         assert second.batches == []
         first.go.set()
         assert [run.result().result.mean() for run in runs] == [1, -1]

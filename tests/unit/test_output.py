@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from tests.support.tiny_models import Axes, channel_mean, loaded, saved, value
 from worker.errors import ModelInvalid
-from worker.models.engines.onnx.output import choose
+from worker.models.engines.onnx.output import choose_output
 from worker.models.files.profile import Profile
 
 INPUT = (1, 3, 32, 32)
@@ -42,12 +42,12 @@ ISNET = model(
     ],
 )
 def test_the_first_of_the_largest_maps_is_found(graph: onnx.ModelProto, found: str) -> None:
-    assert choose(graph, None, name="own") == found
+    assert choose_output(graph, None, name="own") == found
 
 
 @pytest.mark.parametrize(("wanted", "found"), [("d2", "d2"), (0, "d1"), (3, "f2"), (2, "f1")])
 def test_a_profile_chooses_by_name_or_index(wanted: str | int, found: str) -> None:
-    assert choose(ISNET, wanted, name="own") == found
+    assert choose_output(ISNET, wanted, name="own") == found
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_profile_chooses_by_name_or_index(wanted: str | int, found: str) -> No
         (ISNET, -1, r"asks for output -1"),
         (model(("class", (1, 1000))), None, r"a map of one channel, found class \(1, 1000\); "),
         (model(("two", (1, 2, 8, 8))), None, r"a map of one channel, found two \(1, 2, 8, 8\)"),
-        (model(("class", (1, 1000))), "class", r"no map of \(N, .*: class \(1, 1000\)"),
+        (model(("class", (1, 1000))), "class", r"not a map of \(N, .*: class \(1, 1000\)"),
     ],
 )
 def test_what_is_no_output_or_no_map_is_refused(
     graph: onnx.ModelProto, wanted: str | int | None, sentence: str
 ) -> None:
     with pytest.raises(ModelInvalid, match=rf"^own: .*{sentence}"):
-        choose(graph, wanted, name="own")
+        choose_output(graph, wanted, name="own")
 
 
 def test_shapes_the_file_leaves_out_are_inferred(tmp_path: Path) -> None:

@@ -10,17 +10,24 @@ from onnx import ModelProto, helper
 from tests.support.tiny_models import value
 from worker.errors import OptionConflict
 from worker.models.engines import gpu
-from worker.models.engines.onnx.graph import WEIGHTS
-from worker.models.engines.onnx.providers import TENSORRT, EngineShapes, engine_shapes, providers
+from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
+from worker.models.engines.onnx.providers import (
+    TENSORRT,
+    TensorRtOptions,
+    providers,
+    tensorrt_options,
+)
 from worker.models.engines.onnx.session import can_use_tensorrt
 from worker.models.files.profile import Profile
 
 FOLDER = Path("engines")
-SHAPES = EngineShapes(FOLDER, half=True, least="x:1x3x8x8", most="x:4x3x8x8")
+SHAPES = TensorRtOptions(FOLDER, half_precision=True, min_shape="x:1x3x8x8", max_shape="x:4x3x8x8")
 
 
-def names(device: str, engine: EngineShapes | None = None) -> list[str]:
-    return [name.removesuffix("ExecutionProvider") for name, _ in providers(device, engine=engine)]
+def names(device: str, tensorrt: TensorRtOptions | None = None) -> list[str]:
+    return [
+        name.removesuffix("ExecutionProvider") for name, _ in providers(device, tensorrt=tensorrt)
+    ]
 
 
 def test_each_device_has_its_providers_and_the_cpu_last() -> None:
@@ -31,7 +38,7 @@ def test_each_device_has_its_providers_and_the_cpu_last() -> None:
 
 
 def test_options_are_strings_that_say_the_device() -> None:
-    for name, options in providers("cuda", number=1, engine=SHAPES):
+    for name, options in providers("cuda", device_id=1, tensorrt=SHAPES):
         assert all(isinstance(item, str) for pair in options.items() for item in pair)
         assert options.get("device_id") == (None if name.startswith("CPU") else "1")
 
@@ -42,7 +49,7 @@ def test_only_what_must_be_exact_is() -> None:
 
 
 def test_an_engine_is_kept_for_its_shapes() -> None:
-    options = providers("cuda", engine=SHAPES)[0][1]
+    options = providers("cuda", tensorrt=SHAPES)[0][1]
     assert options["trt_engine_cache_path"] == "engines"
     assert options["trt_fp16_enable"] == "1"
     assert options["trt_profile_min_shapes"] == "x:1x3x8x8"
@@ -53,17 +60,17 @@ def graph(*axes: int | str, weights: str = "float16") -> ModelProto:
     node = helper.make_node("Relu", ["x"], ["y"])
     made = helper.make_graph([node], "tiny", [value("x", axes)], [value("y", axes)])
     model = helper.make_model(made)
-    helper.set_model_props(model, {WEIGHTS: weights})
+    helper.set_model_props(model, {WEIGHT_TYPE_KEY: weights})
     onnx.checker.check_model(model)
     return model
 
 
-def shapes(model: ModelProto, profile: Profile) -> EngineShapes:
-    return engine_shapes(model, profile=profile, name="own", most=4, folder=FOLDER)
+def shapes(model: ModelProto, profile: Profile) -> TensorRtOptions:
+    return tensorrt_options(model, profile=profile, name="own", max_batch=4, cache_folder=FOLDER)
 
 
 @pytest.mark.parametrize(
-    ("axes", "profile", "least", "most"),
+    ("axes", "profile", "min_shape", "max_shape"),
     [
         (("n", 3, 32, 64), Profile(), "x:1x3x32x64", "x:4x3x32x64"),
         (("n", 3, "h", "w"), Profile(size=(64, 32)), "x:1x3x32x64", "x:4x3x32x64"),
@@ -74,13 +81,13 @@ def shapes(model: ModelProto, profile: Profile) -> EngineShapes:
     ],
 )
 def test_an_engine_is_for_the_whole_ladder(
-    axes: tuple[int | str, ...], profile: Profile, least: str, most: str
+    axes: tuple[int | str, ...], profile: Profile, min_shape: str, max_shape: str
 ) -> None:
-    assert shapes(graph(*axes), profile) == EngineShapes(FOLDER, True, least, most)
+    assert shapes(graph(*axes), profile) == TensorRtOptions(FOLDER, True, min_shape, max_shape)
 
 
 def test_half_precision_is_the_weights_own() -> None:
-    assert not shapes(graph(1, 3, 8, 8, weights="float32"), Profile()).half
+    assert not shapes(graph(1, 3, 8, 8, weights="float32"), Profile()).half_precision
 
 
 def test_a_profile_that_contradicts_its_graph_is_refused() -> None:
@@ -94,5 +101,5 @@ def test_a_profile_that_contradicts_its_graph_is_refused() -> None:
 )
 def test_why_there_is_no_tensorrt_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert not can_use_tensorrt()
-    assert "is a build without TensorRT" in str(gpu.why_no_tensorrt())
+    assert "is a build without TensorRT" in str(gpu.tensorrt_unavailable_reason())
     assert "CUTWORK_TENSORRT: onnxruntime" in caplog.text

@@ -14,7 +14,7 @@ from worker.errors import (
     ModelInvalid,
     UnknownModel,
 )
-from worker.models.files.catalogue import Entry, HttpsSource, ModelSource
+from worker.models.files.catalogue import CatalogueEntry, HttpsSource, ModelSource
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelStore, RemoteModels
@@ -23,9 +23,9 @@ CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def entry(*sources: ModelSource, **facts: Any) -> dict[str, Entry]:
+def entry(*sources: ModelSource, **facts: Any) -> dict[str, CatalogueEntry]:
     facts = {"file": "own.onnx", "sha256": SHA256, "licence": "MIT", "about": "", **facts}
-    return {"own": Entry(**facts, profile=Profile(size=(32, 32)), sources=sources)}
+    return {"own": CatalogueEntry(**facts, profile=Profile(size=(32, 32)), sources=sources)}
 
 
 def https(url: str) -> HttpsSource:
@@ -39,9 +39,9 @@ def test_a_restricted_licence_must_be_accepted(tmp_path: Path) -> None:
     )
     store = ModelStore(FileCache(tmp_path), entries=entries, accepted=["MIT", "CC-BY-4.0"])
     with pytest.raises(LicenceNotAccepted, match=r"set CUTWORK_ACCEPT_LICENSES=CC-BY-NC-4\.0"):
-        store.find("own")
+        store.resolve("own")
     store = ModelStore(FileCache(tmp_path), entries=entries, accepted=["cc-by-nc-4.0"])
-    assert store.find("own").sha256 == SHA256
+    assert store.resolve("own").sha256 == SHA256
 
 
 class Objects:
@@ -71,24 +71,26 @@ class Objects:
 def test_a_model_of_one_s_own_has_its_profile_beside_it(tmp_path: Path) -> None:
     objects = Objects(x_onnx=CONTENT, x_json=b'{"size": 320, "output": "map"}', y_onnx=CONTENT)
     store = ModelStore(FileCache(tmp_path), remote=objects.remote())
-    file = store.find("s3://models/x.onnx")
+    file = store.resolve("s3://models/x.onnx")
     assert file.path.read_bytes() == CONTENT
     assert (file.profile.sides, file.profile.output) == ((320, 320), "map")
-    assert store.find("s3://models/y.onnx").profile == Profile()
+    assert store.resolve("s3://models/y.onnx").profile == Profile()
     objects.objects["x.json"] = b'{"size": 512}'
-    assert store.find("s3://models/x.onnx").profile.sides == (512, 512)
+    assert store.resolve("s3://models/x.onnx").profile.sides == (512, 512)
     assert objects.downloads == 2
     objects.objects["x.json"] = b" " * 70_000
     with pytest.raises(ModelInvalid, match=r"s3://models/x\.json: expected at most 65,536 bytes"):
-        store.find("s3://models/x.onnx")
+        store.resolve("s3://models/x.onnx")
 
 
 def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path) -> None:
     objects = Objects(x_onnx=CONTENT)
-    path = ModelStore(FileCache(tmp_path), remote=objects.remote()).find("s3://models/x.onnx").path
+    path = (
+        ModelStore(FileCache(tmp_path), remote=objects.remote()).resolve("s3://models/x.onnx").path
+    )
     path.write_bytes(b"\0" * len(CONTENT))
     store = ModelStore(FileCache(tmp_path), remote=objects.remote())
-    assert store.find("s3://models/x.onnx").path.read_bytes() == CONTENT
+    assert store.resolve("s3://models/x.onnx").path.read_bytes() == CONTENT
     assert objects.downloads == 2
 
 
@@ -96,35 +98,35 @@ def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path)
     "name", ["/etc/passwd", "../x.onnx", "folder/x.onnx", "http://a/b.onnx", "file:///x.onnx"]
 )
 def test_another_place_than_s3_is_forbidden(tmp_path: Path, name: str) -> None:
-    with pytest.raises(Forbidden, match="from nowhere else; found"):
-        ModelStore(FileCache(tmp_path)).find(name)
+    with pytest.raises(Forbidden, match="within CUTWORK_MODELS_FROM; found"):
+        ModelStore(FileCache(tmp_path)).resolve(name)
 
 
 @pytest.mark.parametrize("name", ["u3net", "", "isnet:general", "s3:models"])
 def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnknownModel, match="expected one of isnet-general-use, "):
-        ModelStore(FileCache(tmp_path)).find(name)
+        ModelStore(FileCache(tmp_path)).resolve(name)
 
 
 def test_a_path_is_a_model_only_where_paths_are_allowed(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
-    assert ModelStore(FileCache(tmp_path), local_paths=True).find(str(path)).sha256 == SHA256
+    assert ModelStore(FileCache(tmp_path), local_paths=True).resolve(str(path)).sha256 == SHA256
     with pytest.raises(Forbidden):
-        ModelStore(FileCache(tmp_path)).find(str(path))
+        ModelStore(FileCache(tmp_path)).resolve(str(path))
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.pkl"
     path.write_bytes(CONTENT)
     with pytest.raises(ModelInvalid, match=r"ending in \.onnx, \.pth"):
-        ModelStore(FileCache(tmp_path), local_paths=True).find(str(path))
+        ModelStore(FileCache(tmp_path), local_paths=True).resolve(str(path))
 
 
 def test_a_job_s_own_hash_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
     store = ModelStore(FileCache(tmp_path), local_paths=True)
-    assert store.find(str(path), sha256=SHA256)
+    assert store.resolve(str(path), sha256=SHA256)
     with pytest.raises(ModelHashMismatch, match=f"expected SHA-256 {'0' * 64}, found {SHA256}"):
-        store.find(str(path), sha256="0" * 64)
+        store.resolve(str(path), sha256="0" * 64)

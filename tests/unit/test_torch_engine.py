@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(checkpoint: Path) -> Engine:
-    return torch_engine.load(checkpoint, device="cpu", threads=0)
+    return torch_engine.load_torch_engine(checkpoint, device="cpu", threads=0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_batch_of_another_shape_is_refused(engine: Engine, shape: tuple[int, ...
 
 
 def test_closed_engine_says_so(checkpoint: Path, batch: NDArray[np.float32]) -> None:
-    engine = torch_engine.load(checkpoint, device="cpu", threads=0)
+    engine = torch_engine.load_torch_engine(checkpoint, device="cpu", threads=0)
     engine.close()
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -67,9 +67,9 @@ def test_closed_engine_says_so(checkpoint: Path, batch: NDArray[np.float32]) -> 
 def test_threads(checkpoint: Path) -> None:
     before = torch.get_num_threads()
     try:
-        torch_engine.load(checkpoint, device="cpu", threads=1)
+        torch_engine.load_torch_engine(checkpoint, device="cpu", threads=1)
         assert torch.get_num_threads() == 1
-        torch_engine.load(checkpoint, device="cpu", threads=0)
+        torch_engine.load_torch_engine(checkpoint, device="cpu", threads=0)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -78,12 +78,12 @@ def test_threads(checkpoint: Path) -> None:
 @pytest.mark.parametrize("device", ["tpu", "mps", "", "cuda:-1"])
 def test_unknown_device_is_refused(checkpoint: Path, device: str) -> None:
     with pytest.raises(ValueError, match="expected the device cpu, cuda or cuda:<index>"):
-        torch_engine.load(checkpoint, device=device, threads=0)
+        torch_engine.load_torch_engine(checkpoint, device=device, threads=0)
 
 
 def test_absent_cuda_device_is_refused(checkpoint: Path) -> None:
     with pytest.raises(RuntimeError, match="CUDA devices"):
-        torch_engine.load(checkpoint, device="cuda:99", threads=0)
+        torch_engine.load_torch_engine(checkpoint, device="cuda:99", threads=0)
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy", "bare pickle"])
@@ -95,7 +95,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, form: str) -> N
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(ModelInvalid, match=r"evil\.pth holds code .* \w+\.mkdir"):
-        torch_engine.load(path, device="cpu", threads=0)
+        torch_engine.load_torch_engine(path, device="cpu", threads=0)
     assert not trace.exists()
 
 
@@ -111,13 +111,13 @@ def test_truncated_file_is_refused(tmp_path: Path, suffix: str, kept: float) -> 
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(ModelInvalid, match="cut short or damaged"):
-        torch_engine.load(path, device="cpu", threads=0)
+        torch_engine.load_torch_engine(path, device="cpu", threads=0)
 
 
 def test_page_instead_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.pth").write_bytes(b"<html>not found</html>")
-    with pytest.raises(ModelInvalid, match="never a checkpoint"):
-        torch_engine.load(tmp_path / "page.pth", device="cpu", threads=0)
+    with pytest.raises(ModelInvalid, match="not a checkpoint"):
+        torch_engine.load_torch_engine(tmp_path / "page.pth", device="cpu", threads=0)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,16 @@ def test_page_instead_of_a_file_is_refused(tmp_path: Path) -> None:
 def test_unrelated_checkpoint_is_refused(tmp_path: Path, content: object, reason: str) -> None:
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ModelInvalid, match=rf"other\.pth is not a checkpoint of ISNet: .*{reason}"):
-        torch_engine.load(tmp_path / "other.pth", device="cpu", threads=0)
+        torch_engine.load_torch_engine(tmp_path / "other.pth", device="cpu", threads=0)
 
 
 def test_suffix_is_checked(tmp_path: Path) -> None:
     (tmp_path / "isnet.onnx").write_bytes(b"")
     with pytest.raises(ModelInvalid, match=r"found isnet\.onnx"):
-        torch_engine.load(tmp_path / "isnet.onnx", device="cpu", threads=0)
+        torch_engine.load_torch_engine(tmp_path / "isnet.onnx", device="cpu", threads=0)
 
 
 def test_missing_file_is_no_fault_of_the_model(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors"):
         with pytest.raises(FileNotFoundError):
-            torch_engine.load(tmp_path / name, device="cpu", threads=0)
+            torch_engine.load_torch_engine(tmp_path / name, device="cpu", threads=0)

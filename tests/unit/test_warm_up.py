@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.recording_engine import RecordingEngine, tiled_mean
 from tests.support.tiny_models import loaded
-from worker.models.engines.load import loader
+from worker.models.engines.load import make_loader
 from worker.models.engines.warm_up import warm_up
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -16,7 +16,9 @@ from worker.models.files.store import ModelFile
 
 
 def test_every_rung_of_the_ladder_is_run(tmp_path: Path) -> None:
-    engine = RecordingEngine(loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w"), most=6))
+    engine = RecordingEngine(
+        loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w"), max_batch=6)
+    )
     warm_up(engine, profile=Profile(size=(64, 32)), name="own")
     assert engine.shapes == [(images, 3, 32, 64) for images in (1, 2, 4, 6)]
 
@@ -24,13 +26,13 @@ def test_every_rung_of_the_ladder_is_run(tmp_path: Path) -> None:
 def test_no_batch_is_larger_than_the_profile_of_its_model_says(tmp_path: Path) -> None:
     path = tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w")
     file = ModelFile(name="own", path=path, sha256="own", profile=Profile(batch=2))
-    load = loader(threads=1, disk=FileCache(tmp_path / "disk"), batch=8)
-    assert load(file, "cpu").most == 2
-    assert load(replace(file, sha256="other", profile=Profile()), "cpu").most == 8
+    load = make_loader(threads=1, file_cache=FileCache(tmp_path / "disk"), batch=8)
+    assert load(file, "cpu").max_batch == 2
+    assert load(replace(file, sha256="other", profile=Profile()), "cpu").max_batch == 8
 
 
 def test_a_batch_is_padded_to_its_rung_and_the_padding_is_nobody_s(tmp_path: Path) -> None:
-    engine = loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w"), most=4)
+    engine = loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w"), max_batch=4)
     batch = np.random.default_rng(0).random((3, 3, 8, 8), np.float32)
     maps = engine.infer(batch)
     assert maps.shape == (3, 8, 8)

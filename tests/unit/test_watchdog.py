@@ -2,11 +2,11 @@
 
 import pytest
 
-from worker.models.watchdog import DeviceLost, Watchdog, unwatched
+from worker.models.watchdog import DeviceLost, Watchdog, no_watchdog
 
 
 def test_errors_go_through() -> None:
-    with pytest.raises(ValueError, match="its own"), Watchdog(timeout=60).watching("x"):
+    with pytest.raises(ValueError, match="its own"), Watchdog(timeout=60).watch("x"):
         raise ValueError("its own")
-    with pytest.raises(DeviceLost), unwatched("x"):
+    with pytest.raises(DeviceLost), no_watchdog("x"):
         raise DeviceLost("nobody watches")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from tests.support.tiny_models import saved, value
-from worker.models.engines.load import loader
-from worker.models.engines.winograd.engine import WinogradEngine, load
+from worker.models.engines.load import make_loader
+from worker.models.engines.winograd.engine import WinogradEngine, load_winograd_engine
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -77,7 +77,7 @@ def both(path: Path, *, threads: int = 2, batch: int = 1) -> tuple[Floats, Float
     _, *axes = session.get_inputs()[0].shape
     images = _RNG.random((batch, *axes), np.float32)
     theirs = [session.run(None, {"x": image[np.newaxis]})[0][0, 0] for image in images]
-    engine = load(path, threads=threads)
+    engine = load_winograd_engine(path, threads=threads)
     ours = engine.infer(images)
     engine.close()
     return np.stack(theirs), ours
@@ -195,9 +195,9 @@ def test_what_is_not_built_here_runs_on_onnx_runtime(tmp_path: Path, add: Any) -
     graph = Graph(3, 32, 32)
     path = graph.saved(tmp_path / "x.onnx", add(graph))
     with pytest.raises(UnsupportedGraph):
-        load(path, threads=1)
+        load_winograd_engine(path, threads=1)
     file = ModelFile(name="x", path=path, sha256="1" * 64, profile=Profile())
-    engine = loader(threads=1, disk=FileCache(tmp_path), own_engine=True)(file, "cpu")
+    engine = make_loader(threads=1, file_cache=FileCache(tmp_path), own_engine=True)(file, "cpu")
     assert engine.facts.engine.startswith("onnxruntime")
     assert engine.infer(np.zeros((1, 3, 32, 32), np.float32)).ndim == 3
 
@@ -208,14 +208,14 @@ def test_a_graph_that_says_other_sizes_than_its_weights_have(tmp_path: Path) -> 
     weights = graph.held(np.ones((1, 4, 3, 3), np.float32))
     path = graph.saved(tmp_path / "x.onnx", graph.add("Conv", "x", weights, pads=[1] * 4))
     with pytest.raises(UnsupportedGraph):
-        load(path, threads=1)
+        load_winograd_engine(path, threads=1)
 
 
 def test_a_step_across_the_whole_address_space(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
     path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1, step=3_500_000_000_000_000_000))
     with pytest.raises(UnsupportedGraph, match="nearby"):
-        load(path, threads=1)
+        load_winograd_engine(path, threads=1)
 
 
 def test_a_name_that_a_copy_would_have(tmp_path: Path) -> None:
@@ -225,14 +225,14 @@ def test_a_name_that_a_copy_would_have(tmp_path: Path) -> None:
     both = graph.add("Concat", one, one, name="cat", axis=1)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(graph.concat(both, wide), 13, 1))
     with pytest.raises(UnsupportedGraph, match="taken"):
-        load(path, threads=1)
+        load_winograd_engine(path, threads=1)
 
 
 def test_a_huge_input_is_not_laid_out(tmp_path: Path) -> None:
     graph = Graph(3, 20_000, 20_000)
     path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1))
     with pytest.raises(UnsupportedGraph, match="at most"):
-        load(path, threads=1)
+        load_winograd_engine(path, threads=1)
 
 
 def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
     wide = graph.conv(graph.conv("x", 3, 64), 64, 64)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(wide, 64, 1))
     file = ModelFile(name="x", path=path, sha256="2" * 64, profile=Profile())
-    disk = FileCache(tmp_path)
-    own = loader(threads=1, disk=disk, own_engine=True)(file, "cpu")
-    other = loader(threads=1, disk=disk, own_engine=False)(file, "cpu")
+    file_cache = FileCache(tmp_path)
+    own = make_loader(threads=1, file_cache=file_cache, own_engine=True)(file, "cpu")
+    other = make_loader(threads=1, file_cache=file_cache, own_engine=False)(file, "cpu")
     assert isinstance(own, WinogradEngine)
     assert other.facts.engine.startswith("onnxruntime")
     image = _RNG.random((1, 3, 32, 32), np.float32)
@@ -255,13 +255,15 @@ def test_a_network_of_few_channels_is_left_to_onnx_runtime(tmp_path: Path) -> No
     narrow = graph.conv(graph.conv("x", 3, 16), 16, 16)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(narrow, 16, 1))
     file = ModelFile(name="x", path=path, sha256="3" * 64, profile=Profile())
-    engine = loader(threads=1, disk=FileCache(tmp_path), own_engine=True)(file, "cpu")
+    engine = make_loader(threads=1, file_cache=FileCache(tmp_path), own_engine=True)(file, "cpu")
     assert engine.facts.engine.startswith("onnxruntime")
 
 
 def test_a_closed_engine_and_another_size_are_refused(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
-    engine = load(graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1)), threads=2)
+    engine = load_winograd_engine(
+        graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1)), threads=2
+    )
     with pytest.raises(ValueError, match="expected"):
         engine.infer(np.zeros((1, 3, 32, 31), np.float32))
     engine.close()

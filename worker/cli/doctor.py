@@ -38,7 +38,7 @@ def run_checks() -> Iterator[Finding]:
 def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
     folder = settings.model_cache
     store = open_store(settings)
-    cached = [name for name, entry in catalogue().items() if store.cached(entry)]
+    cached = [name for name, entry in catalogue().items() if store.is_cached(entry)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -63,10 +63,10 @@ def _model_cache(settings: ModelSettings) -> Iterator[Finding]:
 def _onnx_device() -> Finding:
     check = "onnxruntime"
     facts = gpu.onnxruntime_facts()
-    reason = gpu.why_not(facts)
+    reason = gpu.unavailable_reason(facts)
     if reason is not None:
         # Only a build for CUDA was installed to use a GPU, so only for that is this a failure.
-        return Finding(check, not facts.provider, f"CPU only ({reason.code}): {reason}")
+        return Finding(check, not facts.has_cuda, f"CPU only ({reason.code}): {reason}")
     with tempfile.TemporaryDirectory() as folder:
         provider = onnx_engine.probe_gpu(Path(folder))
     if provider == "CUDAExecutionProvider":
@@ -83,7 +83,7 @@ def _torch_device() -> Finding:
     if find_spec("torch") is None:
         return Finding("torch", True, "not installed; needed only for .pth and .safetensors models")
     facts = gpu.torch_facts()
-    reason = gpu.why_not(facts)
+    reason = gpu.unavailable_reason(facts)
     if reason is None:
         return Finding("torch", True, "runs on the GPU")
-    return Finding("torch", not facts.provider, f"CPU only ({reason.code}): {reason}")
+    return Finding("torch", not facts.has_cuda, f"CPU only ({reason.code}): {reason}")

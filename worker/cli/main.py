@@ -69,7 +69,7 @@ def segment(
             store = open_store(settings, local_paths=True, progress=progress)
             with watch.stage("load"):
                 file = (
-                    store.find(options.model, sha256=options.model_sha256)
+                    store.resolve(options.model, sha256=options.model_sha256)
                     if options.enabled
                     else None
                 )

@@ -13,8 +13,8 @@ from producer.console.findings import safe_text
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
 from worker.errors import CutworkError, ModelInvalid
-from worker.models.engines.load import prepare_here, why_no_gpu
-from worker.models.files.catalogue import Entry, catalogue
+from worker.models.engines.load import gpu_unavailable_reason, prepare_for_devices
+from worker.models.files.catalogue import CatalogueEntry, catalogue
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_file_cache, open_store
 
@@ -71,9 +71,9 @@ def fetch(
         settings = ModelSettings.read()
         with download_bar(errors) as progress:
             store = open_store(settings, progress=progress)
-            files = [store.find(name) for name in names]
+            files = [store.resolve(name) for name in names]
         for file in files:
-            prepare_here(file, open_file_cache(settings))
+            prepare_for_devices(file, open_file_cache(settings))
             errors.print(f"{file.name}: {safe_text(str(file.path))}")
     except CutworkError as error:
         _refuse(f"{error.code}: {error}")
@@ -81,14 +81,14 @@ def fetch(
         _refuse(str(error))
 
 
-def _facts(name: str, entry: Entry, store: ModelStore) -> dict[str, Any]:
+def _facts(name: str, entry: CatalogueEntry, store: ModelStore) -> dict[str, Any]:
     return {
         "name": name,
         "licence": entry.licence,
         "restricted": entry.restricted,
-        "accepted": store.accepts(entry),
+        "accepted": store.is_licence_accepted(entry),
         "bytes": entry.bytes,
-        "cached": store.cached(entry),
+        "cached": store.is_cached(entry),
         "runs_on": _runs_on(Path(entry.file).suffix),
         "about": entry.about,
     }
@@ -96,7 +96,7 @@ def _facts(name: str, entry: Entry, store: ModelStore) -> dict[str, Any]:
 
 def _runs_on(suffix: str) -> str:
     try:
-        return "cuda" if why_no_gpu(suffix) is None else "cpu"
+        return "cuda" if gpu_unavailable_reason(suffix) is None else "cpu"
     except ModelInvalid:
         return "needs cutwork[torch]"
 

@@ -1,4 +1,7 @@
-"""Micro-batches: what waits while one runs is run together next. Generic over callables."""
+"""A batcher without delay: items that arrive while a batch runs form the next batch.
+
+Generic over callables, so that it depends on no engine.
+"""
 
 import threading
 import time
@@ -12,132 +15,142 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Turn(NamedTuple, Generic[Result]):
-    """What became of one item."""
+class TimedResult(NamedTuple, Generic[Result]):
+    """The result of one item and how long it took."""
 
     result: Result
-    waited: float
-    """Seconds before its batch began."""
-    ran: float
-    """Seconds its batch took, further tries included."""
+    wait_seconds: float
+    """From submission until the item's batch began."""
+    run_seconds: float
+    """Duration of its batch, including retries."""
 
 
 @dataclass(eq=False, kw_only=True)
-class _Ticket(Generic[Item, Result]):
+class _Entry(Generic[Item, Result]):
     item: Item
-    queued: float = field(default_factory=time.perf_counter)
-    future: Future[Turn[Result]] = field(default_factory=Future)
+    queued_at: float = field(default_factory=time.perf_counter)
+    future: Future[TimedResult[Result]] = field(default_factory=Future)
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs items in batches, one batch at a time, in the threads that wait for them.
+    """Runs items in batches, one batch at a time, on the threads that wait for their results.
 
-    Nothing waits for company: who finds nobody running runs what is there, first come first served,
-    and then, while its own result is not there, the next batch. There is no thread and no timer.
+    There is no batching delay, no thread of the batcher and no timer. The caller that finds the
+    batcher idle becomes its leader: it runs whatever is queued, oldest first, and continues with
+    the next batch until its own result is there.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Sequence[Result]],
         *,
-        most: Callable[[Item], int],
-        kind: Callable[[Item], Hashable],
-        out_of_memory: Callable[[Exception], bool],
-        relieve: Callable[[], None],
+        max_batch: Callable[[Item], int],
+        group_key: Callable[[Item], Hashable],
+        is_out_of_memory: Callable[[Exception], bool],
+        free_memory: Callable[[], None],
     ) -> None:
-        """`run` gives a result for each item. A batch has items of one `kind`, at most `most`.
+        """`run` returns one result per item, in order.
 
-        `most` is asked of the first of them.
+        The items of a batch have the same `group_key`, and there are at most as many as `max_batch`
+        says of the first of them.
 
-        Where `run` raises, the batch is halved to find the item it is about, which fails alone.
-        Where that is for want of memory, `relieve` is called first, once a batch, and a batch of
-        one tried once more.
+        When `run` raises, the batch is halved until the item that causes the error is alone; only
+        that item fails. When `is_out_of_memory` is true of the error, `free_memory` is called
+        first, once per batch, and even a batch of one item is then tried once more.
         """
         self._run = run
-        self._most = most
-        self._kind = kind
-        self._out_of_memory = out_of_memory
-        self._relieve = relieve
-        self._waiting: deque[_Ticket[Item, Result]] = deque()
-        self._busy = False
+        self._max_batch = max_batch
+        self._group_key = group_key
+        self._is_out_of_memory = is_out_of_memory
+        self._free_memory = free_memory
+        self._queue: deque[_Entry[Item, Result]] = deque()
+        self._has_leader = False
         self._changed = threading.Condition()
 
-    def submit(self, item: Item) -> Future[Turn[Result]]:
-        """Queue an item. It runs while anybody is in `wait`; until then it can be cancelled."""
-        ticket: _Ticket[Item, Result] = _Ticket(item=item)
+    def submit(self, item: Item) -> Future[TimedResult[Result]]:
+        """Queue an item, to be run by any thread inside `wait`; until then it can be cancelled."""
+        entry: _Entry[Item, Result] = _Entry(item=item)
         with self._changed:
-            self._waiting.append(ticket)
-        return ticket.future
+            self._queue.append(entry)
+        return entry.future
 
-    def wait(self, future: Future[Turn[Result]]) -> Turn[Result]:
-        """The result of a queued item; raises what `run` raised for it, or `CancelledError`."""
+    def wait(self, future: Future[TimedResult[Result]]) -> TimedResult[Result]:
+        """Return the result of a queued item, leading batches while the batcher is idle.
+
+        Raises what `run` raised for this item, or `CancelledError`.
+        """
         try:
             while True:
                 with self._changed:
-                    while self._busy and not future.done():
+                    while self._has_leader and not future.done():
                         self._changed.wait()
                     if future.done():
                         return future.result()
-                    self._busy = True
-                    batch = self._take()
+                    self._has_leader = True
+                    batch = self._take_batch()
                 self._lead(batch)
         finally:
-            del future  # Its error's traceback would hold it, and it the error.
+            # An error's traceback refers to this frame; without this they keep each other alive.
+            del future
 
-    def _take(self) -> list[_Ticket[Item, Result]]:
-        """The next batch: the oldest item, and those of its kind; what was cancelled goes."""
-        batch: list[_Ticket[Item, Result]] = []
-        others: deque[_Ticket[Item, Result]] = deque()
-        while self._waiting and (not batch or len(batch) < self._most(batch[0].item)):
-            ticket = self._waiting.popleft()
-            if batch and self._kind(ticket.item) != self._kind(batch[0].item):
-                others.append(ticket)
-            elif ticket.future.set_running_or_notify_cancel():
-                batch.append(ticket)
-        self._waiting.extendleft(reversed(others))
+    def _take_batch(self) -> list[_Entry[Item, Result]]:
+        """Take the oldest item and those with its key from the queue, dropping cancelled ones."""
+        batch: list[_Entry[Item, Result]] = []
+        others: deque[_Entry[Item, Result]] = deque()
+        while self._queue and (not batch or len(batch) < self._max_batch(batch[0].item)):
+            entry = self._queue.popleft()
+            if batch and self._group_key(entry.item) != self._group_key(batch[0].item):
+                others.append(entry)
+            elif entry.future.set_running_or_notify_cancel():
+                batch.append(entry)
+        self._queue.extendleft(reversed(others))
         return batch
 
-    def _lead(self, batch: list[_Ticket[Item, Result]]) -> None:
-        """Run a batch for everybody in it."""
+    def _lead(self, batch: list[_Entry[Item, Result]]) -> None:
+        """Run a batch, settle the future of every item in it, and give up the lead."""
         try:
             if batch:
-                self._settle(batch, began=time.perf_counter(), relieved=False)
+                self._settle(batch, started=time.perf_counter(), memory_freed=False)
         except BaseException as error:
-            # Whatever it is, nobody may wait for ever.
-            for ticket in batch:
-                if not ticket.future.done():
-                    ticket.future.set_exception(error)
+            # Even an interrupt must not leave the other threads of the batch waiting for ever.
+            for entry in batch:
+                if not entry.future.done():
+                    entry.future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
         finally:
             with self._changed:
-                self._busy = False
+                self._has_leader = False
                 self._changed.notify_all()
 
-    def _settle(self, batch: list[_Ticket[Item, Result]], *, began: float, relieved: bool) -> None:
-        found = self._attempt([ticket.item for ticket in batch])
-        if not isinstance(found, Exception):
-            ran = time.perf_counter() - began
-            for ticket, result in zip(batch, found, strict=True):
-                ticket.future.set_result(Turn(result, began - ticket.queued, ran))
+    def _settle(
+        self, batch: list[_Entry[Item, Result]], *, started: float, memory_freed: bool
+    ) -> None:
+        """Run a batch; when it fails, run its halves."""
+        results = self._try_run([entry.item for entry in batch])
+        if not isinstance(results, Exception):
+            run_seconds = time.perf_counter() - started
+            for entry, result in zip(batch, results, strict=True):
+                wait_seconds = started - entry.queued_at
+                entry.future.set_result(TimedResult(result, wait_seconds, run_seconds))
             return
-        again = self._out_of_memory(found) and not relieved
-        if len(batch) == 1 and not again:
-            batch[0].future.set_exception(found)
+        must_free = self._is_out_of_memory(results) and not memory_freed
+        if len(batch) == 1 and not must_free:
+            batch[0].future.set_exception(results)
             return
-        # With its traceback goes what the failed run still held.
-        del found
-        if again:
-            self._relieve()
+        # The error's traceback keeps alive what the failed run allocated.
+        del results
+        if must_free:
+            self._free_memory()
         middle = len(batch) // 2
-        for part in (batch[:middle], batch[middle:]):
-            if part:
-                self._settle(part, began=began, relieved=relieved or again)
+        for half in (batch[:middle], batch[middle:]):
+            if half:
+                self._settle(half, started=started, memory_freed=memory_freed or must_free)
 
-    def _attempt(self, items: list[Item]) -> Sequence[Result] | Exception:
+    def _try_run(self, items: list[Item]) -> Sequence[Result] | Exception:
         try:
             results = self._run(items)
-        except Exception as error:  # noqa: BLE001 - it is the caller's, of whatever kind
+        except Exception as error:  # noqa: BLE001 - returned to the caller, whatever its type
             return error
         if len(results) != len(items):
             return RuntimeError(f"expected {len(items)} results, found {len(results)}")

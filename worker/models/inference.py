@@ -1,4 +1,4 @@
-"""Every inference of a process: in micro-batches, one at a time on each device, bounded in time."""
+"""All inferences of a process: batched, one batch at a time per device, and bounded in time."""
 
 from collections.abc import Hashable, Sequence
 from threading import Lock
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from producer.observability.events import NO_EVENTS, Events
 from worker.errors import DeviceOutOfMemory
-from worker.models.batching import Batcher, Turn
+from worker.models.batching import Batcher, TimedResult
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
-from worker.models.engines.on_device import Pictures, Reading, Seen, Uploaded
+from worker.models.engines.segmenter import Conversion, DeviceImage, DeviceMask, DeviceSegmenter
 from worker.models.watchdog import Watchdog
 
 Images = NDArray[np.float32]
@@ -20,23 +20,24 @@ Images = NDArray[np.float32]
 
 class _Task(NamedTuple):
     engine: Engine
-    name: str
-    """The user's for the model, for the log."""
-    fed: Images | Uploaded
-    reading: Reading | None = None
-    """Of a picture; None for a prepared image."""
+    model: str
+    """The model's name as the job gave it, for the log."""
+    image: Images | DeviceImage
+    conversion: Conversion | None = None
+    """Set for a `DeviceImage`; None for a prepared image."""
 
     @property
-    def kind(self) -> Hashable:
-        """What all of a batch have in common."""
-        return self.engine, self.fed.shape if isinstance(self.fed, np.ndarray) else self.reading
+    def group_key(self) -> Hashable:
+        """What all tasks of a batch have in common."""
+        image = self.image
+        return self.engine, image.shape if isinstance(image, np.ndarray) else self.conversion
 
 
 class Inference:
-    """Runs images through loaded models.
+    """Runs images through loaded models, one batch at a time on each device.
 
-    One batch at a time on a device, whatever its model: a second one would only share the same
-    cores, and on a GPU the memory.
+    Batches of different models do not overlap on a device either: they would only compete for the
+    same cores, and on a GPU for its memory.
     """
 
     def __init__(
@@ -46,60 +47,61 @@ class Inference:
         watchdog: Watchdog,
         events: Events = NO_EVENTS,
     ) -> None:
-        """`cache` gives room where memory is short; `watchdog` bounds what a device does."""
+        """`cache` closes idle models when memory runs out; `watchdog` limits each device call."""
         self._cache = cache
         self._watchdog = watchdog
         self._events = events
         self._batchers: dict[str, Batcher[_Task, Any]] = {}
         self._lock = Lock()
 
-    def overdue(self) -> str | None:
-        """What a device should have answered by now; None: it answers."""
-        return self._watchdog.overdue()
+    def overdue_call(self) -> str | None:
+        """Return a description of a device call that exceeds the timeout, or None."""
+        return self._watchdog.overdue_call()
 
-    def run(self, engine: Engine, image: Images, *, name: str) -> Turn[Images]:
-        """The map (h, w) of one prepared image (1, 3, H, W).
+    def infer(self, engine: Engine, image: Images, *, name: str) -> TimedResult[Images]:
+        """Return the saliency map (h, w) of one prepared image (1, 3, H, W), both float32.
 
-        Images of other threads may run with it, the engine's `most` in all; each has its own result
-        or error, and none another one's. Raises what `Engine.infer` raises for this image alone.
+        Images of other threads may share the batch, up to the engine's `max_batch`; each has its
+        own result or error. Raises what `Engine.infer` raises for this image alone.
         """
-        turn: Turn[Images] = self._run(_Task(engine, name, image))
-        return turn
+        result: TimedResult[Images] = self._run(_Task(engine, name, image))
+        return result
 
     def upload(
         self,
         engine: Engine,
-        pictures: Pictures,
+        segmenter: DeviceSegmenter,
         rgb: NDArray[np.uint8],
         *,
         size: tuple[int, int],
         name: str,
-    ) -> Uploaded:
-        """Put a picture (H, W, 3) on the engine's device, beside whatever runs there.
+    ) -> DeviceImage:
+        """Copy an image (H, W, 3) to the engine's device while other work runs there.
 
-        Where memory is short, idle models make room, once. Raises what `Pictures.upload` raises.
+        When memory runs out, idle models are closed and the copy is tried once more. Raises what
+        `DeviceSegmenter.upload` raises.
         """
         device = engine.facts.device
-        with self._watchdog.watching(f"a picture for {name} on its way to {device}"):
+        with self._watchdog.watch(f"uploading an image for {name} to {device}"):
             try:
-                return pictures.upload(rgb, size)
+                return segmenter.upload(rgb, size)
             except DeviceOutOfMemory:
-                self._cache.relieve(device)
-                return pictures.upload(rgb, size)
+                self._cache.free_memory(device)
+                return segmenter.upload(rgb, size)
 
-    def see(
+    def segment(
         self,
         engine: Engine,
-        picture: Uploaded,
-        reading: Reading,
+        image: DeviceImage,
+        conversion: Conversion,
         *,
         name: str,
-    ) -> Turn[Seen]:
-        """What a model sees in an uploaded picture; as `run` otherwise."""
-        turn: Turn[Seen] = self._run(_Task(engine, name, picture, reading))
-        return turn
+    ) -> TimedResult[DeviceMask]:
+        """Return the mask of an uploaded image; batches and errors are as with `infer`."""
+        result: TimedResult[DeviceMask] = self._run(_Task(engine, name, image, conversion))
+        return result
 
-    def _run(self, task: _Task) -> Turn[Any]:
+    def _run(self, task: _Task) -> TimedResult[Any]:
         device = task.engine.facts.device
         with self._lock:
             batcher = self._batchers.get(device)
@@ -109,20 +111,20 @@ class Inference:
 
     def _batcher(self, device: str) -> Batcher[_Task, Any]:
         return Batcher(
-            self._infer,
+            self._run_batch,
             # On two cores a batch took longer than its images one after the other.
-            most=lambda task: 1 if device == "cpu" else task.engine.most,
-            kind=lambda task: task.kind,
-            out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
-            relieve=lambda: self._cache.relieve(device),
+            max_batch=lambda task: 1 if device == "cpu" else task.engine.max_batch,
+            group_key=lambda task: task.group_key,
+            is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
+            free_memory=lambda: self._cache.free_memory(device),
         )
 
-    def _infer(self, tasks: Sequence[_Task]) -> Sequence[Any]:
-        engine, name, reading = tasks[0].engine, tasks[0].name, tasks[0].reading
-        images = [task.fed for task in tasks if isinstance(task.fed, np.ndarray)]
-        pictures = [task.fed for task in tasks if isinstance(task.fed, Uploaded)]
+    def _run_batch(self, tasks: Sequence[_Task]) -> Sequence[Any]:
+        engine, model, conversion = tasks[0].engine, tasks[0].model, tasks[0].conversion
+        arrays = [task.image for task in tasks if isinstance(task.image, np.ndarray)]
+        uploads = [task.image for task in tasks if isinstance(task.image, DeviceImage)]
         self._events.batch_ran(len(tasks), engine.facts.device)
-        with self._watchdog.watching(f"{name}, {len(tasks)} at once on {engine.facts.device},"):
-            if reading is not None and engine.pictures is not None:
-                return engine.pictures.masks(pictures, reading)
-            return list(engine.infer(images[0] if len(images) == 1 else np.concatenate(images)))
+        with self._watchdog.watch(f"{model}, a batch of {len(tasks)} on {engine.facts.device},"):
+            if conversion is not None and engine.segmenter is not None:
+                return engine.segmenter.masks(uploads, conversion)
+            return list(engine.infer(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)))

@@ -1,4 +1,4 @@
-"""End a process whose device does not answer: nothing else brings its jobs back."""
+"""End the process when a device call hangs: no other remedy returns its jobs to the queue."""
 
 import faulthandler
 import logging
@@ -15,139 +15,142 @@ log = logging.getLogger(__name__)
 
 EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
-LAST_WORDS: Final = 5.0
+EXIT_SECONDS: Final = 5.0
 """Seconds that the log line and `Events.process_ends` may take together."""
 
-_TICK: Final = 5.0
-"""Longest seconds between two looks at the clock."""
+_MAX_INTERVAL: Final = 5.0
+"""Longest seconds between two checks of the deadlines."""
 _STDERR: Final = 2
 
-Watching = Callable[[str], AbstractContextManager[None]]
-"""Makes a block during which something, said in words, must answer."""
+Watch = Callable[[str], AbstractContextManager[None]]
+"""Makes a context manager around a device call, which the text describes."""
 
 
 class DeviceLost(Exception):
-    """Nothing will run on this device again in this process; the text is the library's own."""
+    """The device accepts no more calls from this process; the text is the library's own."""
 
 
-def unwatched(_what: str) -> AbstractContextManager[None]:
-    """A block nobody watches."""
+def no_watchdog(_call: str) -> AbstractContextManager[None]:
+    """Return a context manager that sets no time limit."""
     return nullcontext()
 
 
 class Watchdog:
-    """A bound on each call of a device, kept by one thread; past it the process ends.
+    """A time limit for every device call, enforced by one thread; when it passes, the process ends.
 
-    A hung call cannot be taken back, and its thread holds what no other may use. Ended, the process
-    loses nothing: its messages are unacknowledged. Seconds in which the process was stopped
-    (SIGSTOP, a frozen container) do not count.
+    A call that hangs cannot be interrupted, and its thread holds locks that other threads need.
+    Ending the process loses nothing, because its messages are unacknowledged. Time in which the
+    whole process was stopped (SIGSTOP, a frozen container) does not count.
 
-    A call that hangs with the interpreter's lock held stops this thread too. faulthandler's timer,
-    which needs no lock, then ends the process with code 1 and a traceback, after twice the time;
-    also one that was frozen for so long in the middle of a call. It has one timer a process:
-    nothing else here may use `faulthandler.dump_traceback_later`.
+    A call that hangs while it holds the GIL stops this thread too. For that case faulthandler's
+    timer, which needs no GIL, ends the process with code 1 and a traceback after twice the
+    timeout. It also ends a process that was frozen for that long in the middle of a call. There is
+    one such timer per process: no other code may use `faulthandler.dump_traceback_later`.
     """
 
     def __init__(self, *, timeout: float, events: Events = NO_EVENTS) -> None:
-        """`timeout` in seconds; `events` learns of the end, and may take a few seconds for it."""
+        """`timeout` in seconds; `events.process_ends` may take a few seconds before the end."""
         self._timeout = timeout
         self._events = events
-        self._tick = min(timeout / 10, _TICK)
+        self._interval = min(timeout / 10, _MAX_INTERVAL)
         self._changed = threading.Condition()
-        self._watched: dict[object, tuple[str, float]] = {}
-        self._stopped = 0.0
-        self._armed = False
+        self._calls: dict[object, tuple[str, float]] = {}
+        """Description and deadline of every running call."""
+        self._stopped_seconds = 0.0
+        self._is_armed = False
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watching(self, what: str) -> Iterator[None]:
-        """End the process if the block takes longer than the timeout, or raises `DeviceLost`.
+    def watch(self, call: str) -> Iterator[None]:
+        """End the process if the block exceeds the timeout or raises `DeviceLost`.
 
-        `what` is a noun phrase with the model and the device.
+        `call` is a noun phrase that names the model and the device.
         """
         token = object()
         with self._changed:
-            if not self._watched:
+            if not self._calls:
                 self._start()
-            self._watched[token] = (what, self._now() + self._timeout)
+            self._calls[token] = (call, self._now() + self._timeout)
         try:
             yield
         except DeviceLost as error:
-            self._end(f"{what}: the device is lost, and nothing runs on it again here ({error})")
+            self._end(f"{call}: the device is lost, and nothing runs on it again here ({error})")
         finally:
             with self._changed:
-                del self._watched[token]
+                del self._calls[token]
 
-    def overdue(self) -> str | None:
-        """What should have answered by now, and is why this process is about to end."""
+    def overdue_call(self) -> str | None:
+        """Return the description of a call past its deadline, for which this process will end."""
         with self._changed:
-            return self._overdue()
+            return self._overdue_call()
 
-    def _overdue(self) -> str | None:
-        return next((what for what, end in self._watched.values() if end <= self._now()), None)
+    def _overdue_call(self) -> str | None:
+        now = self._now()
+        return next((call for call, deadline in self._calls.values() if deadline <= now), None)
 
     def _now(self) -> float:
-        return time.monotonic() - self._stopped
+        """Return monotonic seconds without those in which the process was stopped."""
+        return time.monotonic() - self._stopped_seconds
 
     def _start(self) -> None:
-        """Have the thread look, and arm the timer it keeps winding up; with the lock held."""
-        if not self._armed:
+        """Wake or start the thread and arm faulthandler's timer; call with the lock held."""
+        if not self._is_armed:
             self._arm(2 * self._timeout)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread = threading.Thread(target=self._enforce, name="watchdog", daemon=True)
             self._thread.start()
         self._changed.notify()
 
     def _arm(self, seconds: float) -> None:
         try:
             faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-            self._armed = True
+            self._is_armed = True
         except RuntimeError:
-            self._armed = False  # No memory for its thread. This thread looks all the same.
+            self._is_armed = False  # No memory for the timer's thread. This thread still checks.
 
-    def _watch(self) -> None:
-        late = self._wait_until_late()
+    def _enforce(self) -> None:
+        call = self._wait_for_overdue_call()
         self._end(
-            f"{late} has not answered for {self._timeout:g} s (CUTWORK_DEVICE_TIMEOUT): it hangs"
+            f"{call} has not answered for {self._timeout:g} s (CUTWORK_DEVICE_TIMEOUT): it hangs"
         )
 
-    def _wait_until_late(self) -> str:
+    def _wait_for_overdue_call(self) -> str:
         with self._changed:
             while True:
-                if not self._watched:
+                if not self._calls:
                     faulthandler.cancel_dump_traceback_later()
-                    self._armed = False
+                    self._is_armed = False
                     self._changed.wait()
                     continue
-                # Wound up here and not for every batch: each time costs a thread.
+                # Rearmed here and not for every batch, because each time starts a thread.
                 self._arm(2 * self._timeout)
-                began = time.monotonic()
-                nearest = min(end for _, end in self._watched.values()) - self._now()
-                wanted = max(0.0, min(self._tick, nearest))
-                self._changed.wait(wanted)
-                overslept = time.monotonic() - began - wanted
-                if overslept > 2 * self._tick:
-                    self._stopped += overslept
-                if (late := self._overdue()) is not None:
-                    return late
+                started = time.monotonic()
+                nearest = min(deadline for _, deadline in self._calls.values()) - self._now()
+                pause = max(0.0, min(self._interval, nearest))
+                self._changed.wait(pause)
+                overslept = time.monotonic() - started - pause
+                if overslept > 2 * self._interval:
+                    self._stopped_seconds += overslept
+                if (call := self._overdue_call()) is not None:
+                    return call
 
-    def _end(self, sentence: str) -> NoReturn:
-        """Say why, let the jobs go, and end this process without waiting for anything in it."""
+    def _end(self, reason: str) -> NoReturn:
+        """Log the reason, report to `events`, and end this process without waiting for threads."""
 
-        def last_words() -> None:
+        def announce() -> None:
             log.critical(
                 "%s. This process ends with code %d; its jobs are unacknowledged, and go back to "
                 "the queue",
-                *(sentence, EXIT_CODE),
+                *(reason, EXIT_CODE),
             )
             self._events.process_ends()
 
-        self._arm(2 * LAST_WORDS)
-        # In a thread of their own: what hangs may hold a lock that they need.
-        thread = threading.Thread(target=last_words, name="last words", daemon=True)
+        self._arm(2 * EXIT_SECONDS)
+        # In a thread of its own, because the call that hangs may hold a lock that it needs.
+        thread = threading.Thread(target=announce, name="watchdog exit", daemon=True)
         try:
             thread.start()
-            thread.join(LAST_WORDS)
+            thread.join(EXIT_SECONDS)
             faulthandler.dump_traceback(_STDERR)
         finally:
             os._exit(EXIT_CODE)

@@ -4,7 +4,7 @@ from producer.observability.events import NO_EVENTS, Events
 from worker.config.settings import ModelSettings
 from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
-from worker.models.engines.load import loader
+from worker.models.engines.load import make_loader
 from worker.models.files.download import Progress, no_progress
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore, RemoteModels
@@ -16,7 +16,7 @@ from worker.pipeline.segment import Models
 
 def open_file_cache(settings: ModelSettings) -> FileCache:
     """Return the cache of model files on disk."""
-    return FileCache(settings.model_cache, limit=settings.model_cache_bytes)
+    return FileCache(settings.model_cache, max_bytes=settings.model_cache_bytes)
 
 
 def open_store(
@@ -45,13 +45,13 @@ def open_models(
 ) -> Models:
     """Return a store with an empty cache of loaded models, which reports to `events`."""
     watchdog = Watchdog(timeout=settings.device_timeout, events=events)
-    load = loader(
+    load = make_loader(
         threads=settings.threads,
-        disk=open_file_cache(settings),
+        file_cache=open_file_cache(settings),
         batch=settings.batch,
         tensorrt=settings.tensorrt,
         own_engine=settings.cpu_engine == "auto",
-        watching=watchdog.watching,
+        watch=watchdog.watch,
     )
     budget = Budget.of(
         memory=settings.model_memory,

@@ -49,7 +49,7 @@ class Preset:
     may_shrink: bool = False
     """Whether a picture that only the model sees may be decoded smaller."""
     on_device: bool = False
-    """Whether `worker.models.engines.on_device` implements this preset's steps."""
+    """Whether `worker.models.engines.segmenter` implements this preset's steps."""
     mattes_mask: bool = False
     """Whether matting changes the mask as well as the cut-out's alpha."""
 

@@ -16,7 +16,7 @@ from worker.imaging.masks import Depth, Pixels
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import check_device, choose_device, device_warnings
-from worker.models.engines.on_device import Pictures, Reading
+from worker.models.engines.segmenter import Conversion, DeviceSegmenter
 from worker.models.files.profile import input_size
 from worker.models.files.store import ModelFile, ModelStore
 from worker.models.inference import Inference
@@ -39,9 +39,9 @@ class Models:
     def find(self, name: str, *, sha256: str | None = None) -> ModelFile:
         """Return the file of a model; a loaded model stays usable after its file was deleted.
 
-        Raises the errors of `ModelStore.find`.
+        Raises the errors of `ModelStore.resolve`.
         """
-        return self.store.find(name, sha256=sha256, loaded=self.cache.holds)
+        return self.store.resolve(name, sha256=sha256, is_loaded=self.cache.is_loaded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ def segment(
         rgb = masks.to_uint8(picture.rgb)
         if preset.keeps_transparency and picture.alpha is not None:
             rgb = masks.composite_on_white(rgb, masks.to_uint8(picture.alpha))
-    pictures = model.engine.pictures
-    if pictures is not None and fits_device(preset, model.file.profile, picture.rgb):
-        result = _segment_on_device(rgb, pictures, model=model, watch=watch)
+    segmenter = model.engine.segmenter
+    if segmenter is not None and fits_device(preset, model.file.profile, picture.rgb):
+        result = _segment_on_device(rgb, segmenter, model=model, watch=watch)
     else:
         depth = picture.rgb.dtype.type
         result = _segment_on_host(
@@ -132,19 +132,19 @@ class _Segmented(NamedTuple):
 
 
 def _segment_on_device(
-    rgb: NDArray[np.uint8], pictures: Pictures, *, model: LoadedModel, watch: Stopwatch
+    rgb: NDArray[np.uint8], segmenter: DeviceSegmenter, *, model: LoadedModel, watch: Stopwatch
 ) -> _Segmented:
     """Upload the picture as it is; the device resizes it and makes the mask of its saliency map."""
     name, profile, engine = model.file.name, model.file.profile, model.engine
     with watch.stage("prepare"):
-        uploaded = model.inference.upload(engine, pictures, rgb, size=model.input_size, name=name)
-    reading = Reading.of(profile, model.input_size)
-    turn = model.inference.see(engine, uploaded, reading, name=name)
-    watch.add("wait", turn.waited, ago=turn.ran)
-    watch.add("model", turn.ran)
+        uploaded = model.inference.upload(engine, segmenter, rgb, size=model.input_size, name=name)
+    conversion = Conversion.of(profile, model.input_size)
+    timed = model.inference.segment(engine, uploaded, conversion, name=name)
+    watch.add("wait", timed.wait_seconds, ago=timed.run_seconds)
+    watch.add("model", timed.run_seconds)
     with watch.stage("mask"):
-        _check_finite(turn.result.finite, name)
-        return _Segmented(turn.result.mask, turn.result.low, turn.result.high)
+        _check_finite(timed.result.is_finite, name)
+        return _Segmented(timed.result.mask, timed.result.minimum, timed.result.maximum)
 
 
 def _segment_on_host(
@@ -169,10 +169,10 @@ def _segment_on_host(
             channels=profile.channels,
             resize=preset.resize,
         )
-    turn = model.inference.run(model.engine, batch, name=name)
-    watch.add("wait", turn.waited, ago=turn.ran)
-    watch.add("model", turn.ran)
-    saliency = turn.result
+    timed = model.inference.infer(model.engine, batch, name=name)
+    watch.add("wait", timed.wait_seconds, ago=timed.run_seconds)
+    watch.add("model", timed.run_seconds)
+    saliency = timed.result
     with watch.stage("mask"):
         _check_finite(bool(np.isfinite(saliency).all()), name)
         if profile.sigmoid:

@@ -19,7 +19,7 @@ from worker.broker.celery_patches import on_loop_turn
 from worker.errors import CutworkError
 from worker.imaging.matting.kernels import kernels
 from worker.models.engines.gpu import driver
-from worker.models.engines.load import choose_device, why_no_gpu
+from worker.models.engines.load import choose_device, gpu_unavailable_reason
 from worker.observability.gpu_metrics import GpuMetrics
 from worker.observability.http import serve
 from worker.observability.stage_chart import format_stages
@@ -55,7 +55,7 @@ def _start(**_: object) -> None:
         for name in runtime.settings.preload:
             runtime.health.begin_step(f"loads {name}")
             with watch.stage("models"):
-                file = models.store.find(name)
+                file = models.store.resolve(name)
                 with models.cache.use(file, choose_device(file, "auto").device) as engine:
                     facts = engine.facts
             runtime.startup_messages.append(
@@ -78,10 +78,10 @@ def _start(**_: object) -> None:
 def _serve_metrics(runtime: Runtime) -> None:
     runtime.metrics.add_info(
         version=version("cutwork"),
-        device="cpu" if why_no_gpu(".onnx") else "cuda",
+        device="cpu" if gpu_unavailable_reason(".onnx") else "cuda",
         queues=",".join(runtime.consumed_queues),
     )
-    if buses := driver().buses:
+    if buses := driver().bus_ids:
         runtime.metrics.registry.register(GpuMetrics(buses))
     settings = runtime.settings
     serve(

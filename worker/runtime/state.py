@@ -14,7 +14,7 @@ from worker.broker.routing import select_queues
 from worker.broker.shutdown import Shutdown
 from worker.broker.unacked import UnackedDeliveries
 from worker.config.settings import WorkerSettings
-from worker.models.engines.load import why_no_gpu
+from worker.models.engines.load import gpu_unavailable_reason
 from worker.models.files.store import RemoteModels
 from worker.observability.health import Health, broker_check
 from worker.observability.throughput import ThroughputMeter
@@ -70,7 +70,7 @@ def current() -> Runtime:
     routes = Routes.from_app(app)
     # The driver is queried only if there is a queue for GPUs.
     has_gpu_queue = any("gpu" in needs for needs in routes.requirements.values())
-    no_gpu = why_no_gpu(".onnx") if has_gpu_queue else None
+    no_gpu = gpu_unavailable_reason(".onnx") if has_gpu_queue else None
     unacked = UnackedDeliveries(ledger)
     shutdown = Shutdown(unacked, grace=settings.grace)
     metrics = WorkerEvents(shutdown)
@@ -91,7 +91,7 @@ def current() -> Runtime:
         metrics=metrics,
         health=Health(
             check_broker=broker_check(settings.broker_url),
-            find_overdue=models.inference.overdue,
+            find_overdue=models.inference.overdue_call,
             is_stopping=shutdown.is_stopping,
             loop_timeout=_LOOP_TURN_SECONDS + 2 * broker["socket_timeout"],
         ),

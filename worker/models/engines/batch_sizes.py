@@ -1,14 +1,27 @@
-"""The sizes of batches that a GPU is given: few, so that what is searched for each is found."""
+"""The batch sizes that a GPU is given: few, because kernels are tuned for each one at warm-up."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
-def ladder(most: int) -> tuple[int, ...]:
-    """1, 2, 4, … and `most` itself: a batch is never padded by as much as it holds."""
-    rungs = [1]
-    while 2 * rungs[-1] < most:
-        rungs.append(2 * rungs[-1])
-    return tuple(rungs) if most == 1 else (*rungs, most)
+def batch_sizes(max_batch: int) -> tuple[int, ...]:
+    """Return 1, 2, 4, … and `max_batch` itself, so that padding never doubles a batch."""
+    sizes = [1]
+    while 2 * sizes[-1] < max_batch:
+        sizes.append(2 * sizes[-1])
+    return tuple(sizes) if max_batch == 1 else (*sizes, max_batch)
 
 
-def rung(images: int, most: int) -> int:
-    """The smallest size on the ladder that holds so many images; above `most`, as many."""
-    return min((size for size in ladder(most) if size >= images), default=images)
+def padded_batch_size(images: int, max_batch: int) -> int:
+    """Return the smallest batch size for this number of images; above `max_batch`, the number."""
+    return min((size for size in batch_sizes(max_batch) if size >= images), default=images)
+
+
+def padded(batch: NDArray[Any], max_batch: int) -> NDArray[Any]:
+    """Return a batch (N, …) as a contiguous array, padded with zeros to one of the batch sizes."""
+    padding = padded_batch_size(len(batch), max_batch) - len(batch)
+    if not padding:
+        return np.ascontiguousarray(batch)
+    return np.concatenate([batch, np.zeros((padding, *batch.shape[1:]), batch.dtype)])

@@ -8,21 +8,24 @@ import psutil
 
 from worker.models.engines import gpu
 
-_CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
-"""What a container may use, a number or `max`; psutil sees only the machine's."""
+_CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+"""The container's limit, a number or `max`; psutil only knows the machine's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Bytes of weights that idle models may fill, and seconds an idle one stays on a GPU."""
+    """Limits of the model cache."""
 
     memory: int
+    """Bytes of weights in main memory."""
     gpu_memory: int
+    """Bytes of weights in GPU memory."""
     gpu_idle: float
+    """Seconds that an idle model stays on a GPU."""
 
     @classmethod
     def of(cls, *, memory: int, gpu_memory: int, gpu_idle: float) -> "Budget":
-        """The budget of a deployment; 0 is half of what the machine, or its first GPU, has."""
+        """Return a budget; 0 bytes stand for half of what the machine, or its first GPU, has."""
         return cls(
             memory=memory or machine_memory() // 2,
             gpu_memory=gpu_memory or gpu.driver().memory // 2,
@@ -31,9 +34,9 @@ class Budget:
 
 
 def machine_memory() -> int:
-    """Bytes of memory this process may use at most."""
+    """Return the bytes of main memory that this process may use at most."""
     total: int = psutil.virtual_memory().total
     try:
-        return min(total, int(_CGROUP.read_text()))
+        return min(total, int(_CGROUP_LIMIT.read_text()))
     except (OSError, ValueError):
         return total

@@ -1,4 +1,4 @@
-"""The loaded models of one process: each loaded once, within a budget of memory."""
+"""The model cache of a process: each engine is loaded once, within a budget of memory."""
 
 import logging
 import threading
@@ -13,14 +13,14 @@ from producer.observability.events import NO_EVENTS, Events
 from worker.errors import DeviceOutOfMemory
 from worker.models.engines.budget import Budget
 from worker.models.engines.engine import Engine
-from worker.models.engines.gpu import give_back_unused
+from worker.models.engines.gpu import release_cached_memory
 from worker.models.files.store import ModelFile
 
 log = logging.getLogger(__name__)
 
 
 class EngineKey(NamedTuple):
-    """What makes two loaded models the same: the file, the device, and how it is read."""
+    """What distinguishes loaded models: the file, the device, and how the profile reads it."""
 
     sha256: str
     device: str
@@ -29,18 +29,19 @@ class EngineKey(NamedTuple):
 
     @classmethod
     def of(cls, file: ModelFile, device: str) -> "EngineKey":
-        """The key of a model on a device."""
+        """Return the key of a model file on a device."""
         return cls(file.sha256, device, file.profile.layout, file.profile.output)
 
 
 @dataclass(eq=False)
-class _Slot:
-    """One engine, from the first call that wants it until it is closed."""
+class _Entry:
+    """One engine, from the first request for it until it is removed from the cache."""
 
     engine: Future[Engine] = field(default_factory=Future)
     users: int = 0
-    kept: bool = False
-    used: float = 0.0
+    keep: bool = False
+    """Whether to close it only when nothing else frees enough memory."""
+    last_used: float = 0.0
 
     @property
     def loaded(self) -> Engine | None:
@@ -50,10 +51,11 @@ class _Slot:
 
 
 class ModelCache:
-    """Engines by model and device. A second thread waits for the first one's load.
+    """Engines by model and device; concurrent requests for one engine share its load.
 
-    Over its budget it closes the engine that was used least recently, never one in use, and those
-    to keep last. A model above the whole budget is loaded all the same, alone.
+    Above its budget, the cache closes the least recently used idle engines, those with `keep` last.
+    It never closes an engine in use. A model larger than the whole budget is loaded nevertheless,
+    after all idle ones are closed.
     """
 
     def __init__(
@@ -67,115 +69,116 @@ class ModelCache:
         self._load = load
         self._budget = budget
         self._events = events
-        self._slots: dict[EngineKey, _Slot] = {}
+        self._entries: dict[EngineKey, _Entry] = {}
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
     @contextmanager
     def use(self, file: ModelFile, device: str, *, keep: bool = False) -> Iterator[Engine]:
-        """The engine of a model on a device, which stays loaded inside the block.
+        """Yield the engine of a model on a device; it stays loaded inside the block.
 
-        `keep`: it stays on a GPU when idle too, and is the last to go when memory is short. After a
-        failed load the next caller tries anew.
+        With `keep`, an idle engine also stays on a GPU, and is closed last when memory runs out.
+        After a failed load, the next request loads again.
         """
         key = EngineKey.of(file, device)
         with self._lock:
-            slot = self._slots.get(key)
-            first = slot is None
-            if slot is None:
-                slot = self._slots[key] = _Slot()
-            slot.users += 1
-            slot.kept = slot.kept or keep
+            entry = self._entries.get(key)
+            is_new = entry is None
+            if entry is None:
+                entry = self._entries[key] = _Entry()
+            entry.users += 1
+            entry.keep = entry.keep or keep
         try:
-            if first:
-                self._fill(key, slot, file)
-            engine = slot.engine.result()
-            self._events.model_used(file.name, loaded=first)
+            if is_new:
+                self._load_entry(key, entry, file)
+            engine = entry.engine.result()
+            self._events.model_used(file.name, loaded=is_new)
             yield engine
         finally:
             with self._lock:
-                slot.users -= 1
-                slot.used = time.monotonic()
-                surplus = self._surplus(newest=slot)
-                self._watch_idle()
-            _close(surplus)
+                entry.users -= 1
+                entry.last_used = time.monotonic()
+                surplus = self._pop_surplus(newest=entry)
+                self._schedule_idle_check()
+            _close_all(surplus)
 
-    def holds(self, sha256: str) -> bool:
-        """Whether a model file with this hash is loaded, on whichever device."""
+    def is_loaded(self, sha256: str) -> bool:
+        """Return whether a model file with this hash is loaded on any device."""
         with self._lock:
-            return any(key.sha256 == sha256 and slot.loaded for key, slot in self._slots.items())
+            return any(
+                key.sha256 == sha256 and entry.loaded for key, entry in self._entries.items()
+            )
 
-    def relieve(self, device: str) -> None:
-        """Give memory of this kind of device back: every idle model's, those to keep included."""
-        gpu = _on_gpu(device)
+    def free_memory(self, device: str) -> None:
+        """Close all idle models on this kind of device, CPU or GPU, even those with `keep`."""
+        gpu = _is_gpu(device)
         with self._lock:
             idle = [
-                (key, engine)
-                for key, slot in self._slots.items()
-                if not slot.users and (engine := slot.loaded)
-                if _on_gpu(engine.facts.device) == gpu
+                (key, engine) for key, entry, engine in self._loaded(gpu=gpu) if not entry.users
             ]
             for key, _ in idle:
-                del self._slots[key]
+                del self._entries[key]
         log.warning("%s is out of memory: closing %d idle models", device, len(idle))
-        _close([engine for _, engine in idle])
+        _close_all([engine for _, engine in idle])
         if gpu:
-            give_back_unused()
+            release_cached_memory()
 
     def close(self) -> None:
-        """Give every engine's memory back; call when nothing runs any more."""
+        """Close every engine; call it when none is in use any more."""
         with self._lock:
-            slots, self._slots = self._slots, {}
+            entries, self._entries = self._entries, {}
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-        _close([engine for slot in slots.values() if (engine := slot.loaded)])
+        _close_all([engine for entry in entries.values() if (engine := entry.loaded)])
 
-    def _fill(self, key: EngineKey, slot: _Slot, file: ModelFile) -> None:
+    def _load_entry(self, key: EngineKey, entry: _Entry, file: ModelFile) -> None:
         try:
-            # Before the load, so that both need not fit at once. The file's size is a guess.
+            # Make room before the load, so that old and new engine need not fit at once. The
+            # file's size is an estimate of the engine's.
             size = file.path.stat().st_size if file.path.is_file() else 0
             with self._lock:
-                surplus = self._surplus(newest=slot, coming=(_on_gpu(key.device), size))
-            _close(surplus)
+                surplus = self._pop_surplus(newest=entry, incoming=(_is_gpu(key.device), size))
+            _close_all(surplus)
             try:
                 engine = self._load(file, key.device)
             except DeviceOutOfMemory:
-                self.relieve(key.device)
+                self.free_memory(key.device)
                 engine = self._load(file, key.device)
         except BaseException as error:
             with self._lock:
-                self._slots.pop(key, None)
-            slot.engine.set_exception(error)
+                self._entries.pop(key, None)
+            entry.engine.set_exception(error)
             raise
-        slot.engine.set_result(engine)
+        entry.engine.set_result(engine)
         with self._lock:
-            surplus = self._surplus(newest=slot)
-        _close(surplus)
-        limit = self._limit(gpu=_on_gpu(engine.facts.device))
+            surplus = self._pop_surplus(newest=entry)
+        _close_all(surplus)
+        limit = self._limit(gpu=_is_gpu(engine.facts.device))
         if engine.bytes > limit:
             log.warning(
                 "%s takes %d bytes on %s, more than the budget of %d: it is loaded alone",
                 *(file.name, engine.bytes, engine.facts.device, limit),
             )
 
-    def _surplus(self, *, newest: _Slot, coming: tuple[bool, int] | None = None) -> list[Engine]:
-        """Take out what must go for the rest, and bytes `coming` to a device, to fit the budget."""
+    def _pop_surplus(
+        self, *, newest: _Entry, incoming: tuple[bool, int] | None = None
+    ) -> list[Engine]:
+        """Remove and return idle engines until the others fit the budget; call with the lock held.
+
+        `incoming`: whether an engine about to be loaded goes to a GPU, and its size in bytes.
+        """
         surplus: list[Engine] = []
         for gpu in (False, True):
-            loaded = [
-                (key, slot, engine)
-                for key, slot in self._slots.items()
-                if (engine := slot.loaded) and _on_gpu(engine.facts.device) == gpu
-            ]
+            loaded = self._loaded(gpu=gpu)
             size = sum(engine.bytes for _, _, engine in loaded)
-            if coming is not None and coming[0] == gpu:
-                size += coming[1]
+            if incoming is not None and incoming[0] == gpu:
+                size += incoming[1]
             idle = [item for item in loaded if item[1].users == 0 and item[1] is not newest]
-            for key, _, engine in sorted(idle, key=lambda item: (item[1].kept, item[1].used)):
+            for key, _, engine in sorted(idle, key=lambda item: (item[1].keep, item[1].last_used)):
                 if size <= self._limit(gpu=gpu):
                     break
-                del self._slots[key]
+                del self._entries[key]
                 surplus.append(engine)
                 size -= engine.bytes
         return surplus
@@ -183,45 +186,47 @@ class ModelCache:
     def _limit(self, *, gpu: bool) -> int:
         return self._budget.gpu_memory if gpu else self._budget.memory
 
-    def _idle_on_gpu(self) -> list[tuple[EngineKey, _Slot, Engine]]:
+    def _loaded(self, *, gpu: bool) -> list[tuple[EngineKey, _Entry, Engine]]:
+        """Return what is loaded on the GPUs or on the CPU, by where each engine really runs."""
         return [
-            (key, slot, engine)
-            for key, slot in self._slots.items()
-            if not slot.users
-            and not slot.kept
-            and (engine := slot.loaded)
-            and _on_gpu(engine.facts.device)
+            (key, entry, engine)
+            for key, entry in self._entries.items()
+            if (engine := entry.loaded) and _is_gpu(engine.facts.device) == gpu
         ]
 
-    def _watch_idle(self) -> None:
-        """Have one timer wait for the idle model that is the first to leave the GPU."""
+    def _idle_on_gpu(self) -> list[tuple[EngineKey, _Entry, Engine]]:
+        return [item for item in self._loaded(gpu=True) if not item[1].users and not item[1].keep]
+
+    def _schedule_idle_check(self) -> None:
+        """Start one timer for the next engine to leave its GPU; call with the lock held."""
         idle = self._idle_on_gpu()
         if self._timer is not None or not idle:
             return
-        oldest = min(slot.used for _, slot, _ in idle)
-        wait = max(0.0, oldest + self._budget.gpu_idle - time.monotonic())
-        self._timer = threading.Timer(wait, self._leave_gpu)
+        oldest = min(entry.last_used for _, entry, _ in idle)
+        delay = max(0.0, oldest + self._budget.gpu_idle - time.monotonic())
+        self._timer = threading.Timer(delay, self._close_idle)
         self._timer.daemon = True
         self._timer.start()
 
-    def _leave_gpu(self) -> None:
+    def _close_idle(self) -> None:
+        """Close the engines that have been idle on a GPU for the budget's time."""
         with self._lock:
             self._timer = None
             now = time.monotonic()
-            leaving = []
-            for key, slot, engine in self._idle_on_gpu():
-                if slot.used + self._budget.gpu_idle <= now:
-                    del self._slots[key]
-                    leaving.append(engine)
-            self._watch_idle()
-        _close(leaving)
+            expired = []
+            for key, entry, engine in self._idle_on_gpu():
+                if entry.last_used + self._budget.gpu_idle <= now:
+                    del self._entries[key]
+                    expired.append(engine)
+            self._schedule_idle_check()
+        _close_all(expired)
 
 
-def _on_gpu(device: str) -> bool:
+def _is_gpu(device: str) -> bool:
     return device != "cpu"
 
 
-def _close(engines: list[Engine]) -> None:
-    """Close engines nobody uses; outside the lock, for it takes a while."""
+def _close_all(engines: list[Engine]) -> None:
+    """Close engines that are no longer in the cache; without the lock, because it takes a while."""
     for engine in engines:
         engine.close()

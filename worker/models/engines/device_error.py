@@ -1,7 +1,8 @@
-"""What an error of ONNX Runtime or torch says of the device: out of memory, or lost.
+"""Recognise errors of the device in the exceptions of ONNX Runtime and torch.
 
-Neither has types for it: out of memory is a `Fail`, a `RuntimeException` or a `RuntimeError` among
-others, and is told by the words of CUDA, cuDNN, cuBLAS, oneDNN and the allocators.
+Neither library has exception types for them. Running out of memory is a `Fail`, a
+`RuntimeException`, a `RuntimeError` or others, and is recognised by the messages of CUDA, cuDNN,
+cuBLAS, oneDNN and the memory allocators.
 """
 
 import re
@@ -37,22 +38,22 @@ _LOST: Final = re.compile(
     | unknown[ ]error)""",
     re.VERBOSE,
 )
-"""After these, as CUDA's reference has it, every call gives the same until the process ends."""
+"""After these errors, as CUDA's reference says, every call fails until the process ends."""
 
 
 def device_error(
-    error: Exception, *, doing: str, device: str
+    error: Exception, *, action: str, device: str
 ) -> DeviceOutOfMemory | DeviceLost | None:
-    """What an engine's error is if it is the device's; None when it is of the model or the input.
+    """Return the device's error behind a library's exception; None if the model or input caused it.
 
-    `doing`: what did not work, with the model's name, for the message.
+    `action` says what failed and names the model; it begins the message.
     """
     text = " ".join(str(error).split())
     if _LOST.search(text):
         return DeviceLost(text)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return DeviceOutOfMemory(
-            f"{doing}: expected enough memory on {device}, found too little ({text}); give the "
+            f"{action}: expected enough memory on {device}, found too little ({text}); give the "
             "model a smaller --size, or the worker more memory or fewer models and processes"
         )
     return None

@@ -1,4 +1,4 @@
-"""What every inference engine offers, whichever library runs the network."""
+"""The interface that every inference engine implements, whichever library runs the network."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,19 +6,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.models.engines.on_device import Pictures
+from worker.models.engines.segmenter import DeviceSegmenter
 
 __all__ = ["Engine", "EngineFacts"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineFacts:
-    """Where and how a loaded network really runs, read back from it and not from the request.
+    """Where and how a loaded network really runs, read back from it rather than from the request.
 
     Attributes:
         engine: the library that runs the network, e.g. ``torch``.
         provider: that library's backend, e.g. ``torch-cuda``.
-        device: the device the weights lie on, e.g. ``cuda:0`` or ``cpu``.
+        device: the device that holds the weights, e.g. ``cuda:0`` or ``cpu``.
         dtype: the number type of the convolutions' weights, e.g. ``float16``.
     """
 
@@ -29,10 +29,10 @@ class EngineFacts:
 
 
 class Engine(Protocol):
-    """A segmentation network, loaded on one device and ready to run, one call at a time."""
+    """A segmentation network that is loaded on one device; it runs one call at a time."""
 
-    most: int
-    """Images at once that it is good for and that fit into its device's memory."""
+    max_batch: int
+    """The most images per call that fit into the device's memory and make it faster."""
 
     @property
     def facts(self) -> EngineFacts:
@@ -41,17 +41,17 @@ class Engine(Protocol):
 
     @property
     def input_size(self) -> tuple[int | None, int | None]:
-        """The (width, height) in pixels that the model demands; None: any."""
+        """The (width, height) in pixels that the model requires; None: any."""
         ...
 
     @property
     def bytes(self) -> int:
-        """Bytes of the weights, on whichever device they lie: what the cache's budget counts."""
+        """Bytes of the weights on the device; the model cache's budget counts them."""
         ...
 
     @property
-    def pictures(self) -> Pictures | None:
-        """Its way from pictures to masks; None where that is no gain, as on a CPU."""
+    def segmenter(self) -> DeviceSegmenter | None:
+        """Makes masks of images on the device; None where that gains nothing, as on a CPU."""
         ...
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,17 +61,17 @@ class Engine(Protocol):
             batch: float32 of shape (N, 3, H, W), normalised as the model's profile says.
 
         Returns:
-            The output that is the map, float32 of shape (N, h, w): saliency in 0…1, or logits,
-            as the model's profile says.
+            Saliency maps, float32 of shape (N, h, w): values in 0…1, or logits, as the model's
+            profile says.
 
         Raises:
-            ValueError: the batch has another shape than the model takes.
-            ModelInvalid: the model refuses the batch, or gives no map.
+            ValueError: the batch does not have the shape that the model takes.
+            ModelInvalid: the model refuses the batch, or its output is not a saliency map.
             DeviceOutOfMemory: the batch does not fit into the device's memory.
-            DeviceLost: the device takes no more calls of this process.
+            DeviceLost: the device accepts no more calls from this process.
         """
         ...
 
     def close(self) -> None:
-        """Give the network's memory back. Harmless when repeated; ``infer`` fails afterwards."""
+        """Free the network's memory. Harmless when repeated; ``infer`` fails afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""Why a model cannot run on a GPU here: facts gathered once, and a decision from them alone."""
+"""Why models cannot run on a GPU here: facts are gathered once; the decision needs only them."""
 
 import ctypes
 import sys
@@ -20,40 +20,40 @@ _NO_DEVICE: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Driver:
-    """What the NVIDIA driver says of itself."""
+    """What the NVIDIA driver reports."""
 
     cuda: Version | None
-    """The newest CUDA version it can run; None: there is no driver that works."""
+    """The newest CUDA version that it supports; None: no working driver."""
     devices: int = 0
     memory: int = 0
-    """Bytes of the first device."""
-    buses: tuple[str, ...] = ()
-    """PCI bus ids of the devices: what other libraries know them by."""
+    """Memory of the first device in bytes."""
+    bus_ids: tuple[str, ...] = ()
+    """PCI bus ids of the devices, by which other libraries such as NVML identify them."""
     problem: str = ""
-    """In the driver's or the loader's own words."""
+    """The message of the driver or of the dynamic loader."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuFacts:
-    """All that decides whether a library can use a GPU here."""
+    """All facts that decide whether a library can use a GPU here."""
 
     driver: Driver
     library: str
     """Name and version, such as `onnxruntime 1.31.1`."""
-    extra: str
-    """What of Cutwork's to install for a build of it that uses a GPU."""
-    provider: bool
-    """Whether this build can use CUDA at all."""
+    install: str
+    """What to install for a build with CUDA, such as `cutwork[worker-gpu]`."""
+    has_cuda: bool
+    """Whether this build supports CUDA."""
     cuda: Version | None = None
-    """The CUDA version it was built for; None: it does not say."""
-    missing: str | None = None
-    """A CUDA or cuDNN library it needs and that cannot be loaded."""
-    starts: bool = True
-    """Whether it finds the device that the driver has."""
+    """The CUDA version it was built for; None: unknown."""
+    missing_library: str | None = None
+    """The name of a CUDA or cuDNN library that it needs and that cannot be loaded."""
+    finds_device: bool = True
+    """Whether the library finds the device that the driver reports."""
 
 
-def why_not(facts: GpuFacts) -> GpuUnavailable | None:
-    """The reason why there is no GPU, as an error that says what to install; None: there is one."""
+def unavailable_reason(facts: GpuFacts) -> GpuUnavailable | None:
+    """Return why no GPU can be used, as an error that says what to install; None if one can."""
     driver = facts.driver
     if driver.cuda is None or driver.devices == 0:
         return GpuNoDriver(
@@ -61,25 +61,25 @@ def why_not(facts: GpuFacts) -> GpuUnavailable | None:
             "driver, or give the container the device (nvidia-container-toolkit, --gpus all), and "
             "see that CUDA_VISIBLE_DEVICES does not hide it"
         )
-    if not facts.provider:
+    if not facts.has_cuda:
         return GpuNoProvider(
             f"expected a build of {facts.library} for CUDA, found one for the CPU alone; "
-            f"install {facts.extra} in its place"
+            f"install {facts.install} in its place"
         )
-    # A driver runs what was built for any release of its own major version.
+    # A driver runs builds for any release of its own major version.
     if facts.cuda is not None and driver.cuda[0] < facts.cuda[0]:
         return GpuWrongCuda(
-            f"{facts.library} was built for CUDA {_text(facts.cuda)}, the driver runs CUDA "
-            f"{_text(driver.cuda)} at most; install a newer driver, or a build of the library for "
-            f"CUDA {driver.cuda[0]}"
+            f"{facts.library} was built for CUDA {_version_text(facts.cuda)}, the driver runs CUDA "
+            f"{_version_text(driver.cuda)} at most; install a newer driver, or a build of the "
+            f"library for CUDA {driver.cuda[0]}"
         )
-    if facts.missing is not None:
-        built = f" for CUDA {_text(facts.cuda)}" if facts.cuda else ""
+    if facts.missing_library is not None:
+        built = f" for CUDA {_version_text(facts.cuda)}" if facts.cuda else ""
         return GpuWrongCuda(
-            f"{facts.library}, built{built}, needs {facts.missing}, which cannot be loaded; "
-            "install CUDA and cuDNN of that major version, and put them on LD_LIBRARY_PATH"
+            f"{facts.library}, built{built}, needs {facts.missing_library}, which cannot be "
+            "loaded; install CUDA and cuDNN of that major version, and put them on LD_LIBRARY_PATH"
         )
-    if not facts.starts:
+    if not facts.finds_device:
         return GpuUnavailable(
             f"the driver has {driver.devices} devices, but {facts.library} finds none; "
             "see what `nvidia-smi` says"
@@ -89,15 +89,15 @@ def why_not(facts: GpuFacts) -> GpuUnavailable | None:
 
 @cache
 def driver() -> Driver:
-    """Ask the NVIDIA driver; this makes no context and takes no memory on the device."""
+    """Ask the NVIDIA driver, without creating a context or taking memory on the device."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
         return Driver(cuda=None, problem=str(error))
     status = cuda.cuInit(0)
     if status != 0:
-        named = "no device" if status == _NO_DEVICE else f"error {status}"
-        return Driver(cuda=None, problem=f"cuInit: {named}")
+        reason = "no device" if status == _NO_DEVICE else f"error {status}"
+        return Driver(cuda=None, problem=f"cuInit: {reason}")
     version, devices, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
     cuda.cuDriverGetVersion(ctypes.byref(version))
     cuda.cuDeviceGetCount(ctypes.byref(devices))
@@ -106,16 +106,16 @@ def driver() -> Driver:
         cuda.cuDeviceGet(ctypes.byref(first), 0)
         cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), first)
     return Driver(
-        # 12040 is 12.4.
+        # 12040 means 12.4.
         cuda=(version.value // 1000, version.value % 1000 // 10),
         devices=devices.value,
         memory=memory.value,
-        buses=tuple(_bus(cuda, number) for number in range(devices.value)),
+        bus_ids=tuple(_bus_id(cuda, number) for number in range(devices.value)),
         problem="" if devices.value else "cuDeviceGetCount: 0",
     )
 
 
-def _bus(cuda: ctypes.CDLL, number: int) -> str:
+def _bus_id(cuda: ctypes.CDLL, number: int) -> str:
     device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
     cuda.cuDeviceGet(ctypes.byref(device), number)
     cuda.cuDeviceGetPCIBusId(text, len(text), device)
@@ -124,21 +124,21 @@ def _bus(cuda: ctypes.CDLL, number: int) -> str:
 
 @cache
 def onnxruntime_facts() -> GpuFacts:
-    """What decides for ONNX models."""
-    provider = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    """Return the facts that decide for ONNX models."""
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     return GpuFacts(
         driver=driver(),
         library=f"onnxruntime {onnxruntime.__version__}",
-        extra="cutwork[worker-gpu]",
-        provider=provider,
-        cuda=_version(getattr(build_and_package_info, "cuda_version", None)),
-        missing=_missing_library("cuda") if provider else None,
+        install="cutwork[worker-gpu]",
+        has_cuda=has_cuda,
+        cuda=_parse_version(getattr(build_and_package_info, "cuda_version", None)),
+        missing_library=_missing_library("cuda") if has_cuda else None,
     )
 
 
 @cache
-def why_no_tensorrt() -> str | None:
-    """Why ONNX Runtime cannot use TensorRT here, for a person; None: it can."""
+def tensorrt_unavailable_reason() -> str | None:
+    """Return why ONNX Runtime cannot use TensorRT here, as a sentence; None if it can."""
     library = f"onnxruntime {onnxruntime.__version__}"
     if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
         return f"{library} is a build without TensorRT; install cutwork[worker-gpu]"
@@ -153,44 +153,48 @@ def why_no_tensorrt() -> str | None:
 
 @cache
 def torch_facts() -> GpuFacts:
-    """What decides for checkpoints; torch must be installed."""
+    """Return the facts that decide for torch checkpoints; torch must be installed."""
     import torch
 
     return GpuFacts(
         driver=driver(),
         library=f"torch {torch.__version__}",
-        extra="the CUDA build of torch",
-        provider=torch.version.cuda is not None,
-        cuda=_version(torch.version.cuda),
-        starts=torch.cuda.is_available(),
+        install="the CUDA build of torch",
+        has_cuda=torch.version.cuda is not None,
+        cuda=_parse_version(torch.version.cuda),
+        finds_device=torch.cuda.is_available(),
     )
 
 
-def give_back_unused() -> None:
-    """Give the GPU memory back that torch keeps for its next tensors, where torch is in use."""
+def release_cached_memory() -> None:
+    """Free the GPU memory that torch's caching allocator keeps, if torch is in use."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def _missing_library(provider: str) -> str | None:
-    """The library that keeps ONNX Runtime's `cuda` or `tensorrt` provider from loading."""
+    """Return the missing library that prevents ONNX Runtime's provider from loading.
+
+    `provider` is `cuda` or `tensorrt`.
+    """
     folder = Path(build_and_package_info.__file__).parent
     try:
         ctypes.CDLL(str(folder / f"libonnxruntime_providers_{provider}.so"))
     except OSError as error:
-        # By itself it always lacks a symbol of its host, which comes after all its libraries.
+        # Outside its host the provider always lacks a symbol, but the loader looks for symbols only
+        # after it has found all libraries.
         name, _, problem = str(error).partition(": ")
         return name if "No such file" in problem or "cannot open" in problem else None
     return None
 
 
-def _version(text: str | None) -> Version | None:
+def _parse_version(text: str | None) -> Version | None:
     if not text:
         return None
     major, _, rest = text.partition(".")
     return int(major), int(rest.partition(".")[0] or 0)
 
 
-def _text(version: Version) -> str:
+def _version_text(version: Version) -> str:
     return f"{version[0]}.{version[1]}"

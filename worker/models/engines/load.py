@@ -1,27 +1,26 @@
-"""Choose the engine by the file and the device by the job, and say what came of it."""
+"""Choose the engine by the model file and the device by the job, and report what was chosen."""
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from worker.errors import DeviceOutOfMemory, GpuUnavailable, ModelInvalid, ModelUnavailable
 from worker.models.engines import gpu
 from worker.models.engines.engine import Engine
-from worker.models.engines.onnx import engine as onnx_engine
-from worker.models.engines.onnx.prepared import prepared
+from worker.models.engines.onnx.engine import load_onnx_engine
+from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.engines.warm_up import warm_up
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelFile
-from worker.models.watchdog import Watching, unwatched
+from worker.models.watchdog import Watch, no_watchdog
 
 log = logging.getLogger(__name__)
 
-_WIDE: Final = 0.5
-"""The share of multiplications that must gain by it for a network to run in our own engine."""
+_MIN_WIDE_SHARE: Final = 0.5
+"""The share of multiplications in wide layers from which a network runs in the own engine."""
 _CHECKPOINTS: Final = (".pth", ".pt", ".safetensors")
 
 
@@ -33,7 +32,7 @@ class Placement:
     """`cpu` or `cuda`."""
     device_mode: str
     reason: GpuUnavailable | None = None
-    """Why it is not to be a GPU, when the mode would have one."""
+    """Why it is not a GPU although the mode asks for one."""
 
     @property
     def keep(self) -> bool:
@@ -41,54 +40,58 @@ class Placement:
         return self.device_mode in ("prefer_gpu", "require_gpu")
 
 
-def loader(
+def make_loader(
     *,
     threads: int,
-    disk: FileCache,
+    file_cache: FileCache,
     batch: int = 1,
     tensorrt: bool = False,
     own_engine: bool = False,
-    watching: Watching = unwatched,
+    watch: Watch = no_watchdog,
 ) -> Callable[[ModelFile, str], Engine]:
-    """A function that loads a model file on a device, for the cache.
+    """Return the function with which the model cache loads a model file on a device.
 
-    `disk` keeps prepared graphs; `threads` are those of one inference on a CPU, 0 for every core;
-    `batch`: images that a GPU is given at once, at most; `tensorrt`: ONNX models run in it on a GPU
-    where it is there; `own_engine`: what Winograd's networks can run
-    on a CPU is run by them, and not by ONNX Runtime; `watching` bounds what the device does.
+    Args:
+        threads: CPU threads of one inference; 0: one per core.
+        file_cache: stores prepared graphs.
+        batch: the most images that a GPU is given at once; a model's profile may lower it.
+        tensorrt: run ONNX models in TensorRT on a GPU, where it is installed.
+        own_engine: on a CPU, run the networks that the own engine supports in it, instead of in
+            ONNX Runtime.
+        watch: limits the time of device calls.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
-        most = min(batch, file.profile.batch or batch)
-        engine = loaded(file, device, most)
+        max_batch = min(batch, file.profile.batch or batch)
+        engine = load_cold(file, device, max_batch)
         if engine.facts.device != "cpu":
-            with watching(f"trying out {file.name} on {engine.facts.device}"):
+            with watch(f"trying out {file.name} on {engine.facts.device}"):
                 warm_up(engine, profile=file.profile, name=file.name)
         return engine
 
-    def loaded(file: ModelFile, device: str, most: int) -> Engine:
+    def load_cold(file: ModelFile, device: str, max_batch: int) -> Engine:
         try:
             if is_checkpoint(file.path.suffix):
-                _check_profile(file)
-                engine: Engine = _torch().load(
-                    file.path, device=device, threads=threads, most=most, watching=watching
+                _check_checkpoint_profile(file)
+                engine: Engine = _torch().load_torch_engine(
+                    file.path, device=device, threads=threads, max_batch=max_batch, watch=watch
                 )
                 return engine
-            own = _own(file, threads=threads, disk=disk) if own_engine and device == "cpu" else None
-            return own or onnx_engine.load(
-                file.path,
-                name=file.name,
-                sha256=file.sha256,
-                profile=file.profile,
+            if own_engine and device == "cpu":
+                own = _load_own_engine(file, threads=threads, file_cache=file_cache)
+                if own is not None:
+                    return own
+            return load_onnx_engine(
+                file,
                 device=device,
                 threads=threads,
-                disk=disk,
-                most=most,
+                file_cache=file_cache,
+                max_batch=max_batch,
                 tensorrt=tensorrt,
-                watching=watching,
+                watch=watch,
             )
         except FileNotFoundError as error:
-            # Evicted by another process after it was found: the next attempt fetches it again.
+            # Another process evicted the file after it was found; the next attempt fetches it.
             raise ModelUnavailable(
                 f"{file.name}: the file was there and is gone ({error}); the model cache may be "
                 "too small, see CUTWORK_MODEL_CACHE_BYTES"
@@ -102,72 +105,62 @@ def loader(
     return load
 
 
-def _own(file: ModelFile, *, threads: int, disk: FileCache) -> Engine | None:
-    """The file as a network of our own; None where it has something that these have not."""
-    # Here: its kernels take a second to load.
-    from worker.models.engines.winograd import engine as winograd_engine
+def _load_own_engine(file: ModelFile, *, threads: int, file_cache: FileCache) -> Engine | None:
+    """Load an ONNX file into the own engine; return None if that does not support its graph."""
+    # Imported here because its compiled kernels take a second to load.
+    from worker.models.engines.winograd.engine import load_winograd_engine
 
     if file.profile.layout != "nchw":
         return None
     try:
-        graph = _prepared(file, disk, full_precision=True)
-        return winograd_engine.load(graph, threads=threads, wide=_WIDE)
+        graph = prepared_graph(file, full_precision=True, file_cache=file_cache)
+        return load_winograd_engine(graph, threads=threads, min_wide_share=_MIN_WIDE_SHARE)
     except UnsupportedGraph as reason:
         log.info("%s runs on ONNX Runtime: %s", file.name, reason)
         return None
 
 
-def prepare_here(file: ModelFile, disk: FileCache) -> None:
-    """Prepare a model for every device it may run on here, so that loading it writes nothing."""
+def prepare_for_devices(file: ModelFile, file_cache: FileCache) -> None:
+    """Prepare a model for every device it may run on here, so that loading it writes no file."""
     if is_checkpoint(file.path.suffix):
         return
-    # A GPU that does not start leaves the CPU, which needs a graph of its own; and an image is
-    # built where there is no GPU, of a build of ONNX Runtime that will see one.
-    for full_precision in (True, False) if gpu.onnxruntime_facts().provider else (True,):
-        _prepared(file, disk, full_precision=full_precision)
-
-
-def _prepared(file: ModelFile, disk: FileCache, *, full_precision: bool) -> Path:
-    return prepared(
-        file.path,
-        name=file.name,
-        sha256=file.sha256,
-        output=file.profile.output,
-        full_precision=full_precision,
-        disk=disk,
-    )
+    # The CPU's graph is always needed, in case the GPU does not start. A build with CUDA prepares
+    # for a GPU even when there is none now: container images are built on machines without one.
+    for full_precision in (True, False) if gpu.onnxruntime_facts().has_cuda else (True,):
+        prepared_graph(file, full_precision=full_precision, file_cache=file_cache)
 
 
 def is_checkpoint(suffix: str) -> bool:
-    """Whether a file of this suffix is run by torch."""
+    """Return whether torch runs files with this suffix."""
     return suffix.lower() in _CHECKPOINTS
 
 
 def choose_device(file: ModelFile, device_mode: str) -> Placement:
-    """Where to run a model for a job's device mode; `GpuUnavailable` when it must be a GPU.
+    """Choose where to run a model, by the job's device mode.
 
-    A GPU that is chosen may still fail to start: `check_device` reads back where the model is.
+    Raises `GpuUnavailable` when the mode requires a GPU and there is none. A GPU that is chosen may
+    still fail to start: `check_device` reads back where the model is.
     """
     if device_mode == "cpu":
         return Placement(device="cpu", device_mode=device_mode)
-    reason = why_no_gpu(file.path.suffix)
+    reason = gpu_unavailable_reason(file.path.suffix)
     if reason is not None and device_mode == "require_gpu":
         raise type(reason)(f"device_mode=require_gpu: {reason}")
     return Placement(device="cpu" if reason else "cuda", device_mode=device_mode, reason=reason)
 
 
-def why_no_gpu(suffix: str) -> GpuUnavailable | None:
-    """Why models of this suffix do not run on a GPU here; None: they do."""
+def gpu_unavailable_reason(suffix: str) -> GpuUnavailable | None:
+    """Return why models with this suffix do not run on a GPU here; None if they do."""
     if is_checkpoint(suffix):
         _torch()
-        return gpu.why_not(gpu.torch_facts())
-    return gpu.why_not(gpu.onnxruntime_facts())
+        return gpu.unavailable_reason(gpu.torch_facts())
+    return gpu.unavailable_reason(gpu.onnxruntime_facts())
 
 
 def check_device(engine: Engine, placement: Placement) -> GpuUnavailable | None:
-    """Compare where the model is with what was asked: why it is not on a GPU that was wanted.
+    """Return why a model is not on the GPU that its job asked for; None if all is well.
 
-    Raises `GpuUnavailable` when it had to be one.
+    Raises `GpuUnavailable` when the device mode requires a GPU.
     """
     if engine.facts.device != "cpu" or placement.device_mode == "cpu":
         return None
@@ -183,7 +176,7 @@ def check_device(engine: Engine, placement: Placement) -> GpuUnavailable | None:
 def device_warnings(
     engine: Engine, placement: Placement, reason: GpuUnavailable | None
 ) -> tuple[str, ...]:
-    """What to say of a GPU that is not used: `auto` is content where there is none at all."""
+    """Return the warnings about a GPU that is not used; none if `auto` finds no GPU."""
     if reason is None or (placement.device_mode == "auto" and placement.device == "cpu"):
         return ()
     return (
@@ -192,16 +185,17 @@ def device_warnings(
     )
 
 
-def _check_profile(file: ModelFile) -> None:
+def _check_checkpoint_profile(file: ModelFile) -> None:
     if file.profile.layout != "nchw" or file.profile.output not in (None, 0):
         raise ModelInvalid(
-            f"{file.name}: its profile says layout {file.profile.layout} and output "
-            f"{file.profile.output!r}, a checkpoint of ISNet takes nchw and has output 0"
+            f"{file.name}: expected a profile with layout nchw and output 0, which ISNet "
+            f"checkpoints have; found layout {file.profile.layout} and output "
+            f"{file.profile.output!r}"
         )
 
 
 def _torch() -> ModuleType:
-    """The torch engine's module; torch is an extra that not every worker has."""
+    """Import the torch engine's module; torch is an extra that not every worker installs."""
     try:
         from worker.models.engines.torch import engine as torch_engine
     except ModuleNotFoundError as error:

@@ -52,7 +52,7 @@ ModelSource = Annotated[
 ]
 
 
-class Entry(_Data):
+class CatalogueEntry(_Data):
     """One model: one file, verified by its SHA-256 whichever source it came from."""
 
     file: Annotated[str, Field(pattern=r"^[\w.-]+\.(onnx|pth|pt|safetensors)$")]
@@ -69,7 +69,9 @@ class Entry(_Data):
 
 
 @cache
-def catalogue() -> dict[str, Entry]:
+def catalogue() -> dict[str, CatalogueEntry]:
     """Every model known by name."""
     text = Path(__file__).with_name("catalogue.toml").read_text()
-    return {name: Entry.model_validate(entry) for name, entry in tomllib.loads(text).items()}
+    return {
+        name: CatalogueEntry.model_validate(entry) for name, entry in tomllib.loads(text).items()
+    }

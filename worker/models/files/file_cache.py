@@ -1,10 +1,10 @@
-"""A folder of files that can be made again: shared by processes, verified, bounded in bytes."""
+"""The file cache: a folder of reproducible files, verified, bounded, shared by processes."""
 
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 UNBOUNDED: Final = 2**63
 
-_PATIENCE: Final = 3600.0
-"""Longer than most downloads take; a process that was stopped holds its lock for ever."""
+_LOCK_TIMEOUT: Final = 3600.0
+"""Seconds. Longer than most downloads; a stopped process holds its lock indefinitely."""
 
 _LOCK: Final = ".lock"
 _DIGEST: Final = ".sha256"
@@ -26,27 +26,28 @@ _PARTIAL: Final = ".part"
 
 
 class FileCache:
-    """The model files of one machine and what is made from them.
+    """The model files of one machine and the files derived from them.
 
-    Beside a file lie its `.lock`, which also marks it as this cache's own, and where nothing else
-    says what must be in it, a `.sha256`. A partial file keeps its name, so that another process can
-    go on with it. Last use is the access time; a read-only folder has none, and needs none.
+    Next to each file lies its `.lock`, which also marks it as belonging to this cache. Where no
+    other source tells its hash, a `.sha256` lies there too. A partial file has a predictable name,
+    so that another process can resume it. The access time records the last use; a read-only folder
+    needs none, because nothing is evicted from it.
     """
 
     def __init__(
-        self, folder: Path, *, limit: int = UNBOUNDED, patience: float = _PATIENCE
+        self, folder: Path, *, max_bytes: int = UNBOUNDED, lock_timeout: float = _LOCK_TIMEOUT
     ) -> None:
-        """`limit` in bytes; above it the least recently used files go.
+        """Above `max_bytes`, the least recently used files are deleted.
 
-        `patience`: seconds to wait for a file that another process makes.
+        `lock_timeout`: seconds to wait for a file that another process writes.
         """
         self.folder = folder
-        self._patience = patience
-        self._limit = limit
+        self._lock_timeout = lock_timeout
+        self._max_bytes = max_bytes
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
     def check(self) -> None:
-        """Raise `ModelUnavailable` unless the folder is there, or can be made."""
+        """Raise `ModelUnavailable` unless the folder exists or can be created."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,20 +55,32 @@ class FileCache:
         if not os.access(self.folder, os.W_OK):
             log.warning("%s cannot be written: only models already in it can be used", self.folder)
 
-    @contextmanager
-    def locked(self, path: Path) -> Iterator[None]:
-        """One process at a time makes a file; the others wait and find it there.
+    def ensure(self, path: Path, write: Callable[[], None], *, sha256: str | None = None) -> None:
+        """Call `write` unless a file is intact (see `is_intact`), then mark it as used.
 
-        Raises `ModelUnavailable` when the folder cannot be written, or patience ends.
+        An intact file needs no lock, so the folder may be read-only. Otherwise one process writes
+        while the others wait. Raises what `write` and `lock` raise.
         """
-        lock = FileLock(_beside(path, _LOCK))
+        if not self.is_intact(path, sha256=sha256):
+            with self.lock(path):
+                if not self.is_intact(path, sha256=sha256):
+                    write()
+        self.mark_used(path)
+
+    @contextmanager
+    def lock(self, path: Path) -> Iterator[None]:
+        """Hold the lock that lets one process at a time write a file.
+
+        Raises `ModelUnavailable` when the folder cannot be written, or after the lock timeout.
+        """
+        lock = FileLock(_sidecar(path, _LOCK))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=self._patience)
+            lock.acquire(timeout=self._lock_timeout)
         except Timeout as error:
             raise ModelUnavailable(
                 f"{path.name}: another process has been fetching or preparing it for "
-                f"{self._patience:g} s; see what holds {lock.lock_file}, and end it if it hangs"
+                f"{self._lock_timeout:g} s; see what holds {lock.lock_file}, and end it if it hangs"
             ) from error
         except OSError as error:
             raise self._unwritable(error) from error
@@ -76,65 +89,65 @@ class FileCache:
         finally:
             lock.release()
 
-    def partial(self, path: Path, *, tag: str = "new") -> Path:
-        """Where to write a file before it is whole: the same name each time, one for each tag."""
+    def partial_path(self, path: Path, *, tag: str = "new") -> Path:
+        """Return where to write a file until it is complete: always the same path for a tag."""
         return path.with_name(f".{path.name}.{tag}{_PARTIAL}")
 
-    def keep(self, partial: Path, path: Path, *, sealed: bool = False) -> None:
-        """Give a whole file its name, then make room; call it with the lock held.
+    def commit(self, partial: Path, path: Path, *, write_digest: bool = False) -> None:
+        """Give a complete file its name, then evict others; call it with the lock held.
 
-        `sealed` writes its SHA-256 beside it, for `intact`.
+        `write_digest` stores its SHA-256 next to it, for `is_intact`.
         """
-        if sealed:
-            _beside(path, _DIGEST).write_text(_sha256(partial))
+        if write_digest:
+            _sidecar(path, _DIGEST).write_text(_sha256(partial))
         partial.replace(path)
-        for left in path.parent.glob(f".{path.name}.*"):
-            left.unlink(missing_ok=True)
-        self.used(path)
-        self._make_room(path)
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            leftover.unlink(missing_ok=True)
+        self.mark_used(path)
+        self._evict(except_for=path)
 
     def sha256(self, path: Path) -> str:
-        """The file's SHA-256, remembered while its size and time of change stay."""
+        """Return a file's SHA-256, cached as long as its size and modification time stay."""
         status = path.stat()
         key = (path, status.st_size, status.st_mtime_ns)
         if key not in self._hashes:
             self._hashes[key] = _sha256(path)
         return self._hashes[key]
 
-    def intact(self, path: Path, *, sha256: str | None = None) -> bool:
-        """Whether a file is there with this SHA-256, by default the one it was sealed with."""
+    def is_intact(self, path: Path, *, sha256: str | None = None) -> bool:
+        """Return whether a file exists with this SHA-256, by default the one stored next to it."""
         try:
-            return self.sha256(path) == (sha256 or _beside(path, _DIGEST).read_text())
+            return self.sha256(path) == (sha256 or _sidecar(path, _DIGEST).read_text())
         except FileNotFoundError:
             return False
 
-    def used(self, path: Path) -> None:
-        """Mark a file as used now."""
+    def mark_used(self, path: Path) -> None:
+        """Set a file's access time to now."""
         try:
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         except OSError:
-            pass  # A read-only folder, in which nothing is evicted either.
+            pass  # A read-only folder, from which nothing is evicted.
 
-    def _make_room(self, kept: Path) -> None:
-        """Delete what was used least recently until the rest is within the limit.
+    def _evict(self, *, except_for: Path) -> None:
+        """Delete the least recently used files until the rest is within the limit.
 
-        Partial files that nobody writes go first. A file in use by another process may go too: who
-        has it open keeps it, who has not finds it gone and fetches it again.
+        Partial files that no process writes are deleted first. A file that another process uses may
+        be deleted too: a process that has it open keeps its data, any other fetches it again.
         """
-        files = [file for file in self._files() if file.path != kept]
-        total = sum(file.size for file in files) + kept.stat().st_size
-        for file in sorted(files, key=lambda file: (not file.partial, file.used)):
-            if total <= self._limit:
+        files = [file for file in self._files() if file.path != except_for]
+        total = sum(file.size for file in files) + except_for.stat().st_size
+        for file in sorted(files, key=lambda file: (not file.is_partial, file.last_used)):
+            if total <= self._max_bytes:
                 return
-            if file.partial and _is_locked(file.owner):
+            if file.is_partial and _is_locked(file.owner):
                 continue
-            log.info("evicting %s: %s is over %d bytes", file.path, self.folder, self._limit)
+            log.info("evicting %s: %s is over %d bytes", file.path, self.folder, self._max_bytes)
             file.path.unlink(missing_ok=True)
-            _beside(file.path, _DIGEST).unlink(missing_ok=True)
+            _sidecar(file.path, _DIGEST).unlink(missing_ok=True)
             total -= file.size
 
     def _files(self) -> Iterator["_File"]:
-        """Every file of this cache; what else lies in the folder is not ours to delete."""
+        """Yield every file of this cache; other files in the folder must not be deleted."""
         for lock in self.folder.rglob(f"*{_LOCK}"):
             owner = lock.with_name(lock.name.removesuffix(_LOCK))
             for path in (owner, *owner.parent.glob(f".{owner.name}.*{_PARTIAL}")):
@@ -154,23 +167,25 @@ class FileCache:
 class _File(NamedTuple):
     path: Path
     owner: Path
+    """The complete file, which a partial file belongs to."""
     size: int
-    used: int
+    last_used: int
+    """Nanoseconds since the epoch."""
 
     @property
-    def partial(self) -> bool:
+    def is_partial(self) -> bool:
         return self.path != self.owner
 
 
 def _is_locked(path: Path) -> bool:
     try:
-        with FileLock(_beside(path, _LOCK), timeout=0):
+        with FileLock(_sidecar(path, _LOCK), timeout=0):
             return False
     except Timeout:
         return True
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _sidecar(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 

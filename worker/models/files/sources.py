@@ -16,7 +16,7 @@ from worker.models.files.catalogue import (
     WheelSource,
 )
 from worker.models.files.download import Progress, download, download_pieces
-from worker.models.files.npm import from_npm, from_wheel
+from worker.models.files.packages import from_npm, from_wheel
 
 
 class SourceFailed(Exception):
@@ -62,6 +62,6 @@ def describe(source: ModelSource) -> str:
     return hide_password(source.url)
 
 
-def tag(source: ModelSource) -> str:
+def source_tag(source: ModelSource) -> str:
     """A name for what has come from this source so far, and from no other."""
     return hashlib.sha256(source.model_dump_json().encode()).hexdigest()[:8]

@@ -1,9 +1,10 @@
-"""Model files: found by name, path or S3 reference, fetched once, verified, with their profile."""
+"""Model files by name, path or S3 URI: fetched once, verified, with their profile."""
 
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -17,17 +18,17 @@ from worker.errors import (
     ModelUnavailable,
     UnknownModel,
 )
-from worker.models.files.catalogue import Entry, HttpsSource, ModelSource, catalogue
+from worker.models.files.catalogue import CatalogueEntry, HttpsSource, ModelSource, catalogue
 from worker.models.files.download import Progress, no_progress
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
-from worker.models.files.sources import SourceFailed, describe, fetch, tag
+from worker.models.files.sources import SourceFailed, describe, fetch, source_tag
 
 log = logging.getLogger(__name__)
 
 SUFFIXES: Final = (".onnx", ".pth", ".pt", ".safetensors")
 LONGEST_PROFILE: Final = 64 * 2**10
-"""Bytes. A real one has a few hundred."""
+"""Bytes; real profiles have a few hundred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ModelFile:
     """A model file on this machine."""
 
     name: str
-    """As the job named it."""
+    """The name that the job gave."""
     path: Path
     sha256: str
     profile: Profile
@@ -43,35 +44,36 @@ class ModelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteModels:
-    """How models are reached in the object store."""
+    """Access to models in the object store."""
 
     etag: Callable[[ImageRef], str | None]
-    """The ETag of a model object that may be loaded, None when there is none."""
+    """Returns the ETag of a model object, or None if it does not exist; checks the allow list."""
     download: Callable[[ImageRef, str, Path], None]
-    """Writes the object with that ETag to a path."""
+    """Writes the object with this ETag to a path."""
     read: Callable[[ImageRef, int], bytes | None]
-    """A small object beside a model, of at most so many bytes; None when there is none."""
+    """Returns a small object, of at most this many bytes; None if it does not exist."""
 
 
 class ModelStore:
-    """The model files of one machine, in one folder that any number of processes may share."""
+    """The model files of one machine, in a folder that any number of processes may share."""
 
     def __init__(
         self,
-        disk: FileCache,
+        file_cache: FileCache,
         *,
-        entries: Mapping[str, Entry] | None = None,
+        entries: Mapping[str, CatalogueEntry] | None = None,
         accepted: Collection[str] = (),
         mirror: str | None = None,
         remote: RemoteModels | None = None,
         local_paths: bool = False,
         progress: Progress = no_progress,
     ) -> None:
-        """`entries` stands in for the catalogue; `accepted` are the licences agreed to.
+        """`entries` replaces the catalogue; `accepted` lists the restricted licences agreed to.
 
-        `local_paths` lets a model be named by its path, as the local command line does.
+        `mirror` is the URL of a folder that is tried before the catalogue's sources. With
+        `local_paths`, a model's name can be its path, as the local command line allows.
         """
-        self._disk = disk
+        self._file_cache = file_cache
         self._entries = catalogue() if entries is None else entries
         self._accepted = {licence.casefold() for licence in accepted}
         self._mirror = mirror
@@ -79,16 +81,16 @@ class ModelStore:
         self._local_paths = local_paths
         self._progress = progress
 
-    def find(
+    def resolve(
         self,
         name: str,
         *,
         sha256: str | None = None,
-        loaded: Callable[[str], bool] = lambda _: False,
+        is_loaded: Callable[[str], bool] = lambda _: False,
     ) -> ModelFile:
-        """The file of a model, fetched if need be.
+        """Return the file of a model and fetch it if need be.
 
-        A catalogue model of whose hash `loaded` is true needs no file: it is not looked for.
+        The file of a catalogue model is not looked for when `is_loaded` is true of its hash.
 
         Raises `UnknownModel`, `Forbidden`, `LicenceNotAccepted`, `ModelHashMismatch`,
         `ModelUnavailable`, `ModelInvalid`, or what the object store raises.
@@ -96,10 +98,12 @@ class ModelStore:
         entry = self._entries.get(name)
         if entry is not None:
             self._check_licence(name, entry)
-            path = self._disk.folder / entry.file
-            if not loaded(entry.sha256):
-                self._fetch_once(entry, path)
-            self._disk.used(path)
+            path = self._file_cache.folder / entry.file
+            if is_loaded(entry.sha256):
+                self._file_cache.mark_used(path)
+            else:
+                fetch_entry = partial(self._fetch, entry, path)
+                self._file_cache.ensure(path, fetch_entry, sha256=entry.sha256)
             file = ModelFile(name=name, path=path, sha256=entry.sha256, profile=entry.profile)
         elif name.startswith("s3://"):
             file = self._from_s3(name)
@@ -107,8 +111,8 @@ class ModelStore:
             file = self._from_path(name)
         elif not self._local_paths and (is_foreign(name) or "/" in name):
             raise Forbidden(
-                "model: a worker loads models of the catalogue, and s3://bucket/key from "
-                f"CUTWORK_MODELS_FROM, from nowhere else; found {name!r:.200}"
+                "model: expected a name in the catalogue, or s3://bucket/key within "
+                f"CUTWORK_MODELS_FROM; found {name!r:.200}"
             )
         else:
             raise UnknownModel(
@@ -118,35 +122,29 @@ class ModelStore:
         if sha256 is not None and file.sha256 != sha256:
             raise ModelHashMismatch(
                 f"model {name}: expected SHA-256 {sha256}, found {file.sha256}; "
-                "the file was changed, or the hash is another file's"
+                "the file was changed, or the hash belongs to another file"
             )
         return file
 
-    def accepts(self, entry: Entry) -> bool:
-        """Whether a catalogue model's licence lets it be used here."""
+    def is_licence_accepted(self, entry: CatalogueEntry) -> bool:
+        """Return whether a catalogue model's licence allows its use here."""
         return not entry.restricted or entry.licence.casefold() in self._accepted
 
-    def cached(self, entry: Entry) -> bool:
-        """Whether a catalogue model's file is already in the folder."""
-        return (self._disk.folder / entry.file).is_file()
+    def is_cached(self, entry: CatalogueEntry) -> bool:
+        """Return whether a catalogue model's file is already in the folder."""
+        return (self._file_cache.folder / entry.file).is_file()
 
-    def _check_licence(self, name: str, entry: Entry) -> None:
-        if not self.accepts(entry):
+    def _check_licence(self, name: str, entry: CatalogueEntry) -> None:
+        if not self.is_licence_accepted(entry):
             raise LicenceNotAccepted(
                 f"model {name} is under {entry.licence}, which restricts its use ({entry.about}); "
                 f"if you may use it, set CUTWORK_ACCEPT_LICENSES={entry.licence}"
             )
 
-    def _fetch_once(self, entry: Entry, path: Path) -> None:
-        # Without the lock at first: every job would take it, and a read-only folder has none.
-        if not self._disk.intact(path, sha256=entry.sha256):
-            with self._disk.locked(path):
-                if not self._disk.intact(path, sha256=entry.sha256):
-                    if path.exists():
-                        log.warning("%s does not have its SHA-256; fetching it again", path)
-                    self._fetch(entry, path)
-
-    def _fetch(self, entry: Entry, path: Path) -> None:
+    def _fetch(self, entry: CatalogueEntry, path: Path) -> None:
+        """Fetch a file from the first source that has it with the right hash."""
+        if path.exists():
+            log.warning("%s does not have its SHA-256; fetching it again", path)
         sources: list[ModelSource] = [*entry.sources]
         if self._mirror:
             url = f"{self._mirror.rstrip('/')}/{entry.file}"
@@ -154,81 +152,85 @@ class ModelStore:
         failures, mismatches = [], 0
         for source in sources:
             try:
-                wrong = self._fetch_from(source, entry, path)
+                wrong_sha256 = self._fetch_from(source, entry, path)
             except SourceFailed as error:
-                log.info("%s is not to be had from %s", entry.file, error)
+                log.info("%s could not be fetched from %s", entry.file, error)
                 failures.append(str(error))
                 continue
-            if wrong is None:
+            if wrong_sha256 is None:
                 return
             mismatches += 1
-            failures.append(f"{describe(source)}: expected SHA-256 {entry.sha256}, found {wrong}")
+            failures.append(
+                f"{describe(source)}: expected SHA-256 {entry.sha256}, found {wrong_sha256}"
+            )
             log.error("%s", failures[-1])
         kind = ModelHashMismatch if mismatches == len(failures) else ModelUnavailable
         raise kind(
-            f"{entry.file} could not be fetched; put it into {self._disk.folder} by hand, or set "
+            f"{entry.file} could not be fetched; copy it into {self._file_cache.folder}, or set "
             f"CUTWORK_MODEL_MIRROR. Tried: {'; '.join(failures)}"
         )
 
-    def _fetch_from(self, source: ModelSource, entry: Entry, path: Path) -> str | None:
-        """Fetch a file from one source; its SHA-256 if it is another than the entry's."""
-        partial = self._disk.partial(path, tag=tag(source))
-        resumed = partial.exists()
-        fetch(source, partial, self._progress)
-        found = self._disk.sha256(partial)
-        if found == entry.sha256:
-            self._disk.keep(partial, path)
+    def _fetch_from(self, source: ModelSource, entry: CatalogueEntry, path: Path) -> str | None:
+        """Fetch a file from one source; return its SHA-256 if that is not the entry's."""
+        download = self._file_cache.partial_path(path, tag=source_tag(source))
+        is_resumed = download.exists()
+        fetch(source, download, self._progress)
+        sha256 = self._file_cache.sha256(download)
+        if sha256 == entry.sha256:
+            self._file_cache.commit(download, path)
             return None
-        partial.unlink()
-        if resumed:
-            log.warning("what was kept of %s does not fit; fetching all of it", entry.file)
+        download.unlink()
+        if is_resumed:
+            log.warning("the partial file of %s has other bytes; fetching all of it", entry.file)
             return self._fetch_from(source, entry, path)
-        return found
+        return sha256
 
     def _from_path(self, name: str) -> ModelFile:
         path = Path(name).resolve()
         _check_suffix(path.name, name)
-        beside = path.with_suffix(".json")
+        profile_path = path.with_suffix(".json")
         profile = Profile()
-        if beside.is_file():
-            with beside.open("rb") as file:
+        if profile_path.is_file():
+            with profile_path.open("rb") as file:
                 data = file.read(LONGEST_PROFILE + 1)
-            profile = _profile(data, str(beside))
-        return ModelFile(name=name, path=path, sha256=self._disk.sha256(path), profile=profile)
+            profile = _parse_profile(data, str(profile_path))
+        sha256 = self._file_cache.sha256(path)
+        return ModelFile(name=name, path=path, sha256=sha256, profile=profile)
 
     def _from_s3(self, name: str) -> ModelFile:
-        if self._remote is None:
-            raise UnknownModel(f"model {name}: no object store is at hand here")
+        remote = self._remote
+        if remote is None:
+            raise UnknownModel(f"model {name}: no object store is configured here")
         suffix = PurePosixPath(name).suffix
         try:
             ref = ImageRef.parse(name)
-            beside = ImageRef.parse(name.removesuffix(suffix) + ".json")
+            profile_ref = ImageRef.parse(name.removesuffix(suffix) + ".json")
         except ValueError as error:
             raise UnknownModel(f"model: {error}, found {name!r}") from error
         _check_suffix(ref.key, name)
-        etag = self._remote.etag(ref)
+        etag = remote.etag(ref)
         if etag is None:
             raise UnknownModel(f"model {name}: expected an object, found none")
-        # The key is a stranger's and never becomes a path; its digest does.
+        # The key is untrusted, and therefore not part of the path; its digest is.
         digest = hashlib.sha256(f"{ref}\n{etag}".encode()).hexdigest()
-        path = self._disk.folder / "s3" / (digest + suffix.lower())
+        path = self._file_cache.folder / "s3" / (digest + suffix.lower())
+
+        def write() -> None:
+            download = self._file_cache.partial_path(path)
+            remote.download(ref, etag, download)
+            self._file_cache.commit(download, path, write_digest=True)
+
         try:
-            if not self._disk.intact(path):
-                with self._disk.locked(path):
-                    if not self._disk.intact(path):
-                        partial = self._disk.partial(path)
-                        self._remote.download(ref, etag, partial)
-                        self._disk.keep(partial, path, sealed=True)
-            sha256 = self._disk.sha256(path)
-        except OSError as error:  # A full disk, or evicted again at once.
-            raise ModelUnavailable(f"model {name} could not be kept: {error}") from error
-        self._disk.used(path)
-        data = self._remote.read(beside, LONGEST_PROFILE + 1)
-        profile = Profile() if data is None else _profile(data, str(beside))
+            self._file_cache.ensure(path, write)
+            sha256 = self._file_cache.sha256(path)
+        except OSError as error:  # The disk is full, or the file was evicted immediately.
+            raise ModelUnavailable(f"model {name} could not be stored: {error}") from error
+        data = remote.read(profile_ref, LONGEST_PROFILE + 1)
+        profile = Profile() if data is None else _parse_profile(data, str(profile_ref))
         return ModelFile(name=name, path=path, sha256=sha256, profile=profile)
 
 
-def _profile(data: bytes, name: str) -> Profile:
+def _parse_profile(data: bytes, name: str) -> Profile:
     if len(data) > LONGEST_PROFILE:
         raise ModelInvalid(f"profile {name}: expected at most {LONGEST_PROFILE:,} bytes")
     return Profile.parse(data, name=name)

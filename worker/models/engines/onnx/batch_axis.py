@@ -1,7 +1,7 @@
-"""Let a graph that was exported for one image take any number, where that provably changes nothing.
+"""Free the batch axis of a graph exported for one image, where that provably changes no result.
 
-Exporters write the batch of their example, 1, into the file. The graph can do more when every
-node treats each image by itself, and when the batch reaches the output as it entered.
+Exporters write the batch of their example, 1, into the file. The graph works for any batch when
+every node treats each image separately, and the batch reaches the output as its first axis.
 """
 
 import math
@@ -12,95 +12,95 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-from worker.models.engines.onnx.output import FLOATS, Axis, shape
+from worker.models.engines.onnx.output import FLOATS, Axis, shape_of
 
 BATCH: Final = "cutwork_batch"
-"""The symbol of a batch axis that was freed here."""
+"""The symbolic dimension of a batch axis that was freed here."""
 
-_PER_IMAGE: Final = frozenset(
+_PER_IMAGE_OPERATORS: Final = frozenset(
     """Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv
     ConvTranspose DepthToSpace Div Elu Equal Erf Exp Expand Floor Gather Gelu GlobalAveragePool
     GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LeakyRelu Log Max MaxPool
     Min Mish Mul Neg PRelu Pad Pow Reciprocal Relu Resize Round Selu Shape Sigmoid Slice Softplus
-    SpaceToDepth Split Sqrt Squeeze Sub Tanh Unsqueeze Upsample Where""".split()  # noqa: SIM905 - a list of 60 words reads worse
+    SpaceToDepth Split Sqrt Squeeze Sub Tanh Unsqueeze Upsample Where""".split()  # noqa: SIM905 - a list of 60 strings reads worse
 )
-"""Operators that do not mix the images of a batch while its axis stays the first, but for what
-`_mixes` finds. Others may: a maximum over all axes, or `DynamicQuantizeLinear`, which takes one
-scale for the whole batch."""
+"""Operators that do not mix the images of a batch while the batch is the first axis, except in the
+cases that `_mixes_images` finds. Others may mix them: a maximum over all axes, or
+`DynamicQuantizeLinear`, which computes one scale for the whole batch."""
 
-_PICKING: Final = ("Gather", "Slice", "Split", "Squeeze", "Unsqueeze")
-"""Operators that choose parts along an axis, which may be the batch's."""
+_SELECTION_OPERATORS: Final = ("Gather", "Slice", "Split", "Squeeze", "Unsqueeze")
+"""Operators that select parts along an axis, which may be the batch's."""
 
-_SMALL: Final = 64
-"""Elements up to which an initializer may be a shape and not a weight."""
+_MAX_SHAPE_ELEMENTS: Final = 64
+"""Elements up to which an initializer may be a shape rather than a weight."""
 
 _OPSET: Final = 13
-"""The oldest version of ONNX whose shape inference follows every step of a computed size."""
+"""The oldest operator set whose shape inference follows every step of a computed size."""
 
 
 def free_batch_axis(model: ModelProto) -> None:
     """Make the batch axis of a graph with one input and one output symbolic, in place.
 
-    Nothing happens where shape inference cannot show that the batch comes out as it went in.
+    Leave the graph unchanged unless shape inference proves that the output has the same batch axis.
     """
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
-    if len(inputs) != 1 or (shape(inputs[0]) or (None,))[0] != 1:
+    if len(inputs) != 1 or (shape_of(inputs[0]) or (None,))[0] != 1:
         return
-    if not {node.op_type for node in graph.node} <= _PER_IMAGE:
+    if not {node.op_type for node in graph.node} <= _PER_IMAGE_OPERATORS:
         return
-    bare = skeleton(model)
+    stripped = strip_weights(model)
     try:
-        if _mixes(bare):
+        if _mixes_images(stripped):
             return
-        _sizes_to_scales(bare)
-        output = _output_shape(bare, inputs[0].name)
+        _replace_sizes_by_scales(stripped)
+        output = _output_shape(stripped, inputs[0].name)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return  # The graph counts on a batch of 1, or cannot be followed.
+        return  # The graph depends on a batch of 1, or its shapes cannot be inferred.
     if not output or output[0] != BATCH:
         return
     inputs[0].type.tensor_type.shape.dim[0].dim_param = BATCH
     element = graph.output[0].type.tensor_type.elem_type
     graph.output[0].CopyFrom(helper.make_tensor_value_info(graph.output[0].name, element, output))
     del graph.node[:], graph.value_info[:]
-    graph.node.extend(bare.graph.node)
+    graph.node.extend(stripped.graph.node)
     graph.initializer.extend(
-        tensor for tensor in bare.graph.initializer if tensor.name not in weights
+        tensor for tensor in stripped.graph.initializer if tensor.name not in weights
     )
 
 
-def _mixes(model: ModelProto) -> bool:
-    """Whether one of the operators may carry something from one image into another after all.
+def _mixes_images(model: ModelProto) -> bool:
+    """Return whether an operator may carry data from one image of a batch into another.
 
-    Picking along the batch axis can, and so can the batch's own length once it is a number among
-    the pixels. What only works on shapes, integers all of them, is free to.
+    A selection along the batch axis can, and so can the batch's length when it is cast to a float
+    and used with pixels. Operators on shapes, which are integers, may do as they like.
     """
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     values = (*inferred.input, *inferred.value_info, *inferred.output)
     pixels = {value.name for value in values if value.type.tensor_type.elem_type in FLOATS}
     for node in model.graph.node:
-        numbers = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type == "BatchNormalization" and numbers.get("training_mode"):
+        integers = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "BatchNormalization" and integers.get("training_mode"):
             return True
-        if node.op_type == "Cast" and numbers["to"] in FLOATS and node.input[0] not in pixels:
+        if node.op_type == "Cast" and integers["to"] in FLOATS and node.input[0] not in pixels:
             return True
-        if node.op_type in _PICKING and node.input[0] in pixels:
+        if node.op_type in _SELECTION_OPERATORS and node.input[0] in pixels:
             return True
-        if node.op_type == "Concat" and node.input[0] in pixels and numbers["axis"] == 0:
+        if node.op_type == "Concat" and node.input[0] in pixels and integers["axis"] == 0:
             return True
     return False
 
 
-def skeleton(model: ModelProto) -> ModelProto:
-    """The graph with its weights as inputs: all that shape inference needs, and little else."""
+def strip_weights(model: ModelProto) -> ModelProto:
+    """Return a small copy of a graph for shape inference, with its weights as inputs."""
     graph = GraphProto(name=model.graph.name)
     graph.node.extend(model.graph.node)
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
     declared = {value.name for value in model.graph.input}
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
+        if math.prod(tensor.dims) <= _MAX_SHAPE_ELEMENTS:
             graph.initializer.append(tensor)
         elif tensor.name not in declared:
             graph.input.append(
@@ -111,18 +111,18 @@ def skeleton(model: ModelProto) -> ModelProto:
     )
 
 
-def _sizes_to_scales(model: ModelProto) -> None:
-    """Write `Resize` to a constant size, batch included, as a scale.
+def _replace_sizes_by_scales(model: ModelProto) -> None:
+    """Express each `Resize` to a constant size, which includes the batch, by scales instead.
 
-    Exact: what a scale is to a runtime is the quotient of the sizes, in float32.
+    This is exact: runtimes compute the scales as the float32 quotients of the sizes.
     """
     graph = model.graph
     constants = _constants(graph)
-    shapes = _shapes(model)
+    shapes = _infer_shapes(model)
     for index, node in enumerate(graph.node):
         if node.op_type != "Resize" or len(node.input) != 4 or node.input[3] not in constants:
             continue
-        before, after = _known(shapes, node.input[0]), constants[node.input[3]]
+        before, after = _static_shape(shapes, node.input[0]), constants[node.input[3]]
         if before is None:
             continue
         scales = after.astype(np.float32) / before.astype(np.float32)
@@ -135,16 +135,16 @@ def _sizes_to_scales(model: ModelProto) -> None:
 
 
 def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
-    """The shape of the output if the batch of the input `name` were a symbol.
+    """Return the output's shape when the batch of the input `name` is symbolic.
 
-    Shape inference loses a symbol at `Resize`. Here each is stood in for by an operator that has
-    the same shape and hands symbols on; the stand-ins are for their shapes alone.
+    Shape inference loses symbols at `Resize`. In a copy of the graph, each is replaced by an
+    operator with the same shape that propagates them; the values do not matter.
     """
-    fixed = _shapes(model)
+    shapes = _infer_shapes(model)
     constants = _constants(model.graph)
     probe = ModelProto()
     probe.CopyFrom(model)
-    probe = followed(probe)
+    probe = upgrade_opset(probe)
     graph = probe.graph
     del graph.value_info[:]
     for value in graph.input:
@@ -153,50 +153,51 @@ def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
     graph.output[0].type.tensor_type.ClearField("shape")
     for node in graph.node:
         if node.op_type == "Resize" and len(node.input) == 4:
-            _stand_in(node, "ConstantOfShape", [node.input[3]])
+            _replace_node(node, "ConstantOfShape", [node.input[3]])
         elif node.op_type == "Resize":
-            before, after = _known(fixed, node.input[0]), _known(fixed, node.output[0])
+            before = _static_shape(shapes, node.input[0])
+            after = _static_shape(shapes, node.output[0])
             scales = constants.get(node.input[2])
             if before is None or after is None or scales is None or scales[0] != 1:
                 return None
             pads = np.zeros(2 * len(before), np.int64)
             pads[len(before) + 1 :] = (after - before)[1:]
             graph.initializer.append(numpy_helper.from_array(pads, f"{node.output[0]}_pads"))
-            _stand_in(node, "Pad", [node.input[0], f"{node.output[0]}_pads"])
-    return _shapes(probe).get(graph.output[0].name)
+            _replace_node(node, "Pad", [node.input[0], f"{node.output[0]}_pads"])
+    return _infer_shapes(probe).get(graph.output[0].name)
 
 
-def _known(shapes: dict[str, tuple[Axis, ...]], name: str) -> NDArray[np.int64] | None:
-    """The shape of a value if every axis is a number."""
+def _static_shape(shapes: dict[str, tuple[Axis, ...]], name: str) -> NDArray[np.int64] | None:
+    """Return the shape of a value if every axis is a number."""
     sides = [axis for axis in shapes.get(name, ()) if isinstance(axis, int)]
     return np.asarray(sides) if sides and len(sides) == len(shapes[name]) else None
 
 
-def followed(model: ModelProto) -> ModelProto:
-    """A skeleton in a version of ONNX whose shape inference follows every step of a size."""
+def upgrade_opset(model: ModelProto) -> ModelProto:
+    """Return a graph in an operator set whose shape inference follows every step of a size."""
     if any(item.domain in ("", "ai.onnx") and item.version < _OPSET for item in model.opset_import):
         return onnx.version_converter.convert_version(model, _OPSET)
     return model
 
 
-def _stand_in(node: NodeProto, operator: str, inputs: list[str]) -> None:
+def _replace_node(node: NodeProto, operator: str, inputs: list[str]) -> None:
     node.CopyFrom(helper.make_node(operator, inputs, list(node.output)))
 
 
 def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
-    """The small tensors that a graph holds, by name."""
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    """Return the small constant tensors of a graph, by name."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.type == onnx.AttributeProto.TENSOR:
-                found[node.output[0]] = numpy_helper.to_array(attribute.t)
-    return {name: array for name, array in found.items() if array.size}
+                constants[node.output[0]] = numpy_helper.to_array(attribute.t)
+    return {name: array for name, array in constants.items() if array.size}
 
 
-def _shapes(model: ModelProto) -> dict[str, tuple[Axis, ...]]:
+def _infer_shapes(model: ModelProto) -> dict[str, tuple[Axis, ...]]:
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    found = {
-        value.name: shape(value)
+    shapes = {
+        value.name: shape_of(value)
         for value in (*inferred.input, *inferred.value_info, *inferred.output)
     }
-    return {name: axes for name, axes in found.items() if axes is not None}
+    return {name: axes for name, axes in shapes.items() if axes is not None}

@@ -1,7 +1,7 @@
-"""Prepare an ONNX graph: keep the one output in use, full precision for a CPU, any batch.
+"""Prepare an ONNX graph: prune unused outputs, convert to float32 for a CPU, free the batch axis.
 
-Every change is exact. ISNet's exports carry eleven outputs nobody reads and a batch of 1, and a CPU
-without half arithmetic casts half weights at every step.
+Every change is exact. ISNet's exports have eleven outputs that are never read and a batch of 1, and
+a CPU without float16 arithmetic converts float16 weights at every step.
 """
 
 import math
@@ -26,13 +26,13 @@ from onnx import (
 
 from worker.errors import ModelInvalid
 from worker.models.engines.onnx.batch_axis import free_batch_axis
-from worker.models.engines.onnx.output import choose
+from worker.models.engines.onnx.output import choose_output
 
-WEIGHTS: Final = "cutwork-weights"
-"""Metadata of a prepared file: the type most of its weights have, for the session to read back."""
+WEIGHT_TYPE_KEY: Final = "cutwork-weights"
+"""Metadata key of a prepared file: the type of most of its weights, which the engine reads back."""
 
 _DOMAINS: Final = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
-"""Whose operators ONNX Runtime brings itself."""
+"""Operator domains that ONNX Runtime implements."""
 
 
 def prepare(
@@ -43,30 +43,31 @@ def prepare(
     output: str | int | None = None,
     full_precision: bool,
 ) -> None:
-    """Write `source` to `target` with only the output that is the map.
+    """Write the prepared graph of `source` to `target`, with only the saliency map as output.
 
-    `name` is the user's for it, for errors. `output`: its name or index; None finds it. In float32
-    if `full_precision`; the batch axis is a symbol afterwards where the graph allows it.
+    `name` is the user's name for the model, for errors. `output` is the map's name or index; None:
+    see `choose_output`. With `full_precision`, the graph is converted to float32. The batch axis
+    becomes symbolic where the graph allows that.
 
-    Raises `ModelInvalid` when the file is no ONNX model, is not safe to load, or has no such map.
+    Raises `ModelInvalid` when the file is not an ONNX model, not safe to load, or has no such map.
     """
     name = name or source.name
     try:
-        # External data is not followed: a model is one file, and a path in it could be any file.
+        # External data is not loaded: a model is one file, and a path in it could name any file.
         model = onnx.load(str(source), load_external_data=False)
-        model = _prepared(model, output, name=name, full_precision=full_precision)
+        model = _prepare_model(model, output, name=name, full_precision=full_precision)
     except (ModelInvalid, OSError, MemoryError):
         raise
-    except Exception as error:  # Damaged bytes end in nearly any error: Decode, Value, Key, …
-        raise ModelInvalid(f"{name} is no ONNX model: {error}") from error
+    except Exception as error:  # Damaged bytes cause nearly any error: Decode, Value, Key, …
+        raise ModelInvalid(f"{name} is not an ONNX model: {error}") from error
     onnx.save(model, str(target))
 
 
-def _prepared(
+def _prepare_model(
     model: ModelProto, output: str | int | None, *, name: str, full_precision: bool
 ) -> ModelProto:
     if not model.graph.output:
-        raise ModelInvalid(f"{name} is no ONNX model with an output")
+        raise ModelInvalid(f"{name} is not an ONNX model with an output")
     if model.functions:
         model = inliner.inline_local_functions(model)
     if any(tensor.external_data for tensor in _tensors(model.graph)):
@@ -74,36 +75,36 @@ def _prepared(
     custom = sorted({domain for domain in _domains(model.graph) if domain not in _DOMAINS})
     if custom:
         raise ModelInvalid(
-            f"{name} needs operators from a library of its own ({', '.join(custom)}), and "
-            "such libraries are never loaded; export it with standard ONNX operators alone"
+            f"{name} needs operators from a custom library ({', '.join(custom)}), and such "
+            "libraries are never loaded; export it with standard ONNX operators only"
         )
-    keep_output(model, choose(model, output, name=name))
+    prune_to_output(model, choose_output(model, output, name=name))
     if full_precision:
-        to_full_precision(model)
+        convert_to_float32(model)
     free_batch_axis(model)
-    helper.set_model_props(model, {WEIGHTS: _weights_type(model)})
+    helper.set_model_props(model, {WEIGHT_TYPE_KEY: _main_weight_type(model)})
     return model
 
 
-def keep_output(model: ModelProto, output: str) -> None:
-    """Cut every node, weight and output away that this output does not need."""
+def prune_to_output(model: ModelProto, output: str) -> None:
+    """Remove every node, weight and output that this output does not depend on."""
     graph = model.graph
     kept = next(value for value in graph.output if value.name == output)
     graph.output[0].CopyFrom(kept)
     del graph.output[1:]
-    made_by = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    reads = [_reads(node) for node in graph.node]
+    producers = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    reads = [_input_names(node) for node in graph.node]
     needed: dict[int, list[int]] = {}
-    pending = [made_by[graph.output[0].name]] if graph.output[0].name in made_by else []
+    pending = [producers[graph.output[0].name]] if graph.output[0].name in producers else []
     while pending:
         index = pending.pop()
         if index not in needed:
-            needed[index] = [made_by[name] for name in reads[index] if name in made_by]
+            needed[index] = [producers[name] for name in reads[index] if name in producers]
             pending.extend(needed[index])
     try:
         order = list(TopologicalSorter(needed).static_order())
     except CycleError as error:
-        raise ModelInvalid("the ONNX graph runs in a circle") from error
+        raise ModelInvalid("expected an ONNX graph without cycles, found one") from error
     nodes = [NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
     used = {name for index in order for name in reads[index]} | {graph.output[0].name}
     weights = [
@@ -116,17 +117,17 @@ def keep_output(model: ModelProto, output: str) -> None:
     graph.initializer.extend(weights)
 
 
-def to_full_precision(model: ModelProto) -> None:
-    """Turn every half weight, constant, cast, input and output into float32."""
+def convert_to_float32(model: ModelProto) -> None:
+    """Convert every float16 weight, constant, cast, input and output to float32."""
     pending = [model.graph]
     while pending:
         graph = pending.pop()
         for tensor in graph.initializer:
-            _widen(tensor)
+            _convert_tensor(tensor)
         for node in graph.node:
             for attribute in node.attribute:
                 if attribute.type == AttributeProto.TENSOR:
-                    _widen(attribute.t)
+                    _convert_tensor(attribute.t)
                 elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
                     attribute.i = TensorProto.FLOAT
                 elif attribute.type == AttributeProto.GRAPH:
@@ -137,7 +138,7 @@ def to_full_precision(model: ModelProto) -> None:
         del graph.value_info[:]
 
 
-def _weights_type(model: ModelProto) -> str:
+def _main_weight_type(model: ModelProto) -> str:
     elements: Counter[int] = Counter()
     for tensor in model.graph.initializer:
         elements[tensor.data_type] += math.prod(tensor.dims)
@@ -146,14 +147,14 @@ def _weights_type(model: ModelProto) -> str:
     return helper.tensor_dtype_to_np_dtype(elements.most_common(1)[0][0]).name
 
 
-def _widen(tensor: TensorProto) -> None:
+def _convert_tensor(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.FLOAT16:
         array = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every tensor stored in a graph: weights, constants, and those of its subgraphs."""
+    """Yield every tensor stored in a graph: weights and constants, including its subgraphs'."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
@@ -165,7 +166,7 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _domains(graph: GraphProto) -> Iterator[str]:
-    """The domain of every operator, those of subgraphs included."""
+    """Yield the domain of every operator, including those of subgraphs."""
     for node in graph.node:
         yield node.domain
         for attribute in node.attribute:
@@ -173,11 +174,11 @@ def _domains(graph: GraphProto) -> Iterator[str]:
                 yield from _domains(inner)
 
 
-def _reads(node: NodeProto) -> list[str]:
-    """What a node reads, the free names of its subgraphs included."""
+def _input_names(node: NodeProto) -> list[str]:
+    """Return the names that a node reads, including those that its subgraphs read."""
     names = list(node.input)
     for attribute in node.attribute:
         for graph in [attribute.g, *attribute.graphs]:
             for inner in graph.node:
-                names.extend(_reads(inner))
+                names.extend(_input_names(inner))
     return names

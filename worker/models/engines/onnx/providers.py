@@ -1,12 +1,12 @@
-"""What ONNX Runtime is told of the device it is to run on."""
+"""Execution providers: the options that ONNX Runtime gets for a device."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from onnx import ModelProto
 
-from worker.models.engines.onnx.graph import WEIGHTS
-from worker.models.engines.onnx.output import shape
+from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
+from worker.models.engines.onnx.output import shape_of
 from worker.models.files.profile import Profile, input_size
 
 Provider = tuple[str, dict[str, str]]
@@ -16,83 +16,90 @@ CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
 
 
-class EngineShapes(NamedTuple):
-    """What an engine of TensorRT is built for."""
+class TensorRtOptions(NamedTuple):
+    """What TensorRT builds an engine for."""
 
-    folder: Path
-    """Where it is kept, for this graph alone."""
-    half: bool
-    """Whether the graph's weights are half precision."""
-    least: str
-    """The smallest input, as `name:1x3x1024x1024`."""
-    most: str
-    """The largest, which it is tuned for too."""
+    cache_folder: Path
+    """Where the built engine is stored; each graph has a folder of its own."""
+    half_precision: bool
+    """Whether the graph's weights are float16."""
+    min_shape: str
+    """The smallest input, such as `name:1x3x1024x1024`."""
+    max_shape: str
+    """The largest input, for which the engine is also optimised."""
 
 
 def providers(
-    device: str, *, number: int = 0, exact: bool = False, engine: EngineShapes | None = None
+    device: str,
+    *,
+    device_id: int = 0,
+    exact: bool = False,
+    tensorrt: TensorRtOptions | None = None,
 ) -> list[Provider]:
-    """The providers for `cpu` or `cuda`, the first choice first, each with its options.
+    """Return the providers for `cpu` or `cuda` with their options, the preferred one first.
 
-    `number`: of the CUDA device. `exact`: products in single precision and not TF32. `engine`:
-    TensorRT is to run what it can.
+    `device_id` is CUDA's number of the device. `exact` computes products in float32 instead of
+    TF32. With `tensorrt`, TensorRT runs the nodes that it supports.
     """
     chosen: list[Provider] = [(CPU, {})]
     if device != "cpu":
-        chosen.insert(0, (CUDA, _cuda(number, exact=exact)))
-        if engine is not None:
-            chosen.insert(0, (TENSORRT, _tensorrt(number, engine)))
+        chosen.insert(0, (CUDA, _cuda_options(device_id, exact=exact)))
+        if tensorrt is not None:
+            chosen.insert(0, (TENSORRT, _tensorrt_options(device_id, tensorrt)))
     return chosen
 
 
-def engine_shapes(
-    model: ModelProto, *, profile: Profile, name: str, most: int, folder: Path
-) -> EngineShapes:
-    """What TensorRT is to build for a prepared graph: batches of 1 to `most` of one input size.
+def tensorrt_options(
+    model: ModelProto, *, profile: Profile, name: str, max_batch: int, cache_folder: Path
+) -> TensorRtOptions:
+    """Return what TensorRT builds for a prepared graph: batches of 1 to `max_batch`, one size.
 
-    A graph for one image stays so. Raises `OptionConflict` where profile and graph contradict.
+    A graph with a fixed batch of 1 keeps it. Raises `OptionConflict` where profile and graph
+    contradict each other.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     (value,) = (value for value in model.graph.input if value.name not in weights)
-    axes = shape(value) or (None,) * 4
+    axes = shape_of(value) or (None,) * 4
     nchw = profile.layout == "nchw"
-    high, wide = (
+    fixed_height, fixed_width = (
         axis if isinstance(axis, int) else None for axis in (axes[2:] if nchw else axes[1:3])
     )
-    width, height = input_size(profile, fixed=(wide, high), model=name)
-    sides = (3, height, width) if nchw else (height, width, 3)
-    least, largest = (
-        f"{value.name}:" + "x".join(str(side) for side in (images, *sides))
-        for images in (1, axes[0] if isinstance(axes[0], int) else most)
+    width, height = input_size(profile, fixed=(fixed_width, fixed_height), model=name)
+    image_shape = (3, height, width) if nchw else (height, width, 3)
+    min_shape, max_shape = (
+        f"{value.name}:" + "x".join(str(side) for side in (images, *image_shape))
+        for images in (1, axes[0] if isinstance(axes[0], int) else max_batch)
     )
-    facts = {item.key: item.value for item in model.metadata_props}
-    return EngineShapes(folder, facts.get(WEIGHTS) == "float16", least, largest)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    half_precision = metadata.get(WEIGHT_TYPE_KEY) == "float16"
+    return TensorRtOptions(cache_folder, half_precision, min_shape, max_shape)
 
 
-def _cuda(number: int, *, exact: bool) -> dict[str, str]:
+def _cuda_options(device_id: int, *, exact: bool) -> dict[str, str]:
     return {
-        "device_id": str(number),
-        # Each convolution is tried in every way once for a shape, and there are few: the ladder's,
-        # which are run when the model is loaded.
+        "device_id": str(device_id),
+        # Every algorithm is timed once for each shape. There are few shapes: the batch sizes, which
+        # run at warm-up.
         "cudnn_conv_algo_search": "EXHAUSTIVE",
-        # Without it the search leaves out what needs more than 32 MB to work in.
+        # Without it the search excludes algorithms that need more than 32 MB of workspace.
         "cudnn_conv_use_max_workspace": "1",
-        # The default would double the arena where a batch is a little larger than the last.
+        # The default would double the arena when a batch is slightly larger than the last one.
         "arena_extend_strategy": "kSameAsRequested",
         "use_tf32": "0" if exact else "1",
     }
 
 
-def _tensorrt(number: int, engine: EngineShapes) -> dict[str, str]:
+def _tensorrt_options(device_id: int, options: TensorRtOptions) -> dict[str, str]:
     return {
-        "device_id": str(number),
-        # Building one takes minutes; its file is good for this GPU and this release alone.
+        "device_id": str(device_id),
+        # Building an engine takes minutes. Its file is valid for this GPU model and this release.
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(engine.folder),
+        "trt_engine_cache_path": str(options.cache_folder),
         "trt_timing_cache_enable": "1",
-        "trt_fp16_enable": "1" if engine.half else "0",
-        # One engine for the whole ladder: another shape would have it built again in a job's time.
-        "trt_profile_min_shapes": engine.least,
-        "trt_profile_opt_shapes": engine.most,
-        "trt_profile_max_shapes": engine.most,
+        "trt_fp16_enable": "1" if options.half_precision else "0",
+        # One engine for all batch sizes: a shape outside this range would start a new build during
+        # a job.
+        "trt_profile_min_shapes": options.min_shape,
+        "trt_profile_opt_shapes": options.max_shape,
+        "trt_profile_max_shapes": options.max_shape,
     }

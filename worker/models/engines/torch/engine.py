@@ -1,4 +1,4 @@
-"""ISNet checkpoints in PyTorch, on the CPU in float32 or on a CUDA device in half precision."""
+"""Run ISNet checkpoints in PyTorch: in float32 on the CPU, in half precision on a CUDA device."""
 
 import errno
 import pickle
@@ -14,36 +14,36 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worker.errors import ModelInvalid
-from worker.models.engines.batch_sizes import rung
+from worker.models.engines.batch_sizes import padded
 from worker.models.engines.device_error import device_error
 from worker.models.engines.engine import EngineFacts
 from worker.models.engines.torch.isnet import ISNetBase, network_for
-from worker.models.engines.torch.on_device import Network, TorchPictures
-from worker.models.watchdog import Watching, unwatched
+from worker.models.engines.torch.segmenter import Network, TorchSegmenter
+from worker.models.watchdog import Watch, no_watchdog
 
-__all__ = ["TorchEngine", "halve_precision", "load"]
+__all__ = ["TorchEngine", "halve_precision", "load_torch_engine"]
 
-# How torch's weights-only reader names the function or class that it refuses to look up.
-_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+# How torch's weights-only reader names the function or class that it refuses to import.
+_REJECTED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 class TorchEngine:
-    """ISNet in torch on one device.
+    """ISNet on one device.
 
     Args:
         network: the network, on its device, in evaluation mode.
-        most: images it is given at once, of which it is told the sizes of the ladder.
+        max_batch: the most images per inference.
     """
 
     facts: EngineFacts
     input_size: tuple[int | None, int | None]
     bytes: int
-    pictures: TorchPictures | None
-    most: int
+    segmenter: TorchSegmenter | None
+    max_batch: int
 
-    def __init__(self, network: ISNetBase, *, most: int = 1) -> None:
+    def __init__(self, network: ISNetBase, *, max_batch: int = 1) -> None:
         weight = network.conv_in.weight
-        self.input_size = (None, None)  # fully convolutional
+        self.input_size = (None, None)  # Fully convolutional.
         self.facts = EngineFacts(
             engine="torch",
             provider=f"torch-{weight.device.type}",
@@ -54,22 +54,22 @@ class TorchEngine:
             tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()
         )
         self._network: ISNetBase | None = network
-        self.most = most
-        self.pictures = None if weight.device.type == "cpu" else self.on_pictures()
+        self.max_batch = max_batch
+        self.segmenter = None if weight.device.type == "cpu" else self.build_segmenter()
 
-    def on_pictures(self) -> TorchPictures:
-        """Its way from pictures to masks on its device, be it a CPU."""
-        return TorchPictures(
+    def build_segmenter(self) -> TorchSegmenter:
+        """Return a segmenter on the engine's device, even on a CPU."""
+        return TorchSegmenter(
             Network(
                 run=self._saliency,
                 device=torch.device(self.facts.device),
-                speaking=self._speaking,
-                most=self.most,
+                translate_errors=self._translate_errors,
+                max_batch=self.max_batch,
             )
         )
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the saliency maps (side output d1) of prepared images.
+        """Return the saliency maps (side output d1) of prepared images.
 
         Args:
             batch: float32 of shape (N, 3, H, W), normalised as the model's profile says.
@@ -81,31 +81,27 @@ class TorchEngine:
             ValueError: the batch is not of shape (N, 3, H, W).
             RuntimeError: the engine is closed.
             DeviceOutOfMemory: the batch does not fit into the device's memory.
-            DeviceLost: the device takes no more calls of this process.
+            DeviceLost: the device accepts no more calls from this process.
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
-        if missing := rung(len(batch), self.most) - len(batch):
-            padding = np.zeros((missing, *batch.shape[1:]), np.float32)
-            images = np.concatenate([batch, padding])
-        else:
-            images = np.ascontiguousarray(batch)
-        with self._speaking(f"an input of {images.shape}"), torch.inference_mode():
-            # torch.tensor copies, so a read-only array does no harm.
+        images = padded(batch, self.max_batch)
+        with self._translate_errors(f"an input of {images.shape}"), torch.inference_mode():
+            # torch.tensor copies, so that a read-only array is allowed.
             maps = self._saliency(torch.tensor(images)).cpu().numpy()
-        found: NDArray[np.float32] = maps[: len(batch)]
-        return found
+        result: NDArray[np.float32] = maps[: len(batch)]
+        return result
 
     def close(self) -> None:
-        """Give the network's memory back, once a running inference is done."""
+        """Free the network's memory as soon as a running inference is done."""
         self._network = None
-        if self.pictures is not None:
-            self.pictures.close()
+        if self.segmenter is not None:
+            self.segmenter.close()
         if self.facts.device != "cpu":
             torch.cuda.empty_cache()
 
     def _saliency(self, images: Tensor) -> Tensor:
-        """Maps (N, H, W), float32, of prepared images (N, 3, H, W); the maps are on the device."""
+        """Return maps (N, H, W), float32 and on the device, of prepared images (N, 3, H, W)."""
         network = self._network
         if network is None:
             raise RuntimeError("this engine is closed; load the model again")
@@ -114,40 +110,40 @@ class TorchEngine:
         return network.saliency(images)[:, 0].float()
 
     @contextmanager
-    def _speaking(self, what: str) -> Iterator[None]:
-        """Say of an error on `what` the network is given that it is the device's, if it is."""
+    def _translate_errors(self, image_input: str) -> Iterator[None]:
+        """Raise torch's errors as the device's, where they are; others pass through."""
         try:
             yield
         except Exception as error:
-            doing = f"ISNet on {what}"
-            found = device_error(error, doing=doing, device=self.facts.device)
-            if found is None:
+            action = f"ISNet on {image_input}"
+            known = device_error(error, action=action, device=self.facts.device)
+            if known is None:
                 raise
-            raise found from error
+            raise known from error
 
 
-def load(
-    path: Path, *, device: str, threads: int, most: int = 1, watching: Watching = unwatched
+def load_torch_engine(
+    path: Path, *, device: str, threads: int, max_batch: int = 1, watch: Watch = no_watchdog
 ) -> TorchEngine:
     """Load an ISNet checkpoint.
 
-    On CUDA the convolutions run in half precision and BatchNorm keeps float32. On the CPU
-    everything runs in float32, whatever the checkpoint holds. Tensors are laid out channels last.
+    On CUDA the convolutions run in half precision and BatchNorm in float32. On the CPU everything
+    runs in float32, whatever types the checkpoint has. Tensors are in channels-last layout.
 
     Args:
-        path: a ``.pth`` or ``.pt`` file of tensors alone, or a ``.safetensors`` file.
+        path: a ``.pth`` or ``.pt`` file that contains only tensors, or a ``.safetensors`` file.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
-        threads: CPU threads that torch may use, in the whole process; 0 leaves them as they are.
-        most: images that a GPU is given at once.
-        watching: bounds what the device does.
+        threads: CPU threads of torch in the whole process; 0 leaves their number unchanged.
+        max_batch: the most images per inference on a GPU.
+        watch: limits the time of device calls.
 
     Raises:
-        ModelInvalid: the file is damaged, holds code, or is not a checkpoint of ISNet.
+        ModelInvalid: the file is damaged, contains code, or is not a checkpoint of ISNet.
         OSError: the file cannot be opened.
         DeviceOutOfMemory: the network does not fit into the device's memory.
-        DeviceLost: the device takes no more calls of this process.
-        RuntimeError: torch sees no such CUDA device.
-        ValueError: the device is of another kind.
+        DeviceLost: the device accepts no more calls from this process.
+        RuntimeError: torch finds no such CUDA device.
+        ValueError: the device is neither a CPU nor a CUDA device.
     """
     target = _device(device)
     if threads > 0:
@@ -158,27 +154,27 @@ def load(
         raise ModelInvalid(f"{path.name} is not a checkpoint of ISNet: {error}") from error
     if target.type == "cuda":
         halve_precision(network)
-        # cuDNN tries each convolution in every way, once for a shape: there are few, the ladder's.
+        # cuDNN times all algorithms once for each shape. There are few: the batch sizes.
         torch.backends.cudnn.benchmark = True
-    with watching(f"loading {path.name} on {device}"):
+    with watch(f"loading {path.name} on {device}"):
         try:
             network.to(target)
-            # What tensor cores want; on the CPU it was a quarter faster too, with the same result.
-            # torch's stubs leave this documented form of `to` out.
+            # Tensor cores need this layout; on the CPU it was a quarter faster too, with the same
+            # result. torch's stubs lack this documented form of `to`.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         except Exception as error:
-            found = device_error(error, doing=f"loading {path.name}", device=device)
-            if found is None:
+            known = device_error(error, action=f"loading {path.name}", device=device)
+            if known is None:
                 raise
-            raise found from error
-    return TorchEngine(network, most=most)
+            raise known from error
+    return TorchEngine(network, max_batch=max_batch)
 
 
 def halve_precision(network: nn.Module) -> None:
-    """Turn the convolutions to float16, in place, and leave every BatchNorm in float32.
+    """Convert the convolutions to float16, in place, and leave every BatchNorm in float32.
 
-    Its eps of 1e-5 lies below the smallest normal float16, 6e-5. torch's batch_norm takes half
-    inputs with float32 parameters and returns half, so nothing needs a cast in between.
+    BatchNorm's eps of 1e-5 is below the smallest normal float16, 6e-5. torch's batch_norm accepts
+    float16 inputs with float32 parameters and returns float16, so no casts are needed.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -194,7 +190,7 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"expected the device cpu, cuda or cuda:<index>, found {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RuntimeError(
-            f"expected the device {name}, but torch {torch.__version__} sees "
+            f"expected the device {name}, but torch {torch.__version__} finds "
             f"{torch.cuda.device_count()} CUDA devices; check the driver, and that this is not "
             "the CPU build of torch"
         )
@@ -202,7 +198,7 @@ def _device(name: str) -> torch.device:
 
 
 def _read(path: Path) -> object:
-    """Read a checkpoint without running anything in it. Raises ModelInvalid, OSError."""
+    """Read a checkpoint without running code in it. Raises ModelInvalid, OSError."""
     if path.suffix not in {".pth", ".pt", ".safetensors"}:
         raise ModelInvalid(f"expected a .pth, .pt or .safetensors file, found {path.name}")
     try:
@@ -210,33 +206,33 @@ def _read(path: Path) -> object:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        refused = _REFUSED_GLOBAL.search(str(error))
-        if refused is None:
+        rejected = _REJECTED_GLOBAL.search(str(error))
+        if rejected is None:
             raise ModelInvalid(_unreadable(path)) from error
         raise ModelInvalid(
-            f"{path.name} holds code and not only tensors: its pickle names {refused[1]}. It was "
-            "not run, and never is; save the network's state dict alone"
+            f"{path.name} holds code and not only tensors: its pickle names {rejected[1]}. It was "
+            "not run; save only the network's state dict"
         ) from error
     except MemoryError:
         raise
     except OSError as error:
-        # A zip that lost its end makes torch seek to before its start, which is EINVAL.
+        # In a truncated zip file torch seeks to a negative offset, which is EINVAL.
         if error.errno != errno.EINVAL:
             raise
         raise ModelInvalid(_unreadable(path)) from error
-    except Exception as error:  # damaged bytes end in nearly any error: EOF, Runtime, Key, …
+    except Exception as error:  # Damaged bytes cause nearly any error: EOF, Runtime, Key, …
         raise ModelInvalid(_unreadable(path)) from error
 
 
 def _unreadable(path: Path) -> str:
     return (
         f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or damaged, "
-        "or was never a checkpoint of tensors alone; fetch it again and compare its hash"
+        "or is not a checkpoint of tensors; fetch it again and compare its hash"
     )
 
 
 def _state_dict(checkpoint: object) -> dict[str, Tensor]:
-    """The tensors by name, out of a nested ``state_dict`` and without DataParallel's prefix."""
+    """Return tensors by name, from a nested ``state_dict`` and without DataParallel's prefix."""
     if isinstance(checkpoint, Mapping) and "state_dict" in checkpoint:
         checkpoint = checkpoint["state_dict"]
     if not isinstance(checkpoint, Mapping):
@@ -246,7 +242,7 @@ def _state_dict(checkpoint: object) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, value in checkpoint.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(  # noqa: TRY004 - likewise
+            raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
                 f"expected only tensors, found a {type(value).__name__} at {name!r}"
             )
         tensors[name] = value

@@ -9,22 +9,22 @@ https://arxiv.org/abs/2005.09007)::
 
     image ─conv_in─ stage1 ─ stage2 ─ stage3 ─ stage4 ─ stage5 ─ stage6
                       │        │        │        │        │        │
-            d1 ─── stage1d  stage2d  stage3d  stage4d  stage5d ────┘      (d2…d6: likewise)
+            d1 ─── stage1d  stage2d  stage3d  stage4d  stage5d ────┘      (d2…d6 alike)
 """
 
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name all of PyTorch's own pages use
+import torch.nn.functional as F  # noqa: N812 - the name in PyTorch's documentation
 from torch import Tensor, nn
 
 __all__ = ["ISNetBase", "ISNetDIS", "network_for"]
 
-_NAMED_IN_ERRORS = 3
+_MAX_NAMES_IN_ERRORS = 3
 
 
 def _resize_to(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, corners not aligned; what already has the size passes through uncopied."""
+    """Resize bilinearly, without aligned corners; return ``x`` itself if it has the size."""
     size = like.shape[2:]
     if x.shape[2:] == size:
         return x
@@ -37,7 +37,7 @@ def _halve(x: Tensor) -> Tensor:
 
 
 class _ConvNormReLU(nn.Module):
-    """Convolution by 3 by 3, batch normalisation, ReLU; the size of the map stays."""
+    """A 3×3 convolution that keeps the size, batch normalisation and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, dilation: int = 1) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class _ConvNormReLU(nn.Module):
 class RSU(nn.Module):
     """Residual U-block: a U-Net of ``height`` levels around a shortcut.
 
-    The paper's RSU7, RSU6, RSU5 and RSU4 are ``height`` 7…4: each level halves the map but the
-    last, which is dilated by 2 instead. Its RSU4F is ``height=4, dilated=True``: the map keeps
-    its size and the dilation doubles per level (1, 2, 4, 8).
+    The paper's RSU7, RSU6, RSU5 and RSU4 have ``height`` 7…4: each level halves the map, except
+    the last one, which has a dilation of 2 instead. Its RSU4F is ``height=4, dilated=True``: the
+    map keeps its size and the dilation doubles per level (1, 2, 4, 8).
 
     Args:
         height: levels of the inner U-Net.
@@ -106,7 +106,7 @@ class RSU(nn.Module):
 
 
 class ISNetBase(nn.Module):
-    """ISNet with its finest side output only; the form of checkpoints such as ``isnetis``."""
+    """ISNet with only its finest side output; checkpoints such as ``isnetis`` have this form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,11 +125,11 @@ class ISNetBase(nn.Module):
         self.side1 = nn.Conv2d(64, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same as :meth:`saliency`."""
+        """Do the same as :meth:`saliency`."""
         return self.saliency(x)
 
     def saliency(self, x: Tensor) -> Tensor:
-        """Compute the finest side output d1 and nothing that it does not need.
+        """Compute only the finest side output, d1.
 
         Args:
             x: images of shape (N, 3, H, W), normalised, in the dtype of the convolutions.
@@ -140,7 +140,7 @@ class ISNetBase(nn.Module):
         return _side_map(self.side1, self._decode(x)[0], x)
 
     def _decode(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The decoders' features from fine to coarse: hx1d, hx2d, hx3d, hx4d, hx5d, hx6."""
+        """Return the decoders' features, fine to coarse: hx1d, hx2d, hx3d, hx4d, hx5d, hx6."""
         hx1 = self.stage1(self.conv_in(x))
         hx2 = self.stage2(_halve(hx1))
         hx3 = self.stage3(_halve(hx2))
@@ -158,7 +158,7 @@ class ISNetBase(nn.Module):
 class ISNetDIS(ISNetBase):
     """ISNet with all six side outputs, as published: ``isnet-general-use``.
 
-    For inference call :meth:`saliency`: it gives d1 without the cost of the other five.
+    For inference call :meth:`saliency`, which computes d1 without the cost of the other five.
     """
 
     def __init__(self) -> None:
@@ -169,11 +169,11 @@ class ISNetDIS(ISNetBase):
         self.side5 = nn.Conv2d(512, 1, 3, padding=1)
         self.side6 = nn.Conv2d(512, 1, 3, padding=1)
 
-    # The two published networks differ in what they return; who takes either calls `saliency`.
+    # The two published networks return different things; callers of either use `saliency`.
     def forward(  # type: ignore[override]
         self, x: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Compute every side output and the features it is made from.
+        """Compute every side output and the features that it is made from.
 
         Args:
             x: images of shape (N, 3, H, W), normalised, in the dtype of the convolutions.
@@ -188,12 +188,12 @@ class ISNetDIS(ISNetBase):
 
 
 def _side_map(side: nn.Conv2d, features: Tensor, image: Tensor) -> Tensor:
-    """A side output at the image's size; the sigmoid follows the resize, as in the original."""
+    """Return a side output at the image's size; as in the original, the sigmoid comes last."""
     return torch.sigmoid(_resize_to(side(features), image))
 
 
 def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
-    """Build the ISNet that a state dict belongs to, and load it strictly.
+    """Build the ISNet that a state dict belongs to, and load the state dict strictly.
 
     Args:
         state_dict: parameter name to tensor, of any floating dtype.
@@ -203,13 +203,13 @@ def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
         dict has ``side2.weight``, else an ``ISNetBase``.
 
     Raises:
-        ValueError: the names or the shapes are not those of that network, or not dense tensors.
+        ValueError: names or shapes differ from those of the network, or a tensor is not dense.
     """
     kind = ISNetDIS if "side2.weight" in state_dict else ISNetBase
-    with torch.device("meta"):  # nothing is allocated or initialised before the names fit
+    with torch.device("meta"):  # Nothing is allocated or initialised before the names match.
         network = kind()
     expected = network.state_dict()
-    # The batch counter means nothing in evaluation, and converters commonly drop it.
+    # The batch counter is unused in evaluation, and converters commonly drop it.
     counters = {name for name in expected if name.endswith(".num_batches_tracked")}
     required = expected.keys() - counters
     wrong_shapes = [
@@ -232,14 +232,14 @@ def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
     network.to_empty(device="cpu")
     try:
         network.load_state_dict({name: torch.tensor(0) for name in counters} | dict(state_dict))
-    except RuntimeError as error:  # right name and shape, but no numbers to copy: a meta tensor
+    except RuntimeError as error:  # A meta tensor has the right name and shape, but no data.
         raise ValueError(f"expected dense tensors on the CPU, but {error}") from error
     return network.eval()
 
 
 def _count_and_name(what: str, names: Sequence[str]) -> str:
-    """``3 missing (a, b, …)``, or nothing where there are none."""
+    """Return ``3 missing (a, b, …)``, or an empty text for no names."""
     if not names:
         return ""
-    more = ", …" if len(names) > _NAMED_IN_ERRORS else ""
-    return f"{len(names)} {what} ({', '.join(names[:_NAMED_IN_ERRORS])}{more})"
+    more = ", …" if len(names) > _MAX_NAMES_IN_ERRORS else ""
+    return f"{len(names)} {what} ({', '.join(names[:_MAX_NAMES_IN_ERRORS])}{more})"

@@ -1,4 +1,4 @@
-"""The engine for a CPU of networks like ISNet and U²-Net: see `worker.models.engines.winograd`."""
+"""The own engine, for networks like ISNet and U²-Net on a CPU."""
 
 import os
 from pathlib import Path
@@ -19,63 +19,68 @@ _FACTS: Final = EngineFacts(engine="cutwork", provider="Winograd", device="cpu",
 
 
 class WinogradEngine:
-    """A network, laid out for images of one size."""
+    """A network that is planned for images of one size."""
 
     facts = _FACTS
-    pictures = None
-    most = 1
+    segmenter = None
+    max_batch = 1
 
     def __init__(self, network: Network, *, threads: int) -> None:
-        """`threads`: 0 for every core."""
-        height, width, _ = network.image.part.shape
+        """`threads`: 0 for one per core."""
+        height, width, _ = network.image.view.shape
         self.input_size = (width, height)
         self.bytes = network.weight_bytes + network.layer_bytes
         self._network: Network | None = network
-        threads = threads or len(os.sched_getaffinity(0))
-        needed = [step.scratch for step in network.steps]
+        scratches = [step.scratch for step in network.steps]
         self._team = Team(
-            threads,
-            scratch=max(each.own for each in needed),
-            common=max(each.common for each in needed),
+            threads or len(os.sched_getaffinity(0)),
+            private=max(scratch.private for scratch in scratches),
+            shared=max(scratch.shared for scratch in scratches),
         )
-        # Each of the team calls BLAS for its own part; threads of BLAS's own would only be more
-        # threads than cores.
+        # Every thread of the team calls BLAS for its own part; threads of BLAS would only compete
+        # with them for the cores.
         threadpool_limits(1, user_api="blas")
         self._lock = Lock()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Maps (N, h, w) of a batch (N, 3, H, W), float32; one after the other."""
+        """Return saliency maps (N, h, w) of a batch (N, 3, H, W), float32, one after the other.
+
+        Raises `ValueError` for another shape.
+        """
         network = self._network
         if network is None:
             raise RuntimeError("this engine is closed; load the model again")
-        image, found = network.image.part, network.map.part
+        image, saliency = network.image.view, network.saliency.view
         if batch.shape[1:] != (image.shape[2], *image.shape[:2]):
             raise ValueError(
                 f"expected (N, 3, {image.shape[0]}, {image.shape[1]}), found {batch.shape}"
             )
-        maps = np.empty((len(batch), *found.shape[:2]), np.float32)
+        maps = np.empty((len(batch), *saliency.shape[:2]), np.float32)
         for planes, result in zip(batch, maps, strict=True):
-            # One image at a time has the memory.
+            # The layers' memory serves one image at a time.
             with self._lock:
                 image[:] = planes.transpose(1, 2, 0)
                 for step in network.steps:
                     step.run(self._team)
-                result[:] = found[:, :, 0]
+                result[:] = saliency[:, :, 0]
         return maps
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._network = None
         self._team.close()
 
 
-def load(graph: Path, *, threads: int, wide: float = 0) -> WinogradEngine:
+def load_winograd_engine(graph: Path, *, threads: int, min_wide_share: float = 0) -> WinogradEngine:
     """Load a prepared graph.
 
-    Raises `UnsupportedGraph` where it is none of those, or where less than `wide` of its
-    multiplications gain by it.
+    Raises `UnsupportedGraph` where this engine does not implement it, or where less than
+    `min_wide_share` of its multiplications are between wide layers.
     """
     network = plan(onnx.load(graph))
-    if network.wide < wide:
-        raise UnsupportedGraph(f"{network.wide:.0%} of it is between many channels")
+    if network.wide_share < min_wide_share:
+        raise UnsupportedGraph(
+            f"expected {min_wide_share:.0%} of the multiplications between wide layers, "
+            f"found {network.wide_share:.0%}"
+        )
     return WinogradEngine(network, threads=threads)

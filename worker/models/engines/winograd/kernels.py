@@ -1,6 +1,7 @@
-"""The compiled loops: pixels as (H, W, channels), float32; a layer may be a part of the channels.
+"""Compiled kernels on float32 arrays of pixels (H, W, channels).
 
-What is compiled here is kept on disk, see `worker.imaging.matting.kernels`.
+A layer may be a part of an array's channels, beginning at `first`. numba stores the compiled code
+on disk, see `worker.imaging.matting.kernels`.
 """
 
 from typing import Final
@@ -9,149 +10,173 @@ import numpy as np
 from numba import njit
 
 TILE: Final = 4
-"""Pixels of a tile's side."""
-FREQUENCIES: Final = 36
-"""Of the 6×6 pixels that a tile is made of."""
+"""Side of an output tile in pixels."""
+TRANSFORM_SIZE: Final = 36
+"""Elements of a transformed tile, as many as the 6×6 pixels of an input tile."""
 
-_SET: Final = {"cache": True, "nogil": True, "fastmath": {"contract"}}
-_1, _2, _3, _4 = "f4[::1]", "f4[:,::1]", "f4[:,:,::1]", "f4[:,:,:,::1]"
+_OPTIONS: Final = {"cache": True, "nogil": True, "fastmath": {"contract"}}
+_1, _2, _3 = "f4[::1]", "f4[:,::1]", "f4[:,:,::1]"
 
 
-@njit(f"void({_3}, u8, i8, i8, i8, {_3}, i8)", **_SET)
-def _analysed(x, first, row, column, step, found, n):  # type: ignore[no-untyped-def]
-    """Bᵀ d B of 6×6 pixels, `step` apart, from a row and a column on."""
+@njit(f"void({_3}, u8, i8, i8, i8, {_3}, i8)", **_OPTIONS)
+def _transform_input_tile(x, first, row, column, dilation, inputs, n):  # type: ignore[no-untyped-def]
+    """Write Bᵀ d B of the 6×6 pixels from a row and column on, `dilation` apart, as tile `n`."""
     two, four, five = np.float32(2), np.float32(4), np.float32(5)
-    channels = np.uint64(found.shape[2])
-    # Made here, and given to nobody: so the compiler knows that nothing else lies in it.
-    half = np.empty((6, 6, found.shape[2]), np.float32)
+    channels = np.uint64(inputs.shape[2])
+    # Allocated here and never passed on, which tells the compiler that no other array aliases it.
+    half = np.empty((6, 6, inputs.shape[2]), np.float32)
     for j in range(6):
-        across = column + j * step
+        across = column + j * dilation
         for k in range(channels):
             at = first + k
-            a, b = x[row, across, at], x[row + step, across, at]
-            c, d = x[row + 2 * step, across, at], x[row + 3 * step, across, at]
-            e, f = x[row + 4 * step, across, at], x[row + 5 * step, across, at]
-            even, odd, mild, wild = e - four * c, d - four * b, e - c, two * (d - b)
+            a, b = x[row, across, at], x[row + dilation, across, at]
+            c, d = x[row + 2 * dilation, across, at], x[row + 3 * dilation, across, at]
+            e, f = x[row + 4 * dilation, across, at], x[row + 5 * dilation, across, at]
+            # Even and odd parts of the polynomial at the points ±1 and ±2.
+            even1, odd1, even2, odd2 = e - four * c, d - four * b, e - c, two * (d - b)
             half[0, j, k] = four * a - five * c + e
-            half[1, j, k] = even + odd
-            half[2, j, k] = even - odd
-            half[3, j, k] = mild + wild
-            half[4, j, k] = mild - wild
+            half[1, j, k] = even1 + odd1
+            half[2, j, k] = even1 - odd1
+            half[3, j, k] = even2 + odd2
+            half[4, j, k] = even2 - odd2
             half[5, j, k] = four * b - five * d + f
     for i in range(6):
         for k in range(channels):
             a, b, c = half[i, 0, k], half[i, 1, k], half[i, 2, k]
             d, e, f = half[i, 3, k], half[i, 4, k], half[i, 5, k]
-            even, odd, mild, wild = e - four * c, d - four * b, e - c, two * (d - b)
-            found[6 * i, n, k] = four * a - five * c + e
-            found[6 * i + 1, n, k] = even + odd
-            found[6 * i + 2, n, k] = even - odd
-            found[6 * i + 3, n, k] = mild + wild
-            found[6 * i + 4, n, k] = mild - wild
-            found[6 * i + 5, n, k] = four * b - five * d + f
+            even1, odd1, even2, odd2 = e - four * c, d - four * b, e - c, two * (d - b)
+            inputs[6 * i, n, k] = four * a - five * c + e
+            inputs[6 * i + 1, n, k] = even1 + odd1
+            inputs[6 * i + 2, n, k] = even1 - odd1
+            inputs[6 * i + 3, n, k] = even2 + odd2
+            inputs[6 * i + 4, n, k] = even2 - odd2
+            inputs[6 * i + 5, n, k] = four * b - five * d + f
 
 
-@njit(f"void({_3}, i8, {_1}, f4, {_3}, u8, i8, i8, i8)", **_SET)
-def _synthesised(found, n, bias, least, y, first, row, column, step):  # type: ignore[no-untyped-def]
-    """Aᵀ m A and the bias, nowhere below `least`, as 4×4 pixels from a row and a column on."""
+@njit(f"void({_3}, i8, {_1}, f4, {_3}, u8, i8, i8, i8)", **_OPTIONS)
+def _transform_output_tile(  # type: ignore[no-untyped-def]
+    products, n, bias, lower_bound, y, first, row, column, dilation
+):
+    """Write Aᵀ m A plus bias of tile `n`, at least `lower_bound`, as 4×4 pixels."""
     two, four, eight = np.float32(2), np.float32(4), np.float32(8)
     channels = np.uint64(len(bias))
     half = np.empty((4, 6, len(bias)), np.float32)
     for j in range(6):
         for k in range(channels):
-            near, far = found[6 + j, n, k], found[12 + j, n, k]
-            more, less = found[18 + j, n, k], found[24 + j, n, k]
-            even, odd, mild, wild = near + far, near - far, more + less, more - less
-            half[0, j, k] = found[j, n, k] + even + mild
-            half[1, j, k] = odd + two * wild
-            half[2, j, k] = even + four * mild
-            half[3, j, k] = odd + eight * wild + found[30 + j, n, k]
+            m1, m2 = products[6 + j, n, k], products[12 + j, n, k]
+            m3, m4 = products[18 + j, n, k], products[24 + j, n, k]
+            even1, odd1, even2, odd2 = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+            half[0, j, k] = products[j, n, k] + even1 + even2
+            half[1, j, k] = odd1 + two * odd2
+            half[2, j, k] = even1 + four * even2
+            half[3, j, k] = odd1 + eight * odd2 + products[30 + j, n, k]
     for i in range(4):
-        down = row + i * step
+        down = row + i * dilation
         for k in range(channels):
-            even, odd = half[i, 1, k] + half[i, 2, k], half[i, 1, k] - half[i, 2, k]
-            mild, wild = half[i, 3, k] + half[i, 4, k], half[i, 3, k] - half[i, 4, k]
-            here, at = bias[k], first + k
-            y[down, column, at] = max(here + half[i, 0, k] + even + mild, least)
-            y[down, column + step, at] = max(here + odd + two * wild, least)
-            y[down, column + 2 * step, at] = max(here + even + four * mild, least)
-            last = here + odd + eight * wild + half[i, 5, k]
-            y[down, column + 3 * step, at] = max(last, least)
+            even1, odd1 = half[i, 1, k] + half[i, 2, k], half[i, 1, k] - half[i, 2, k]
+            even2, odd2 = half[i, 3, k] + half[i, 4, k], half[i, 3, k] - half[i, 4, k]
+            b, at = bias[k], first + k
+            y[down, column, at] = max(b + half[i, 0, k] + even1 + even2, lower_bound)
+            y[down, column + dilation, at] = max(b + odd1 + two * odd2, lower_bound)
+            y[down, column + 2 * dilation, at] = max(b + even1 + four * even2, lower_bound)
+            last = b + odd1 + eight * odd2 + half[i, 5, k]
+            y[down, column + 3 * dilation, at] = max(last, lower_bound)
 
 
-@njit(f"void({_3}, u8, i8, i8[:,::1], i8, i8, {_3})", **_SET)
-def to_frequencies(x, first, step, places, begin, end, found):  # type: ignore[no-untyped-def]
-    """Analyse the pixels around the tiles from `begin` to `end`; outside there is nothing."""
-    height, width, channels = x.shape[0], x.shape[1], found.shape[2]
-    edge = np.empty((6, 6, channels), np.float32)
+@njit(f"void({_3}, u8, i8, i8[:,::1], i8, i8, {_3})", **_OPTIONS)
+def transform_input(x, first, dilation, tiles, begin, end, inputs):  # type: ignore[no-untyped-def]
+    """Transform the pixels around the tiles from `begin` to `end`; pixels outside count as zero."""
+    height, width, channels = x.shape[0], x.shape[1], inputs.shape[2]
+    padded = np.empty((6, 6, channels), np.float32)
     for n in range(begin, end):
-        row, column = places[n, 0] - step, places[n, 1] - step
-        if row >= 0 and column >= 0 and row + 5 * step < height and column + 5 * step < width:
-            _analysed(x, first, row, column, step, found, n)
+        row, column = tiles[n, 0] - dilation, tiles[n, 1] - dilation
+        bottom, right = row + 5 * dilation, column + 5 * dilation
+        if row >= 0 and column >= 0 and bottom < height and right < width:
+            _transform_input_tile(x, first, row, column, dilation, inputs, n)
             continue
-        edge[:] = 0
+        padded[:] = 0
         for i in range(6):
             for j in range(6):
-                down, across = row + i * step, column + j * step
+                down, across = row + i * dilation, column + j * dilation
                 if 0 <= down < height and 0 <= across < width:
                     for k in range(np.uint64(channels)):
-                        edge[i, j, k] = x[down, across, first + k]
-        _analysed(edge, np.uint64(0), 0, 0, 1, found, n)
+                        padded[i, j, k] = x[down, across, first + k]
+        _transform_input_tile(padded, np.uint64(0), 0, 0, 1, inputs, n)
 
 
-@njit(f"void({_3}, {_1}, f4, {_3}, u8, i8, i8[:,::1], i8, i8)", **_SET)
-def to_pixels(found, bias, least, y, first, step, places, begin, end):  # type: ignore[no-untyped-def]
-    """Synthesise the tiles from `begin` to `end`, as far as they are within."""
+@njit(f"void({_3}, {_1}, f4, {_3}, u8, i8, i8[:,::1], i8, i8)", **_OPTIONS)
+def transform_output(  # type: ignore[no-untyped-def]
+    products, bias, lower_bound, y, first, dilation, tiles, begin, end
+):
+    """Transform the tiles from `begin` to `end` back, and write the pixels inside the layer."""
     height, width, channels = y.shape[0], y.shape[1], len(bias)
-    edge = np.empty((4, 4, channels), np.float32)
+    whole = np.empty((4, 4, channels), np.float32)
     for n in range(begin, end):
-        row, column = places[n, 0], places[n, 1]
-        if row + 3 * step < height and column + 3 * step < width:
-            _synthesised(found, n, bias, least, y, first, row, column, step)
+        row, column = tiles[n, 0], tiles[n, 1]
+        if row + 3 * dilation < height and column + 3 * dilation < width:
+            _transform_output_tile(products, n, bias, lower_bound, y, first, row, column, dilation)
             continue
-        _synthesised(found, n, bias, least, edge, np.uint64(0), 0, 0, 1)
+        _transform_output_tile(products, n, bias, lower_bound, whole, np.uint64(0), 0, 0, 1)
         for i in range(4):
             for j in range(4):
-                down, across = row + i * step, column + j * step
+                down, across = row + i * dilation, column + j * dilation
                 if down < height and across < width:
                     for k in range(np.uint64(channels)):
-                        y[down, across, first + k] = edge[i, j, k]
+                        y[down, across, first + k] = whole[i, j, k]
 
 
-@njit(f"void({_3}, {_3}, {_3}, i8, i8, i8)", **_SET)
-def multiplied(found, weights, made, count, begin, end):  # type: ignore[no-untyped-def]
-    """The frequencies from `begin` to `end` of so many tiles: every channel's part in each."""
-    for f in range(begin, end):
-        np.dot(found[f, :count], weights[f], made[f, :count])
+@njit(f"void({_3}, {_3}, {_3}, i8, i8, i8)", **_OPTIONS)
+def multiply(inputs, weights, products, count, begin, end):  # type: ignore[no-untyped-def]
+    """Multiply the elements from `begin` to `end` of `count` tiles: one GEMM over channels each."""
+    for element in range(begin, end):
+        np.dot(inputs[element, :count], weights[element], products[element, :count])
 
 
-@njit(f"void({_3}, u8, i8, i8, i8, i8, {_2}, {_1}, f4, {_3}, u8, i8, i8, {_2}, {_2})", **_SET)
-def gathered(  # type: ignore[no-untyped-def]
-    x, first, side, stride, step, before, weights, bias, least, y, to, top, end, seen, made
+@njit(f"void({_3}, u8, i8, i8, i8, i8, {_2}, {_1}, f4, {_3}, u8, i8, i8, {_2}, {_2})", **_OPTIONS)
+def convolve_im2col(  # type: ignore[no-untyped-def]
+    x,
+    first,
+    side,
+    stride,
+    dilation,
+    padding,
+    weights,
+    bias,
+    lower_bound,
+    y,
+    target_first,
+    top,
+    end,
+    columns,
+    products,
 ):
-    """Any square convolution, of the rows from `top` to `end`, by its definition."""
+    """Compute the rows from `top` to `end` of a convolution with a square kernel, by im2col.
+
+    `columns` (width, side · side · channels) and `products` (width, target channels) are scratch.
+    """
     height, width = x.shape[0], x.shape[1]
     channels = np.uint64(len(weights) // (side * side))
     for row in range(top, end):
         for column in range(y.shape[1]):
             for tap in range(side * side):
-                down = row * stride - before + tap // side * step
-                across = column * stride - before + tap % side * step
-                place = seen[column, tap * channels : (tap + 1) * channels]
+                down = row * stride - padding + tap // side * dilation
+                across = column * stride - padding + tap % side * dilation
+                pixel = columns[column, tap * channels : (tap + 1) * channels]
                 if 0 <= down < height and 0 <= across < width:
                     for k in range(channels):
-                        place[k] = x[down, across, first + k]
+                        pixel[k] = x[down, across, first + k]
                 else:
-                    place[:] = 0
-        np.dot(seen, weights, made)
+                    pixel[:] = 0
+        np.dot(columns, weights, products)
         for column in range(y.shape[1]):
             for k in range(np.uint64(len(bias))):
-                y[row, column, to + k] = max(made[column, k] + bias[k], least)
+                value = products[column, k] + bias[k]
+                y[row, column, target_first + k] = max(value, lower_bound)
 
 
-@njit(f"void({_3}, u8, {_3}, u8, i8, i8, i8)", **_SET)
-def pooled(x, first, y, to, channels, top, end):  # type: ignore[no-untyped-def]
-    """The greatest of each 2×2 pixels; at an odd edge of those that are there."""
+@njit(f"void({_3}, u8, {_3}, u8, i8, i8, i8)", **_OPTIONS)
+def max_pool(x, first, y, target_first, channels, top, end):  # type: ignore[no-untyped-def]
+    """Max-pool 2×2 pixels with stride 2; at an odd edge, those pixels that exist."""
     for row in range(top, end):
         down = min(2 * row + 1, x.shape[0] - 1)
         for column in range(y.shape[1]):
@@ -159,26 +184,27 @@ def pooled(x, first, y, to, channels, top, end):  # type: ignore[no-untyped-def]
             for k in range(np.uint64(channels)):
                 upper = max(x[2 * row, 2 * column, first + k], x[2 * row, across, first + k])
                 lower = max(x[down, 2 * column, first + k], x[down, across, first + k])
-                y[row, column, to + k] = max(upper, lower)
+                y[row, column, target_first + k] = max(upper, lower)
 
 
-@njit(f"void({_3}, u8, {_3}, u8, i8, i8, i8)", **_SET)
-def resized(x, first, y, to, channels, top, end):  # type: ignore[no-untyped-def]
-    """Bilinear, pixels at their centres, as torch has it without `align_corners`."""
+@njit(f"void({_3}, u8, {_3}, u8, i8, i8, i8)", **_OPTIONS)
+def resize(x, first, y, target_first, channels, top, end):  # type: ignore[no-untyped-def]
+    """Resize bilinearly with pixel centres, as torch does with `align_corners=False`."""
     height, width = x.shape[0], x.shape[1]
     half = np.float32(0.5)
-    tall, wide = np.float32(height) / np.float32(len(y)), np.float32(width) / np.float32(y.shape[1])
+    row_scale = np.float32(height) / np.float32(len(y))
+    column_scale = np.float32(width) / np.float32(y.shape[1])
     for row in range(top, end):
-        place = max((np.float32(row) + half) * tall - half, np.float32(0))
-        up = min(int(place), height - 1)
+        position = max((np.float32(row) + half) * row_scale - half, np.float32(0))
+        up = min(int(position), height - 1)
         down = min(up + 1, height - 1)
-        low = np.float32(place - np.float32(up))
+        low = np.float32(position - np.float32(up))
         for column in range(y.shape[1]):
-            place = max((np.float32(column) + half) * wide - half, np.float32(0))
-            left = min(int(place), width - 1)
+            position = max((np.float32(column) + half) * column_scale - half, np.float32(0))
+            left = min(int(position), width - 1)
             right = min(left + 1, width - 1)
-            far = np.float32(place - np.float32(left))
+            far = np.float32(position - np.float32(left))
             for k in range(np.uint64(channels)):
                 upper = x[up, left, first + k] * (1 - far) + x[up, right, first + k] * far
                 lower = x[down, left, first + k] * (1 - far) + x[down, right, first + k] * far
-                y[row, column, to + k] = upper * (1 - low) + lower * low
+                y[row, column, target_first + k] = upper * (1 - low) + lower * low

@@ -1,4 +1,4 @@
-"""Where layers lie in memory: together where they are put together, and where others lay before."""
+"""The memory layout of layers: concatenated ones share an array, and arrays are reused."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,87 +7,96 @@ from typing import NamedTuple
 import numpy as np
 from onnx import helper
 
-from worker.models.engines.winograd.layers import Floats, Layer
-from worker.models.engines.winograd.operations import Operation, Shape
+from worker.models.engines.winograd.layer import Floats, Layer
+from worker.models.engines.winograd.operation import Operation, Shape
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
 
 
-class _Place(NamedTuple):
-    """Where a layer lies: from which channel of which other, or of itself."""
+class _Location(NamedTuple):
+    """Where a concatenated layer lies inside the result of its concatenation."""
 
-    base: str
+    parent: str
     first: int
+    """The index of its first channel there."""
 
 
-def together(
-    operations: Sequence[Operation], shapes: Mapping[str, Shape], *, fed: str
-) -> tuple[list[Operation], dict[str, _Place]]:
-    """Where layers lie so that putting them together costs nothing, or a copy where it must."""
-    places: dict[str, _Place] = {}
-    kept: list[Operation] = []
-    for each in operations:
-        if each.kind != "Concat":
-            kept.append(each)
+def merge_concatenations(
+    operations: Sequence[Operation], shapes: Mapping[str, Shape], *, input_name: str
+) -> tuple[list[Operation], dict[str, _Location]]:
+    """Remove concatenations by letting their sources lie in the result.
+
+    A source that is the network's input, or part of another concatenation already, is copied. The
+    returned operations contain `Copy` but not `Concat`; the dictionary locates the sources.
+    """
+    locations: dict[str, _Location] = {}
+    merged: list[Operation] = []
+    for operation in operations:
+        if operation.kind != "Concat":
+            merged.append(operation)
             continue
-        attributes = {item.name: helper.get_attribute_value(item) for item in each.node.attribute}
+        attributes = {
+            item.name: helper.get_attribute_value(item) for item in operation.node.attribute
+        }
         if attributes["axis"] != 1:
             raise UnsupportedGraph(f"expected Concat of channels, found {attributes}")
         first = 0
-        for number, source in enumerate(each.sources):
+        for number, source in enumerate(operation.sources):
             name = source
-            if source in places or source == fed:
-                name = f"{each.target}/{number}"
+            if source in locations or source == input_name:
+                name = f"{operation.target}/{number}"
                 if name in shapes:
                     raise UnsupportedGraph(f"the name {name} is taken")
-                kept.append(replace(each, kind="Copy", sources=(source,), target=name))
-            places[name] = _Place(each.target, first)
+                merged.append(replace(operation, kind="Copy", sources=(source,), target=name))
+            locations[name] = _Location(operation.target, first)
             first += shapes[source].channels
-    return kept, places
+    return merged, locations
 
 
-def laid_out(
+def allocate_layers(
     operations: Sequence[Operation],
-    places: Mapping[str, _Place],
+    locations: Mapping[str, _Location],
     shapes: Mapping[str, Shape],
     *,
-    fed: str,
-    result: str,
+    input_name: str,
+    output_name: str,
 ) -> dict[str, Layer]:
-    """Memory for every layer, the same for those that are not needed at once."""
+    """Allocate every layer; arrays that are not needed at the same time share memory."""
 
-    def base(name: str) -> tuple[str, int]:
+    def root(name: str) -> tuple[str, int]:
+        """Return the outermost concatenation that contains a layer, and its first channel there."""
         first = 0
-        while name in places:
-            first += places[name].first
-            name = places[name].base
+        while name in locations:
+            first += locations[name].first
+            name = locations[name].parent
         return name, first
 
-    begins, ends = (
-        {base(fed)[0]: -1},
-        {base(result)[0]: len(operations), base(fed)[0]: len(operations)},
-    )
-    for index, each in enumerate(operations):
-        begins.setdefault(base(each.target)[0], index)
-        for name in (each.target, *each.sources):
-            whole = base(name)[0]
-            ends[whole] = max(ends.get(whole, index), index)
+    # The index of the operation before which, and after which, each array is needed.
+    end = len(operations)
+    first_uses = {root(input_name)[0]: -1}
+    last_uses = {root(output_name)[0]: end, root(input_name)[0]: end}
+    for index, operation in enumerate(operations):
+        first_uses.setdefault(root(operation.target)[0], index)
+        for name in (operation.target, *operation.sources):
+            array_name = root(name)[0]
+            last_uses[array_name] = max(last_uses.get(array_name, index), index)
     arrays: dict[str, Floats] = {}
     free: list[Floats] = []
-    for index in range(-1, len(operations)):
-        for name in (name for name, begin in begins.items() if begin == index):
-            numbers = int(np.prod(shapes[name]))
-            fitting = [number for number, array in enumerate(free) if array.size >= numbers]
+    for index in range(-1, end):
+        for name in (name for name, first_use in first_uses.items() if first_use == index):
+            elements = int(np.prod(shapes[name]))
+            fitting = [number for number, array in enumerate(free) if array.size >= elements]
             best = min(fitting, key=lambda number: free[number].size, default=None)
-            arrays[name] = np.zeros(numbers, np.float32) if best is None else free.pop(best)
-        free += [arrays[name] for name, end in ends.items() if end == index]
-    found = {}
-    for each in operations:
-        for name in (each.target, *each.sources):
-            whole, first = base(name)
-            source = each.sources[0] if each.kind == "Copy" else name
-            pixels = arrays[whole][: int(np.prod(shapes[whole]))].reshape(shapes[whole])
+            arrays[name] = np.zeros(elements, np.float32) if best is None else free.pop(best)
+        free += [arrays[name] for name, last_use in last_uses.items() if last_use == index]
+    layers = {}
+    for operation in operations:
+        for name in (operation.target, *operation.sources):
+            array_name, first = root(name)
+            source = operation.sources[0] if operation.kind == "Copy" else name
+            elements = int(np.prod(shapes[array_name]))
+            array = arrays[array_name][:elements].reshape(shapes[array_name])
             height, width, channels = shapes[name if name in shapes else source]
-            if pixels.shape[:2] != (height, width) or first + channels > pixels.shape[2]:
-                raise UnsupportedGraph(f"{name} does not fit into {whole}")
-            found[name] = Layer(pixels, first, channels)
-    return found
+            if array.shape[:2] != (height, width) or first + channels > array.shape[2]:
+                raise UnsupportedGraph(f"{name} does not fit into {array_name}")
+            layers[name] = Layer(array, first, channels)
+    return layers

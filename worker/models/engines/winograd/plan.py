@@ -1,4 +1,4 @@
-"""An ONNX graph as steps over memory that is laid out once."""
+"""Plan a network: an ONNX graph as steps over memory that is allocated once."""
 
 import math
 from collections.abc import Sequence
@@ -8,69 +8,73 @@ from typing import Final
 from onnx import ModelProto
 from onnx.shape_inference import InferenceError
 
-from worker.models.engines.winograd.layers import Filtering, Gathering, Layer, Step
-from worker.models.engines.winograd.layout import laid_out, together
-from worker.models.engines.winograd.operations import operations_of, shapes_of
-from worker.models.engines.winograd.steps import step_of
+from worker.models.engines.winograd.build_step import build_step
+from worker.models.engines.winograd.convolution import Im2colConvolution, WinogradConvolution
+from worker.models.engines.winograd.layer import Layer
+from worker.models.engines.winograd.layout import allocate_layers, merge_concatenations
+from worker.models.engines.winograd.operation import infer_shapes, read_operations
+from worker.models.engines.winograd.step import Step
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
 
-_MANY: Final = 32
-"""Channels. With 16 ONNX Runtime took half of this engine's time."""
-_MOST_NUMBERS: Final = 2**28
-"""Of a layer; all of them are laid out before the first image comes."""
+_WIDE_CHANNELS: Final = 32
+"""Channels from which a layer is wide. With 16, ONNX Runtime took half of this engine's time."""
+_MAX_ELEMENTS: Final = 2**28
+"""Elements of a layer; all layers are allocated before the first image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Steps that make a map of an image, in memory that they share."""
+    """Steps that compute a saliency map of an image, in memory that they share."""
 
     image: Layer
-    map: Layer
+    saliency: Layer
     steps: Sequence[Step]
 
     @property
-    def wide(self) -> float:
-        """The share of multiplications between many channels, in which filtering gains."""
-        done = [(step, step.weights.size * len(step.places)) for step in self._filterings]
-        gains = sum(
-            products
-            for step, products in done
-            if min(step.source.channels, step.target.channels) >= _MANY
+    def wide_share(self) -> float:
+        """The share of multiplications between wide layers, where Winograd convolution gains."""
+        convolutions = [step for step in self.steps if isinstance(step, WinogradConvolution)]
+        wide = sum(
+            _multiplications(step)
+            for step in convolutions
+            if min(step.source.channels, step.target.channels) >= _WIDE_CHANNELS
         )
-        return gains / (sum(products for _, products in done) or 1)
-
-    @property
-    def _filterings(self) -> list[Filtering]:
-        return [step for step in self.steps if isinstance(step, Filtering)]
+        return wide / (sum(map(_multiplications, convolutions)) or 1)
 
     @property
     def layer_bytes(self) -> int:
-        """What layers lie in: an array each, or a part of one."""
-        found: dict[int, int] = {}
+        """Bytes of the arrays that hold the layers."""
+        sizes: dict[int, int] = {}
         for step in self.steps:
-            pixels = step.target.pixels
-            # One after the other, layers of several sizes lie in the same memory.
-            found[pixels.ctypes.data] = max(found.get(pixels.ctypes.data, 0), pixels.nbytes)
-        return sum(found.values())
+            # Arrays of several sizes use the same memory one after the other.
+            address, size = step.target.array.ctypes.data, step.target.array.nbytes
+            sizes[address] = max(sizes.get(address, 0), size)
+        return sum(sizes.values())
 
     @property
     def weight_bytes(self) -> int:
-        """What convolutions hold for good."""
+        """Bytes of the convolutions' weights, in the form in which the steps hold them."""
         return sum(
-            step.weights.nbytes for step in self.steps if isinstance(step, (Filtering, Gathering))
+            step.weights.nbytes
+            for step in self.steps
+            if isinstance(step, (WinogradConvolution, Im2colConvolution))
         )
 
 
-def plan(model: ModelProto) -> Network:
-    """The steps of a prepared graph with one float32 input (1, 3, H, W) and one output.
+def _multiplications(step: WinogradConvolution) -> int:
+    return step.weights.size * len(step.tiles)
 
-    Raises `UnsupportedGraph` where it has other operators than ISNet and U²-Net have, or sizes that
-    are not known beforehand.
+
+def plan(model: ModelProto) -> Network:
+    """Plan a prepared graph with one float32 input (1, 3, H, W) and one output (1, 1, h, w).
+
+    Raises `UnsupportedGraph` where it has operators that neither ISNet nor U²-Net has, or sizes
+    that are not known in advance.
     """
     try:
         return _plan(model)
     except (InferenceError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        # Of a graph that is wrong in itself ONNX Runtime says what is.
+        # An invalid graph; ONNX Runtime will say what is wrong with it.
         raise UnsupportedGraph(f"{type(error).__name__}: {error}") from error
 
 
@@ -83,20 +87,22 @@ def _plan(model: ModelProto) -> Network:
         for attribute in node.attribute
         if attribute.name == "value"
     }
-    (fed,) = (value.name for value in model.graph.input if value.name not in weights)
-    shapes = shapes_of(model, fed)
-    operations, result = operations_of(model, shapes, fed)
-    if fed not in shapes or shapes[fed].channels != 3:
-        raise UnsupportedGraph(f"expected an input (1, 3, H, W), found {shapes.get(fed)}")
-    for name, axes in shapes.items():
-        if not 0 < math.prod(axes) <= _MOST_NUMBERS or min(axes) < 1:
-            raise UnsupportedGraph(f"expected at most {_MOST_NUMBERS:,} numbers of {name}: {axes}")
-    if result not in shapes or shapes[result].channels != 1:
-        raise UnsupportedGraph("expected one map as the output")
-    operations, places = together(operations, shapes, fed=fed)
-    layers = laid_out(operations, places, shapes, fed=fed, result=result)
+    (input_name,) = (value.name for value in model.graph.input if value.name not in weights)
+    shapes = infer_shapes(model, input_name)
+    operations, output_name = read_operations(model, shapes, input_name)
+    if input_name not in shapes or shapes[input_name].channels != 3:
+        raise UnsupportedGraph(f"expected an input (1, 3, H, W), found {shapes.get(input_name)}")
+    for name, shape in shapes.items():
+        if not 0 < math.prod(shape) <= _MAX_ELEMENTS or min(shape) < 1:
+            raise UnsupportedGraph(f"{name}: expected at most {_MAX_ELEMENTS:,} elements: {shape}")
+    if output_name not in shapes or shapes[output_name].channels != 1:
+        raise UnsupportedGraph("expected an output with one channel")
+    operations, locations = merge_concatenations(operations, shapes, input_name=input_name)
+    layers = allocate_layers(
+        operations, locations, shapes, input_name=input_name, output_name=output_name
+    )
     return Network(
-        image=layers[fed],
-        map=layers[result],
-        steps=[step_of(operation, layers, weights) for operation in operations],
+        image=layers[input_name],
+        saliency=layers[output_name],
+        steps=[build_step(operation, layers, weights) for operation in operations],
     )

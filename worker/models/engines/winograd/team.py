@@ -1,4 +1,4 @@
-"""Threads that share the parts of a step, each with memory of its own."""
+"""A team of threads that share the parts of a step."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -6,47 +6,48 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from worker.models.engines.winograd.layer import Floats
 
 Item = TypeVar("Item")
-Numbers = NDArray[np.float32]
 
 
 class Team:
-    """So many threads, the caller's among them."""
+    """A fixed number of threads, one of which is the caller's, with scratch memory."""
 
-    def __init__(self, threads: int, *, scratch: int, common: int) -> None:
-        """`scratch`: numbers that each thread has for itself; `common`: that they share."""
+    def __init__(self, threads: int, *, private: int, shared: int) -> None:
+        """`private` and `shared`: float32 elements of scratch memory per thread, and for all."""
         self.size = threads
-        self.common = np.empty(common, np.float32)
-        self._own = [np.empty(scratch, np.float32) for _ in range(threads)]
-        self._others = ThreadPoolExecutor(max(threads - 1, 1), "cutwork-network")
+        self.shared = np.empty(shared, np.float32)
+        self._private = [np.empty(private, np.float32) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(max(threads - 1, 1), "cutwork-network")
 
-    def share(self, work: Callable[[Item, Numbers], None], items: Iterable[Item]) -> None:
-        """Do the work for every item, and return when all is done; raises what it raised.
+    def run(self, work: Callable[[Item, Floats], None], items: Iterable[Item]) -> None:
+        """Call `work(item, scratch)` for every item, and return when all calls are done.
 
-        Who is done with one takes the next: whoever is held up by another process takes fewer.
+        Each thread takes the next item when it is done with one, so that a thread that other
+        processes slow down takes fewer. Raises what `work` raises.
         """
-        lock, left = threading.Lock(), iter(items)
+        lock, remaining = threading.Lock(), iter(items)
 
-        def take(own: Numbers) -> None:
+        def work_through(scratch: Floats) -> None:
             while True:
                 with lock:
-                    item = next(left, None)
+                    item = next(remaining, None)
                 if item is None:
                     return
-                work(item, own)
+                work(item, scratch)
 
-        others = [self._others.submit(take, own) for own in self._own[1:]]
+        futures = [self._pool.submit(work_through, scratch) for scratch in self._private[1:]]
         try:
-            take(self._own[0])
+            work_through(self._private[0])
         finally:
-            # Also where this one failed: the arrays are the next caller's.
-            errors = [each.exception() for each in others]
+            # Wait even after an error here: the next call uses the same memory.
+            errors = [future.exception() for future in futures]
         for error in errors:
             if error is not None:
                 raise error
 
     def close(self) -> None:
         """End the threads."""
-        self._others.shutdown(wait=False)
+        self._pool.shutdown(wait=False)

@@ -1,5 +1,5 @@
-"""Why a graph is not for these networks."""
+"""The error for graphs that the own engine does not run."""
 
 
 class UnsupportedGraph(Exception):
-    """The graph has something that is not built here; the message says what."""
+    """The graph contains something that this engine does not implement; the message says what."""

@@ -10,9 +10,8 @@ from PIL import Image
 
 from tests.support.device_models import mask_on_host, masks_on_device, photographs
 from worker.models.engines import gpu
-from worker.models.engines.load import loader
-from worker.models.engines.onnx import engine as onnx_engine
-from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.load import make_loader
+from worker.models.engines.onnx.engine import OnnxEngine, load_onnx_engine
 from worker.models.engines.onnx.providers import CUDA, TENSORRT
 from worker.models.engines.torch import engine as torch_engine
 from worker.models.files.file_cache import FileCache
@@ -22,14 +21,14 @@ from worker.models.files.store import ModelStore
 
 def test_torch_makes_the_same_masks(isnet_pth: Path) -> None:
     """Photographs of several sizes at once, through ISNet at a size that takes no time."""
-    engine = torch_engine.load(isnet_pth, device="cpu", threads=0, most=4)
-    assert engine.pictures is None
+    engine = torch_engine.load_torch_engine(isnet_pth, device="cpu", threads=0, max_batch=4)
+    assert engine.segmenter is None
     images = photographs()[:3]
     for profile in (Profile(), Profile(stretch=False, channels="bgr")):
-        found = masks_on_device(engine.on_pictures(), profile, images, 128)
+        found = masks_on_device(engine.build_segmenter(), profile, images, 128)
         for rgb, seen in zip(images, found, strict=True):
             expected = mask_on_host(engine, profile, rgb, 128)
-            assert seen.finite
+            assert seen.is_finite
             assert seen.mask.shape == expected.shape
             apart = np.abs(seen.mask.astype(int) - expected)
             assert apart.mean() < 1
@@ -37,20 +36,12 @@ def test_torch_makes_the_same_masks(isnet_pth: Path) -> None:
 
 
 def test_the_real_model_sees_the_same(store: ModelStore, tmp_path: Path) -> None:
-    file = store.find("isnet-general-use")
-    engine = onnx_engine.load(
-        file.path,
-        name=file.name,
-        sha256=file.sha256,
-        profile=file.profile,
-        device="cpu",
-        threads=0,
-        disk=FileCache(tmp_path),
-    )
-    pictures = engine.on_pictures()
-    assert pictures is not None
+    file = store.resolve("isnet-general-use")
+    engine = load_onnx_engine(file, device="cpu", threads=0, file_cache=FileCache(tmp_path))
+    segmenter = engine.build_segmenter()
+    assert segmenter is not None
     rgb = np.asarray(Image.fromarray(skimage.data.coffee()).resize((1500, 1100)))
-    (found,) = masks_on_device(pictures, file.profile, [rgb], 1024)
+    (found,) = masks_on_device(segmenter, file.profile, [rgb], 1024)
     expected = mask_on_host(engine, file.profile, rgb, 1024)
     apart = np.abs(found.mask.astype(int) - expected)
     # A picture that was rounded otherwise is another one to the network, here and there.
@@ -59,24 +50,24 @@ def test_the_real_model_sees_the_same(store: ModelStore, tmp_path: Path) -> None
 
 
 def cuda_starts() -> bool:
-    return gpu.why_not(gpu.onnxruntime_facts()) is None
+    return gpu.unavailable_reason(gpu.onnxruntime_facts()) is None
 
 
 @pytest.mark.skipif(not cuda_starts(), reason="needs a CUDA device and ONNX Runtime for it")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("tensorrt", [False, True])
 def test_the_real_model_on_a_gpu(tensorrt: bool, store: ModelStore, tmp_path: Path) -> None:
-    if tensorrt and (reason := gpu.why_no_tensorrt()):
+    if tensorrt and (reason := gpu.tensorrt_unavailable_reason()):
         pytest.skip(reason)
-    file = store.find("isnet-general-use")
-    load = loader(threads=0, disk=FileCache(tmp_path), batch=4, tensorrt=tensorrt)
+    file = store.resolve("isnet-general-use")
+    load = make_loader(threads=0, file_cache=FileCache(tmp_path), batch=4, tensorrt=tensorrt)
     on_gpu, on_cpu = load(file, "cuda"), load(file, "cpu")
     assert on_gpu.facts.provider == (TENSORRT if tensorrt else CUDA)
     assert on_gpu.facts.device == "cuda:0"
-    assert on_gpu.pictures is not None
+    assert on_gpu.segmenter is not None
     assert isinstance(on_cpu, OnnxEngine)
     images = photographs()[:3]
-    found = masks_on_device(on_gpu.pictures, file.profile, images, 1024)
+    found = masks_on_device(on_gpu.segmenter, file.profile, images, 1024)
     for rgb, seen in zip(images, found, strict=True):
         apart = np.abs(seen.mask.astype(int) - mask_on_host(on_cpu, file.profile, rgb, 1024))
         # Half precision is another number type, not another mask.
@@ -86,11 +77,11 @@ def test_the_real_model_on_a_gpu(tensorrt: bool, store: ModelStore, tmp_path: Pa
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_torch_on_a_gpu(isnet_pth: Path) -> None:
-    on_gpu = torch_engine.load(isnet_pth, device="cuda", threads=0, most=4)
-    on_cpu = torch_engine.load(isnet_pth, device="cpu", threads=0)
-    assert on_gpu.pictures is not None
+    on_gpu = torch_engine.load_torch_engine(isnet_pth, device="cuda", threads=0, max_batch=4)
+    on_cpu = torch_engine.load_torch_engine(isnet_pth, device="cpu", threads=0)
+    assert on_gpu.segmenter is not None
     images = photographs()[:3]
-    found = masks_on_device(on_gpu.pictures, Profile(), images, 256)
+    found = masks_on_device(on_gpu.segmenter, Profile(), images, 256)
     for rgb, seen in zip(images, found, strict=True):
         apart = np.abs(seen.mask.astype(int) - mask_on_host(on_cpu, Profile(), rgb, 256))
         assert (apart > 8).mean() < 0.05

@@ -8,19 +8,16 @@ from onnx import helper
 
 from tests.support.tiny_models import channel_mean, saved, value
 from worker.errors import ModelInvalid
-from worker.models.engines.onnx.prepared import prepared
+from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.files.file_cache import FileCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
 
 
 def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:
-    return prepared(
-        path,
-        name=path.name,
-        sha256="a" * 64,
-        output=output,
-        full_precision=full_precision,
-        disk=FileCache(path.parent / "cache"),
-    )
+    file = ModelFile(name=path.name, path=path, sha256="a" * 64, profile=Profile(output=output))
+    file_cache = FileCache(path.parent / "cache")
+    return prepared_graph(file, full_precision=full_precision, file_cache=file_cache)
 
 
 def test_it_is_made_once(tmp_path: Path) -> None:

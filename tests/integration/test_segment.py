@@ -10,7 +10,7 @@ from tests.support.short_memory import MIB, in_a_process, leave
 from worker.errors import DeviceOutOfMemory
 from worker.models.engines.budget import Budget
 from worker.models.engines.cache import ModelCache
-from worker.models.engines.on_device import Reading
+from worker.models.engines.segmenter import Conversion
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 from worker.models.inference import Inference
@@ -32,11 +32,11 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
     with cache.use(files["idle"], "cuda", keep=True):
         pass
     fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)
-    reading = Reading.of(files["own"].profile, (64, 64))
+    reading = Conversion.of(files["own"].profile, (64, 64))
 
     def see() -> tuple[int, ...]:
         uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
-        return inference.see(own, uploaded, reading, name="own").result.mask.shape
+        return inference.segment(own, uploaded, reading, name="own").result.mask.shape
 
     said = "it fits"
     with cache.use(files["own"], "cuda"):

@@ -13,9 +13,9 @@ from tests.support.tiny_models import loaded, saved, value
 from worker.errors import ModelInvalid
 from worker.imaging import masks
 from worker.imaging.lanczos import lanczos_weights
-from worker.models.engines.on_device import Reading
-from worker.models.engines.onnx.steps import mask_graph
-from worker.models.engines.torch import on_device as torch_pictures
+from worker.models.engines.onnx.conversion_graphs import mask_graph
+from worker.models.engines.segmenter import Conversion
+from worker.models.engines.torch import segmenter as torch_segmenter
 from worker.models.files.profile import Profile
 from worker.pipeline.presets import LARGEST_ON_DEVICE, PRESETS, fits_device
 
@@ -33,12 +33,12 @@ from worker.pipeline.presets import LARGEST_ON_DEVICE, PRESETS, fits_device
 )
 def test_masks_are_those_of_the_host(tmp_path: Path, profile: Profile) -> None:
     engine = mean_and(tmp_path / "own.onnx", "Identity")
-    pictures = engine.on_pictures()
-    assert pictures is not None
+    segmenter = engine.build_segmenter()
+    assert segmenter is not None
     images = photographs()
-    for rgb, found in zip(images, masks_on_device(pictures, profile, images, 64), strict=True):
+    for rgb, found in zip(images, masks_on_device(segmenter, profile, images, 64), strict=True):
         expected = mask_on_host(engine, profile, rgb, 64)
-        assert found.finite
+        assert found.is_finite
         assert found.mask.shape == expected.shape
         assert found.mask.dtype == np.uint8
         # Pillow rounds a picture twice on its way, and a stretched map shows it a little more.
@@ -49,25 +49,25 @@ def test_masks_are_those_of_the_host(tmp_path: Path, profile: Profile) -> None:
 
 def test_a_flat_map_is_no_foreground(tmp_path: Path) -> None:
     engine = mean_and(tmp_path / "own.onnx", "Identity")
-    pictures = engine.on_pictures()
-    assert pictures is not None
+    segmenter = engine.build_segmenter()
+    assert segmenter is not None
     white = np.full((70, 80, 3), 255, np.uint8)
-    (found,) = masks_on_device(pictures, Profile(mean=0), [white], 64)
-    assert (found.low, found.high) == pytest.approx((1, 1))
+    (found,) = masks_on_device(segmenter, Profile(mean=0), [white], 64)
+    assert (found.minimum, found.maximum) == pytest.approx((1, 1))
     assert not found.mask.any()
-    (found,) = masks_on_device(pictures, Profile(mean=0, stretch=False), [white], 64)
+    (found,) = masks_on_device(segmenter, Profile(mean=0, stretch=False), [white], 64)
     # What is full is 255 and not 254.
     assert found.mask.min() == 255
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
 def test_a_batch_gives_what_each_gives_alone(tmp_path: Path, count: int) -> None:
-    pictures = mean_and(tmp_path / "own.onnx", "Identity").on_pictures()
-    assert pictures is not None
+    segmenter = mean_and(tmp_path / "own.onnx", "Identity").build_segmenter()
+    assert segmenter is not None
     images = (photographs() * 2)[:count]
-    together = masks_on_device(pictures, Profile(mean=0), images, 32)
+    together = masks_on_device(segmenter, Profile(mean=0), images, 32)
     for rgb, found in zip(images, together, strict=True):
-        (alone,) = masks_on_device(pictures, Profile(mean=0), [rgb], 32)
+        (alone,) = masks_on_device(segmenter, Profile(mean=0), [rgb], 32)
         np.testing.assert_array_equal(found.mask, alone.mask)
         assert found[1:] == alone[1:]
 
@@ -82,10 +82,10 @@ def test_a_graph_for_one_image_is_run_one_by_one(tmp_path: Path) -> None:
         helper.make_node("Div", ["m", "top"], ["y"]),
     ]
     path = saved(tmp_path / "one.onnx", nodes, [value("x", axes)], [value("y", (1, 1, 32, 32))])
-    pictures = loaded(path, most=4).on_pictures()
-    assert pictures is not None
-    found = masks_on_device(pictures, Profile(mean=0), photographs()[:3], 32)
-    assert [seen.high for seen in found] == [1, 1, 1]
+    segmenter = loaded(path, max_batch=4).build_segmenter()
+    assert segmenter is not None
+    found = masks_on_device(segmenter, Profile(mean=0), photographs()[:3], 32)
+    assert [seen.maximum for seen in found] == [1, 1, 1]
 
 
 def test_half_precision(tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_half_precision(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
     path = tmp_path / "half.onnx"
     engine = model(path, nodes, weight, of=TensorProto.FLOAT16)
-    pictures = engine.on_pictures()
-    assert pictures is not None
+    segmenter = engine.build_segmenter()
+    assert segmenter is not None
     for rgb in photographs()[:2]:
-        (found,) = masks_on_device(pictures, Profile(mean=0), [rgb], 64)
+        (found,) = masks_on_device(segmenter, Profile(mean=0), [rgb], 64)
         assert (
             np.abs(found.mask.astype(int) - mask_on_host(engine, Profile(mean=0), rgb, 64)).max()
             <= 3
@@ -105,15 +105,15 @@ def test_half_precision(tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_is_said_of_the_picture_it_is_in(tmp_path: Path) -> None:
-    pictures = mean_and(tmp_path / "own.onnx", "Sqrt").on_pictures()
-    assert pictures is not None
+    segmenter = mean_and(tmp_path / "own.onnx", "Sqrt").build_segmenter()
+    assert segmenter is not None
     light, dark = np.full((9, 9, 3), 200, np.uint8), np.full((9, 9, 3), 10, np.uint8)
-    found = masks_on_device(pictures, Profile(), [light, dark, light], 8)
-    assert [seen.finite for seen in found] == [True, False, True]
-    pictures = mean_and(tmp_path / "infinite.onnx", "Reciprocal").on_pictures()
-    assert pictures is not None
-    (seen,) = masks_on_device(pictures, Profile(mean=0), [np.zeros((9, 9, 3), np.uint8)], 8)
-    assert not seen.finite
+    found = masks_on_device(segmenter, Profile(), [light, dark, light], 8)
+    assert [seen.is_finite for seen in found] == [True, False, True]
+    segmenter = mean_and(tmp_path / "infinite.onnx", "Reciprocal").build_segmenter()
+    assert segmenter is not None
+    (seen,) = masks_on_device(segmenter, Profile(mean=0), [np.zeros((9, 9, 3), np.uint8)], 8)
+    assert not seen.is_finite
 
 
 def test_a_refusal_is_the_model_s(tmp_path: Path) -> None:
@@ -124,14 +124,14 @@ def test_a_refusal_is_the_model_s(tmp_path: Path) -> None:
         [value("x", ("n", 3, 32, 32))],
         [value("y", ("n", 1, 32, 32))],
     )
-    pictures = loaded(path, most=4).on_pictures()
-    assert pictures is not None
-    with pytest.raises(ModelInvalid, match=r"own\.onnx refuses 1 pictures at \(64, 64\)"):
-        masks_on_device(pictures, Profile(), photographs()[:1], 64)
+    segmenter = loaded(path, max_batch=4).build_segmenter()
+    assert segmenter is not None
+    with pytest.raises(ModelInvalid, match=r"own\.onnx refuses 1 images at \(64, 64\)"):
+        masks_on_device(segmenter, Profile(), photographs()[:1], 64)
 
 
 def test_only_a_gpu_takes_pictures(tmp_path: Path) -> None:
-    assert mean_and(tmp_path / "own.onnx", "Identity").pictures is None
+    assert mean_and(tmp_path / "own.onnx", "Identity").segmenter is None
 
 
 def test_what_a_device_does_not_know_is_done_here() -> None:
@@ -158,27 +158,32 @@ def test_what_a_device_does_not_know_is_done_here() -> None:
 def test_both_libraries_read_a_map_alike(tmp_path: Path, reading: Profile, top: float) -> None:
     map_ = np.random.default_rng(0).random((32, 32), dtype=np.float32) * np.float32(0.4)
     map_[8:16, 4:9] = top
-    down, across = lanczos_weights(32, 70), np.ascontiguousarray(lanczos_weights(32, 50).T)
-    read = Reading.of(reading, (32, 32))
+    vertical, horizontal = lanczos_weights(32, 70), np.ascontiguousarray(lanczos_weights(32, 50).T)
+    conversion = Conversion.of(reading, (32, 32))
     graph = mask_graph(
         element=TensorProto.FLOAT,
         rank=4,
         channels=1,
-        sigmoid=read.sigmoid,
-        stretch=read.stretch,
+        sigmoid=conversion.sigmoid,
+        stretch=conversion.stretch,
     )
     session = onnxruntime.InferenceSession(graph.SerializeToString())
-    feed = {"maps": map_[None, None], "index": np.array([0]), "down": down, "across": across}
-    levels, (low, high, sound) = session.run(None, feed)
-    other = torch_pictures.seen(
+    feed = {
+        "maps": map_[None, None],
+        "index": np.array([0]),
+        "vertical": vertical,
+        "horizontal": horizontal,
+    }
+    levels, (minimum, maximum, sound) = session.run(None, feed)
+    other = torch_segmenter.mask_of(
         torch.from_numpy(map_),
-        down=torch.from_numpy(down),
-        across=torch.from_numpy(across),
-        reading=read,
+        vertical=torch.from_numpy(vertical),
+        horizontal=torch.from_numpy(horizontal),
+        conversion=conversion,
     )
-    assert other.finite == (sound == 0) == np.isfinite(top)
-    if other.finite:
-        assert (other.low, other.high) == pytest.approx((low, high), rel=1e-6)
+    assert other.is_finite == (sound == 0) == np.isfinite(top)
+    if other.is_finite:
+        assert (other.minimum, other.maximum) == pytest.approx((minimum, maximum), rel=1e-6)
         assert np.abs(other.mask.astype(int) - levels).max() <= 1
         saliency = masks.sigmoid(map_) if reading.sigmoid else map_
         expected = masks.soft_mask(saliency, (50, 70), stretched=reading.stretch, depth=np.uint8)

@@ -68,7 +68,7 @@ def segmenting(
 def test_pictures_of_every_size_share_a_batch(tmp_path: Path) -> None:
     """As many as the engine is good for."""
     engine = DeviceEngine(mean_and(tmp_path / "own.onnx", "Identity"))
-    engine.most = 2
+    engine.max_batch = 2
     run = segmenting(engine, profile=Profile(mean=0))
     images = photographs()
     with ThreadPoolExecutor(len(images)) as pool:

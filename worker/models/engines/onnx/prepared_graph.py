@@ -1,0 +1,59 @@
+"""Prepared graphs in the file cache, one per model file, output and precision."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Final
+
+from worker.errors import ModelUnavailable
+from worker.models.engines.onnx.graph import prepare
+from worker.models.files.file_cache import FileCache
+from worker.models.files.store import ModelFile
+
+log = logging.getLogger(__name__)
+
+_VERSION: Final = 2
+"""Part of a prepared file's name; raised when `graph.prepare` changes what it writes."""
+
+
+def prepared_graph(file: ModelFile, *, full_precision: bool, file_cache: FileCache) -> Path:
+    """Return the path of an ONNX file's prepared graph, which is made if need be.
+
+    An intact graph is used without its lock, so the folder may be read-only; a damaged one is
+    prepared again. Raises what `graph.prepare` raises, `FileNotFoundError` when the model file is
+    gone, and `ModelUnavailable` when the folder must be written and cannot be.
+    """
+    output = file.profile.output
+    # The output's name is untrusted, and therefore not part of the path itself.
+    suffix = "" if output is None else "-" + _digest(json.dumps(output))
+    precision = "float32" if full_precision else "as-is"
+    name = f"{file.sha256}{suffix}-{precision}-v{_VERSION}.onnx"
+    path = file_cache.folder / "prepared" / name
+
+    def write() -> None:
+        if path.exists():
+            log.warning("%s is damaged; preparing it again", path)
+        partial = file_cache.partial_path(path)
+        try:
+            prepare(
+                *(file.path, partial),
+                name=file.name,
+                output=output,
+                full_precision=full_precision,
+            )
+            file_cache.commit(partial, path, write_digest=True)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ModelUnavailable(
+                f"the prepared graph of {file.name} cannot be written ({error}); "
+                "is the disk of CUTWORK_MODEL_CACHE full?"
+            ) from error
+
+    file_cache.ensure(path, write)
+    return path
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

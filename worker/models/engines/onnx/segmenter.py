@@ -1,0 +1,150 @@
+"""A segmenter on ONNX Runtime: the network between two small graphs on the same device."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+from onnxruntime import OrtValue
+
+from worker.models.engines.batch_sizes import padded_batch_size
+from worker.models.engines.onnx.conversion_graphs import input_graph, mask_graph
+from worker.models.engines.onnx.providers import providers
+from worker.models.engines.segmenter import BaseSegmenter, Conversion, DeviceImage, DeviceMask
+
+ELEMENTS: Final = {
+    "tensor(float)": TensorProto.FLOAT,
+    "tensor(float16)": TensorProto.FLOAT16,
+    "tensor(double)": TensorProto.DOUBLE,
+}
+"""ONNX element types of the outputs that a segmenter can read."""
+
+
+class OrtDevice(NamedTuple):
+    """A device as ONNX Runtime identifies it."""
+
+    kind: str
+    """`cpu` or `cuda`."""
+    device_id: int
+
+    @classmethod
+    def of(cls, device: str) -> "OrtDevice":
+        """Parse `cpu` or `cuda:<number>`."""
+        kind, _, device_id = device.partition(":")
+        return cls(kind, int(device_id or 0))
+
+    def copy(self, array: NDArray[Any]) -> OrtValue:
+        """Return a copy of an array on the device; on a CPU, the array itself without a copy."""
+        return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self)
+
+
+class Network(NamedTuple):
+    """A session's network, as the segmenter needs it."""
+
+    run: Callable[[OrtValue], OrtValue]
+    """Returns the output for prepared images, both on the device."""
+    channel_axis: Callable[[Sequence[int], int], int | None]
+    """Returns the axis of channels in an output of this shape, for this number of images.
+
+    Raises `ModelInvalid` where that is not a batch of saliency maps.
+    """
+    translate_errors: Callable[[str], AbstractContextManager[None]]
+    """Makes a context manager that raises `DeviceOutOfMemory`, `DeviceLost` or `ModelInvalid`."""
+    element: int
+    """ONNX element type of the input."""
+    dtype: type[np.float32] | type[np.float16]
+    """The same type in numpy."""
+    max_batch: int
+
+
+class OnnxSegmenter(BaseSegmenter):
+    """See `segmenter.DeviceSegmenter`. It also runs on a CPU, but only tests use that."""
+
+    def __init__(self, network: Network, device: OrtDevice) -> None:
+        self._network = network
+        self._device = device
+        super().__init__(
+            max_batch=network.max_batch,
+            translate_errors=network.translate_errors,
+        )
+        self._input_session = cache(lambda: _session(input_graph(network.element), device))
+        self._mask_session = cache(
+            lambda element, rank, channels, sigmoid, stretch: _session(
+                mask_graph(
+                    element=element, rank=rank, channels=channels, sigmoid=sigmoid, stretch=stretch
+                ),
+                device,
+            )
+        )
+
+    def close(self) -> None:
+        """Free the device's memory; a running call keeps what it needs until it is done."""
+        super().close()
+        self._input_session.cache_clear()
+        self._mask_session.cache_clear()
+
+    def _copy_to_device(self, array: NDArray[Any]) -> OrtValue:
+        return self._device.copy(array)
+
+    def _masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> list[DeviceMask]:
+        batch = self._prepare_batch(images, conversion)
+        maps = self._network.run(batch)
+        shape = maps.shape()
+        channels = self._network.channel_axis(shape, batch.shape()[0])
+        session = self._mask_session(
+            ELEMENTS[maps.data_type()], len(shape), channels, conversion.sigmoid, conversion.stretch
+        )
+        height, width = (side for axis, side in enumerate(shape) if axis not in (0, channels))
+        masks = []
+        for index, image in enumerate(images):
+            vertical = self._matrices.vertical(height, image.height)
+            horizontal = self._matrices.horizontal(width, image.width)
+            binding = session.io_binding()
+            binding.bind_ortvalue_input("maps", maps)
+            binding.bind_cpu_input("index", np.array([index]))
+            binding.bind_ortvalue_input("vertical", vertical)
+            binding.bind_ortvalue_input("horizontal", horizontal)
+            for name in ("mask", "statistics"):
+                binding.bind_output(name, "cpu")
+            session.run_with_iobinding(binding)
+            mask, statistics = binding.copy_outputs_to_cpu()
+            minimum, maximum, finite = statistics.tolist()
+            masks.append(DeviceMask(mask, minimum, maximum, is_finite=finite == 0))
+        return masks
+
+    def _prepare_batch(self, images: Sequence[DeviceImage], conversion: Conversion) -> OrtValue:
+        """Return the network's input; images that only pad the batch are left uninitialised."""
+        width, height = conversion.size
+        dtype = self._network.dtype
+        batch_size = padded_batch_size(len(images), self._network.max_batch)
+        shape = (3, height, width)
+        batch = OrtValue.ortvalue_from_shape_and_type((batch_size, *shape), dtype, *self._device)
+        session = self._input_session()
+        for index, image in enumerate(images):
+            vertical = self._matrices.vertical(image.height, height)
+            horizontal = self._matrices.horizontal(image.width, width)
+            binding = session.io_binding()
+            binding.bind_ortvalue_input("image", image.pixels)
+            binding.bind_ortvalue_input("vertical", vertical)
+            binding.bind_ortvalue_input("horizontal", horizontal)
+            for name in ("scale", "offset", "channel_order"):
+                binding.bind_cpu_input(name, getattr(conversion, name))
+            address = batch.data_ptr() + index * 3 * height * width * np.dtype(dtype).itemsize
+            binding.bind_output("x", *self._device, dtype, (1, *shape), address)
+            session.run_with_iobinding(binding)
+        return batch
+
+
+def _session(model: ModelProto, device: OrtDevice) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(),
+        options,
+        # TF32 would make a full mask one level too low.
+        providers=providers(device.kind, device_id=device.device_id, exact=True),
+    )

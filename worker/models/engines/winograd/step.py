@@ -1,0 +1,95 @@
+"""Steps of a network: each computes one layer from others."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from worker.models.engines.winograd.layer import Floats, Layer
+from worker.models.engines.winograd.team import Team
+
+_STRIP_ELEMENTS: Final = 2**17
+"""Elements of the target in a thread's share of a step that is not a Winograd convolution."""
+
+
+class Scratch(NamedTuple):
+    """Elements of float32 memory that a step needs while it runs."""
+
+    private: int = 0
+    """For each thread."""
+    shared: int = 0
+
+
+class Step(ABC):
+    """Computes one layer."""
+
+    target: Layer
+
+    @property
+    def scratch(self) -> Scratch:
+        """Memory that the step needs while it runs."""
+        return Scratch()
+
+    @abstractmethod
+    def run(self, team: Team) -> None:
+        """Write the target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resample(Step):
+    """Max-pooling or bilinear resizing, channel by channel."""
+
+    kernel: Callable[..., None]
+    """`kernels.max_pool` or `kernels.resize`."""
+    source: Layer
+    target: Layer
+
+    def run(self, team: Team) -> None:
+        """Write the target."""
+        source, target = self.source, self.target
+
+        def run_rows(rows: range, _: Floats) -> None:
+            self.kernel(
+                *(source.array, source.first, target.array, target.first),
+                *(source.channels, rows.start, rows.stop),
+            )
+
+        team.run(run_rows, row_strips(target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elementwise(Step):
+    """A function of the elements at the same position in one or two layers."""
+
+    kind: str
+    """`add`, `relu`, `sigmoid` or `copy`."""
+    sources: Sequence[Layer]
+    target: Layer
+
+    def run(self, team: Team) -> None:
+        """Write the target."""
+        function = {"add": np.add, "relu": _relu, "sigmoid": expit, "copy": np.copyto}[self.kind]
+
+        def run_rows(rows: range, _: Floats) -> None:
+            part = slice(rows.start, rows.stop)
+            out = self.target.view[part]
+            if self.kind == "copy":
+                np.copyto(out, self.sources[0].view[part])
+            else:
+                function(*(source.view[part] for source in self.sources), out=out)
+
+        team.run(run_rows, row_strips(self.target))
+
+
+def row_strips(target: Layer) -> Iterator[range]:
+    """Yield the rows of a layer in strips that are the threads' shares."""
+    height, width, _ = target.array.shape
+    rows = max(1, _STRIP_ELEMENTS // (width * target.channels))
+    return (range(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _relu(values: Floats, *, out: Floats) -> None:
+    np.maximum(values, np.float32(0), out=out)
