@@ -56,6 +56,6 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
 
 def test_a_picture_that_does_not_fit_makes_idle_models_go(tmp_path: Path) -> None:
     said, gone, after = in_a_process(squeezed, tmp_path)
-    assert said.startswith("a.onnx on a picture of (8, 3000000, 3): expected enough memory")
+    assert said.startswith("a.onnx on an image of (8, 3000000, 3): expected enough memory")
     assert gone
     assert after == (200, 301)

@@ -32,7 +32,7 @@ def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
 def test_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
     said, batches, max_batch = in_a_process(squeezed, tmp_path, 256)
     assert (
-        f"{batches[-1]} images at once do not fit into the memory; at most {max_batch} will be"
+        f"a batch of {batches[-1]} does not fit into the memory; batches have at most {max_batch}"
         in said
     )
     assert batches in ([1, 2], [1, 2, 4])
