@@ -39,6 +39,7 @@ _STEPS_PER_LOCK_CHECK: Final = 100
 _POLL_SECONDS: Final = 0.1
 """The time between two reads of the number of jobs in flight."""
 _CANCEL_SECONDS: Final = 10
+"""The longest wait for the outcomes of a cancelled run."""
 _MAX_LISTING_RETRIES: Final = 8
 """Retries of a listing while the cursor does not move: about five minutes."""
 _NOTICE_SECONDS: Final = 60.0
@@ -50,9 +51,9 @@ _TRANSIENT_REPLIES: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTER
 
 
 class _CursorMoved(Exception):
-    """Redis has another cursor than this feeder: plan again from there.
+    """The run's cursor in Redis is not that of this feeder, which must plan again from there.
 
-    Redis restarted and lost its last second, or another feeder took over.
+    Redis restarted and lost its last second of writes, or another feeder took over.
     """
 
 
