@@ -14,7 +14,7 @@ MAX_ICC_PROFILE_BYTES: Final = 4 * 2**20
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+def _convert(image: Image.Image, mode: str) -> Image.Image:
     """Return the image in a mode; Pillow would copy one that has it already."""
     return image if image.mode == mode else image.convert(mode)
 
@@ -48,10 +48,10 @@ def to_rgb(
     cannot convert the pixels.
     """
     try:
-        plain = _in_mode(image, "RGBA" if has_transparency(image) else "RGB")
+        plain = _convert(image, "RGBA" if has_transparency(image) else "RGB")
     except (AssertionError, ValueError) as error:
-        raise _without_palette(image, error) from error
-    space = _profile_space(profile, warnings)
+        raise _missing_palette(image, error) from error
+    space = _colour_space(profile, warnings)
     if profile is None or space is None:
         return plain, None
     if space == "RGB " and image.mode in ("RGB", "RGBA", "RGBX", "P", "PA"):
@@ -73,16 +73,16 @@ def has_transparency(image: Image.Image) -> bool:
     try:
         return image.has_transparency_data
     except (AssertionError, ValueError) as error:
-        raise _without_palette(image, error) from error
+        raise _missing_palette(image, error) from error
 
 
-def _without_palette(image: Image.Image, error: Exception) -> CorruptImage:
+def _missing_palette(image: Image.Image, error: Exception) -> CorruptImage:
     return CorruptImage(
         f"{image.mode} pixels that cannot be converted to RGB: {str(error) or 'no palette'}"
     )
 
 
-def _profile_space(profile: bytes | None, warnings: list[str]) -> str | None:
+def _colour_space(profile: bytes | None, warnings: list[str]) -> str | None:
     """Return the colour space in the header of an ICC profile; None without a usable profile."""
     if not profile:
         return None

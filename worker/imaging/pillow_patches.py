@@ -27,8 +27,8 @@ class BoundedDirectory(TiffImagePlugin.ImageFileDirectory_v2):
 
     Upstream: Pillow reads TIFF tags and the EXIF blocks of all formats with its class, of some
     formats as soon as a file is opened. Problem: it reads every entry and makes a Python object of
-    every value, so that a small file can take minutes. Patch: `load` checks the counts first and
-    raises `DecompressionBomb`.
+    every value, which can cost far more time than the pixels. Patch: `load` checks the counts first
+    and raises `DecompressionBomb`.
     """
 
     def load(self, fp: IO[bytes]) -> None:

@@ -61,7 +61,7 @@ def closed_form_alpha(
             raise MattingImpossible(f"expected some sure {name}, found none")
     if not (trimap == 128).any():
         return trimap / 255.0, None
-    solution = kernels().alpha(rgb, trimap, start=start, seconds=seconds, exact=exact)
+    solution = kernels().solve(rgb, trimap, start=start, seconds=seconds, exact=exact)
     if not math.isfinite(solution.error):
         raise MattingImpossible("no solution was found")
     if solution.error <= _TOLERATED_ERROR:

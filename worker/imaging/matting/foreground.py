@@ -21,7 +21,7 @@ def foreground_colour(rgb: Pixels, alpha: Float) -> Float:
     if max(alpha.shape) < 2:
         return colour
     with kernels().lock:
-        foreground: NDArray[np.float32] = kernels().foreground(colour, alpha)
+        foreground: NDArray[np.float32] = kernels().estimate_foreground(colour, alpha)
     return foreground
 
 
@@ -34,5 +34,7 @@ def foreground_and_background(rgb: Pixels, mask: Pixels) -> tuple[Float, Float]:
     if max(mask.shape) < 2:
         return colour, colour
     with kernels().lock:
-        foreground, background = kernels().foreground(colour, alpha, return_background=True)
+        foreground, background = kernels().estimate_foreground(
+            colour, alpha, return_background=True
+        )
     return foreground, background

@@ -17,9 +17,9 @@ _LOCK: Final = Lock()
 class Kernels(NamedTuple):
     """Compiled functions, and the lock under which the parallel one is called."""
 
-    alpha: Callable[..., Any]
+    solve: Callable[..., Any]
     """`worker.imaging.matting.closed_form.solve`."""
-    foreground: Callable[..., Any]
+    estimate_foreground: Callable[..., Any]
     """pymatting's `estimate_foreground_ml`: (H, W, 3) float32, or two of them with
     `return_background`. Hold `lock` during the call."""
     decontaminate: Callable[..., None]
