@@ -27,6 +27,7 @@ from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
 from producer.store.routes import Routes
 from tests.support.certificates import write_pair
+from tests.support.patience import PATIENCE
 from tests.support.runs import until
 from tests.support.tls_front import tls_front
 
@@ -128,7 +129,7 @@ def test_a_job_is_done_over_tls_by_users_of_few_rights(producer: Client) -> None
     )
     assert outcome.state == "done", outcome
     again = producer.submit("s3://photos/none.jpg", image="s3://cutouts/b.png", options=OFF)
-    assert again.wait(60).code == "source_not_found"
+    assert again.wait(PATIENCE).code == "source_not_found"
     until(lambda: producer.workers() == ["worker1@local"])
     assert (producer.status().waiting, producer.pending()) == (0, 0)
 
@@ -159,7 +160,7 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
             server.lpush(QUEUE, json.dumps({"headers": headers, "properties": {}, "body": "e30="}))
     worker.wait_until(
         lambda: worker.log.read_text(errors="replace")[before:].count("refused a queue entry") == 2,
-        timeout=20,
+        timeout=PATIENCE,
     )
     until(lambda: producer.workers() == ["worker1@local"])
 

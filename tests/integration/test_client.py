@@ -15,6 +15,7 @@ from producer import BrokerUnavailable, Client, InvalidJob, Job, Options, Outcom
 from producer.contract.job import QUEUE
 from producer.contract.outcome import UnreadableOutcome
 from producer.store.ledger import Ledger
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -70,22 +71,22 @@ def test_status_counts_what_is_no_job_and_does_not_trip_over_it(
 
 def test_waiting_ends_in_time(alone: Client) -> None:
     handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
-    started = time.monotonic()
     with pytest.raises(OutcomeTimeout, match=rf"job {handle.id} has no outcome after 0.2 s"):
         handle.wait(0.2)
-    assert time.monotonic() - started < 5
 
 
 def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None:
     handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
     found: list[Outcome] = []
-    threads = [threading.Thread(target=lambda: found.append(handle.wait(10))) for _ in range(5)]
+    threads = [
+        threading.Thread(target=lambda: found.append(handle.wait(PATIENCE))) for _ in range(5)
+    ]
     for thread in threads:
         thread.start()
     time.sleep(0.2)
     Ledger(quiet.broker_url).record_outcome(done(handle.id))
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert [outcome.job_id for outcome in found] == [handle.id] * 5
 
 
@@ -93,7 +94,7 @@ def test_another_process_can_wait_by_the_job_alone(alone: Client, quiet: LocalSt
     handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
     Ledger(quiet.broker_url).record_outcome(done(handle.id))
     with quiet.client() as other:
-        assert other.handle(handle.job).wait(5).state == "done"
+        assert other.handle(handle.job).wait(PATIENCE).state == "done"
 
 
 def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> None:
@@ -111,7 +112,8 @@ def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> No
                 ticks += 1
 
         def settle() -> None:
-            time.sleep(0.5)
+            while ticks < 10:
+                time.sleep(0.01)
             ledger = Ledger(quiet.broker_url)
             for handle in handles:
                 ledger.record_outcome(done(handle.id))
@@ -131,7 +133,7 @@ def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> No
 def test_one_cancelled_waiter_leaves_the_others(alone: Client, quiet: LocalStack) -> None:
     async def service() -> Outcome:
         handle = await alone.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
-        first, second = (asyncio.create_task(handle.wait_async(10)) for _ in range(2))
+        first, second = (asyncio.create_task(handle.wait_async(PATIENCE)) for _ in range(2))
         await asyncio.sleep(0.1)
         first.cancel()
         await asyncio.sleep(0.1)
@@ -250,20 +252,20 @@ def test_an_outcome_that_is_none_is_heard_of_only_by_who_waits_for_it(idle: Clie
         server.xadd(f"cutwork:outcome:{broken[2].id}", {"json": "{}"})
         for handle, future in zip(broken, waiting, strict=False):
             with pytest.raises(ValueError, match=f"job {handle.id}: expected an outcome as"):
-                future.result(10)
+                future.result(PATIENCE)
             with pytest.raises(UnreadableOutcome):
                 handle.outcome()
         Ledger(idle.broker_url).record_outcome(done(sound.id))
-        assert waiting[3].result(10).state == "done"
+        assert waiting[3].result(PATIENCE).state == "done"
         assert not waiting[4].done()
         Ledger(idle.broker_url).record_outcome(done(late.id))
-        assert waiting[4].result(10).state == "done"
+        assert waiting[4].result(PATIENCE).state == "done"
 
 
 def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> None:
     handles = alone.submit_many(place(number) for number in range(3000))
     ledger = Ledger(quiet.broker_url)
-    waiting = alone.as_completed(handles, timeout=60)
+    waiting = alone.as_completed(handles, timeout=PATIENCE)
     for handle in reversed(handles):
         ledger.record_outcome(done(handle.id))
     assert {handle.id for handle, _ in waiting} == {handle.id for handle in handles}
@@ -274,7 +276,7 @@ def test_a_redelivery_does_not_replace_what_was_done(alone: Client, quiet: Local
     ledger = Ledger(quiet.broker_url)
     ledger.record_outcome(done(handle.id))
     ledger.record_outcome(Outcome(job_id=handle.id, state="skipped"))
-    assert handle.wait(5).state == "done"
+    assert handle.wait(PATIENCE).state == "done"
 
 
 def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:
@@ -284,7 +286,7 @@ def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:
 
     def wait() -> None:
         try:
-            handle.wait(30)
+            handle.wait(PATIENCE)
         except CancelledError as error:
             ended.append(type(error))
 
@@ -292,7 +294,7 @@ def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:
     thread.start()
     time.sleep(0.2)
     client.close()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert ended == [CancelledError]
 
 
@@ -300,11 +302,11 @@ def test_waiting_outlives_a_restart_of_the_broker(quiet: LocalStack, alone: Clie
     with redis.Redis.from_url(quiet.broker_url) as server:
         handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
         found: list[Outcome] = []
-        thread = threading.Thread(target=lambda: found.append(handle.wait(20)))
+        thread = threading.Thread(target=lambda: found.append(handle.wait(PATIENCE)))
         thread.start()
         # Every connection is cut, as a restart does.
         server.client_kill_filter(skipme=True, _type="normal")
         time.sleep(0.3)
     Ledger(quiet.broker_url).record_outcome(done(handle.id))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert [outcome.state for outcome in found] == ["done"]

@@ -12,6 +12,7 @@ from deploy.local import LocalStack
 from producer import Job, Options, Outcome
 from producer.contract.s3_uri import ImageRef
 from tests.integration.test_storage import storage_with
+from tests.support.patience import PATIENCE
 from tests.system.chaos.s3_proxy import Hold, Refuse, S3Proxy
 from worker.config.settings import ModelSettings
 from worker.errors import OutputsContested, StorageUnavailable
@@ -71,11 +72,11 @@ def between_its_outputs(
         ThreadPoolExecutor(1) as thread,
     ):
         running = thread.submit(pipeline.run, job(name), final=False)
-        assert hold.reached.wait(20)
+        assert hold.reached.wait(PATIENCE)
 
         def go_on() -> Outcome:
             hold.released.set()
-            return running.result(20)
+            return running.result(PATIENCE)
 
         yield go_on
 

@@ -10,6 +10,7 @@ from producer import Client, Job, Outcome
 from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
+from tests.support.patience import PATIENCE
 from tests.support.runs import BULK, answer, feeder_of, feeding, plan_of, until
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
@@ -154,5 +155,5 @@ def test_an_outcome_in_a_run_ends_its_count(idle: Client) -> None:
         idle._ledger.deliveries.count_delivery(name, visibility_timeout=600)
         assert idle.runs.server.exists(delivery_key(name))
         answer(idle, 1)
-        thread.join(10)
+        thread.join(PATIENCE)
     assert not idle.runs.server.exists(delivery_key(name))

@@ -20,6 +20,7 @@ from deploy.local import LocalStack, free_ports
 from producer import Client, Job, Options
 from producer.cli.exporter.metrics import METRICS
 from producer.contract.s3_uri import ImageRef
+from tests.support.patience import PATIENCE
 from tests.support.runs import SPEC, feeder_of, feeding, plan_of, until
 
 GPU = Options(device_mode="require_gpu")
@@ -32,12 +33,14 @@ class Exporter:
         (self.port,) = free_ports(1)
         arguments = ("exporter", "--port", str(self.port))
         self.child = cutwork(stack, *arguments, log=log, CUTWORK_BROKER_URL=broker, **variables)
-        self.child.wait_until(lambda: b"listening on" in log.read_bytes(), timeout=30)
+        self.child.wait_until(lambda: b"listening on" in log.read_bytes(), timeout=PATIENCE)
 
     def get(self, path: str) -> tuple[int, str]:
         """The status and the text of a page."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as page:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE
+            ) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -145,7 +148,7 @@ def test_the_pages_and_the_end(idle: Client, start: Callable[..., Exporter]) -> 
     assert exporter.get("/readyz?x=1") == (200, "ok\n")
     assert exporter.get("/other") == (404, "expected one of /metrics, /healthz, /readyz\n")
     exporter.child.signal(signal.SIGTERM)
-    assert exporter.child.wait(10) == 0
+    assert exporter.child.wait(PATIENCE) == 0
     assert "stopped by SIGTERM" in exporter.child.log.read_text()
 
 
@@ -192,7 +195,7 @@ def test_a_port_that_is_taken_is_said(
 ) -> None:
     port = start(broker=idle.broker_url).port
     second = cutwork(stack, "exporter", "--port", str(port), log=tmp_path / "second.log")
-    assert second.wait(30) == 1
+    assert second.wait(PATIENCE) == 1
     assert f"cannot listen on 127.0.0.1:{port}" in second.log.read_text()
 
 
@@ -229,10 +232,10 @@ def test_the_rate_is_the_worker_s_and_outlives_it(
         with alone.client() as client:
             # One at a time leaves a thread idle, and says nothing of how fast the worker could be.
             for source, image in places[:3]:
-                assert client.submit(source, image=image).wait(60).ok
+                assert client.submit(source, image=image).wait(PATIENCE).ok
             assert exporter.series()[rate] == 0.55
             handles = [client.submit(source, image=image) for source, image in places[3:]]
-            assert all(handle.wait(60).ok for handle in handles)
+            assert all(handle.wait(PATIENCE).ok for handle in handles)
             until(lambda: exporter.series()[rate] != 0.55)
         standin.stop(grace=10)
         assert 5 / 1.5 < exporter.series()[rate] < 5 * 1.5

@@ -12,6 +12,7 @@ from producer import Client
 from producer.store.runs import feeder_key
 from producer.sync.feeder_lock import FeederRunning
 from producer.sync.plan.step import Step
+from tests.support.patience import PATIENCE
 from tests.support.runs import answer, feeder_of, feeding, plan_of, until, waiting
 
 
@@ -28,7 +29,7 @@ def test_a_run_has_one_feeder(idle: Client) -> None:
     again = feeder_of(idle, plan, run=feeder.run)
     with feeding(again) as thread:
         assert len(answer(idle, 3)) == 3
-        thread.join(10)
+        thread.join(PATIENCE)
     assert idle.runs.summary(str(feeder.run)).state == "finished"
 
 
@@ -60,6 +61,6 @@ def test_a_suspended_process_does_not_send_the_jobs_of_another(idle: Client) -> 
         fed = threads.submit(feeder.feed)
         until(lambda: answer(idle, 1))
         with pytest.raises(FeederRunning, match="now fed by another"):
-            fed.result(10)
+            fed.result(PATIENCE)
     assert idle.runs.summary(str(feeder.run)).counts.sent == 2
     assert waiting(idle) == []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.patience import PATIENCE
 from tests.support.short_memory import in_a_process
 from worker.errors import DeviceOutOfMemory, GpuUnavailable
 from worker.models.batching import Batcher
@@ -113,7 +114,7 @@ def test_a_lost_gpu_ends_the_process(isnet_pth: Path) -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == EXIT_CODE

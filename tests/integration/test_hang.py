@@ -13,6 +13,7 @@ from producer import Client, Options
 from producer.contract.job import QUEUE
 from producer.store.deliveries import delivery_key
 from tests.support.jobs import run
+from tests.support.patience import PATIENCE
 from tests.support.tiny_models import channel_mean, endless
 from worker.models.watchdog import EXIT_CODE
 
@@ -63,7 +64,7 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_stay(
     assert run(own, "s3://photos/rocket.jpg", **places(1, "mean")).state == "done"
 
     handles = [own.submit("s3://photos/rocket.jpg", **places(n, "endless")) for n in (2, 3)]
-    assert short.wait(60) == EXIT_CODE
+    assert short.wait(PATIENCE) == EXIT_CODE
     log = short.tail(20_000)
     (line,) = (line for line in log.splitlines() if "CRITICAL" in line)
     assert (

@@ -18,6 +18,7 @@ from producer import Client, Job, Options, Outcome
 from producer.contract.s3_uri import ImageRef
 from tests.support.hostile.corpus import corpus
 from tests.support.hostile.file import HostileFile
+from tests.support.patience import PATIENCE
 from tests.support.tiny_models import channel_mean
 from worker.config.access import AllowedPrefix
 from worker.errors import CutworkError, SourceTooLarge
@@ -78,7 +79,8 @@ def outcomes(
     with Client(broker_url(stack)) as client:
         handles = client.submit_many(jobs.values())
         ended = {
-            handle.job.id: outcome for handle, outcome in client.as_completed(handles, timeout=150)
+            handle.job.id: outcome
+            for handle, outcome in client.as_completed(handles, timeout=PATIENCE)
         }
     return {file.name: (file, ended[jobs[file.name].id]) for file in corpus()}
 

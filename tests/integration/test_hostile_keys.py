@@ -14,6 +14,7 @@ from deploy.local import LocalStack
 from producer import Client, Options
 from producer.contract.s3_uri import ImageRef
 from tests.support.jobs import run
+from tests.support.patience import PATIENCE
 from worker.errors import ModelInvalid
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelStore, RemoteModels
@@ -95,7 +96,7 @@ def test_no_key_forges_a_line_of_the_log(client: Client, worker: Child) -> None:
         outcome = run(client, source, image="s3://cutouts/x.png", options=options)
         assert outcome.state == "failed"
         seen = f"job {outcome.job_id} failed: {outcome.code}"
-        worker.wait_until(lambda seen=seen: seen in worker.tail(10_000), timeout=10)  # type: ignore[misc]  # the default
+        worker.wait_until(lambda seen=seen: seen in worker.tail(10_000), timeout=PATIENCE)  # type: ignore[misc]  # the default
     log = worker.log.read_text()
     assert "job forged done" in log
     assert "\n[2026-11-22 08:00:00,000: INFO/MainProcess] job forged" not in log

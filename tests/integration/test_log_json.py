@@ -10,6 +10,7 @@ from typing import Any
 from deploy.local import LocalStack
 from producer import Client, Job
 from producer.contract.s3_uri import ImageRef
+from tests.support.patience import PATIENCE
 from tests.support.watched import Watched
 
 RUN = "20261123-091500-3fa9c1"
@@ -30,7 +31,7 @@ def test_a_worker_s_log_is_json_and_says_which_job(stack: LocalStack, idle: Clie
     good, bad = job("rocket.jpg", id=f"{RUN}.1"), job(FORGED)
     idle.submit_many([good, bad])
     watched.child.wait_until(
-        lambda: sum(watched.samples()["cutwork_images_total"].values()) == 2, timeout=30
+        lambda: sum(watched.samples()["cutwork_images_total"].values()) == 2, timeout=PATIENCE
     )
     watched.child.stop(grace=20)
     lines = [json.loads(line) for line in watched.child.log.read_text().splitlines()]

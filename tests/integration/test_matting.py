@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.support.patience import PATIENCE
+
 
 def test_without_openmp_one_thread_at_a_time() -> None:
     """In a process of its own: numba's layer is chosen once."""
@@ -18,6 +20,10 @@ with ThreadPoolExecutor(4) as pool:
 print(numba.threading_layer())
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=150
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     assert done.stdout == "workqueue\n", done.stderr

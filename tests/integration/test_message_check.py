@@ -15,6 +15,7 @@ from deploy.local import LocalStack, free_ports
 from producer import Options
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.store.ledger import Ledger
+from tests.support.patience import PATIENCE
 
 CONCURRENCY = 2
 
@@ -136,7 +137,7 @@ def test_a_malformed_message_is_refused(entry: str, lonely: LocalStack, victim: 
     before = victim.log.stat().st_size
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.lpush(QUEUE, entry)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while server.llen(QUEUE) or victim.log.stat().st_size == before:
             assert victim.running, victim.tail()
             assert time.monotonic() < deadline, "still queued: the worker lost its threads"
@@ -155,7 +156,7 @@ def test_a_malformed_unacknowledged_entry_is_dropped(
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.hset("unacked", "strange", entry)
         server.zadd("unacked_index", {"strange": 1})
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while server.hlen("unacked") or server.zcard("unacked_index"):
             assert victim.running, victim.tail()
             assert time.monotonic() < deadline, victim.tail()
@@ -176,6 +177,6 @@ def test_every_thread_still_works_afterwards(lonely: LocalStack, victim: Child) 
         for _ in range(3 * CONCURRENCY):
             outcome = client.submit(
                 "s3://any/a.jpg", image="s3://forbidden/a.png", options=Options(enabled=False)
-            ).wait(20)
+            ).wait(PATIENCE)
             assert outcome.code == "forbidden"
     assert victim.running

@@ -14,6 +14,7 @@ from deploy.child import Child
 from deploy.local import LocalStack, own_environment
 from producer import Client, Options
 from tests.support.jobs import run
+from tests.support.patience import PATIENCE
 from worker.cli.main import app
 from worker.models.files.catalogue import catalogue
 from worker.models.files.store import ModelStore
@@ -128,7 +129,7 @@ def test_the_producer_s_command_is_the_same() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
             env=os.environ | {"COLUMNS": "200"},
         )
         same = models(*arguments)

@@ -19,6 +19,7 @@ from benchmarks.pictures import put_pictures
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job
+from tests.support.patience import PATIENCE
 from tests.support.runs import until
 from tests.unit.test_schemas import errors_in
 
@@ -41,7 +42,7 @@ def packages() -> Path:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(NODE / name, folder)
             command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=170)
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
             done.touch()
     return folder / "node_modules"
 
@@ -104,7 +105,7 @@ def job(number: int, **facts: Any) -> dict[str, Any]:
 
 
 def outcomes(service: "subprocess.Popen[str]") -> list[dict[str, Any]]:
-    output, said = service.communicate(timeout=90)
+    output, said = service.communicate(timeout=PATIENCE)
     assert service.returncode == 0, said
     return [json.loads(line) for line in output.splitlines()]
 
@@ -157,8 +158,8 @@ def test_a_message_alone_has_an_outcome_too(idle: Client, start: Start, packages
         ["node", "-e", script, idle.broker_url, json.dumps(only)],
         env={"PATH": os.environ["PATH"], "NODE_PATH": str(packages)},
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert idle.pending() == 0
     start()
-    assert idle.handle(Job.from_message(only)).wait(60).state == "done"
+    assert idle.handle(Job.from_message(only)).wait(PATIENCE).state == "done"

@@ -12,6 +12,7 @@ from benchmarks.pictures import put_pictures
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
 from producer import Client
+from tests.support.patience import PATIENCE
 
 
 class Bench(NamedTuple):
@@ -62,23 +63,23 @@ def test_the_connection_for_broadcasts_may_break_first(bench: Bench, number: int
     before = bench.count_in_log(lost)
     handle = bench.client.submit("s3://photos/000000.jpg", image=f"s3://cutouts/{number}.png")
     # Now one thread is busy, and the worker waits for a job for the other one.
-    bench.worker.wait_until(lambda: bench.log.stat().st_size > size, timeout=20)
+    bench.worker.wait_until(lambda: bench.log.stat().st_size > size, timeout=PATIENCE)
     with bench.server.pipeline(transaction=True) as pipe:
         pipe.config_set("maxclients", 1)  # The worker cannot reconnect at once.
         pipe.client_kill_filter(_type="pubsub")
         pipe.client_kill_filter(_type="normal", skipme=True)
         pipe.execute()
-    bench.worker.wait_until(lambda: bench.count_in_log(lost) > before, timeout=20)
+    bench.worker.wait_until(lambda: bench.count_in_log(lost) > before, timeout=PATIENCE)
     bench.server.config_set("maxclients", 1000)
-    assert handle.wait(60).state == "done"
+    assert handle.wait(PATIENCE).state == "done"
 
 
 def test_a_read_only_broker_leaks_no_sockets(bench: Bench) -> None:
     process = psutil.Process(bench.worker.pid)
     before, attempt = process.num_fds(), "Trying to reconnect"
     bench.server.replicaof("127.0.0.1", free_ports(1)[0])
-    bench.worker.wait_until(lambda: bench.count_in_log(attempt) > 20, timeout=60)
+    bench.worker.wait_until(lambda: bench.count_in_log(attempt) > 20, timeout=PATIENCE)
     bench.server.replicaof("NO", "ONE")
     handle = bench.client.submit("s3://photos/000000.jpg", image="s3://cutouts/later.png")
-    assert handle.wait(60).state == "done"
+    assert handle.wait(PATIENCE).state == "done"
     assert process.num_fds() < before + 10

@@ -15,6 +15,7 @@ from producer import Client, Options, Outcome
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.store.ledger import Ledger
 from tests.support.jobs import WAIT, run, stored
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -205,7 +206,7 @@ def test_a_place_outside_s3_is_forbidden_and_logged_with_the_sender_s_job_id(
     outcome = wait_for(stack, name)
     assert (outcome.state, outcome.code) == ("failed", "forbidden")
     assert f"{field}: a worker reads and writes s3://bucket/key" in (outcome.message or "")
-    worker.wait_until(lambda: f"job {name} failed: forbidden: " in worker.tail(), timeout=10)
+    worker.wait_until(lambda: f"job {name} failed: forbidden: " in worker.tail(), timeout=PATIENCE)
 
 
 def test_a_forbidden_prefix_is_logged_with_the_sender_s_job_id(
@@ -214,7 +215,7 @@ def test_a_forbidden_prefix_is_logged_with_the_sender_s_job_id(
     handle = client.submit("s3://private/a.jpg", image="s3://cutouts/a.png")
     assert handle.wait(WAIT).code == "forbidden"
     seen = f"job {handle.id} failed: forbidden: 's3://private/a.jpg"
-    worker.wait_until(lambda: seen in worker.tail(), timeout=10)
+    worker.wait_until(lambda: seen in worker.tail(), timeout=PATIENCE)
 
 
 @pytest.fixture

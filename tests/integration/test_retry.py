@@ -11,6 +11,7 @@ from producer import Client, Job, Options
 from producer.contract.job import BULK_PRIORITY
 from producer.contract.s3_uri import ImageRef
 from producer.store.publish import publish
+from tests.support.patience import PATIENCE
 from tests.support.runs import until
 
 A = ImageRef(bucket="photos", key="a.jpg")
@@ -27,7 +28,7 @@ def test_an_object_store_that_is_gone(tmp_path: Path) -> None:
             options = Options(enabled=False)
             outcome = client.submit(
                 "s3://photos/a.jpg", image="s3://cutouts/a.png", options=options
-            ).wait(60)
+            ).wait(PATIENCE)
             assert (outcome.state, outcome.code) == ("failed", "storage_unavailable")
             assert outcome.attempt == 2
             assert "did not answer" in (outcome.message or "")
@@ -41,7 +42,7 @@ def _priority_of_a_retry(client: Client, options: Options) -> int:
     """Send a job of a run, and look for its second attempt, which some worker holds back."""
     name = "20261122-081500-3fa9c1.1"
     publish(client.app, [Job(id=name, source=A, image=B, options=options)])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         held: Any = client.runs.server.hvals("unacked")
         for message, *_ in map(json.loads, held):
@@ -66,10 +67,12 @@ def test_an_object_store_that_comes_back(tmp_path: Path, photographs: Path) -> N
             handle = producer.submit(
                 "s3://photos/a.jpg", image="s3://cutouts/a.png", options=Options(enabled=False)
             )
-            worker.wait_until(lambda: "attempt 1: storage_unavailable" in worker.tail(), timeout=20)
+            worker.wait_until(
+                lambda: "attempt 1: storage_unavailable" in worker.tail(), timeout=PATIENCE
+            )
             assert handle.outcome() is None
             s3.signal(signal.SIGCONT)
-            outcome = handle.wait(60)
+            outcome = handle.wait(PATIENCE)
         assert outcome.state == "done"
         assert outcome.attempt > 1
 
@@ -92,6 +95,6 @@ def test_a_model_no_source_gives(tmp_path: Path) -> None:
                 "s3://photos/a.jpg",
                 image="s3://cutouts/a.png",
                 options=Options(model="silueta"),
-            ).wait(90)
+            ).wait(PATIENCE)
     assert outcome.code == "model_unavailable"
     assert "CUTWORK_MODEL_MIRROR" in (outcome.message or "")

@@ -12,6 +12,7 @@ from producer import Client, Job, Options
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from producer.store.routes import Routes
+from tests.support.patience import PATIENCE
 from tests.support.runs import until
 from worker.broker.routing import select_queues
 from worker.errors import GpuNoDriver
@@ -141,7 +142,7 @@ def test_a_job_that_a_worker_cannot_process_is_sent_on(
     until(lambda: server.llen("cutwork.large:3") and server.llen("cutwork.gpu:3"))
     assert large.outcome() is None
     large_worker = start(CUTWORK_TAKES="large")
-    outcome = large.wait(60)
+    outcome = large.wait(PATIENCE)
     assert idle.served_queues() == {"cutwork.default", "cutwork.large"}
     assert (outcome.state, outcome.worker) == ("done", f"{large_worker.name}@local")
     assert gpu.outcome() is None
@@ -153,7 +154,7 @@ def test_an_image_too_large_for_every_worker_fails(
 ) -> None:
     start(CUTWORK_TAKES="default,large", CUTWORK_MAX_PIXELS="10000")
     (handle,) = idle.submit_many([job(Options(if_exists="overwrite"))])
-    assert handle.wait(60).code == "image_too_large"
+    assert handle.wait(PATIENCE).code == "image_too_large"
 
 
 def test_two_pools_do_not_send_a_job_to_each_other_for_ever(

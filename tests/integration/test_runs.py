@@ -1,6 +1,7 @@
 """What Redis keeps of a run: counted once, ended once, and gone some day."""
 
 from producer import Client
+from tests.support.patience import PATIENCE
 from tests.support.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, until, waiting
 
 
@@ -51,7 +52,7 @@ def test_what_is_kept_of_a_run_is_little_and_goes(idle: Client) -> None:
         until(lambda: len(waiting(idle)) == 200)
         for number in range(200):
             answer(idle, 1, seconds=number)
-        thread.join(10)
+        thread.join(PATIENCE)
     record = idle.runs.record(str(feeder.run))
     assert [outcome.seconds["total"] for outcome in record.slowest[:2]] == [199, 198]
     assert len(record.slowest) == len(record.sample) == 24

@@ -6,6 +6,7 @@ from benchmarks.commands import cutwork
 from deploy.local import LocalStack, free_ports
 from producer import Client, Job
 from producer.contract.s3_uri import ImageRef
+from tests.support.patience import PATIENCE
 from tests.support.prometheus import scraping
 from tests.support.runs import until
 from tests.support.watched import Watched
@@ -28,7 +29,7 @@ def test_a_job_is_seen_in_prometheus(stack: LocalStack, idle: Client, tmp_path: 
                 image=ImageRef(bucket="cutouts", key="scraped.png"),
             )
             (handle,) = idle.submit_many([job])
-            assert handle.wait(60).state == "done"
+            assert handle.wait(PATIENCE).state == "done"
             until(lambda: prometheus.value('cutwork_images_total{state="done"}') == 1)
             assert prometheus.value("cutwork_broker_up") == 1
             # The worker acknowledges a moment after it stores the outcome.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE
+
 PREFIXES = {"CUTWORK_READ_FROM": "s3://photos/in, s3://more", "CUTWORK_WRITE_TO": "s3://cutouts"}
 
 
@@ -30,7 +32,7 @@ def test_a_read_only_model_cache_is_refused_at_start(tmp_path: Path) -> None:
         env={**os.environ, **PREFIXES, "CUTWORK_MODEL_CACHE": str(tmp_path / "file" / "models")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode != 0
@@ -62,7 +64,7 @@ def test_a_worker_refuses_to_start_with_one_clear_line(
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode != 0

@@ -14,6 +14,7 @@ from producer import Client, Job
 from producer.client import Handle
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
+from tests.support.patience import PATIENCE
 from tests.system.chaos.tcp_proxy import TcpProxy
 
 Start = Callable[..., Child]
@@ -77,7 +78,7 @@ def ends(child: Child, *signals: signal.Signals) -> int:
     for number in signals:
         child.signal(number)
         time.sleep(0.2)
-    return child.wait(30)
+    return child.wait(PATIENCE)
 
 
 def test_running_jobs_are_finished_and_the_others_requeued(
@@ -85,7 +86,7 @@ def test_running_jobs_are_finished_and_the_others_requeued(
 ) -> None:
     child = start()
     handles = submit(producer, 4)
-    child.wait_until(lambda: log.stat().st_size == 2, timeout=20)
+    child.wait_until(lambda: log.stat().st_size == 2, timeout=PATIENCE)
     assert ends(child, signal.SIGTERM) == 0
     status = producer.status()
     done = [handle.outcome() for handle in handles if handle.outcome()]
@@ -99,7 +100,7 @@ def test_everything_is_requeued_when_the_grace_period_is_over(
 ) -> None:
     child = start(CUTWORK_GRACE="0.5", CUTWORK_STANDIN_SECONDS="30")
     handles = submit(producer, 3)
-    child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+    child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
     assert ends(child, signal.SIGTERM) == 1
     assert "0.5 s is over (CUTWORK_GRACE); " in child.tail()
     status = producer.status()
@@ -115,7 +116,7 @@ def test_a_second_signal_ends_the_grace_period(
 ) -> None:
     child = start(CUTWORK_GRACE="600", CUTWORK_STANDIN_SECONDS="30")
     submit(producer, 1)
-    child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+    child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
     assert ends(child, number, number) == 1
     assert "a second signal; 1 jobs requeued" in child.tail()
     assert "Unrecoverable" not in child.tail()
@@ -133,7 +134,7 @@ def test_a_silent_broker_does_not_extend_the_grace_period(
             CUTWORK_BROKER_URL=f"redis://127.0.0.1:{network.port}/0",
         )
         submit(producer, 1)
-        child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+        child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
         network.black_hole()
         assert ends(child, signal.SIGTERM) == 1
         network.heal()
@@ -148,7 +149,7 @@ def test_a_job_may_take_longer_than_the_visibility_timeout(
     patient = {"CUTWORK_VISIBILITY_TIMEOUT": "1", "CUTWORK_STANDIN_SECONDS": "5"}
     children = [start(**patient), start(**patient)]
     (handle,) = submit(producer, 1)
-    outcome = handle.wait(60)
+    outcome = handle.wait(PATIENCE)
     assert (outcome.state, log.stat().st_size) == ("done", 1)
     for child in children:
         child.stop(grace=0)
@@ -161,7 +162,7 @@ def test_no_delayed_retry_is_dropped(producer: Client, start: Start) -> None:
         CUTWORK_MAX_ATTEMPTS="20",
     )
     submit(producer, 40)
-    child.wait_until(lambda: child.log.read_text().count(", attempt ") >= 60, timeout=60)
+    child.wait_until(lambda: child.log.read_text().count(", attempt ") >= 60, timeout=PATIENCE)
     assert ends(child, signal.SIGTERM) == 0
     assert "dropped" not in child.log.read_text()
     status = producer.status()
@@ -180,16 +181,16 @@ def test_a_delayed_retry_is_requeued_at_once(
         CUTWORK_MAX_ATTEMPTS="20",
     )
     submit(producer, 1)
-    child.wait_until(lambda: log.stat().st_size == 1, timeout=20)
+    child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
     s3 = next(item for item in own._children if item.name == "s3")
     s3.signal(signal.SIGSTOP)
     try:
         submit(producer, 1)
-        child.wait_until(lambda: "attempt 1: storage_unavailable" in child.tail(), timeout=20)
+        child.wait_until(lambda: "attempt 1: storage_unavailable" in child.tail(), timeout=PATIENCE)
         # The worker keeps the delayed retry until it is due.
-        child.wait_until(lambda: child.tail(9000).count(" received") == 3, timeout=20)
+        child.wait_until(lambda: child.tail(9000).count(" received") == 3, timeout=PATIENCE)
         child.signal(signal.SIGTERM)
-        child.wait_until(lambda: "1 waiting jobs requeued" in child.tail(), timeout=5)
+        child.wait_until(lambda: "1 waiting jobs requeued" in child.tail(), timeout=PATIENCE)
         assert producer.status().waiting == 1
         assert child.running
     finally:

@@ -26,6 +26,7 @@ from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
 from producer.store.publish import publish
 from tests.integration.test_message_check import message
+from tests.support.patience import PATIENCE
 from tests.support.runs import until
 from tests.support.signing_keys import signing_variables, write_signing_keys
 
@@ -98,23 +99,23 @@ def refused(stack: LocalStack, worker: Child, entry: str, *, says: str) -> str:
 
     with redis.Redis.from_url(stack.broker_url) as server:
         server.lpush(QUEUE, entry)
-        worker.wait_until(lambda: says in said(), timeout=20)
+        worker.wait_until(lambda: says in said(), timeout=PATIENCE)
         worker.wait_until(
-            lambda: not server.llen(QUEUE) and not server.zcard("unacked_index"), timeout=20
+            lambda: not server.llen(QUEUE) and not server.zcard("unacked_index"), timeout=PATIENCE
         )
     return said()
 
 
 def test_signed_jobs_of_every_kind_are_done(signer: Client) -> None:
     single = signer.submit(PLACES["source"], image=PLACES["image"])
-    assert single.wait(20).code == "forbidden"
+    assert single.wait(PATIENCE).code == "forbidden"
     several = signer.submit_many([new_job(), new_job()])
-    assert [found.code for _, found in signer.as_completed(several, timeout=20)] == 2 * [
+    assert [found.code for _, found in signer.as_completed(several, timeout=PATIENCE)] == 2 * [
         "forbidden"
     ]
     of_a_run = new_job()
     publish(signer.app, [of_a_run])
-    assert signer.handle(of_a_run).wait(20).code == "forbidden"
+    assert signer.handle(of_a_run).wait(PATIENCE).code == "forbidden"
 
 
 def test_a_retry_is_signed_by_the_worker(signer: Client, verifier: Child) -> None:
@@ -122,7 +123,7 @@ def test_a_retry_is_signed_by_the_worker(signer: Client, verifier: Child) -> Non
         PLACES["source"], image="s3://allowed/a.png", options=Options(enabled=False)
     )
     seen = f"job {handle.id}, attempt 2: storage_unavailable"
-    verifier.wait_until(lambda: seen in verifier.tail(100_000), timeout=30)
+    verifier.wait_until(lambda: seen in verifier.tail(100_000), timeout=PATIENCE)
 
 
 def test_a_canvas_signs_with_the_job_s_id(signer: Client) -> None:
@@ -130,7 +131,7 @@ def test_a_canvas_signs_with_the_job_s_id(signer: Client) -> None:
     cut = signature(TASK_NAME, args=[job.to_message()], queue=QUEUE, task_id=job.id, app=signer.app)
     after = signature("shop.publish", queue="shop", app=signer.app)
     chain(cut, after, app=signer.app).apply_async()
-    assert signer.handle(job).wait(20).code == "forbidden"
+    assert signer.handle(job).wait(PATIENCE).code == "forbidden"
 
 
 def test_workers_answer_a_signed_ping_alone(
@@ -253,10 +254,10 @@ def test_a_lost_job_is_sent_again_if_it_was_signed(
     server.hset(run, mapping={"state": "running", "spec": spec, "created_at": 1})
     server.zadd("cutwork:runs", {run.rpartition(":")[2]: 1})
     server.hset(f"{run}:jobs", of_a_run.id, json.dumps({**of_a_run.to_message(), "signed": "e30="}))
-    assert signer.handle(job).wait(60).code == "forbidden"
+    assert signer.handle(job).wait(PATIENCE).code == "forbidden"
     refused = {f"job {name} cannot be sent again" for name in (forged.id, moved.id, of_a_run.id)}
     verifier.wait_until(
-        lambda: all(sentence in verifier.tail(100_000) for sentence in refused), timeout=30
+        lambda: all(sentence in verifier.tail(100_000) for sentence in refused), timeout=PATIENCE
     )
     assert ledger.read_outcomes([forged.id, moved.id]) == {}
     assert server.hget(run, "count:failed") is None
@@ -280,11 +281,11 @@ def test_a_hostile_broadcast_is_refused(found: Any, guarded: LocalStack, verifie
     before = verifier.log.stat().st_size
     with redis.Redis.from_url(guarded.broker_url) as server:
         assert server.publish("/0.celery.pidbox", json.dumps(found)) == 1
-    verifier.wait_until(lambda: verifier.log.stat().st_size > before, timeout=20)
+    verifier.wait_until(lambda: verifier.log.stat().st_size > before, timeout=PATIENCE)
 
 
 def test_after_all_that_the_worker_still_works(signer: Client, verifier: Child) -> None:
-    outcome = signer.submit(PLACES["source"], image=PLACES["image"]).wait(20)
+    outcome = signer.submit(PLACES["source"], image=PLACES["image"]).wait(PATIENCE)
     assert outcome.code == "forbidden"
     until(lambda: signer.workers() == ["worker1@local"])
 

@@ -8,6 +8,7 @@ import pytest
 from producer import Client
 from producer.store.runs import Batch, UnknownRun
 from producer.sync.count_remaining import count_remaining
+from tests.support.patience import PATIENCE
 from tests.support.runs import BULK, SPEC, answer, feeder_of, feeding, plan_of, until, waiting
 
 
@@ -17,7 +18,7 @@ def test_every_input_is_sent_once_and_counted(idle: Client) -> None:
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 3)
         jobs = answer(idle, 3)
-        thread.join(10)
+        thread.join(PATIENCE)
     assert [str(job.source) for job in jobs] == [f"s3://photos/in/{n}.jpg" for n in (0, 3, 5)]
     record = idle.runs.record(str(feeder.run))
     assert record.state == "finished"
@@ -73,7 +74,7 @@ def test_an_interrupted_run_resumes_at_its_cursor(idle: Client) -> None:
     with feeding(second) as thread:
         until(lambda: len(waiting(idle)) == 26)
         sources = {str(job.source) for job in answer(idle, 100)}
-        thread.join(10)
+        thread.join(PATIENCE)
     assert len(sources) == 26
     counts = idle.runs.summary(str(first.run)).counts
     assert (counts.seen, counts.sent, counts.done) == (30, 30, 30)
@@ -93,7 +94,7 @@ def test_the_next_feeder_sends_jobs_that_were_stored_and_never_sent(idle: Client
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 5)
         assert len(answer(idle, 9)) == 5
-        thread.join(10)
+        thread.join(PATIENCE)
     assert idle.runs.summary(str(dead.run)).counts.done == 5
 
 
@@ -110,7 +111,7 @@ def test_a_lost_job_is_sent_again_after_the_visibility_timeout(idle: Client) -> 
         idle.runs.server.rpop(BULK)  # like a worker that is killed at the wrong moment
         until(lambda: len(waiting(idle)) == 2)
         answer(idle, 2)
-        thread.join(10)
+        thread.join(PATIENCE)
     assert idle.runs.summary(str(feeder.run)).counts.done == 2
 
 
@@ -122,7 +123,7 @@ def test_a_job_that_waits_in_the_queue_is_not_sent_twice(idle: Client) -> None:
         time.sleep(3.5)
         assert len(waiting(idle)) == 2
         answer(idle, 2)
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def test_a_feeder_whose_cursor_moved_plans_again_from_the_new_one(idle: Client) -> None:
@@ -154,7 +155,7 @@ def test_a_cancelled_run_sends_nothing_more(idle: Client) -> None:
         until(lambda: len(waiting(idle)) == 10)
         idle.runs.end(str(feeder.run), "cancelled")
         answer(idle, 10, state="cancelled")
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     counts = idle.runs.summary(str(feeder.run)).counts
     assert (counts.sent, counts.cancelled, counts.in_flight) == (10, 10, 0)
@@ -196,7 +197,7 @@ def test_an_open_circuit_breaker_sends_one_probe_at_a_time(idle: Client) -> None
         answer(idle, 1)
         until(lambda: len(waiting(idle)) == 56)
         answer(idle, 56)
-        thread.join(10)
+        thread.join(PATIENCE)
     counts = idle.runs.summary(str(feeder.run)).counts
     assert (counts.seen, counts.done, counts.failed) == (160, 74, 86)
 
@@ -207,7 +208,7 @@ def test_a_run_that_redis_lost_is_an_unknown_run(idle: Client) -> None:
     until(lambda: waiting(idle))
     idle.runs.server.flushdb()
     with pytest.raises(UnknownRun, match="restarted without persistence"):
-        thread.result(10)
+        thread.result(PATIENCE)
 
 
 def test_a_limit_holds_across_interruptions(idle: Client) -> None:
@@ -219,7 +220,7 @@ def test_a_limit_holds_across_interruptions(idle: Client) -> None:
     with feeding(second) as thread:
         until(lambda: len(waiting(idle)) == 7)
         answer(idle, 30)
-        thread.join(10)
+        thread.join(PATIENCE)
     counts = idle.runs.summary(str(first.run)).counts
     assert (counts.sent, counts.done, counts.seen) == (7, 7, 7)
 
@@ -230,7 +231,7 @@ def test_an_unreadable_object_is_not_sent_until_it_changes(idle: Client) -> None
         until(lambda: len(waiting(idle)) == 2)
         answer(idle, 1, state="failed", code="not_an_image", message="no")
         answer(idle, 1, state="failed", code="storage_unavailable", message="later")
-        thread.join(10)
+        thread.join(PATIENCE)
     sources = {f"s3://photos/in/{n}.jpg": "etag" for n in (0, 1)}
     assert idle.runs.find_unreadable(sources) == {"s3://photos/in/0.jpg"}
     assert idle.runs.find_unreadable({"s3://photos/in/0.jpg": "changed"}) == set()
@@ -245,5 +246,5 @@ def test_an_unreadable_object_is_not_sent_until_it_changes(idle: Client) -> None
     with feeding(retried) as thread:
         until(lambda: waiting(idle))
         answer(idle, 1)
-        thread.join(10)
+        thread.join(PATIENCE)
     assert server.hlen("cutwork:unreadable") == 0

@@ -12,6 +12,7 @@ from kombu import Connection
 from producer import Client, Job
 from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
+from tests.support.patience import PATIENCE
 from worker.broker.kombu_patches import QoS, Transport
 
 Take = Callable[[], tuple[QoS, str]]
@@ -31,7 +32,7 @@ def take(idle: Client) -> Iterator[Take]:
         def take() -> tuple[QoS, str]:
             connection = Connection(idle.broker_url, transport=Transport, transport_options=OPTIONS)
             queue = connection.SimpleQueue(QUEUE)
-            message: Any = queue.get(timeout=10)
+            message: Any = queue.get(timeout=PATIENCE)
             qos, tag = message.channel.qos, str(message.delivery_tag)
             assert qos.unacked_tags() == {tag}
             # Closing requeues messages over connections that kombu itself leaves open.

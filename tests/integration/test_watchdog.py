@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.patience import PATIENCE
 from worker.models.watchdog import EXIT_CODE
 
 SCRIPT = """
@@ -41,7 +42,7 @@ def started(script: str) -> subprocess.Popen[str]:
 def ended(script: str) -> tuple[int, str, str]:
     """Exit status, output and log of a process that is to end by itself."""
     process = started(script)
-    out, log = process.communicate(timeout=60)
+    out, log = process.communicate(timeout=PATIENCE)
     return process.returncode, out, log
 
 
@@ -121,7 +122,7 @@ say("out")
     os.kill(process.pid, signal.SIGSTOP)
     time.sleep(2.5)
     os.kill(process.pid, signal.SIGCONT)
-    out, log = process.communicate(timeout=60)
+    out, log = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, "out\n"), log
 
 

@@ -17,6 +17,7 @@ from producer import Client, Job, Options
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from tests.support.jobs import run
+from tests.support.patience import PATIENCE
 from tests.support.tiny_models import channel_mean, endless
 from tests.support.watched import Watched
 from worker.models.watchdog import EXIT_CODE
@@ -67,7 +68,7 @@ def test_jobs_are_counted(stack: LocalStack, idle: Client, start: Start, tmp_pat
     idle.runs.server.hset(delivery_key(job.id), mapping={"number": "1", "at": "0"})
     idle.submit_many([job])
     watched.child.wait_until(
-        lambda: watched.samples()["cutwork_images_total"]["", "done"] == 4, timeout=30
+        lambda: watched.samples()["cutwork_images_total"]["", "done"] == 4, timeout=PATIENCE
     )
     found = watched.samples()
     assert found["cutwork_images_total"] == {
@@ -127,7 +128,7 @@ def test_a_worker_is_ready_once_its_models_are_loaded(start: Start) -> None:
     assert watched.samples()["cutwork_model_loads_total"] == {("isnet-general-use",): 1}
     # The server does not keep the process from ending.
     watched.child.signal(signal.SIGTERM)
-    assert watched.child.wait(30) == 0
+    assert watched.child.wait(PATIENCE) == 0
 
 
 def test_a_worker_that_shuts_down_is_live_and_not_ready(idle: Client, start: Start) -> None:
@@ -135,7 +136,7 @@ def test_a_worker_that_shuts_down_is_live_and_not_ready(idle: Client, start: Sta
     watched.until("/readyz", 200)
     idle.submit("s3://photos/rocket.jpg", image=f"s3://cutouts/{time.time()}.png")
     watched.child.wait_until(
-        lambda: watched.samples()["cutwork_image_memory_bytes"][()] > 0, timeout=20
+        lambda: watched.samples()["cutwork_image_memory_bytes"][()] > 0, timeout=PATIENCE
     )
     assert watched.samples()["cutwork_jobs_running"] == {(): 1}
     watched.child.signal(signal.SIGTERM)
@@ -145,7 +146,7 @@ def test_a_worker_that_shuts_down_is_live_and_not_ready(idle: Client, start: Sta
     found = watched.samples()
     assert found["cutwork_worker_draining"] == {(): 1}
     assert found["cutwork_image_memory_bytes"][()] > 0
-    assert watched.child.wait(30) == 0
+    assert watched.child.wait(PATIENCE) == 0
 
 
 def test_without_a_broker_a_worker_is_live_and_not_ready(
@@ -180,7 +181,7 @@ def test_a_device_that_hangs_fails_liveness(
     assert device["found"] == (
         "s3://models/watch/endless.onnx, a batch of 1 on cpu, has not answered in time"
     )
-    assert watched.child.wait(30) == EXIT_CODE
+    assert watched.child.wait(PATIENCE) == EXIT_CODE
 
 
 def test_a_port_in_use_is_refused_at_start(stack: LocalStack, idle: Client, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_a_port_in_use_is_refused_at_start(stack: LocalStack, idle: Client, tmp_
         child = stack.start_worker(
             CUTWORK_BROKER_URL=idle.broker_url, CUTWORK_METRICS_PORT=str(port)
         )
-        assert child.wait(60) == 1
+        assert child.wait(PATIENCE) == 1
     expected = f"cutwork: CUTWORK_METRICS_PORT={port}: expected a free port of 127.0.0.1 "
     assert expected in child.tail()
     assert "Traceback" not in child.tail()

@@ -17,6 +17,7 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Job, Options, Outcome
 from tests.support.jobs import run, stored
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -193,9 +194,9 @@ if __name__ == "__main__":
     # The worker that ends the first task sends the next: it has to be told where.
     then = keep.s().set(queue="service")
     print(json.dumps({{
-        "chain": (segment[0] | then).apply_async().get(timeout=60),
-        "chord": chord(segment[1:3])(then).get(timeout=60),
-        "result": segment[3].apply_async(ignore_result=False).get(timeout=60),
+        "chain": (segment[0] | then).apply_async().get(timeout=PATIENCE),
+        "chord": chord(segment[1:3])(then).get(timeout=PATIENCE),
+        "result": segment[3].apply_async(ignore_result=False).get(timeout=PATIENCE),
     }}))
 """
 
@@ -222,10 +223,12 @@ def test_the_task_composes_in_a_canvas_of_the_user_s(stack: LocalStack, tmp_path
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     try:
-        child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=60)
+        child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=PATIENCE)
         jobs = json.dumps([message_of(number) for number in range(4)])
         command = [sys.executable, str(script), jobs]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
         assert done.returncode == 0, done.stderr
     finally:
         child.stop(grace=10)

@@ -4,12 +4,11 @@ from typing import Any
 
 from deploy.local import LocalStack
 from producer import Client, Outcome
-
-WAIT = 90
+from tests.support.patience import PATIENCE
 
 
 def run(client: Client, source: str, **places: Any) -> Outcome:
-    return client.submit(source, **places).wait(WAIT)
+    return client.submit(source, **places).wait(PATIENCE)
 
 
 def stored(stack: LocalStack, key: str) -> bytes | None:

@@ -13,6 +13,7 @@ import yaml
 from deploy.child import Child
 from deploy.local import free_ports
 from deploy.programs import prometheus
+from tests.support.patience import PATIENCE
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 
@@ -57,7 +58,7 @@ def scraping(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Pro
     server = Child("prometheus", command, log=folder / "prometheus.log")
     try:
         found = Prometheus(f"http://127.0.0.1:{port}")
-        server.wait_until(lambda: _ready(found.url), timeout=60)
+        server.wait_until(lambda: _ready(found.url), timeout=PATIENCE)
         yield found
     finally:
         server.stop(grace=5)

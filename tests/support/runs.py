@@ -15,6 +15,7 @@ from producer.contract.run import RunSpec
 from producer.contract.s3_uri import ImageRef
 from producer.sync.feeder import Feeder
 from producer.sync.plan.step import Plan, Step, Verdict
+from tests.support.patience import PATIENCE
 
 SPEC = RunSpec(source="s3://photos/in/", image="s3://cutouts/out/")
 BULK = f"{QUEUE}:{BULK_PRIORITY}"
@@ -58,12 +59,12 @@ def feeding(feeder: Feeder) -> Iterator[threading.Thread]:
         yield thread
     finally:
         feeder.stopping.set()
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.child import Child
 from deploy.local import free_ports
+from tests.support.patience import PATIENCE
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def tls_front(port: int, *, folder: Path, name: str) -> Iterator[int]:
             return probe.connect_ex(("127.0.0.1", front)) == 0
 
     try:
-        child.wait_until(ready, timeout=20)
+        child.wait_until(ready, timeout=PATIENCE)
         yield front
     finally:
         child.stop(grace=0)

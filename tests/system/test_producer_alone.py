@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import LocalStack
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = (
@@ -108,7 +109,7 @@ def test_a_worker_says_what_it_needs(python: Path, tmp_path: Path, command: str)
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode != 0
     assert "install cutwork[worker-cpu]" in done.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local import LocalStack
 from tests.support.pages import DOCS, ROOT, blocks, command_lines
+from tests.support.patience import PATIENCE
 
 README = ROOT / "README.md"
 ONE_IMAGE = DOCS / "how-to" / "one-image.md"
@@ -68,7 +69,7 @@ def test_the_commands_work_as_written(
         env=os.environ | stack.environment() | {"PATH": path},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

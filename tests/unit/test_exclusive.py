@@ -3,6 +3,7 @@
 import threading
 import time
 
+from tests.support.patience import PATIENCE
 from worker.broker.reader_writer_lock import ReaderWriterLock
 
 
@@ -13,7 +14,7 @@ def test_a_suspect_passes_alone_and_is_not_starved() -> None:
     def first() -> None:
         with job_lock.shared():
             inside.set()
-            leave.wait(10)
+            leave.wait(PATIENCE)
             seen.append("first")
 
     def suspect() -> None:
@@ -27,14 +28,14 @@ def test_a_suspect_passes_alone_and_is_not_starved() -> None:
 
     threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]
     threads[0].start()
-    assert inside.wait(10)
+    assert inside.wait(PATIENCE)
     threads[1].start()
-    assert alone.wait(10)
+    assert alone.wait(PATIENCE)
     time.sleep(0.1)
     threads[2].start()
     time.sleep(0.1)
     assert seen == []
     leave.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert seen == ["first", "suspect", "newcomer"]
