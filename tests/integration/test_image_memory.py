@@ -14,7 +14,8 @@ from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
 from tests.support.cutting import cut_alone
-from tests.support.jobs import WAIT, run
+from tests.support.jobs import run
+from tests.support.patience import PATIENCE
 from tests.support.photographs import photograph
 from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, SourceTooLarge
@@ -128,7 +129,7 @@ def test_twelve_images_at_once_stay_within_the_budget(
     handles = [
         sender.submit(large, mask=f"s3://cutouts/large{n}.png", options=options) for n in range(12)
     ]
-    outcomes = [handle.wait(WAIT) for handle in handles]
+    outcomes = [handle.wait(PATIENCE) for handle in handles]
     assert [outcome.state for outcome in outcomes] == ["done"] * 12
     assert peak_memory(small.pid) < BUDGET + AROUND
     # Whoever waited says so.

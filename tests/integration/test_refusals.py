@@ -14,7 +14,7 @@ from deploy.local import LocalStack
 from producer import Client, Options, Outcome
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.store.ledger import Ledger
-from tests.support.jobs import WAIT, run, stored
+from tests.support.jobs import run, stored
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -213,7 +213,7 @@ def test_a_forbidden_prefix_is_logged_with_the_sender_s_job_id(
     client: Client, worker: Child
 ) -> None:
     handle = client.submit("s3://private/a.jpg", image="s3://cutouts/a.png")
-    assert handle.wait(WAIT).code == "forbidden"
+    assert handle.wait(PATIENCE).code == "forbidden"
     seen = f"job {handle.id} failed: forbidden: 's3://private/a.jpg"
     worker.wait_until(lambda: seen in worker.tail(), timeout=PATIENCE)
 
@@ -225,4 +225,4 @@ def own_app(stack: LocalStack) -> Celery:
 
 
 def wait_for(stack: LocalStack, job_id: str) -> Outcome:
-    return Ledger(stack.broker_url).read_outcomes([job_id], wait=WAIT)[job_id]
+    return Ledger(stack.broker_url).read_outcomes([job_id], wait=PATIENCE)[job_id]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.jobs import WAIT
+from tests.support.patience import PATIENCE
 from worker.pipeline.memory_budget import MemoryBudget
 
 
@@ -28,7 +28,7 @@ class Waiters:
                 with self.progress:
                     self.granted.append(name)
                     self.progress.notify_all()
-                self.release[name].wait(WAIT)
+                self.release[name].wait(PATIENCE)
 
         thread = threading.Thread(target=work, daemon=True)
         waiting = self.budget.waiting
@@ -41,7 +41,7 @@ class Waiters:
     def finish(self, name: str, *, then: int) -> list[str]:
         self.release[name].set()
         with self.progress:
-            assert self.progress.wait_for(lambda: len(self.granted) >= then, WAIT), self.granted
+            assert self.progress.wait_for(lambda: len(self.granted) >= then, PATIENCE), self.granted
             return list(self.granted)
 
 
@@ -59,7 +59,7 @@ def test_small_requests_do_not_overtake_a_large_one() -> None:
     for event in waiters.release.values():
         event.set()
     for thread in waiters.threads:
-        thread.join(WAIT)
+        thread.join(PATIENCE)
     assert waiters.budget.free == 10
 
 
@@ -89,7 +89,7 @@ def test_a_growing_reservation_goes_before_empty_ones() -> None:
         with budget.reserve() as reservation:
             reservation.acquire(2)
             entered.set()
-            go.wait(WAIT)
+            go.wait(PATIENCE)
             reservation.grow_to(size)
             got.append(name)
 
@@ -108,7 +108,7 @@ def test_a_growing_reservation_goes_before_empty_ones() -> None:
         busy.acquire(6)
         for thread in threads:
             thread.start()
-        assert all(event.wait(WAIT) for event in entered)
+        assert all(event.wait(PATIENCE) for event in entered)
         threads.append(threading.Thread(target=begins))
         threads[-1].start()
         while budget.waiting < 1:
@@ -119,7 +119,7 @@ def test_a_growing_reservation_goes_before_empty_ones() -> None:
         assert got == []
     # Two reservations grow to 9 of 10 bytes: one must exceed the total, or both would wait forever.
     for thread in threads:
-        thread.join(WAIT)
+        thread.join(PATIENCE)
     assert got[2:] == ["new"]
     assert budget.free == 10
 
