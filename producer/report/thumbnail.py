@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, ImageOps
 
+from producer.config.s3_errors import S3Condition, classify
 from producer.contract.s3_uri import ImageRef
 
 if TYPE_CHECKING:
@@ -109,11 +110,13 @@ def _fetch(client: "S3Client", ref: ImageRef, *, max_bytes: int, deadline: float
             if response["ContentLength"] > max_bytes:
                 return Thumbnail(problem="too large for a preview")
             data = body.read()
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        missing = code in ("NoSuchKey", "NoSuchBucket", "NotFound", "404")
-        return Thumbnail(problem="deleted meanwhile" if missing else f"not fetched: {code}")
-    except (BotoCoreError, OSError):
+    except (ClientError, BotoCoreError) as error:
+        failure = classify(error)
+        if failure.condition in (S3Condition.MISSING_OBJECT, S3Condition.MISSING_BUCKET):
+            return Thumbnail(problem="not there any more")
+        answer = failure.answer if isinstance(error, ClientError) else "S3 did not answer"
+        return Thumbnail(problem=f"not fetched: {answer}")
+    except OSError:
         return Thumbnail(problem="not fetched: S3 did not answer")
     image = read_upright(io.BytesIO(data), side=SIDE)
     return _as_data_uri(image) if image else Thumbnail(problem="no preview")

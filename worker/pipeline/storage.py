@@ -1,4 +1,4 @@
-"""S3 get, head and put, within what the deployment allows, with errors mapped to ours."""
+"""The object store: S3 requests within the allow lists, with the worker's own errors."""
 
 import shutil
 import time
@@ -13,12 +13,9 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ParamValidationError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
+from producer.config.s3_errors import S3Condition, classify
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from producer.observability.events import NO_EVENTS, Events
@@ -28,6 +25,7 @@ from worker.errors import (
     AccessDenied,
     BucketNotFound,
     CredentialsRefused,
+    CutworkError,
     SourceNotFound,
     SourceTooLarge,
     StorageRefused,
@@ -39,34 +37,47 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 FINGERPRINT: Final = "cutwork-fingerprint"
-"""Name of the metadata that every output carries."""
-_STALE: Final = 10.0
-"""Seconds for which an opened body is taken to be there without being read."""
-
+"""The name of the metadata with an output's fingerprint."""
 OUTPUT: Final = "cutwork-output"
-"""Name of the metadata that says which of a job's outputs an object is: image or mask."""
+"""The name of the metadata with the kind of output: `image` or `mask`."""
+_STALE_SECONDS: Final = 10.0
+"""After this time the object store may have closed a connection that was not read from."""
 
-_PASSING: Final = {
-    *(
-        "PreconditionFailed",
-        "SlowDown",
-        "RequestTimeout",
-        "InternalError",
-        "ServiceUnavailable",
-        "Throttling",
+_ERRORS: Final[dict[S3Condition, tuple[type[CutworkError], str]]] = {
+    S3Condition.MISSING_BUCKET: (BucketNotFound, "expected a bucket {bucket!r}, found none"),
+    S3Condition.MISSING_OBJECT: (SourceNotFound, "expected an object, found none"),
+    S3Condition.FORBIDDEN: (
+        AccessDenied,
+        "the object store refuses this worker's credentials ({answer}); give them s3:GetObject and "
+        "s3:ListBucket on what they read, and s3:PutObject, s3:GetObject and s3:ListBucket on what "
+        "they write",
     ),
-    *("ThrottlingException", "RequestLimitExceeded"),
+    # Keys are rotated while jobs run: the next attempt may have the new ones.
+    S3Condition.BAD_CREDENTIALS: (
+        CredentialsRefused,
+        "the object store does not know this worker's credentials ({answer}): they are expired, "
+        "revoked or wrong",
+    ),
+    S3Condition.NO_CREDENTIALS: (StorageUnavailable, "found no credentials for S3 ({answer})"),
+    S3Condition.REDIRECT: (
+        StorageRefused,
+        "the object store answered with a redirect, which is not followed; expected "
+        "AWS_ENDPOINT_URL and AWS_REGION of the bucket itself",
+    ),
+    S3Condition.CLOCK_SKEW: (
+        StorageUnavailable,
+        "the object store finds this machine's clock wrong ({answer}); set it",
+    ),
+    S3Condition.TRANSIENT: (StorageUnavailable, "the object store answered {answer}"),
+    S3Condition.NO_ANSWER: (StorageUnavailable, "the object store did not answer ({answer})"),
+    S3Condition.INVALID_REQUEST: (StorageRefused, "{answer}"),
+    S3Condition.REFUSED: (StorageRefused, "the object store answered {answer}"),
 }
-_CREDENTIALS: Final = {
-    *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
-    "SignatureDoesNotMatch",
-}
-"""Keys are rotated while jobs run: the next attempt may have the new ones."""
-_ACCESS: Final = {"AccessDenied", "403", "401"}
+"""The worker's error for each condition, and its sentence."""
 
 
 class Stored(NamedTuple):
-    """What S3 says of an object."""
+    """What S3 returns about an object; fingerprint and output are None for objects of others."""
 
     etag: str
     length: int
@@ -78,7 +89,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """An object opened for reading: its ETag is known before its body is read."""
+    """An object opened for reading, with its ETag known before its body is read."""
 
     ref: ImageRef
     etag: str
@@ -87,15 +98,15 @@ class Source:
     _storage: "S3Storage"
     _response: "GetObjectOutputTypeDef"
     opened: float = field(default_factory=time.monotonic)
-    """On the monotonic clock."""
+    """Seconds of the monotonic clock."""
 
     @property
     def stale(self) -> bool:
-        """Whether it was opened so long ago that the object store may have closed the body."""
-        return time.monotonic() - self.opened > _STALE
+        """Whether the object store may have closed the connection since it was opened."""
+        return time.monotonic() - self.opened > _STALE_SECONDS
 
     def close(self) -> None:
-        """Give the connection back; a body left unread is dropped."""
+        """Release the connection, and drop an unread body."""
         self._response["Body"].close()
 
     def read(self) -> bytes:
@@ -108,7 +119,7 @@ class Source:
             self.close()
             with self._storage.open(self.ref, etag=self.etag) as reopened:
                 return reopened.read()
-        with _mapped(self.ref):
+        with translate_errors(self.ref):
             data = self._response["Body"].read()
         self._storage.events.image_bytes("read", len(data))
         return data
@@ -126,7 +137,7 @@ class Source:
 
 
 class S3Storage:
-    """The object store as one worker may use it; safe to share between threads."""
+    """The object store, within the allow lists of a worker. Thread-safe."""
 
     def __init__(
         self,
@@ -146,17 +157,18 @@ class S3Storage:
         self._max_bytes = max_bytes
 
     def check(self, *, source: ImageRef, outputs: Sequence[ImageRef]) -> None:
-        """Raise `Forbidden` unless the deployment allows all of a job's places."""
+        """Raise `Forbidden` unless the allow lists cover a job's source and outputs."""
         require_allowed(source, self._read_from, action="read", variable="CUTWORK_READ_FROM")
         for ref in outputs:
             require_allowed(ref, self._write_to, action="write", variable="CUTWORK_WRITE_TO")
 
     def open(self, ref: ImageRef, *, etag: str | None = None) -> Source:
-        """Open an object for reading; `SourceTooLarge` before any of its body is read.
+        """Open an object for reading.
 
-        `etag`: of the object as it must still be; `StorageUnavailable` where it was replaced.
+        Raises `SourceTooLarge` before any of its body is read, and `StorageUnavailable` if `etag`
+        is given and the object no longer has it.
         """
-        with _mapped(ref):
+        with translate_errors(ref):
             response = (
                 self._client.get_object(Bucket=ref.bucket, Key=ref.key)
                 if etag is None
@@ -173,27 +185,27 @@ class S3Storage:
         return Source(ref, etag, length, response["LastModified"], self, response)
 
     def head(self, ref: ImageRef) -> Stored | None:
-        """What is stored at a key, None when nothing is."""
+        """Return what is stored at a key; None if there is no object or no bucket."""
         try:
-            with _mapped(ref):
-                found = self._client.head_object(Bucket=ref.bucket, Key=ref.key)
+            with translate_errors(ref):
+                response = self._client.head_object(Bucket=ref.bucket, Key=ref.key)
         except (SourceNotFound, BucketNotFound):
             return None
-        metadata = found["Metadata"]
+        metadata = response["Metadata"]
         return Stored(
-            found["ETag"].strip('"'),
-            found["ContentLength"],
+            response["ETag"].strip('"'),
+            response["ContentLength"],
             metadata.get(FINGERPRINT),
             metadata.get(OUTPUT),
-            found["ContentType"],
-            found["LastModified"],
+            response["ContentType"],
+            response["LastModified"],
         )
 
     def put(
         self, ref: ImageRef, data: bytes, *, content_type: str, fingerprint: str, output: str
     ) -> str:
-        """Store an output in one request, all or nothing; returns its ETag."""
-        with _mapped(ref):
+        """Store an output atomically, in one request, and return its ETag."""
+        with translate_errors(ref):
             response = self._client.put_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
@@ -205,8 +217,8 @@ class S3Storage:
         return response["ETag"].strip('"')
 
     def renew(self, ref: ImageRef, stored: Stored) -> None:
-        """Give an output today's date, by a copy onto itself."""
-        with _mapped(ref):
+        """Set an output's modification time to now, by copying it onto itself."""
+        with translate_errors(ref):
             self._client.copy_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
@@ -218,34 +230,40 @@ class S3Storage:
             )
 
     def remove(self, ref: ImageRef) -> None:
-        """Delete an output that is not to stay."""
-        with _mapped(ref):
+        """Delete an output."""
+        with translate_errors(ref):
             self._client.delete_object(Bucket=ref.bucket, Key=ref.key)
 
     def model_etag(self, ref: ImageRef) -> str | None:
-        """The ETag of a model under an allowed prefix, None when there is no such object."""
+        """Return the ETag of a model; None if there is no such object.
+
+        Raises `Forbidden` outside the allow list for models.
+        """
         require_allowed(
             ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
         )
         stored = self.head(ref)
         return stored.etag if stored else None
 
-    def read_profile(self, ref: ImageRef, longest: int) -> bytes | None:
-        """The first bytes of the object beside a model, None when there is none."""
+    def read_profile(self, ref: ImageRef, max_bytes: int) -> bytes | None:
+        """Return the first bytes of a model's profile; None if there is no such object.
+
+        Raises `Forbidden` outside the allow list for models.
+        """
         require_allowed(
             ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
         )
         try:
-            with _mapped(ref):
+            with translate_errors(ref):
                 response = self._client.get_object(Bucket=ref.bucket, Key=ref.key)
                 with closing(response["Body"]) as body:
-                    return body.read(longest)
+                    return body.read(max_bytes)
         except SourceNotFound:
             return None
 
     def download_model(self, ref: ImageRef, etag: str, path: Path) -> None:
-        """Write a model to `path`, if it is still the one that had this ETag."""
-        with _mapped(ref), path.open("wb") as file:
+        """Write a model to `path`; raise `StorageUnavailable` unless it still has this ETag."""
+        with translate_errors(ref), path.open("wb") as file:
             response = self._client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
             with closing(response["Body"]) as body:
                 shutil.copyfileobj(body, file, 2**20)
@@ -254,7 +272,7 @@ class S3Storage:
 def open_storage(
     settings: WorkerSettings, *, connections: int, events: Events = NO_EVENTS
 ) -> S3Storage:
-    """The storage of a worker's settings; credentials and endpoint are the AWS SDK's own."""
+    """Return the storage of a worker; the AWS SDK reads credentials and endpoint as usual."""
     config = Config(
         connect_timeout=settings.s3_connect_timeout,
         read_timeout=settings.s3_read_timeout,
@@ -266,13 +284,13 @@ def open_storage(
     except (BotoCoreError, ValueError) as error:
         raise SettingsError(
             f"S3: {error}; expected AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION as the AWS SDK "
-            "takes them"
+            "reads them"
         ) from error
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     if not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        # Between its own regions AWS may lead; anybody else's redirect would have the SDK ask for
-        # a region, and ask again if that is answered with a redirect, without an end.
-        client.meta.events.register_last("before-parameter-build.s3", _follow_nothing)
+        # AWS may redirect between its regions. At a redirect of another store the SDK would request
+        # the bucket's region, and do so endlessly if that request is redirected too.
+        client.meta.events.register_last("before-parameter-build.s3", _disable_redirects)
     return S3Storage(
         client,
         read_from=[AllowedPrefix.parse(item) for item in settings.read_from],
@@ -284,55 +302,17 @@ def open_storage(
 
 
 @contextmanager
-def _mapped(ref: ImageRef) -> Iterator[None]:
+def translate_errors(ref: ImageRef) -> Iterator[None]:
+    """Raise errors of requests about `ref` as the worker's own."""
     try:
         yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        if code == "NoSuchBucket":
-            raise BucketNotFound(f"{ref}: expected a bucket {ref.bucket!r}, found none") from error
-        if code in ("NoSuchKey", "404", "NotFound"):
-            raise SourceNotFound(f"{ref}: expected an object, found none") from error
-        if code in _ACCESS:
-            raise AccessDenied(
-                f"{ref}: the object store refuses this worker's credentials ({code}); "
-                "give them s3:GetObject and s3:ListBucket on what they read, and s3:PutObject, "
-                "s3:GetObject and s3:ListBucket on what they write"
-            ) from error
-        if code in _CREDENTIALS:
-            raise CredentialsRefused(
-                f"{ref}: the object store does not know this worker's credentials ({code}): they "
-                "are expired, revoked or wrong"
-            ) from error
-        if status.startswith("3"):
-            raise _redirected(ref) from error
-        if code == "RequestTimeTooSkewed":
-            raise StorageUnavailable(
-                f"{ref}: the object store finds this machine's clock wrong ({code}); set it"
-            ) from error
-        if code in _PASSING or status in ("408", "429") or status.startswith("5"):
-            raise StorageUnavailable(
-                f"{ref}: the object store answered {code or status}"
-            ) from error
-        raise StorageRefused(f"{ref}: the object store answered {code or status}") from error
-    except ParamValidationError as error:
-        raise StorageRefused(f"{ref}: {error}") from error
-    except BotoCoreError as error:
-        # No connection, no answer, a body cut short, credentials that a role has yet to give.
-        raise StorageUnavailable(f"{ref}: the object store did not answer ({error})") from error
-    except RuntimeError as error:
-        # botocore's word, and its whole class, for a role that still gives expired credentials.
-        raise StorageUnavailable(f"{ref}: no credentials to ask with ({error})") from error
+    except (ClientError, BotoCoreError, RuntimeError) as error:
+        failure = classify(error)
+        kind, sentence = _ERRORS[failure.condition]
+        text = sentence.format(bucket=ref.bucket, answer=failure.answer)
+        raise kind(f"{ref}: {text}") from error
 
 
-def _follow_nothing(context: dict[str, Any], **_: object) -> None:
-    """Have the SDK's redirector take a request for one that was redirected already."""
+def _disable_redirects(context: dict[str, Any], **_: object) -> None:
+    """Mark a request as redirected already, so that the SDK does not follow another redirect."""
     context["s3_redirect"]["redirected"] = True
-
-
-def _redirected(ref: ImageRef) -> StorageRefused:
-    return StorageRefused(
-        f"{ref}: the object store answered with a redirect, and none is followed; expected "
-        "AWS_ENDPOINT_URL and AWS_REGION of the bucket itself"
-    )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from producer.config.s3_errors import S3Condition, classify
 from producer.config.settings import SettingsError
 from producer.sync.listing.folder_walk import FetchFolder, in_key_order, walk
 from producer.sync.listing.key_ranges import Fetch, KeyRanges
@@ -23,7 +24,6 @@ _PAGE_KEYS: Final = 1000
 """The most keys in a page, a limit of S3."""
 _FOLDER_LISTING_SERVER: Final = "SeaweedFS"
 """The beginning of the `Server` header of stores that list folder by folder."""
-_ACCESS: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "401"}
 
 
 class ListingFailed(ConnectionError):
@@ -140,31 +140,8 @@ def _mapped(bucket: str, prefix: str) -> Iterator[None]:
     place = f"s3://{bucket}/{prefix}"
     try:
         yield
-    except ClientError as error:
-        said = error.response.get("Error", {})
-        code = str(said.get("Code", ""))
-        if code == "NoSuchBucket":
-            text = f"expected a bucket {bucket!r}, found none; create it or mend the name"
-        elif code in _ACCESS:
-            text = (
-                f"S3 refuses these credentials ({code}); check AWS_PROFILE or the keys, and give "
-                "them s3:ListBucket on the bucket"
-            )
-        else:
-            text = (
-                f"S3 answered {code or 'an error'} ({said.get('Message', error)}); "
-                "the same command goes on where this one stopped"
-            )
-        raise ListingFailed(f"{place}: {text}") from error
-    except NoCredentialsError as error:
-        raise ListingFailed(
-            f"{place}: found no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY"
-        ) from error
-    except BotoCoreError as error:
-        raise ListingFailed(
-            f"{place}: S3 did not answer ({error}); check AWS_ENDPOINT_URL and the network"
-        ) from error
+    except (ClientError, BotoCoreError) as error:
+        raise ListingFailed(f"{place}: {_sentence(error, bucket)}") from error
     except OutOfOrder as error:
         raise ListingFailed(
             f"{place}: {error}; expected keys in the order of their bytes, as S3 lists them. "
@@ -174,3 +151,27 @@ def _mapped(bucket: str, prefix: str) -> Iterator[None]:
         raise ListingFailed(
             f"{place}: {error}; does AWS_ENDPOINT_URL lead to an S3 store?"
         ) from error
+
+
+def _sentence(error: ClientError | BotoCoreError, bucket: str) -> str:
+    """Return what an error of S3 means for a listing, and what to do about it."""
+    failure = classify(error)
+    match failure.condition:
+        case S3Condition.MISSING_BUCKET:
+            return f"expected a bucket {bucket!r}, found none; create it or correct the name"
+        case S3Condition.FORBIDDEN | S3Condition.BAD_CREDENTIALS:
+            return (
+                f"S3 refuses these credentials ({failure.answer}); check AWS_PROFILE or the keys, "
+                "and give them s3:ListBucket on the bucket"
+            )
+        case S3Condition.NO_CREDENTIALS:
+            return (
+                "found no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY"
+            )
+        case S3Condition.NO_ANSWER | S3Condition.INVALID_REQUEST:
+            return f"S3 did not answer ({failure.answer}); check AWS_ENDPOINT_URL and the network"
+    return (
+        f"S3 answered with an error: {error}; run the same command again to continue where it "
+        "stopped"
+    )
