@@ -18,7 +18,6 @@ from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
 from worker.errors import CutworkError
 from worker.imaging.encode import FORMATS
-from worker.imaging.masks import extent
 from worker.observability.stage_chart import format_stages, stage_chart
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
@@ -99,30 +98,17 @@ def segment(
         _refuse(f"{error.code}: {error}")
     except (SettingsError, OSError) as error:
         _refuse(str(error))
-    found = extent(cut.mask)
+    facts = cut.facts()
     if as_json:
-        facts = {
-            "source": {
-                "format": cut.format,
-                "mode": cut.mode,
-                "size": cut.picture_size,
-            },
-            "run": cut.run.model_dump() if cut.run else None,
-            "foreground_share": round(found.share, 6),
-            "bounding_box": found.box,
-            "crop": cut.crop,
-            "no_foreground": found.box is None if cut.run else None,
-            "warnings": cut.warnings,
-            "seconds": watch.seconds(),
-        }
-        typer.echo(json.dumps(facts))
+        printed = {"source": cut.source_facts(), **facts, "seconds": watch.seconds()}
+        typer.echo(json.dumps(printed))
         return
     for warning in cut.warnings:
         console.print(f"[yellow]warning[/]: {safe_text(warning)}")
     where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
     seconds = watch.seconds()
     stages = "" if profile else f"; {format_stages(seconds)}"
-    console.print(f"foreground {found.share:.1%}; {safe_text(where)}{stages}")
+    console.print(f"foreground {facts['foreground_share']:.1%}; {safe_text(where)}{stages}")
     if profile:
         console.print(stage_chart(seconds))
 

@@ -3,12 +3,12 @@
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from producer.contract.outcome import RunFacts
-from worker.imaging import compose
+from worker.imaging import compose, masks
 from worker.imaging.decode import Picture, open_image
 from worker.imaging.encode import EncodeSettings, check_encodable, encode
 from worker.imaging.masks import Box, Pixels
@@ -58,6 +58,22 @@ class CutOut:
             return self.picture_size
         left, upper, right, lower = self.crop
         return right - left, lower - upper
+
+    def source_facts(self) -> dict[str, Any]:
+        """Return what an outcome says about the source, as JSON values."""
+        return {"format": self.format, "mode": self.mode, "size": self.picture_size}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what an outcome says about the outputs together, as JSON values."""
+        extent = masks.extent(self.mask)
+        return {
+            "run": self.run.model_dump() if self.run else None,
+            "foreground_share": round(extent.share, 6),
+            "bounding_box": extent.box,
+            "crop": self.crop,
+            "no_foreground": extent.box is None if self.run else None,
+            "warnings": self.warnings,
+        }
 
 
 def cut_out(

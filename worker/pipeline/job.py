@@ -18,7 +18,6 @@ from worker.errors import (
     OutputsContested,
     PermanentError,
 )
-from worker.imaging import masks
 from worker.imaging.encode import FORMATS
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut, cut_out
@@ -145,24 +144,13 @@ class _Attempt:
                 reservation=self.reservation,
                 watch=self.watch,
             )
-        self.source = self.source.model_copy(
-            update={"format": cut.format, "mode": cut.mode, "size": cut.picture_size}
-        )
+        self.source = self.source.model_copy(update=cut.source_facts())
         with self.watch.stage("store"):
             outputs = self._store(cut)
-        extent = masks.extent(cut.mask)
-        return self._outcome(
-            "done",
-            **{
-                name: facts.model_copy(update={"size": cut.size}) for name, facts in outputs.items()
-            },
-            run=cut.run,
-            foreground_share=round(extent.share, 6),
-            bounding_box=extent.box,
-            crop=cut.crop,
-            no_foreground=extent.box is None if cut.run else None,
-            warnings=cut.warnings,
-        )
+        sized = {
+            name: facts.model_copy(update={"size": cut.size}) for name, facts in outputs.items()
+        }
+        return self._outcome("done", **sized, **cut.facts())
 
     def failed(self, error: CutworkError) -> Outcome:
         """Return the outcome of a job that ended with an error."""
