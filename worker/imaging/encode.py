@@ -1,7 +1,7 @@
-"""Pixels to the bytes of an output format, with colour profile and resolution and nothing else.
+"""Pixels to an encoded output, with colour profile and resolution as its only metadata.
 
-What would be stale on a cut-out (orientation, thumbnail, the camera's remarks) is never carried
-along: only these two are written.
+Other metadata of the source (orientation, thumbnail, camera data) would be wrong for a cut-out and
+is not copied.
 """
 
 import io
@@ -23,12 +23,12 @@ _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeSettings:
-    """How pixels are to be written beside their format."""
+    """The settings that apply to every format."""
 
     icc_profile: bytes | None = None
     dpi: Resolution | None = None
     quality: int | None = None
-    """1…100 where the format has it; None is the format's own."""
+    """1…100, for formats that have it; None is the format's default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +43,20 @@ class Format:
 
 
 def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
-    """Raise `OptionConflict` where a format has no room for a width and height."""
+    """Raise `OptionConflict` if a width and height exceed what a format can store."""
     longest = FORMATS[image_format].longest_side
     if max(size) > longest:
         raise OptionConflict(
-            f"{image_format} has at most {longest:,} pixels a side, found {size[0]}×{size[1]}; "
-            "ask for png or tiff"
+            f"{image_format}: expected at most {longest:,} pixels a side, found "
+            f"{size[0]}×{size[1]}; use png or tiff"
         )
 
 
 def encode(pixels: Pixels, *, image_format: str, settings: EncodeSettings) -> bytes:
-    """Encode (H, W, 4) straight RGBA, (H, W, 3) RGB or an (H, W) mask, in one of `FORMATS`."""
+    """Encode straight RGBA (H, W, 4), RGB (H, W, 3) or a mask (H, W), of uint8 or uint16.
+
+    `image_format` is one of `FORMATS`. PNG and TIFF keep 16 bits per channel.
+    """
     return FORMATS[image_format].encode(pixels, settings)
 
 
@@ -67,13 +70,13 @@ def _tiff(pixels: Pixels, settings: EncodeSettings) -> bytes:
 
 def _webp(pixels: Pixels, settings: EncodeSettings) -> bytes:
     if settings.quality is None:
-        # `exact` keeps the colour under transparent pixels, as the other formats do.
+        # `exact` keeps the colours of fully transparent pixels, as the other formats do.
         return _pillow(pixels, settings, "WEBP", lossless=True, exact=True, method=2)
     return _pillow(pixels, settings, "WEBP", quality=settings.quality, method=4)
 
 
 def _avif(pixels: Pixels, settings: EncodeSettings) -> bytes:
-    # Halved colour would bleed at the edges of a cut-out; the slower speeds gain little.
+    # Subsampled colour would bleed at the edges of a cut-out. Slower speeds gain little.
     options = {"quality": settings.quality or 80, "subsampling": "4:4:4", "speed": 8}
     return _pillow(pixels, settings, "AVIF", **options)
 
@@ -85,7 +88,7 @@ def _jpeg(pixels: Pixels, settings: EncodeSettings) -> bytes:
 
 
 def _zip(pixels: Pixels, settings: EncodeSettings) -> bytes:
-    """`colour.jpg` and `alpha.png`: a photograph's size with a lossless edge."""
+    """Return an archive of `colour.jpg` and `alpha.png`: small, with a lossless alpha."""
     alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else np.full_like(pixels[:, :, 0], 255)
     parts = {
         "colour.jpg": _jpeg(pixels, settings),
@@ -94,7 +97,7 @@ def _zip(pixels: Pixels, settings: EncodeSettings) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in parts.items():
-            # A `ZipInfo` has a fixed date, so that the same cut-out has the same bytes.
+            # `ZipInfo` sets a fixed date, so that the same cut-out gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name), data)
     return buffer.getvalue()
 
@@ -110,7 +113,7 @@ def _pillow(pixels: Pixels, settings: EncodeSettings, name: str, **options: Any)
 
 
 def _resolution(dpi: Resolution) -> Image.Exif:
-    """An EXIF block that says nothing but the resolution, for formats without a place for it."""
+    """Return EXIF with the resolution alone, for formats without a header field for it."""
     exif = Image.Exif()
     exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = dpi
     exif[_RESOLUTION_UNIT] = _INCH
