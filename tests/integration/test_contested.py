@@ -1,4 +1,4 @@
-"""Two jobs that write to the same places at once: what stays is one of them, whole."""
+"""Two jobs write to the same destinations at once: the outputs of one of them stay."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ SOURCE = ImageRef(bucket="photos", key="contested.png")
 
 @pytest.fixture(scope="module")
 def slow(stack: LocalStack) -> Iterator[S3Proxy]:
-    """The object store, to be held up."""
+    """A proxy that can delay the object store."""
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
     stack.s3().put_object(Bucket=SOURCE.bucket, Key=SOURCE.key, Body=buffer.getvalue())
@@ -65,7 +65,7 @@ def fingerprints(stack: LocalStack, name: str) -> list[str]:
 def between_its_outputs(
     slow: S3Proxy, pipeline: Pipeline, name: str
 ) -> Iterator[Callable[[], Outcome]]:
-    """A job stands between its mask and its cut-out; the call lets it go on, and waits for it."""
+    """Stop a job between its mask and its cut-out; the yielded function lets it finish."""
     hold = Hold()
     with (
         slow.failing(hold, "PUT", place=f"cutouts/{name}/image", times=1),
@@ -81,11 +81,11 @@ def between_its_outputs(
         yield go_on
 
 
-def test_a_mixture_is_noticed_by_who_wrote_last(
+def test_the_last_writer_notices_a_mixture(
     stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
 ) -> None:
     with between_its_outputs(slow, pipeline, "mixed") as go_on:
-        # Meanwhile another one writes both.
+        # Meanwhile another job writes both.
         assert pipeline.run(job("mixed", threshold=0.5)).state == "done"
         with pytest.raises(OutputsContested, match="another one"):
             go_on()
@@ -98,7 +98,7 @@ def test_a_mixture_is_noticed_by_who_wrote_last(
 
 
 @pytest.mark.parametrize("final", [True, False])
-def test_a_job_that_fails_for_good_leaves_no_half(
+def test_a_failed_job_leaves_no_single_output(
     stack: LocalStack, slow: S3Proxy, pipeline: Pipeline, final: bool
 ) -> None:
     name = f"half-{final}"
@@ -112,7 +112,7 @@ def test_a_job_that_fails_for_good_leaves_no_half(
     assert found["KeyCount"] == (0 if final else 1)
 
 
-def test_the_same_job_twice_at_once_is_done_twice_with_one_result(
+def test_the_same_job_twice_at_once_is_done_twice_with_the_same_result(
     stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
 ) -> None:
     with between_its_outputs(slow, pipeline, "twice") as go_on:

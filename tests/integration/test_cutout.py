@@ -69,7 +69,7 @@ def test_any_size_gives_a_mask_of_that_size(size: tuple[int, int], models: Model
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 @pytest.mark.parametrize("fixed", [True, False])
-def test_an_own_model_of_either_layout(
+def test_a_custom_model_of_either_layout(
     layout: str, fixed: bool, models: Models, tmp_path: Path
 ) -> None:
     sides = (64, 64) if fixed else ("h", "w")
@@ -83,7 +83,7 @@ def test_an_own_model_of_either_layout(
     assert made.warnings == ()
 
 
-def test_logits_are_told_from_a_map(models: Models, tmp_path: Path) -> None:
+def test_logits_instead_of_a_saliency_map_give_a_warning(models: Models, tmp_path: Path) -> None:
     model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
     made = cut(models, photograph("chelsea.png"), model=str(model), size=64, mean=3)
     assert made.warnings[0].endswith("a model of logits needs `sigmoid` in its profile")
@@ -97,12 +97,14 @@ def test_logits_are_told_from_a_map(models: Models, tmp_path: Path) -> None:
         ({"enabled": False, "alpha_matting": True}, "alpha_matting: has no effect with enabled"),
     ],
 )
-def test_what_has_no_effect_is_said(options: dict[str, Any], warning: str, models: Models) -> None:
+def test_an_option_without_effect_gives_a_warning(
+    options: dict[str, Any], warning: str, models: Models
+) -> None:
     made = cut(models, photograph("coffee, 48×32"), **options)
     assert made.warnings[0].startswith(warning)
 
 
-def test_what_is_not_cut_out_still_gets_its_background(models: Models) -> None:
+def test_a_disabled_cut_out_still_gets_its_background(models: Models) -> None:
     hidden = np.zeros((20, 30, 4), np.uint8)
     hidden[:, :, 0] = 200
     made = cut(models, png(hidden), enabled=False, background="#0000ff", image_format="jpeg")
@@ -110,7 +112,7 @@ def test_what_is_not_cut_out_still_gets_its_background(models: Models) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_nothing_to_see_is_an_empty_mask(level: int, models: Models) -> None:
+def test_a_flat_image_gives_an_empty_mask(level: int, models: Models) -> None:
     made = cut(models, png(np.full((60, 80, 3), level, np.uint8)), crop=True, alpha_matting=True)
     assert extent(made.mask).box is None
     assert made.crop is None
@@ -119,7 +121,7 @@ def test_nothing_to_see_is_an_empty_mask(level: int, models: Models) -> None:
 
 
 def mask_by_isnet(models: Models, data: bytes) -> Pixels:
-    """The soft mask, run once for a picture that comes again."""
+    """Return the soft mask; the model runs once for each picture."""
     if data not in SEEN:
         picture, watch = open_image(data, max_pixels=10**8).decode(), Stopwatch()
         recipe = Recipe.resolve(Options(), file=models.store.resolve(Options().model))
@@ -134,7 +136,7 @@ BEHIND = {"white": (255, 255, 255), "blue": (25, 50, 230), "green": (0, 200, 25)
 
 @pytest.mark.parametrize("name", ["astronaut.png", "coffee.png"])
 @pytest.mark.parametrize("behind", BEHIND)
-def test_soft_edges_show_less_than_half_of_their_old_background(
+def test_soft_edges_show_less_than_half_of_their_original_background(
     name: str, behind: str, models: Models
 ) -> None:
     """A known subject over a known colour, cut out, and put on a third one.
@@ -167,7 +169,7 @@ def test_soft_edges_show_less_than_half_of_their_old_background(
         assert whole_errors[1] < whole_errors[0] / 2
 
 
-def test_the_model_s_own_alpha_is_kept(models: Models) -> None:
+def test_decontamination_keeps_the_model_s_alpha(models: Models) -> None:
     plain = cut(models, photograph("chelsea.png"), estimate_foreground=False)
     clean = cut(models, photograph("chelsea.png"))
     alphas = [np.asarray(image_of(made))[:, :, 3] for made in (plain, clean)]
@@ -181,7 +183,7 @@ def test_the_mask_is_the_cut_out_s_alpha(models: Models) -> None:
         assert np.array_equal(np.asarray(image_of(made))[:, :, 3], np.asarray(mask_of(made)))
 
 
-def test_sixteen_bits_go_through(models: Models) -> None:
+def test_sixteen_bits_are_kept_from_source_to_output(models: Models) -> None:
     wide = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).astype(np.uint16) * 257
     wide[::2] -= wide[::2] > 300  # Levels that 8 bits do not have.
     data = write_png(wide, icc_profile=None, dpi=(200, 200))
@@ -210,7 +212,7 @@ def test_an_opaque_background_needs_no_alpha(models: Models) -> None:
     assert np.asarray(half)[:, :, 3].min() == 128
 
 
-def test_image_and_mask_are_cropped_alike(models: Models) -> None:
+def test_image_and_mask_have_the_same_crop(models: Models) -> None:
     made = cut(models, photograph("coffee.png"), crop=True, margin="2%")
     assert made.crop is not None
     left, upper, right, lower = made.crop
@@ -219,20 +221,20 @@ def test_image_and_mask_are_cropped_alike(models: Models) -> None:
     assert np.array_equal(np.asarray(mask_of(made)), made.mask[upper:lower, left:right])
 
 
-def test_a_picture_too_large_to_matte_is_refused_and_not_cut_out_otherwise(models: Models) -> None:
+def test_a_picture_too_large_to_matte_is_refused(models: Models) -> None:
     large = png(np.zeros((4000, 4000, 3), np.uint8))
     with pytest.raises(ImageTooLarge, match=r"at most 10,000,000 .*CUTWORK_MAX_MATTED_PIXELS"):
         cut(models, large, alpha_matting=True)
 
 
 @pytest.mark.parametrize("preset", ["default", "isnet-segment", "segmentation-custom"])
-def test_a_size_the_graph_does_not_take_is_refused(preset: str, models: Models) -> None:
-    """Before the image is so much as read."""
+def test_a_size_that_the_graph_does_not_accept_is_refused(preset: str, models: Models) -> None:
+    """The refusal comes before the image is read."""
     with pytest.raises(OptionConflict, match="takes 320×320 and no other"):
         cut(models, b"no image at all", preset=preset, size=1024)
 
 
-def test_profile_and_resolution_survive_and_orientation_does_not(models: Models) -> None:
+def test_profile_and_resolution_are_kept_and_orientation_is_not(models: Models) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
@@ -252,7 +254,7 @@ def test_profile_and_resolution_survive_and_orientation_does_not(models: Models)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_mask_alone_needs_no_picture_of_full_size(models: Models, orientation: int) -> None:
+def test_a_mask_alone_is_made_of_a_smaller_picture(models: Models, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     buffer = io.BytesIO()

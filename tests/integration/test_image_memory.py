@@ -1,4 +1,4 @@
-"""Images in flight share one budget of memory, in order, and what exceeds all of it is refused."""
+"""Images in flight share one memory budget; an image that exceeds all of it is refused."""
 
 import io
 import resource
@@ -59,7 +59,7 @@ def sender(stack: LocalStack) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def large(stack: LocalStack) -> str:
-    """Nine megapixels in the object store."""
+    """Store an image of nine megapixels."""
     stack.s3().put_object(Bucket="photos", Key="large.jpg", Body=jpeg(3000))
     return "s3://photos/large.jpg"
 
@@ -96,7 +96,7 @@ def test_an_image_above_the_whole_budget_is_refused_before_it_is_decoded(
 ) -> None:
     chosen = Options.model_validate(options)
     file = models.store.resolve(chosen.model) if chosen.enabled else None
-    # Its pixels cannot be decoded: whoever tried would call it corrupt.
+    # Decoding its pixels would fail with `CorruptImage`.
     cut_short = jpeg(1200)[:20_000]
     with pytest.raises(ImageTooLarge, match=r"seven eighths of CUTWORK_IMAGE_MEMORY.*1200×1200"):
         cut_alone(cut_short, chosen, file=file, models=models, memory=memory)
@@ -110,8 +110,8 @@ def test_a_source_above_its_part_of_the_budget_is_refused_before_it_is_read(
         cut_alone(data, Options(enabled=False), file=None, models=models, memory=8 * len(data) - 8)
 
 
-def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Models) -> None:
-    """All of the picture unknown takes four times what a picture to be matted usually does."""
+def test_matting_beyond_the_whole_budget_is_refused(models: Models) -> None:
+    """A picture of unknown pixels alone needs four times the memory that is assumed."""
     options = Options(model="u2netp", alpha_matting=True, alpha_matting_erode_size=100)
     data = photograph("coffee.png")
     memory = 72 * 2**20 * 8 // 7
@@ -123,7 +123,7 @@ def test_matting_that_turns_out_to_take_more_than_there_is_is_refused(models: Mo
 def test_twelve_images_at_once_stay_within_the_budget(
     sender: Client, small: Child, large: str
 ) -> None:
-    """Together they would take four times as much as there is."""
+    """Together they need four times the budget."""
     options = Options(enabled=False)
     assert 12 * cost(options, size=(3000, 3000)) > 4 * BUDGET
     handles = [
@@ -132,14 +132,14 @@ def test_twelve_images_at_once_stay_within_the_budget(
     outcomes = [handle.wait(PATIENCE) for handle in handles]
     assert [outcome.state for outcome in outcomes] == ["done"] * 12
     assert peak_memory(small.pid) < BUDGET + AROUND
-    # Whoever waited says so.
+    # The wait is in the outcome.
     assert max(outcome.seconds["wait"] for outcome in outcomes) > 0.1
 
 
-def test_memory_that_is_not_there_is_an_outcome_and_no_end_of_the_worker(
+def test_a_failed_allocation_fails_the_job_and_not_the_worker(
     sender: Client, small: Child, large: str
 ) -> None:
-    """The machine itself refuses it, until it does not."""
+    """The operating system refuses the memory, and then grants it again."""
     options = Options(enabled=False)
     status = Path(f"/proc/{small.pid}/statm").read_text()
     size = int(status.split()[0]) * resource.getpagesize()

@@ -24,7 +24,7 @@ SMALL = ("--model", "u2netp")
 
 
 def segment(*arguments: str | Path) -> Result:
-    """The command in this process; an error it does not expect is raised here."""
+    """Run the command in this process; unexpected errors are raised here."""
     return CliRunner().invoke(
         app, ["segment", *map(str, arguments)], env={"COLUMNS": "200"}, catch_exceptions=False
     )
@@ -57,7 +57,7 @@ def test_onnx_and_torch_give_the_same_mask(
     assert 0.4 < from_onnx["foreground_share"] < 0.65
 
 
-def test_where_its_seconds_go(tmp_path: Path, photographs: Path) -> None:
+def test_the_chart_of_stages(tmp_path: Path, photographs: Path) -> None:
     done = segment(photographs / "coffee.png", tmp_path / "out.png", *SMALL, "--profile")
     assert done.exit_code == 0, done.stderr
     rows = re.findall(r"^ *(\w+) +\d+\.\d{3} +\d+% *(.*)$", done.stderr, re.MULTILINE)
@@ -76,7 +76,7 @@ def test_where_its_seconds_go(tmp_path: Path, photographs: Path) -> None:
         ),
         *("store", "total"),
     ]
-    # Each begins where the one before it ends; a very short one shows nothing.
+    # Each bar begins where the one before ends; a very short stage has none.
     bars = [line for line in done.stderr.splitlines() if re.search("[█▌▍▐▕]", line)]
     starts = [len(line) - len(line.split("%")[1].lstrip()) for line in bars]
     assert len(bars) > 1
@@ -124,7 +124,7 @@ def test_every_kind_of_option_at_once(tmp_path: Path, photographs: Path) -> None
     assert zipfile.ZipFile(out).namelist() == ["colour.jpg", "alpha.png"]
 
 
-def test_what_was_transparent_stays_so(tmp_path: Path, photographs: Path) -> None:
+def test_transparent_pixels_stay_transparent(tmp_path: Path, photographs: Path) -> None:
     source, out = tmp_path / "in.png", tmp_path / "out.png"
     with Image.open(photographs / "astronaut.png") as photograph:
         alpha = Image.new("L", photograph.size, 255)
@@ -152,7 +152,7 @@ def test_disabled_passes_the_picture_through_without_a_model(
     assert done["run"] is None
     assert done["no_foreground"] is None
     assert out.read_bytes()[8:12] == b"WEBP"
-    # Wholly opaque: WebP leaves the alpha channel out.
+    # WebP leaves out the alpha channel of an opaque picture.
     assert np.array_equal(pixels(out)[:, :, :3], pixels(photographs / "coffee.png"))
     assert not pixels(mask).any()
 
@@ -197,7 +197,7 @@ def test_a_refusal_is_one_sentence(
     assert not (tmp_path / "out.png").exists()
 
 
-def test_preferring_a_gpu_that_is_not_there_is_said(tmp_path: Path, photographs: Path) -> None:
+def test_a_preferred_gpu_that_is_missing_gives_a_warning(tmp_path: Path, photographs: Path) -> None:
     arguments = ("--mask", tmp_path / "mask.png", *SMALL, "--device-mode", "prefer_gpu", "--json")
     done = facts(segment(photographs / "chelsea.png", *arguments))
     if done["run"]["device"] == "cpu":
@@ -206,7 +206,7 @@ def test_preferring_a_gpu_that_is_not_there_is_said(tmp_path: Path, photographs:
         assert done["run"]["fallback"].startswith("gpu_")
 
 
-def test_a_gpu_that_must_be_there_and_is_not(tmp_path: Path, photographs: Path) -> None:
+def test_a_required_gpu_that_is_missing_is_refused(tmp_path: Path, photographs: Path) -> None:
     mask = tmp_path / "mask.png"
     done = segment(photographs / "chelsea.png", "--mask", mask, "--device-mode", "require_gpu")
     if done.exit_code:
@@ -215,7 +215,7 @@ def test_a_gpu_that_must_be_there_and_is_not(tmp_path: Path, photographs: Path) 
     assert mask.exists() == (done.exit_code == 0)
 
 
-def test_a_contradiction_is_refused_before_the_image_is_touched(tmp_path: Path) -> None:
+def test_a_conflict_of_options_is_refused_before_the_image_is_read(tmp_path: Path) -> None:
     source = tmp_path / "no-image.png"
     source.write_bytes(b"not an image")
     arguments = (source, "--mask", tmp_path / "mask.png", *SMALL)
@@ -223,7 +223,7 @@ def test_a_contradiction_is_refused_before_the_image_is_touched(tmp_path: Path) 
     assert "not_an_image" in segment(*arguments).stderr
 
 
-def test_a_profile_beside_a_model_of_one_s_own(tmp_path: Path, photographs: Path) -> None:
+def test_a_profile_next_to_a_custom_model(tmp_path: Path, photographs: Path) -> None:
     path = saved(
         tmp_path / "own.onnx",
         [helper.make_node("Relu", ["x"], ["y"])],

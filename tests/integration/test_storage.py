@@ -1,4 +1,4 @@
-"""The object store as a worker may use it, on a real server, with errors mapped to codes."""
+"""The storage of a worker on a real server, with its error codes."""
 
 import os
 import subprocess
@@ -73,7 +73,7 @@ def test_what_is_put_is_read_back(storage: S3Storage) -> None:
         assert source.read() == DATA
 
 
-def test_nothing_is_there(storage: S3Storage) -> None:
+def test_missing_objects_and_buckets(storage: S3Storage) -> None:
     with pytest.raises(SourceNotFound, match="s3://photos/none: expected an object, found none"):
         storage.open(ref("s3://photos/none"))
     with pytest.raises(BucketNotFound, match="no-such-bucket"):
@@ -93,9 +93,7 @@ def test_a_large_object_is_refused_before_it_is_read(storage: S3Storage) -> None
         storage.open(place)
 
 
-def test_what_lies_beside_a_model_is_read_up_to_a_limit(
-    storage: S3Storage, stack: LocalStack
-) -> None:
+def test_a_model_s_profile_is_read_up_to_a_limit(storage: S3Storage, stack: LocalStack) -> None:
     stack.s3().put_object(Bucket="models", Key="beside.json", Body=b"{}  ")
     assert storage.read_profile(ref("s3://models/beside.json"), 100) == b"{}  "
     assert storage.read_profile(ref("s3://models/beside.json"), 2) == b"{}"
@@ -105,7 +103,7 @@ def test_what_lies_beside_a_model_is_read_up_to_a_limit(
         elsewhere.read_profile(ref("s3://models/beside.json"), 100)
 
 
-def test_a_source_is_opened_again_only_while_it_is_the_same(
+def test_a_stale_source_is_reopened_unless_it_was_replaced(
     storage: S3Storage, stack: LocalStack
 ) -> None:
     stack.s3().put_object(Bucket="photos", Key="again.bin", Body=DATA)
@@ -120,18 +118,18 @@ def test_a_source_is_opened_again_only_while_it_is_the_same(
             waited.read()
 
 
-def test_places_are_checked(storage: S3Storage) -> None:
+def test_sources_and_destinations_are_checked_against_the_allow_lists(storage: S3Storage) -> None:
     storage.check(source=ref("s3://photos/a"), outputs=[ref("s3://cutouts/a")])
     with pytest.raises(Forbidden):
         storage.check(source=ref("s3://cutouts/a"), outputs=[])
 
 
-def test_wrong_keys_are_said(stack: LocalStack) -> None:
+def test_wrong_credentials_are_refused(stack: LocalStack) -> None:
     with pytest.raises(CredentialsRefused, match="does not know this worker's credentials"):
         storage_with(stack, secret="wrong").open(ref("s3://photos/rocket.jpg"))
 
 
-def test_a_server_that_is_gone_may_come_back(stack: LocalStack) -> None:
+def test_an_unreachable_server_is_a_transient_error(stack: LocalStack) -> None:
     gone = storage_with(stack, endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(StorageUnavailable, match="did not answer"):
         gone.open(ref("s3://photos/rocket.jpg"))
@@ -146,7 +144,9 @@ def _places(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_places")
-def test_no_credentials_may_come(monkeypatch: pytest.MonkeyPatch, stack: LocalStack) -> None:
+def test_missing_credentials_are_a_transient_error(
+    monkeypatch: pytest.MonkeyPatch, stack: LocalStack
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", stack.s3_url)
     with pytest.raises(StorageUnavailable, match="credentials"):
         open_storage(WorkerSettings.read(), connections=1).open(ref("s3://photos/rocket.jpg"))
@@ -161,7 +161,7 @@ open_storage(WorkerSettings.read(), connections=1).open(ImageRef.parse("s3://pho
 """
 
 
-def test_a_clock_that_is_wrong_is_named(stack: LocalStack) -> None:
+def test_a_wrong_clock_is_named(stack: LocalStack) -> None:
     asked = subprocess.run(
         [sys.executable, "-c", ASK],
         env={

@@ -1,4 +1,4 @@
-"""The whole path on a real worker: what a job gives, and what it says of itself."""
+"""Jobs on a real worker: their outputs and their outcomes."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def test_a_photograph_becomes_a_cut_out_and_a_mask(client: Client, stack: LocalS
     cut, alpha = Image.open(io.BytesIO(image)), Image.open(io.BytesIO(mask))
     assert (cut.mode, cut.size, alpha.mode, alpha.size) == ("RGBA", (512, 512), "L", (512, 512))
     assert np.array_equal(np.asarray(cut)[:, :, 3], np.asarray(alpha))
-    # The face is in, the corner behind her is out.
+    # The face is foreground, the corner behind it background.
     assert np.asarray(alpha)[100, 220] > 250
     assert np.asarray(alpha)[20, 500] < 5
     share = float(np.asarray(alpha).mean() / 255)
@@ -72,7 +72,9 @@ def test_the_outcome_says_where_the_model_ran_and_how_long_everything_took(
     assert outcome.attempt == 1
 
 
-def test_outputs_carry_the_fingerprint_and_their_type(client: Client, stack: LocalStack) -> None:
+def test_outputs_have_the_fingerprint_and_their_content_type(
+    client: Client, stack: LocalStack
+) -> None:
     options = Options(enabled=False, image_format="webp")
     outcome = run(client, "s3://photos/rocket.jpg", image="s3://cutouts/f.webp", options=options)
     head = stack.s3().head_object(Bucket="cutouts", Key="f.webp")
@@ -86,9 +88,7 @@ def test_outputs_carry_the_fingerprint_and_their_type(client: Client, stack: Loc
     assert head["ContentLength"] == outcome.image.bytes
 
 
-def test_the_same_again_is_skipped_and_anything_else_is_not(
-    client: Client, stack: LocalStack
-) -> None:
+def test_the_same_job_is_skipped_and_any_other_is_not(client: Client, stack: LocalStack) -> None:
     def go(**options: Any) -> str:
         return run(
             client,
@@ -124,7 +124,7 @@ def test_a_cut_out_is_not_taken_for_the_mask(client: Client) -> None:
     assert run(client, "s3://photos/rocket.jpg", mask=place, options=options).state == "skipped"
 
 
-def test_a_failed_job_leaves_no_half(client: Client, stack: LocalStack) -> None:
+def test_a_failed_job_leaves_no_single_output(client: Client, stack: LocalStack) -> None:
     outcome = run(
         client,
         "s3://photos/rocket.jpg",
@@ -136,7 +136,7 @@ def test_a_failed_job_leaves_no_half(client: Client, stack: LocalStack) -> None:
     assert stored(stack, "half-mask.png") is None
 
 
-def test_a_format_without_room_is_refused_before_the_model_runs(
+def test_a_size_beyond_a_format_s_limit_is_refused_before_the_model_runs(
     client: Client, stack: LocalStack
 ) -> None:
     buffer = io.BytesIO()
@@ -149,7 +149,7 @@ def test_a_format_without_room_is_refused_before_the_model_runs(
     assert "model" not in outcome.seconds
 
 
-def test_a_model_of_one_s_own_from_the_object_store(
+def test_a_custom_model_from_the_object_store(
     client: Client, stack: LocalStack, isnet_pth: Path, usual: Outcome
 ) -> None:
     stack.s3().upload_file(str(isnet_pth), "models", "own.pth")
@@ -201,8 +201,8 @@ if __name__ == "__main__":
 """
 
 
-def test_the_task_composes_in_a_canvas_of_the_user_s(stack: LocalStack, tmp_path: Path) -> None:
-    """A chain and a chord, whose other task runs on a worker of the user's own."""
+def test_the_task_composes_in_a_user_s_canvas(stack: LocalStack, tmp_path: Path) -> None:
+    """Run a chain and a chord whose other task runs on the user's own worker."""
     script = tmp_path / "service.py"
     script.write_text(SERVICE.format(url=stack.broker_url))
     child = Child(

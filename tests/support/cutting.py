@@ -1,4 +1,4 @@
-"""One image through the pipeline's pure part, alone in its process's memory."""
+"""Cut out one image alone, without queue or object store."""
 
 import io
 from typing import Final

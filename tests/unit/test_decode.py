@@ -1,4 +1,4 @@
-"""Every format and pixel type in, upright straight RGB out; what is broken has a code."""
+"""Every format and colour mode is decoded to upright, straight RGB; broken files have a code."""
 
 import io
 import struct
@@ -75,7 +75,7 @@ def test_the_first_frame_of_a_gif() -> None:
     assert picture.rgb[0, 0].tolist() == [255, 0, 0]
 
 
-def test_a_phone_s_picture_with_a_second_one_inside() -> None:
+def test_a_jpeg_with_a_second_picture_inside() -> None:
     frames = [Image.fromarray(gradient()), Image.fromarray(gradient()[::2, ::2].copy())]
     data = saved(frames[0], "MPO", save_all=True, append_images=frames[1:])
     picture = open_image(data, max_pixels=LIMIT).decode()
@@ -126,7 +126,7 @@ def test_sixteen_bit_colour_png() -> None:
 
 @pytest.mark.parametrize("write", [write_png, write_tiff])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sixteen_bits_are_kept_where_asked(write: Any, channels: int) -> None:
+def test_sixteen_bits_are_kept_on_request(write: Any, channels: int) -> None:
     deep = np.random.default_rng(6).integers(0, 65536, (20, 30, channels), np.uint16)
     data = write(deep[:, :, 0] if channels == 1 else deep, icc_profile=None, dpi=None)
     picture = open_image(data, max_pixels=LIMIT).decode(depth=np.uint16)
@@ -140,7 +140,7 @@ def test_sixteen_bits_are_kept_where_asked(write: Any, channels: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_sixteen_bits_of_a_tiff_come_out_upright(orientation: int) -> None:
+def test_a_sixteen_bit_tiff_is_turned_upright(orientation: int) -> None:
     deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 3), np.uint16)
     image = pyvips.Image.new_from_array(deep, interpretation="rgb16").copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
@@ -152,7 +152,7 @@ def test_sixteen_bits_of_a_tiff_come_out_upright(orientation: int) -> None:
     assert wide.warnings == ()
 
 
-def test_sixteen_bits_of_ink_are_read_in_eight_and_that_is_said() -> None:
+def test_sixteen_bit_cmyk_is_read_with_eight_bits_and_a_warning() -> None:
     ink = np.random.default_rng(6).integers(0, 65536, (20, 30, 4), np.uint16)
     data = pyvips.Image.new_from_array(ink, interpretation="cmyk").tiffsave_buffer()
     picture = open_image(data, max_pixels=LIMIT).decode(depth=np.uint16)
@@ -161,7 +161,7 @@ def test_sixteen_bits_of_ink_are_read_in_eight_and_that_is_said() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_sixteen_bits_come_out_upright(orientation: int) -> None:
+def test_sixteen_bit_pictures_are_turned_upright(orientation: int) -> None:
     deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 3), np.uint16)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -178,7 +178,7 @@ def test_sixteen_bits_come_out_upright(orientation: int) -> None:
     assert np.abs(plain.rgb - wide.rgb / 257).max() <= 1
 
 
-def test_eight_bits_are_widened_where_sixteen_are_asked() -> None:
+def test_eight_bits_are_widened_to_sixteen_on_request() -> None:
     picture = open_image(saved(Image.fromarray(gradient()), "PNG"), max_pixels=LIMIT).decode(
         depth=np.uint16
     )
@@ -205,7 +205,7 @@ def test_wide_integers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
+def test_every_exif_orientation_is_turned_upright(orientation: int) -> None:
     upright = Image.fromarray(gradient())
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -224,7 +224,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_broken_exif_block_does_not_cost_the_picture() -> None:
+def test_a_broken_exif_block_does_not_fail_the_picture() -> None:
     good = saved(Image.fromarray(gradient()), "JPEG")
     block = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0" * 3
     data = good[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + good[2:]
@@ -273,7 +273,7 @@ def test_cmyk_becomes_rgb(name: str) -> None:
     assert max(g, b) < 60
 
 
-def test_nothing_is_refused() -> None:
+def test_an_empty_object_is_refused() -> None:
     with pytest.raises(EmptySource, match="0 bytes"):
         open_image(b"", max_pixels=LIMIT).decode()
 
@@ -288,7 +288,7 @@ def test_nothing_is_refused() -> None:
         b"PK\3\4",
     ],
 )
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     with pytest.raises(NotAnImage, match="expected one of JPEG, PNG"):
         open_image(data * 100, max_pixels=LIMIT).decode()
 
@@ -330,7 +330,7 @@ def test_the_limit_itself_is_allowed() -> None:
         open_image(data, max_pixels=9_999).decode()
 
 
-def test_random_bit_flips_end_in_a_picture_or_a_code() -> None:
+def test_random_bit_flips_give_a_picture_or_an_error_code() -> None:
     random = np.random.default_rng(7)
     for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF"):
         data = np.frombuffer(saved(Image.fromarray(gradient()), name), np.uint8)
@@ -343,7 +343,7 @@ def test_random_bit_flips_end_in_a_picture_or_a_code() -> None:
 
 
 def png(width: int, height: int, rows: bytes, *, depth: int = 8) -> bytes:
-    """An RGB PNG by hand."""
+    """Build an RGB PNG from its chunks."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checksum = zlib.crc32(kind + body)

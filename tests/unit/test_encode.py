@@ -1,4 +1,4 @@
-"""Every output format: its pixels, its profile and resolution, and nothing stale."""
+"""Every output format: pixels, colour profile and resolution, and no other metadata."""
 
 import io
 import zipfile
@@ -17,7 +17,7 @@ LOSSLESS = ("png", "webp", "tiff")
 
 
 def cut_out(kind: type[np.uint8] | type[np.uint16] = np.uint8) -> np.ndarray[Any, np.dtype[Any]]:
-    """A smooth RGBA, so that lossy formats stay near it."""
+    """Return a smooth RGBA image, which lossy formats hardly change."""
     y, x = np.mgrid[0:64, 0:96]
     top = np.iinfo(kind).max
     layers = (x / 95, y / 63, (x + y) / 158, x / 95)
@@ -61,7 +61,7 @@ def test_a_mask_is_one_channel(name: str) -> None:
         assert written.mode == "L"
 
 
-def test_no_resolution_is_made_up() -> None:
+def test_an_unknown_resolution_is_not_written() -> None:
     for name in ("png", "webp", "avif", "jpeg"):
         written = opened(
             encode(cut_out()[:, :, :3].copy(), image_format=name, settings=EncodeSettings())
@@ -115,7 +115,7 @@ def test_quality_trades_size(name: str) -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_a_format_without_room_is_refused() -> None:
+def test_a_size_beyond_a_format_s_limit_is_refused() -> None:
     check_encodable((16_383, 1), image_format="webp")
     with pytest.raises(OptionConflict, match="at most 16,383 pixels a side, found 16384×1"):
         check_encodable((16_384, 1), image_format="webp")

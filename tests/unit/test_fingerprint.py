@@ -1,4 +1,4 @@
-"""What makes outputs count as the same."""
+"""Which outputs have the same fingerprint."""
 
 import pytest
 
@@ -12,8 +12,8 @@ def of(options: Options, *, want_image: bool) -> str:
     return fingerprint("e", Recipe.resolve(options, file=None, want_image=want_image))
 
 
-def test_a_mask_alone_is_not_that_of_a_cut_out() -> None:
-    """It may be of a picture that was decoded smaller."""
+def test_a_mask_alone_differs_from_that_of_a_cut_out() -> None:
+    """It may be made of a picture that was decoded smaller."""
     assert of(Options(), want_image=False) != of(Options(), want_image=True)
 
 
@@ -26,9 +26,9 @@ def test_a_mask_alone_is_not_that_of_a_cut_out() -> None:
         Options(enabled=False),
     ],
 )
-def test_where_it_is_of_the_same_picture_it_is_the_same(options: Options) -> None:
+def test_a_mask_alone_of_the_full_picture_is_the_same(options: Options) -> None:
     assert of(options, want_image=False) == of(options, want_image=True)
 
 
-def test_how_many_images_run_at_once_changes_nothing() -> None:
+def test_the_batch_size_is_not_part_of_the_fingerprint() -> None:
     assert Profile(batch=2).facts() == Profile().facts() == {}

@@ -1,10 +1,10 @@
-"""What a preset keeps of a model's profile."""
+"""Which fields of a model's profile a preset keeps."""
 
 from worker.models.files.profile import Profile
 from worker.pipeline.presets import PRESETS
 
 
-def test_a_preset_keeps_how_a_model_s_output_is_read() -> None:
+def test_a_preset_keeps_the_fields_about_a_model_s_output() -> None:
     own = Profile(layout="nhwc", channels="bgr", sigmoid=True, output="mask", mean=0.1, size=320)
     fed = PRESETS["segmentation-custom"].profile_for(own)
     assert (fed.layout, fed.channels, fed.sigmoid, fed.output) == ("nhwc", "bgr", True, "mask")
