@@ -47,7 +47,7 @@ class ManifestFile(NamedTuple):
     """The name of the manifest in messages."""
     path: Path
     format: Format
-    gzipped: bool
+    is_gzipped: bool
     sha256: str
     """SHA-256 of the bytes of the file, which may be compressed."""
     identity: tuple[int, ...]
@@ -56,7 +56,7 @@ class ManifestFile(NamedTuple):
     @contextmanager
     def text(self) -> Iterator[IO[bytes]]:
         """Open CSV or JSON Lines after its byte order mark, and decompress it while it is read."""
-        raw_file = cast(io.RawIOBase, (gzip.open if self.gzipped else open)(self.path, "rb"))
+        raw_file = cast(io.RawIOBase, (gzip.open if self.is_gzipped else open)(self.path, "rb"))
         # Buffer gzip's output, because gzip splits lines in Python and the buffer in C.
         with raw_file, io.BufferedReader(raw_file, _HEAD_BYTES) as file:
             if file.read(len(_BOM)) != _BOM:
@@ -100,21 +100,21 @@ def open_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Manife
     """
     with tempfile.TemporaryDirectory(prefix="cutwork-") as folder:
         try:
-            path = _local(location, s3=s3, copy=Path(folder) / "manifest")
+            path = _local_path(location, s3=s3, copy=Path(folder) / "manifest")
             identity = _identity(path)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file_format, gzipped = _format(location, path)
+            file_format, is_gzipped = _detect_format(location, path)
         except (OSError, EOFError) as error:
             raise ManifestError(
                 f"manifest {location}: cannot be read ({error}); expected a file, an "
                 "s3://bucket/key object, or - for standard input"
             ) from error
         name = "on standard input" if location == "-" else location
-        yield ManifestFile(name, path, file_format, gzipped, digest, identity)
+        yield ManifestFile(name, path, file_format, is_gzipped, digest, identity)
 
 
-def _local(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Path:
+def _local_path(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Path:
     """Return the path of a regular file; copy anything else to `copy` and return that."""
     if location.startswith("s3://"):
         _download(location, s3=s3, copy=copy)
@@ -145,23 +145,23 @@ def _download(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Non
         ) from error
 
 
-def _format(location: str, path: Path) -> tuple[Format, bool]:
+def _detect_format(location: str, path: Path) -> tuple[Format, bool]:
     """Return the format and whether it is gzipped, by the name's suffix or else by the content."""
     name = location.lower()
-    gzipped = name.endswith(".gz")
+    is_gzipped = name.endswith(".gz")
     format_by_name = _FORMATS.get(Path(name.removesuffix(".gz")).suffix)
-    if format_by_name and not (gzipped and format_by_name == "parquet"):
-        return format_by_name, gzipped
+    if format_by_name and not (is_gzipped and format_by_name == "parquet"):
+        return format_by_name, is_gzipped
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if gzipped or head.startswith(_GZIP):
-        gzipped = True
-        with gzip.open(path) as unzipped:
-            head = unzipped.read(_HEAD_BYTES)
+    if is_gzipped or head.startswith(_GZIP):
+        is_gzipped = True
+        with gzip.open(path) as unzipped_file:
+            head = unzipped_file.read(_HEAD_BYTES)
     elif head.startswith(_PARQUET):
         return "parquet", False
     first = head.removeprefix(_BOM).lstrip()[:1]
-    return ("jsonl" if first == b"{" else "csv"), gzipped
+    return ("jsonl" if first == b"{" else "csv"), is_gzipped
 
 
 def _identity(path: Path) -> tuple[int, ...]:

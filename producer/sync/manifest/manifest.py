@@ -34,7 +34,7 @@ class Manifest:
 
     def __init__(self, file: ManifestFile) -> None:
         self._file = file
-        self._bad: LineSet | None = None
+        self._bad_numbers: LineSet | None = None
 
     @property
     def sha256(self) -> str:
@@ -47,31 +47,31 @@ class Manifest:
         First come, in order, the lines that do not make a job. Then come, in no particular order,
         the lines whose image or mask an earlier line has as well: one would overwrite the other.
         """
-        bad = LineSet()
+        bad_numbers = LineSet()
         try:
             with tempfile.TemporaryFile() as scratch:
                 for bad_line in self._invalid_lines(Destinations(scratch)):
                     # A line appears twice if both its image and its mask are duplicates.
-                    if bad_line.number not in bad:
-                        bad.add(bad_line.number)
+                    if bad_line.number not in bad_numbers:
+                        bad_numbers.add(bad_line.number)
                         yield bad_line
         except OSError as error:
             raise self._file.error(
                 f"cannot compare its destinations ({error}); they take up to 48 bytes per line in "
                 f"{tempfile.gettempdir()}, set TMPDIR to a folder with more space"
             ) from error
-        self._bad = bad
+        self._bad_numbers = bad_numbers
 
     def lines(self, after: int = 0) -> Iterator[Line]:
         """Read the manifest again and yield the valid lines above number `after`, in order.
 
         Runs `check` first unless it has been run to its end.
         """
-        while (bad := self._bad) is None:
+        while (bad_numbers := self._bad_numbers) is None:
             deque(self.check(), maxlen=0)
         for record in read_records(self._file):
             number = record.number
-            if number > after and number not in bad and not isinstance(record, BadLine):
+            if number > after and number not in bad_numbers and not isinstance(record, BadLine):
                 yield Line.from_record(record)
 
     def _invalid_lines(self, destinations: Destinations) -> Iterator[BadLine]:
