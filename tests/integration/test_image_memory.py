@@ -72,7 +72,7 @@ def jpeg(side: int) -> bytes:
 
 def header(**facts: Any) -> Header:
     known: dict[str, Any] = {"format": "JPEG", "mode": "RGB", "size": (5000, 4000)}
-    return Header(**{"transparent": False, "sixteen": False} | known | facts)
+    return Header(**{"has_transparency": False, "has_sixteen_bits": False} | known | facts)
 
 
 def cost(options: Options, **facts: Any) -> int:

@@ -10,7 +10,7 @@ from worker.pipeline.recipe import Recipe
 
 def header(**facts: Any) -> Header:
     known: dict[str, Any] = {"format": "JPEG", "mode": "RGB", "size": (5000, 4000)}
-    return Header(**{"transparent": False, "sixteen": False} | known | facts)
+    return Header(**{"has_transparency": False, "has_sixteen_bits": False} | known | facts)
 
 
 def cost(options: Options, **facts: Any) -> int:
@@ -27,7 +27,7 @@ def test_the_options_decide_how_much_memory_an_image_needs() -> None:
     default = cost(Options())
     assert plain < default < cost(Options(alpha_matting=True))
     assert cost(Options(preset="segmentation-custom", estimate_foreground=True)) > 1.5 * default
-    assert cost(Options(bit_depth=16), sixteen=True, format="PNG") > plain
+    assert cost(Options(bit_depth=16), has_sixteen_bits=True, format="PNG") > plain
     assert cost(Options(enabled=False, image_format="avif")) > plain
     # Twice the pixels need twice the memory, except for the part that is the same for all images.
     assert 1.9 < cost(Options(enabled=False), size=(10_000, 4000)) / plain < 2

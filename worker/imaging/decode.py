@@ -30,7 +30,7 @@ from worker.imaging.strips import strips
 # `max_pixels` is exact and has an error code; Pillow only warns at its own limit and raises at
 # twice that.
 Image.MAX_IMAGE_PIXELS = None
-# Register Pillow's plugins now, because threads would race to do it at the first image.
+# Register Pillow's plugins once here, not in the first threads that meet their formats.
 Image.init()
 pillow_patches.install()
 pillow_heif.register_heif_opener()
@@ -38,7 +38,7 @@ pillow_heif.register_heif_opener()
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """The formats that are accepted; untrusted input never reaches Pillow's other plugins."""
 
-_LONGEST_SIDE: Final = 1_000_000
+_MAX_SIDE: Final = 1_000_000
 """Pixels. Each row costs memory of its own, and Pillow's encoders refuse rows that are too long."""
 
 
@@ -69,8 +69,8 @@ class Header(NamedTuple):
     """Pillow's name of the pixel format as stored."""
     size: tuple[int, int]
     """Width and height in pixels, as stored."""
-    transparent: bool
-    sixteen: bool
+    has_transparency: bool
+    has_sixteen_bits: bool
     """Whether it has 16 bits per channel that can be kept."""
 
 
@@ -97,11 +97,11 @@ class OpenedImage:
         data, image, header = self._data, self._image, self.header
         with image:
             try:
-                wide = None
-                if header.sixteen and depth is np.uint16:
+                pixels_16 = None
+                if header.has_sixteen_bits and depth is np.uint16:
                     if image.format == "TIFF":
                         tiff.check_page_count(data)
-                    wide = read_sixteen_bits(data, image)
+                    pixels_16 = read_sixteen_bits(data, image)
                 if min_size is not None and image.format == "JPEG":
                     # The stored image may lie on its side.
                     image.draft(image.mode, (max(min_size), max(min_size)))
@@ -117,10 +117,12 @@ class OpenedImage:
             picture = _picture(image, header.size)
         if depth is np.uint8:
             return picture
-        if wide is None and header.sixteen:
-            lost = "bit_depth: 8 of the source's 16 bits are kept; this pixel format is read with 8"
-            picture = replace(picture, warnings=(*picture.warnings, lost))
-        return _widened(picture, wide)
+        if pixels_16 is None and header.has_sixteen_bits:
+            warning = (
+                "bit_depth: 8 of the source's 16 bits are kept; this pixel format is read with 8"
+            )
+            picture = replace(picture, warnings=(*picture.warnings, warning))
+        return _to_sixteen_bits(picture, pixels_16)
 
 
 def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
@@ -137,8 +139,8 @@ def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
             format=str(image.format),
             mode=image.mode,
             size=image.size,
-            transparent=has_transparency(image),
-            sixteen=has_sixteen_bits(data, image),
+            has_transparency=has_transparency(image),
+            has_sixteen_bits=has_sixteen_bits(data, image),
         )
     except UnidentifiedImageError as error:
         raise NotAnImage(
@@ -173,10 +175,8 @@ def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
             f"expected at most {max_pixels:,} pixels (CUTWORK_MAX_PIXELS), "
             f"found {width}×{height} = {width * height:,}"
         )
-    if max(width, height) > _LONGEST_SIDE:
-        raise ImageTooLarge(
-            f"expected at most {_LONGEST_SIDE:,} pixels a side, found {width}×{height}"
-        )
+    if max(width, height) > _MAX_SIDE:
+        raise ImageTooLarge(f"expected at most {_MAX_SIDE:,} pixels a side, found {width}×{height}")
     if width == 0 or height == 0:
         raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
     if image.format in ("JPEG", "MPO"):
@@ -190,15 +190,15 @@ def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
         bmp.check_run_lengths(data, width * height)
 
 
-def _widened(picture: Picture, wide: Pixels | None) -> Picture:
-    """Return the picture in 16 bits per channel: `wide` if it fits the picture, else widened."""
+def _to_sixteen_bits(picture: Picture, pixels_16: Pixels | None) -> Picture:
+    """Return the picture with 16 bits per channel: `pixels_16` if they fit it, else widened."""
     alpha = None if picture.alpha is None else to_depth(picture.alpha, np.uint16)
-    if wide is None or wide.shape[:2] != picture.rgb.shape[:2]:
+    if pixels_16 is None or pixels_16.shape[:2] != picture.rgb.shape[:2]:
         return replace(picture, rgb=to_depth(picture.rgb, np.uint16), alpha=alpha)
     # Pillow decides whether the fourth channel is alpha, for 8 bits and for 16.
-    if alpha is not None and wide.shape[2] == 4:
-        alpha = np.ascontiguousarray(wide[:, :, 3])
-    return replace(picture, rgb=np.ascontiguousarray(wide[:, :, :3]), alpha=alpha)
+    if alpha is not None and pixels_16.shape[2] == 4:
+        alpha = np.ascontiguousarray(pixels_16[:, :, 3])
+    return replace(picture, rgb=np.ascontiguousarray(pixels_16[:, :, :3]), alpha=alpha)
 
 
 def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:

@@ -38,16 +38,16 @@ class Format:
     content_type: str
     suffixes: tuple[str, ...]
     encode: Callable[[Pixels, EncodeSettings], bytes]
-    longest_side: int = 2**31 - 1
+    max_side: int = 2**31 - 1
     has_quality: bool = False
 
 
 def check_encodable(size: tuple[int, int], *, image_format: str) -> None:
     """Raise `OptionConflict` if a width and height exceed what a format can store."""
-    longest = FORMATS[image_format].longest_side
-    if max(size) > longest:
+    max_side = FORMATS[image_format].max_side
+    if max(size) > max_side:
         raise OptionConflict(
-            f"{image_format}: expected at most {longest:,} pixels a side, found "
+            f"{image_format}: expected at most {max_side:,} pixels a side, found "
             f"{size[0]}×{size[1]}; use png or tiff"
         )
 
@@ -126,14 +126,14 @@ FORMATS: Final[Mapping[str, Format]] = {
         content_type="image/webp",
         suffixes=(".webp",),
         encode=_webp,
-        longest_side=16_383,
+        max_side=16_383,
         has_quality=True,
     ),
     "avif": Format(
         content_type="image/avif",
         suffixes=(".avif",),
         encode=_avif,
-        longest_side=65_536,
+        max_side=65_536,
         has_quality=True,
     ),
     "tiff": Format(content_type="image/tiff", suffixes=(".tif", ".tiff"), encode=_tiff),
@@ -141,14 +141,14 @@ FORMATS: Final[Mapping[str, Format]] = {
         content_type="image/jpeg",
         suffixes=(".jpg", ".jpeg"),
         encode=_jpeg,
-        longest_side=65_500,
+        max_side=65_500,
         has_quality=True,
     ),
     "zip": Format(
         content_type="application/zip",
         suffixes=(".zip",),
         encode=_zip,
-        longest_side=65_500,
+        max_side=65_500,
         has_quality=True,
     ),
 }

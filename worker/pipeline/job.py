@@ -135,7 +135,7 @@ class _Attempt:
             self.fingerprint = fingerprint(source.etag, recipe)
             if options.if_exists == "skip" and (stored := self._stored_outputs(source.modified)):
                 return self._outcome("skipped", **stored)
-            cut = cut_out(
+            cutout = cut_out(
                 source,
                 recipe,
                 length=source.length,
@@ -144,13 +144,13 @@ class _Attempt:
                 reservation=self.reservation,
                 watch=self.watch,
             )
-        self.source = self.source.model_copy(update=cut.source_facts())
+        self.source = self.source.model_copy(update=cutout.source_facts())
         with self.watch.stage("store"):
-            outputs = self._store(cut)
+            outputs = self._store(cutout)
         sized = {
-            name: facts.model_copy(update={"size": cut.size}) for name, facts in outputs.items()
+            name: facts.model_copy(update={"size": cutout.size}) for name, facts in outputs.items()
         }
-        return self._outcome("done", **sized, **cut.facts())
+        return self._outcome("done", **sized, **cutout.facts())
 
     def failed(self, error: CutworkError) -> Outcome:
         """Return the outcome of a job that ended with an error."""
@@ -197,18 +197,18 @@ class _Attempt:
                 log.warning("%s: is up to date, but keeps its old date: %s", ref, error)
         return outputs
 
-    def _store(self, cut: CutOut) -> dict[str, OutputFacts]:
+    def _store(self, cutout: CutOut) -> dict[str, OutputFacts]:
         """Write the outputs, the cut-out last: a reader that sees it can rely on the mask."""
         options = self.job.options
         outputs: dict[str, OutputFacts] = {}
         try:
-            if self.job.mask and cut.mask_bytes:
+            if self.job.mask and cutout.mask_bytes:
                 outputs["mask"] = self._put(
-                    "mask", self.job.mask, cut.mask_bytes, options.mask_format
+                    "mask", self.job.mask, cutout.mask_bytes, options.mask_format
                 )
-            if self.job.image and cut.image_bytes:
+            if self.job.image and cutout.image_bytes:
                 outputs["image"] = self._put(
-                    "image", self.job.image, cut.image_bytes, options.image_format
+                    "image", self.job.image, cutout.image_bytes, options.image_format
                 )
             if len(outputs) == 2:
                 self._check_mask(outputs["mask"].ref)

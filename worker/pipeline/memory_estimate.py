@@ -73,7 +73,7 @@ def estimate_memory(
     pixels = header.size[0] * header.size[1]
     sample = options.bit_depth // 8
     # Colours, the source's alpha and the mask.
-    picture = (4 + header.transparent) * sample
+    picture = (4 + header.has_transparency) * sample
     constant = 0
     cutout, work = 0, _POST_PROCESS * options.post_process_mask
     if recipe.want_image:
@@ -114,7 +114,7 @@ def idle_memory(pixels: int) -> int:
 
 
 def _decode(header: Header, *, sixteen_bits: bool) -> int:
-    if header.sixteen and sixteen_bits:
+    if header.has_sixteen_bits and sixteen_bits:
         return _DECODE_SIXTEEN_BITS
     plain = _DECODE_RGB if header.mode in ("RGB", "RGBA") else _DECODE_CONVERTED
     # 8-bit sources are widened after they are decoded.

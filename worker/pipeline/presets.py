@@ -48,7 +48,7 @@ class Preset:
     """LANCZOS for the model's input; None is Pillow's, as in rembg."""
     may_shrink: bool = False
     """Whether a picture that only the model sees may be decoded smaller."""
-    on_device: bool = False
+    runs_on_device: bool = False
     """Whether `worker.models.engines.segmenter` implements this preset's steps."""
     mattes_mask: bool = False
     """Whether matting changes the mask as well as the cut-out's alpha."""
@@ -75,7 +75,7 @@ def fits_device(preset: Preset, profile: Profile, pixels: Pixels) -> bool:
     picture would take the device's memory from the network.
     """
     return (
-        preset.on_device
+        preset.runs_on_device
         and profile.divisor == "255"
         and profile.resampling == "lanczos"
         and profile.layout == "nchw"
@@ -91,7 +91,7 @@ PRESETS: Final[dict[Name, Preset]] = {
         estimates_foreground=True,
         resize=resize_lanczos,
         may_shrink=True,
-        on_device=True,
+        runs_on_device=True,
         mattes_mask=True,
     ),
     "isnet-segment": Preset(

@@ -106,10 +106,10 @@ def segment(
             rgb, preset, model=model, depth=depth, size=picture.size, watch=watch
         )
     warnings: tuple[str, ...] = ()
-    if not -_TOLERANCE <= result.lowest <= result.highest <= 1 + _TOLERANCE:
+    if not -_TOLERANCE <= result.minimum <= result.maximum <= 1 + _TOLERANCE:
         warnings = (
-            f"{model.file.name}: expected a saliency map of 0…1, found {result.lowest:.3g}…"
-            f"{result.highest:.3g}; a model of logits needs `sigmoid` in its profile",
+            f"{model.file.name}: expected a saliency map of 0…1, found {result.minimum:.3g}…"
+            f"{result.maximum:.3g}; a model of logits needs `sigmoid` in its profile",
         )
     facts = model.engine.facts
     run = RunFacts(
@@ -126,9 +126,9 @@ def segment(
 
 class _Segmented(NamedTuple):
     mask: Pixels
-    lowest: float
+    minimum: float
     """The lowest value of the saliency map."""
-    highest: float
+    maximum: float
 
 
 def _segment_on_device(

@@ -97,13 +97,13 @@ class Source:
     modified: datetime
     _storage: "S3Storage"
     _response: "GetObjectOutputTypeDef"
-    opened: float = field(default_factory=time.monotonic)
+    opened_at: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
 
     @property
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether the object store may have closed the connection since it was opened."""
-        return time.monotonic() - self.opened > _STALE_SECONDS
+        return time.monotonic() - self.opened_at > _STALE_SECONDS
 
     def close(self) -> None:
         """Release the connection, and drop an unread body."""
@@ -115,7 +115,7 @@ class Source:
         A source that has waited for a model or for memory is opened again, because the object store
         may have closed the connection; then it must still have the same ETag.
         """
-        if self.stale:
+        if self.is_stale:
             self.close()
             with self._storage.open(self.ref, etag=self.etag) as reopened:
                 return reopened.read()
