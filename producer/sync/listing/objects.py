@@ -64,7 +64,7 @@ def list_objects(
     `s3` is a `listing_client`. `threads` threads read ahead, about 16,000 entries at most, and end
     when the generator is closed or collected. Raises `ListingFailed`.
     """
-    with _mapped(bucket, prefix):
+    with _listing_errors(bucket, prefix):
         fetch = page_fetcher(s3, bucket=bucket, prefix=prefix)
         first = fetch(after)
         if not first.server.startswith(_FOLDER_LISTING_SERVER):
@@ -84,7 +84,7 @@ def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:
     Sends a listing of one key instead of a HEAD request: HEAD truncates times to seconds, and
     without the right to list it reports a missing object as forbidden.
     """
-    with _mapped(bucket, key):
+    with _listing_errors(bucket, key):
         entries = fetch_page(s3, bucket=bucket, prefix=key, size=1).entries
     return entries[0] if entries and entries[0].key == key else None
 
@@ -136,21 +136,20 @@ def fetch_page(
 
 
 @contextmanager
-def _mapped(bucket: str, prefix: str) -> Iterator[None]:
-    place = f"s3://{bucket}/{prefix}"
+def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
+    """Raise `ListingFailed` for the errors of a listing."""
+    uri = f"s3://{bucket}/{prefix}"
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise ListingFailed(f"{place}: {_sentence(error, bucket)}") from error
+        raise ListingFailed(f"{uri}: {_sentence(error, bucket)}") from error
     except OutOfOrder as error:
         raise ListingFailed(
-            f"{place}: {error}; expected keys in the order of their bytes, as S3 lists them. "
-            "Use a manifest with this store"
+            f"{uri}: expected keys in the order of their bytes, as S3 lists them, but "
+            f"{error}; use a manifest with this store"
         ) from error
     except MalformedPage as error:
-        raise ListingFailed(
-            f"{place}: {error}; does AWS_ENDPOINT_URL lead to an S3 store?"
-        ) from error
+        raise ListingFailed(f"{uri}: {error}; is AWS_ENDPOINT_URL that of an S3 store?") from error
 
 
 def _sentence(error: ClientError | BotoCoreError, bucket: str) -> str:
