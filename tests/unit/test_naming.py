@@ -52,7 +52,7 @@ def test_extensions(image_format: str, extension: str) -> None:
 @pytest.mark.parametrize(
     ("template", "complaint"),
     [
-        ("{stem}.{ext}", r"\{parent\} once.*two folders become one"),
+        ("{stem}.{ext}", r"\{parent\} once.*two folders would overwrite"),
         ("{parent}{parent}{stem}", r"\{parent\} once"),
         ("{stem}{parent}x", r"\{parent\} before the other fields"),
         ("{parent}cutout.{ext}", r"either \{stem\} or \{name\} once"),

@@ -200,7 +200,10 @@ def test_wrong_patterns(pattern: str) -> None:
             RunSpec(source="s3://abc", image="s3://abd", mask="s3://abd"),
             "two prefixes.*png",
         ),
-        (RunSpec(source="s3://abc", image="s3://abd", name="{stem}"), "two folders become one"),
+        (
+            RunSpec(source="s3://abc", image="s3://abd", name="{stem}"),
+            "two folders would overwrite",
+        ),
     ],
 )
 def test_an_impossible_specification_is_refused_before_any_request(

@@ -149,7 +149,9 @@ def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
             f"{error}; use a manifest with this store"
         ) from error
     except MalformedPage as error:
-        raise ListingFailed(f"{uri}: {error}; is AWS_ENDPOINT_URL that of an S3 store?") from error
+        raise ListingFailed(
+            f"{uri}: {error}; check that AWS_ENDPOINT_URL leads to an S3 store"
+        ) from error
 
 
 def _sentence(error: ClientError | BotoCoreError, bucket: str) -> str:

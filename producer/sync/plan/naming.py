@@ -62,15 +62,15 @@ class Template:
         names = [name for _, name in fields if name is not None]
         if names.count("parent") != 1:
             raise ValueError(
-                f"name: expected {{parent}} once, found {text!r}; without it two photographs of "
-                "one name in two folders become one"
+                f"name: expected {{parent}} once, found {text!r}; without it "
+                "photographs of the same name in two folders would overwrite each other"
             )
         if names[0] != "parent":
             raise ValueError(f"name: expected {{parent}} before the other fields, found {text!r}")
         if names.count("stem") + names.count("name") != 1:
             raise ValueError(
                 f"name: expected either {{stem}} or {{name}} once, found {text!r}; without it "
-                "all photographs of a folder become one"
+                "the photographs of a folder would overwrite each other"
             )
         stem = names.index("stem") if "stem" in names else len(names)
         if "suffix" in names and (names.count("suffix") > 1 or names.index("suffix") < stem):
