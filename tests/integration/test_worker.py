@@ -145,7 +145,7 @@ def test_a_size_beyond_a_format_s_limit_is_refused_before_the_model_runs(
     options = Options(image_format="webp")
     outcome = run(client, "s3://photos/wide.png", image="s3://cutouts/wide.webp", options=options)
     assert outcome.code == "option_conflict"
-    assert "webp has at most 16,383 pixels a side" in (outcome.message or "")
+    assert "webp: expected at most 16,383 pixels a side" in (outcome.message or "")
     assert "model" not in outcome.seconds
 
 

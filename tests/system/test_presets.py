@@ -1,7 +1,7 @@
-"""The two presets against the systems they replace, on the same weights.
+"""The two presets against the systems that they reproduce, on the same weights.
 
-`test_the_figures_of_the_presets` has ISNet's. An option that only has to reach the model and the
-mask is tried on U²-Net's small one, which takes a fifth of ISNet's time, or at a smaller size.
+`test_the_figures_of_the_presets` uses ISNet. Options that only have to reach the model and the mask
+are tested with U²-Net's small model, which takes a fifth of ISNet's time, or at a smaller size.
 """
 
 import io
@@ -37,18 +37,18 @@ def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
 
 @pytest.fixture(scope="module")
 def small(store: ModelStore) -> Path:
-    """U²-Net's small model, for both sides; it takes 320×320."""
+    """Return U²-Net's small model, with an input of 320×320, for preset and original."""
     return store.resolve("u2netp").path
 
 
 @pytest.fixture(scope="module")
 def small_custom(small: Path) -> SegmentationCustom:
-    """The ONNX original with it, and the node's own default figures but for the size."""
+    """Return the ONNX original with that model and the node's default values, except the size."""
     return SegmentationCustom(small, size=320)
 
 
 def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any]:
-    """The cut-out with its picture and mask as they were written."""
+    """Return a cut-out and its decoded image and mask."""
     chosen = Options.model_validate(options)
     file = systems.store.resolve(chosen.model) if chosen.enabled else None
     made = cut_alone(data, chosen, file=file, models=systems.models)
@@ -60,10 +60,10 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
     return made, pixels, mask
 
 
-# In the second, most of what matting is to find out is colour that hardly shows.
+# In the second one, most of the unknown area has hardly visible colours.
 @pytest.mark.parametrize("name", ["chelsea, half transparent", "rocket, EXIF sideways"])
 def test_the_figures_of_the_presets(systems: Systems, name: str) -> None:
-    """Of two photographs; `make fidelity` takes all of them."""
+    """Measure two photographs; `make fidelity` measures all of them."""
     for figure, value in figures(Photograph(name, photograph(name)), systems):
         assert BOUNDS[figure].holds(value), f"{figure}: {value}"
 
@@ -112,7 +112,7 @@ def test_isnet_segment_s_device_modes(mode: str, systems: Systems) -> None:
         assert made.run.device == "cpu"
     else:
         assert made.run.device == "cuda:0"
-    # Where there is no GPU, one that was wanted is recorded, and one that was preferred is missed.
+    # Without a GPU, `auto` and `prefer_gpu` record the reason; only `prefer_gpu` warns.
     assert made.run.fallback == (reason.code if reason and mode != "cpu" else None)
     assert bool(made.warnings) == (reason is not None and mode == "prefer_gpu")
 
@@ -141,8 +141,8 @@ def test_isnet_base_is_isnet_segment_s_other_kind_of_checkpoint(
     assert (mask == original.mask(soft, 0.5)).mean() >= 0.9998
 
 
-def test_segmentation_custom_with_figures_of_one_s_own(systems: Systems, small: Path) -> None:
-    """mean, std and size as in the Advanced form: per channel."""
+def test_segmentation_custom_with_mean_std_and_size(systems: Systems, small: Path) -> None:
+    """mean and std are given per channel, as in the node's Advanced form."""
     data = photograph("chelsea.png")
     mean, std = (0.485, 0.456, 0.406), (0.9, 1.0, 1.1)
     _, pixels, mask = cut(
@@ -192,8 +192,8 @@ def test_segmentation_custom_s_mask_alone(
     assert levels_off(np.asarray(made.mask, np.uint8), theirs) <= 1
 
 
-def test_matting_without_anything_to_solve_from_is_rembg_s_and_said(systems: Systems) -> None:
-    data = photograph("coffee, 48×32")  # Eroded by 10 pixels, nothing of it is sure.
+def test_impossible_matting_is_rembg_s_and_gives_a_warning(systems: Systems) -> None:
+    data = photograph("coffee, 48×32")  # Eroded by 10 pixels, it has no sure foreground.
     made, pixels, _ = cut(
         systems, data, preset="segmentation-custom", model=str(systems.onnx), alpha_matting=True
     )
@@ -205,7 +205,7 @@ def test_matting_without_anything_to_solve_from_is_rembg_s_and_said(systems: Sys
 def test_segmentation_custom_with_another_width_than_height(
     systems: Systems, tmp_path: Path
 ) -> None:
-    """Of a model that takes any size; and its half-precision twin, which the node cannot run."""
+    """Use a model for any size, and a half-precision copy that the node cannot run."""
     model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
     data = photograph("chelsea.png")
     given: dict[str, Any] = {"preset": "segmentation-custom", "size": [96, 64]}
@@ -242,14 +242,16 @@ def test_segmentation_custom_s_matting_figures(
     upright = Image.open(io.BytesIO(data))
     theirs = small_custom.remove(upright, **given)
     assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995
-    # The node's mask is the model's, not the matted one.
+    # The node returns the model's mask, not the matted one.
     assert levels_off(mask, small_custom.remove(upright, only_mask=True)) <= 1
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 @pytest.mark.parametrize("level", [0])
-def test_a_flat_picture_is_sane_in_every_preset(preset: str, level: int, systems: Systems) -> None:
-    """The originals divide by the black one's own maximum, 0, and by the range of a flat map."""
+def test_a_flat_picture_gives_a_valid_mask_in_every_preset(
+    preset: str, level: int, systems: Systems
+) -> None:
+    """The originals divide by the maximum of a black picture, 0, and by the range of a flat map."""
     flat = np.full((30, 40, 3), level, np.uint8)
     _, pixels, mask = cut(systems, write_png(flat, icc_profile=None, dpi=None), preset=preset)
     assert pixels.shape == (30, 40, 4)
@@ -267,7 +269,7 @@ def test_a_flat_picture_is_sane_in_every_preset(preset: str, level: int, systems
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_a_map_without_any_range_divides_by_nothing(
+def test_a_saliency_map_without_a_range_is_not_divided(
     preset: str, systems: Systems, tmp_path: Path
 ) -> None:
     model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))

@@ -79,9 +79,9 @@ def segment(
         recipe = Recipe.resolve(
             options, file=file, want_image=image is not None, want_mask=mask is not None
         )
-        with source.open("rb") as opened, limits.image_memory.reserve() as reservation:
-            cut = cut_out(
-                opened,
+        with source.open("rb") as source_file, limits.image_memory.reserve() as reservation:
+            cutout = cut_out(
+                source_file,
                 recipe,
                 length=source.stat().st_size,
                 models=open_models(settings, store),
@@ -90,22 +90,26 @@ def segment(
                 watch=watch,
             )
         with watch.stage("store"):
-            if mask is not None and cut.mask_bytes is not None:
-                mask.write_bytes(cut.mask_bytes)
-            if image is not None and cut.image_bytes is not None:
-                image.write_bytes(cut.image_bytes)
+            if mask is not None and cutout.mask_bytes is not None:
+                mask.write_bytes(cutout.mask_bytes)
+            if image is not None and cutout.image_bytes is not None:
+                image.write_bytes(cutout.image_bytes)
     except CutworkError as error:
         _refuse(f"{error.code}: {error}")
     except (SettingsError, OSError) as error:
         _refuse(str(error))
-    facts = cut.facts()
+    facts = cutout.facts()
     if as_json:
-        printed = {"source": cut.source_facts(), **facts, "seconds": watch.seconds()}
+        printed = {"source": cutout.source_facts(), **facts, "seconds": watch.seconds()}
         typer.echo(json.dumps(printed))
         return
-    for warning in cut.warnings:
+    for warning in cutout.warnings:
         console.print(f"[yellow]warning[/]: {safe_text(warning)}")
-    where = f"{cut.run.engine} on {cut.run.device}, {cut.run.dtype}" if cut.run else "no model"
+    where = (
+        f"{cutout.run.engine} on {cutout.run.device}, {cutout.run.dtype}"
+        if cutout.run
+        else "no model"
+    )
     seconds = watch.seconds()
     stages = "" if profile else f"; {format_stages(seconds)}"
     console.print(f"foreground {facts['foreground_share']:.1%}; {safe_text(where)}{stages}")
