@@ -6,7 +6,7 @@ Any number of processes may ask; Redis lets one of them sweep at a time, and eac
 import logging
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,8 @@ class Recovery:
 
     app: Celery
     ledger: Ledger
+    clock: Callable[[], float] | None = None
+    """Returns the Unix time; by default the broker's."""
 
     @property
     def visibility_timeout(self) -> float:
@@ -72,7 +74,7 @@ class Recovery:
         server = self.ledger.redis
         if not server.set(_SWEEP, "1", nx=True, px=round(self.interval * 1000)):
             return 0
-        now = self.ledger.now()
+        now = (self.clock or self.ledger.now)()
         before = now - self.visibility_timeout
         singles = self.ledger.pending_ids(before=before, limit=_MAX_JOBS)
         lost = find_lost(server, singles, queues=Routes.from_app(self.app).all_lists())

@@ -1,7 +1,7 @@
 """Deliveries are counted until there is an outcome; what is in no queue any more is sent again."""
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,91 +10,87 @@ from producer import Client, Job, Outcome
 from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
+from producer.store.recovery import Recovery
 from tests.support.patience import PATIENCE
 from tests.support.runs import BULK, answer, feeder_of, feeding, plan_of, until
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
-
-
-@pytest.fixture
-def hasty(idle: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A producer on a broker without workers, for which a message is overdue after a second."""
-    monkeypatch.setenv("CUTWORK_VISIBILITY_TIMEOUT", "1")
-    with Client(idle.broker_url) as client:
-        yield client
+LATER = 3600
+"""Seconds, more than the visibility timeout."""
 
 
 def job_of(number: int) -> Job:
     return Job(source=SOURCE, image=ImageRef(bucket="cutouts", key=f"{number}.png"))
 
 
-def swept(client: Client) -> int:
-    """What a sweep sends again that does not wait for its turn."""
+def recovery_of(client: Client, *, seconds_later: float) -> Recovery:
+    """The client's recovery, run so many seconds from now."""
+    return replace(client.sweep, clock=lambda: client._ledger.now() + seconds_later)
+
+
+def recovered(client: Client, *, seconds_later: float = LATER) -> int:
+    """The jobs that a recovery pass sends again, whether or not it is this process's turn."""
     client.runs.server.delete("cutwork:sweep")
-    return client.sweep.recover()
+    return recovery_of(client, seconds_later=seconds_later).recover()
 
 
-def test_a_message_lost_on_its_way_is_sent_again(hasty: Client) -> None:
-    handle, *_ = hasty.submit_many([job_of(0), job_of(1)])
-    server = hasty.runs.server
+def test_a_message_lost_on_its_way_is_sent_again(idle: Client) -> None:
+    handle, *_ = idle.submit_many([job_of(0), job_of(1)])
+    server = idle.runs.server
     # As a worker does that dies before it has written down what it took.
     lost: Any = server.rpop(f"{QUEUE}:3")
     assert handle.id in lost
-    assert swept(hasty) == 0
-    time.sleep(1.1)
-    assert swept(hasty) == 1
+    assert recovered(idle, seconds_later=0) == 0
+    assert recovered(idle) == 1
     waiting: Any = server.lrange(f"{QUEUE}:3", 0, -1)
     assert sorted(handle.id in message for message in waiting) == [False, True]
-    assert swept(hasty) == 0
+    assert recovered(idle) == 0
 
 
-def test_what_waits_is_held_or_answered_is_not_sent_again(hasty: Client) -> None:
-    waiting, held, answered = hasty.submit_many([job_of(number) for number in range(3)])
-    server = hasty.runs.server
+def test_what_waits_is_held_or_answered_is_not_sent_again(idle: Client) -> None:
+    waiting, held, answered = idle.submit_many([job_of(number) for number in range(3)])
+    server = idle.runs.server
     messages: Any = server.lrange(f"{QUEUE}:3", 0, -1)
     server.lrem(f"{QUEUE}:3", 1, messages[0])
     server.lrem(f"{QUEUE}:3", 1, messages[1])
     assert answered.id in messages[0]
     assert held.id in messages[1]
     server.hset("unacked", "tag", f'[{messages[1]}, "", "{QUEUE}"]')
-    hasty._ledger.record_outcome(Outcome(job_id=answered.id, state="done"))
-    time.sleep(1.1)
-    assert swept(hasty) == 0
+    idle._ledger.record_outcome(Outcome(job_id=answered.id, state="done"))
+    assert recovered(idle) == 0
     assert server.llen(f"{QUEUE}:3") == 1
     assert waiting.outcome() is None
-    assert hasty.pending() == 2
+    assert idle.pending() == 2
 
 
-def test_only_one_of_many_sweeps_at_a_time(hasty: Client) -> None:
-    hasty.submit_many([job_of(0)])
-    hasty.runs.server.delete(f"{QUEUE}:3")
-    time.sleep(1.1)
-    assert [hasty.sweep.recover() for _ in range(3)] == [1, 0, 0]
+def test_only_one_of_many_sweeps_at_a_time(idle: Client) -> None:
+    idle.submit_many([job_of(0)])
+    idle.runs.server.delete(f"{QUEUE}:3")
+    recovery = recovery_of(idle, seconds_later=LATER)
+    assert [recovery.recover() for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_pending_job_nobody_can_read_is_passed_over(hasty: Client) -> None:
-    handle, *_ = hasty.submit_many([job_of(0), job_of(1)])
-    server = hasty.runs.server
+def test_a_pending_job_nobody_can_read_is_passed_over(idle: Client) -> None:
+    handle, *_ = idle.submit_many([job_of(0), job_of(1)])
+    server = idle.runs.server
     server.hset("cutwork:pending:jobs", handle.id, "{not JSON")
     server.zadd("cutwork:pending", {"nobody": 0})
     server.delete(f"{QUEUE}:3")
-    time.sleep(1.1)
-    assert swept(hasty) == 1
+    assert recovered(idle) == 1
     scores: Any = server.zrange("cutwork:pending", 0, -1, withscores=True)
     assert min(score for _, score in scores) > time.time() - 60
 
 
-def test_bytes_that_are_no_text_are_in_nobody_s_way(hasty: Client) -> None:
-    handle, *_ = hasty.submit_many([job_of(0)])
-    server = hasty.runs.server
+def test_bytes_that_are_no_text_are_in_nobody_s_way(idle: Client) -> None:
+    handle, *_ = idle.submit_many([job_of(0)])
+    server = idle.runs.server
     server.delete(f"{QUEUE}:3")
     raw: Any = server
     raw.zadd("cutwork:pending", {b"\xff\xfe": 0})
     raw.hset("cutwork:pending:jobs", b"\xff\xfe", b"\xff")
     raw.lpush(QUEUE, b"\x80")
     raw.hset("unacked", "strange", b"\xfe")
-    time.sleep(1.1)
-    assert swept(hasty) == 1
+    assert recovered(idle) == 1
     assert handle.id in str(server.lrange(f"{QUEUE}:3", 0, -1))
 
 
@@ -118,15 +114,14 @@ def test_after_an_outcome_nothing_is_kept(idle: Client) -> None:
     assert not idle.runs.server.exists(delivery_key("ended"))
 
 
-def test_a_run_that_nobody_feeds_is_swept_too(hasty: Client) -> None:
-    feeder = feeder_of(hasty, plan_of("send", "send"))
+def test_a_run_that_nobody_feeds_is_swept_too(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of("send", "send"))
     with feeding(feeder):
-        until(lambda: hasty.runs.server.llen(BULK) == 2)
-    hasty.runs.server.rpop(BULK)
-    time.sleep(1.1)
-    assert swept(hasty) == 1
-    assert len(answer(hasty, 2)) == 2
-    assert hasty.runs.in_flight(str(feeder.run)) == 0
+        until(lambda: idle.runs.server.llen(BULK) == 2)
+    idle.runs.server.rpop(BULK)
+    assert recovered(idle) == 1
+    assert len(answer(idle, 2)) == 2
+    assert idle.runs.in_flight(str(feeder.run)) == 0
 
 
 def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:

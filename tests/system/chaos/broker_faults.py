@@ -108,7 +108,7 @@ def _read_only(ground: Ground, load: Load) -> None:
 def _lose_delivery(ground: Ground, load: Load) -> None:
     ground.network.lose_next_delivery()
     load.send()
-    until(ground.network.delivery_lost.is_set, "a delivery that is lost", timeout=40)
+    until(ground.network.delivery_lost.is_set, "a delivery that is lost")
 
 
 FAULTS: Final = (

@@ -28,6 +28,8 @@ BROKER_TIMEOUT: Final = 2
 """Seconds a worker waits for the broker to say something."""
 READ_TIMEOUT: Final = 1
 """Seconds a worker waits for S3 to say something."""
+GUARD_SECONDS: Final = 120.0
+"""The longest wait for a condition, so that a round that hangs ends; no round relies on it."""
 PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "always")
 _BUCKETS: Final = ("photos", "cutouts", "models", "elsewhere")
 FAKETIME: Final = (
@@ -163,14 +165,14 @@ class Ground:
         while len(self.workers) < self.terrain.workers:
             self.add_worker()
         for worker in self.workers:
-            self.stack.wait_for_worker(worker.child, timeout=60)
+            self.stack.wait_for_worker(worker.child, timeout=GUARD_SECONDS)
 
     def kill(
         self,
         worker: Worker,
         number: signal.Signals = signal.SIGKILL,
         *,
-        timeout: float = 30,
+        timeout: float = GUARD_SECONDS,
         replaced: bool = True,
     ) -> int:
         """End a worker by a signal, and start another in its place; its exit status."""
@@ -201,7 +203,7 @@ class Ground:
         """How many images all models have seen."""
         return sum(worker.runs() for worker in (*self.workers, *self._gone))
 
-    def until_runs(self, count: int, *, timeout: float = 40) -> None:
+    def until_runs(self, count: int, *, timeout: float = GUARD_SECONDS) -> None:
         """Wait until all models have seen so many images."""
         until(lambda: self.runs() >= count, f"{count} images seen by a model", timeout=timeout)
 
@@ -219,7 +221,7 @@ class Ground:
             time.sleep(0.05)
 
 
-def until(condition: Callable[[], object], what: str, *, timeout: float = 20) -> Any:
+def until(condition: Callable[[], object], what: str, *, timeout: float = GUARD_SECONDS) -> Any:
     """Wait until a condition holds, and return what it gave; `Broken` names it otherwise."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):

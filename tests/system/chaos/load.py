@@ -12,7 +12,7 @@ from benchmarks.commands import cutwork
 from deploy.child import Child
 from producer import Client, Handle, Job, Outcome, OutcomeTimeout
 from producer.contract.s3_uri import ImageRef
-from tests.system.chaos.ground import PICTURES, VISIBILITY, Ground
+from tests.system.chaos.ground import GUARD_SECONDS, PICTURES, VISIBILITY, Ground
 
 _numbers: Final = itertools.count(1)
 
@@ -129,7 +129,7 @@ class Synced:
         )
         self.commands.append(command)
         runs = self.ground.runs()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + GUARD_SECONDS
         while command.running and self.ground.runs() == runs and time.monotonic() < deadline:
             time.sleep(0.01)
 

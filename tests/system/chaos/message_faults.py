@@ -10,11 +10,9 @@ from producer import Job, Outcome
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.contract.s3_uri import ImageRef
 from producer.store.ledger import Ledger
-from tests.system.chaos.ground import Broken, Ground, Terrain
+from tests.system.chaos.ground import GUARD_SECONDS, Broken, Ground, Terrain
 from tests.system.chaos.load import Singles
 from tests.system.chaos.rounds import Fault
-
-_DEADLINE: Final = 60
 
 
 def _other_formats(ground: Ground, load: Singles) -> None:
@@ -47,7 +45,7 @@ def _poison(ground: Ground, load: Singles) -> None:
     )
     ground.client.submit_many([job])
     load.send()
-    deadline = time.monotonic() + _DEADLINE
+    deadline = time.monotonic() + GUARD_SECONDS
     while _outcome(ground, job.id) is None and time.monotonic() < deadline:
         ground.wait_for_workers()
         time.sleep(0.05)
@@ -55,7 +53,7 @@ def _poison(ground: Ground, load: Singles) -> None:
 
 
 def _expect(ground: Ground, job_id: str, code: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD_SECONDS
     while (outcome := _outcome(ground, job_id)) is None and time.monotonic() < deadline:
         time.sleep(0.02)
     found = outcome.code if outcome else "no outcome"

@@ -29,9 +29,7 @@ def _full_disk(ground: Ground, load: Singles) -> None:
     _put_model(ground, load)
     _limit_files(ground, _SMALL)
     load.send()
-    until(
-        lambda: any(b"model_unavailable" in log for log in _logs(ground)), "a full disk", timeout=40
-    )
+    until(lambda: any(b"model_unavailable" in log for log in _logs(ground)), "a full disk")
     time.sleep(_ENOUGH)
     _limit_files(ground, resource.RLIM_INFINITY)
 
@@ -44,7 +42,7 @@ def _when_it_is_there(act: Callable[[Path], None]) -> Callable[[Ground, Singles]
         before = ground.runs()
         known = set(_files(ground))
         load.send()
-        until(lambda: set(_files(ground)) - known, "a model in the cache", timeout=40)
+        until(lambda: set(_files(ground)) - known, "a model in the cache")
         for done in (0, 3, 6):
             ground.until_runs(before + done)
             for path in _files(ground):

@@ -17,7 +17,7 @@ def _for_a_while(fault: S3Fault, *methods: str, seconds: float = 1.5, share: flo
     def strike(ground: Ground, load: Load) -> None:
         with ground.store.failing(fault, *methods, share=share) as rule:
             load.send()
-            until(lambda: rule.struck, "a request that is struck", timeout=40)
+            until(lambda: rule.struck, "a request that is struck")
             time.sleep(seconds)
 
     return strike
@@ -37,7 +37,7 @@ def _a_few(fault: S3Fault, *methods: str, place: str, times: int = 4) -> Strike:
     def strike(ground: Ground, load: Load) -> None:
         with ground.store.failing(fault, *methods, place=place, times=times) as rule:
             load.send()
-            until(lambda: rule.struck >= times, f"{times} requests that are struck", timeout=40)
+            until(lambda: rule.struck >= times, f"{times} requests that are struck")
 
     return strike
 
@@ -46,7 +46,7 @@ def _stall(ground: Ground, load: Load) -> None:
     """Requests that take 30 s, for as long as it takes everybody to give up on them."""
     with ground.store.failing(Hold(seconds=30), *_ALL, times=6) as rule:
         load.send()
-        until(lambda: rule.struck >= 6, "6 requests that are held", timeout=40)
+        until(lambda: rule.struck >= 6, "6 requests that are held")
         ground.over = time.monotonic()
         load.wait(40)
 

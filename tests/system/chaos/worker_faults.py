@@ -30,7 +30,7 @@ def _kill_at_request(ground: Ground, load: Load, method: str, *, place: str) -> 
     hold = Hold()
     with ground.store.failing(hold, method, place=place, times=1):
         load.send()
-        until(hold.reached.is_set, f"{method} {place}", timeout=40)
+        until(hold.reached.is_set, f"{method} {place}")
         ground.kill(ground.named(hold.holders[0]))
 
 
@@ -50,8 +50,12 @@ def _kill_the_only_one(ground: Ground, load: Load) -> None:
 def _terminate(ground: Ground, load: Load) -> None:
     load.send()
     worker = in_model(ground)
+    # Stopped, it takes no more images between the count and the signal.
+    worker.child.signal(signal.SIGSTOP)
+    until(lambda: stopped(worker.child.pid), "a stopped worker")
     held = worker.runs()
-    status = ground.kill(worker, signal.SIGTERM)
+    worker.child.signal(signal.SIGTERM)
+    status = ground.kill(worker, signal.SIGCONT)
     if status:
         raise Broken(f"expected exit status 0 after SIGTERM, found {status}")
     # It finishes what runs and takes nothing new: the threads' own, and those in their queue.

@@ -1,0 +1,19 @@
+"""Nothing is lost when workers are killed, told to end or stopped."""
+
+import pytest
+
+from tests.system.chaos.one_round import OpenGround, check_nothing_is_lost
+from tests.system.chaos.rounds import Fault
+from tests.system.chaos.worker_faults import FAULTS
+
+LONG_ONLY = ("killed-under-sync",)
+"""Played by `make chaos` alone: `killed-mid-model` is the same with single jobs."""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [fault for fault in FAULTS if fault.name not in LONG_ONLY],
+    ids=lambda fault: fault.name,
+)
+def test_nothing_is_lost(open_ground: OpenGround, fault: Fault) -> None:
+    check_nothing_is_lost(fault, open_ground)
