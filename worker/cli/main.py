@@ -52,7 +52,10 @@ def segment(
     *,
     options: Options,
 ) -> None:
-    """Cut out one local file; the model may also be the path of a model file."""
+    """Cut out one local file.
+
+    The model may also be the path of a model file.
+    """
     if image is None and mask is None:
         raise typer.BadParameter("expected OUT, --mask, or both")
     paths = [path.resolve() for path in (source, image, mask) if path is not None]
@@ -105,14 +108,14 @@ def segment(
         return
     for warning in cutout.warnings:
         console.print(f"[yellow]warning[/]: {safe_text(warning)}")
-    where = (
+    engine = (
         f"{cutout.run.engine} on {cutout.run.device}, {cutout.run.dtype}"
         if cutout.run
         else "no model"
     )
     seconds = watch.seconds()
     stages = "" if profile else f"; {format_stages(seconds)}"
-    console.print(f"foreground {facts['foreground_share']:.1%}; {safe_text(where)}{stages}")
+    console.print(f"foreground {facts['foreground_share']:.1%}; {safe_text(engine)}{stages}")
     if profile:
         console.print(stage_chart(seconds))
 
@@ -121,7 +124,7 @@ def segment(
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the settings, the model cache and the devices of this machine."""
+    """Check the settings, model cache and devices of this machine."""
     findings = list(run_checks())
     if as_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings]))
@@ -132,7 +135,7 @@ def doctor(
 
 @app.command(name="compile")
 def compile_() -> None:
-    """Compile all numba kernels ahead of time, for a machine or a container image."""
+    """Compile all numba kernels ahead of time."""
     with console.status("compiling …"):
         compile_kernels()
 

@@ -28,7 +28,10 @@ def models(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """List the catalogue: licence and size, whether cached, and where models would run here."""
+    """List the models of the catalogue.
+
+    Shows each model's licence and size, whether it is cached, and where it would run here.
+    """
     if context.invoked_subcommand is not None:
         return
     try:
@@ -66,7 +69,7 @@ def fetch(
         list[str], typer.Argument(metavar="NAME…", help="Names of models in the catalogue.")
     ],
 ) -> None:
-    """Fetch, verify and prepare models ahead of time, for a machine or a container image."""
+    """Fetch, verify and prepare models ahead of time."""
     try:
         settings = ModelSettings.read()
         with download_bar(errors) as progress:

@@ -20,7 +20,7 @@ class Check(NamedTuple):
 
     name: str
     ok: bool
-    found: str
+    text: str
 
 
 class Health:
@@ -78,8 +78,8 @@ class Health:
 
     def _check_device(self) -> Check:
         overdue = self._find_overdue()
-        found = f"{overdue} has not answered in time" if overdue else "answers"
-        return Check("device", overdue is None, found)
+        text = f"{overdue} has not answered in time" if overdue else "answers"
+        return Check("device", overdue is None, text)
 
     def _check_loop(self) -> Check:
         """Check Celery's main loop, which may stand still while it ends or waits for the broker."""

@@ -35,7 +35,7 @@ def _health_page(checks: Sequence[Check]) -> Page:
     ok = all(check.ok for check in checks)
     body = {
         "ok": ok,
-        "checks": {check.name: {"ok": check.ok, "found": check.found} for check in checks},
+        "checks": {check.name: {"ok": check.ok, "found": check.text} for check in checks},
     }
     status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
     return Page(json.dumps(body).encode() + b"\n", status, "application/json")
