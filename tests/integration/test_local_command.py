@@ -236,7 +236,7 @@ def test_a_profile_next_to_a_custom_model(tmp_path: Path, photographs: Path) -> 
     assert f"model_invalid: {path}: expected an output that is a map" in refused
     for profile, sentence in (
         ({"output": "z"}, "asks for the output 'z', its graph has y (1, 3, 64, 64)"),
-        ({"output": 0, "size": 128}, "own.onnx takes 64×64 and no other, its profile"),
+        ({"output": 0, "size": 128}, "own.onnx takes 64×64 only, its profile"),
         ({"output": 0, "layout": "nhwc"}, "says layout nhwc, its graph takes [1, 3, 64, 64]"),
         ({"outputs": 0}, "own.json: outputs: extra inputs are not permitted"),
         ({"output": " " * 70_000}, "own.json: expected at most 65,536 bytes"),

@@ -118,7 +118,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
         "s3://photos/rocket.jpg",
         {"options": Options(size=640)},
         "option_conflict",
-        ["takes 1024×1024 and no other", "ask for 640×640"],
+        ["takes 1024×1024 only", "ask for 640×640"],
     ),
     (
         "s3://photos/rocket.jpg",

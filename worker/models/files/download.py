@@ -1,4 +1,4 @@
-"""Download over HTTP into a partial file that outlives a broken connection, and the process."""
+"""Download over HTTP into a partial file, which can be resumed after an interruption."""
 
 import json
 import shutil
@@ -12,22 +12,22 @@ from urllib3.util import Retry
 from producer.contract.validation_errors import hide_password
 
 _TIMEOUT: Final = (5, 30)
-"""Seconds to connect and of silence."""
+"""Seconds to connect, and between two reads."""
 _ATTEMPTS: Final = 5
-"""Times a body that breaks off is gone on with."""
-_PIECE: Final = 2**16
-"""Bytes written at a time; what has come of a piece is lost when the connection breaks."""
+"""Attempts at a response whose body is interrupted."""
+_CHUNK_BYTES: Final = 2**16
+"""Bytes written at a time; an incomplete chunk is lost when the connection breaks."""
 _REDIRECTS: Final = 5
 _RETRY: Final = Retry(
     total=3,
     connect=2,
     status_forcelist=(429, 500, 502, 503, 504),
     backoff_factor=0.3,
-    # A server may ask for hours.
+    # A server could ask for hours.
     respect_retry_after_header=False,
     raise_on_status=False,
 )
-_BROKEN: Final = (
+_INTERRUPTIONS: Final = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -35,22 +35,22 @@ _BROKEN: Final = (
 
 
 class Progress(Protocol):
-    """Told how far a download is; `total` is None while unknown."""
+    """A callback for the progress of a download."""
 
     def __call__(self, source: str, done: int, total: int | None) -> None:
-        """`done` of `total` bytes have come from `source`."""
+        """Report `done` of `total` bytes from `source`; `total` is None while unknown."""
 
 
 def no_progress(source: str, done: int, total: int | None) -> None:
-    """Progress nobody watches."""
+    """Ignore progress."""
 
 
 def download(url: str, target: Path, progress: Progress) -> None:
-    """Write what is behind a URL to `target`, going on with what is already in it.
+    """Download a URL to `target`, resuming a partial file.
 
-    A path or file:// is copied. The server is asked to go on only with the very same content, by
-    the validator kept beside `target`; one that cannot go on starts again. Raises
-    `requests.RequestException`, `OSError`; what has come stays in `target`.
+    A path or file:// URL is copied. A resumed request has the stored ETag or date as `If-Range`, so
+    that a server whose content has changed sends all of it. Raises `requests.RequestException` and
+    `OSError`; the bytes received so far stay in `target`.
     """
     if url.startswith(("/", "file://")):
         shutil.copyfile(url.removeprefix("file://"), target)
@@ -58,19 +58,19 @@ def download(url: str, target: Path, progress: Progress) -> None:
     with _session(url) as session:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                _go_on(session, url, target, progress)
-            except _BROKEN:
+                _resume(session, url, target, progress)
+            except _INTERRUPTIONS:
                 if attempt == _ATTEMPTS:
                     raise
             else:
                 return
 
 
-def download_pieces(base: str, resource: str, target: Path, progress: Progress) -> None:
-    """Put a file together from the pieces that the `resources.json` of a folder lists.
+def download_chunks(base: str, resource: str, target: Path, progress: Progress) -> None:
+    """Join the chunks of a file that the `resources.json` of a folder lists.
 
-    Whole pieces already in `target` are not fetched again. Raises like `download`, and `KeyError`
-    or `ValueError` for a listing of another form.
+    Complete chunks that are already in `target` are not fetched again. Raises what `download` does,
+    and `KeyError` or `ValueError` for an unexpected listing.
     """
     with _session(base) as session:
 
@@ -78,7 +78,7 @@ def download_pieces(base: str, resource: str, target: Path, progress: Progress) 
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     response = session.get(base + name, timeout=_TIMEOUT)
-                except _BROKEN:
+                except _INTERRUPTIONS:
                     if attempt == _ATTEMPTS:
                         raise
                 else:
@@ -87,12 +87,12 @@ def download_pieces(base: str, resource: str, target: Path, progress: Progress) 
             return response.content
 
         listing = json.loads(read("resources.json"))[resource]
-        there = target.stat().st_size if target.exists() else 0
+        existing = target.stat().st_size if target.exists() else 0
         with target.open("ab") as file:
             done = 0
             for chunk in listing["chunks"]:
                 end = int(chunk["offsets"][1])
-                if end > there:
+                if end > existing:
                     file.truncate(done)
                     file.write(read(str(chunk["hash"])))
                     file.flush()
@@ -100,7 +100,7 @@ def download_pieces(base: str, resource: str, target: Path, progress: Progress) 
                 progress(hide_password(base), done, int(listing["size"]))
 
 
-def _go_on(session: requests.Session, url: str, target: Path, progress: Progress) -> None:
+def _resume(session: requests.Session, url: str, target: Path, progress: Progress) -> None:
     validator = target.with_name(target.name + ".etag")
     done = target.stat().st_size if target.exists() else 0
     headers = {"Accept-Encoding": "identity"}
@@ -112,38 +112,42 @@ def _go_on(session: requests.Session, url: str, target: Path, progress: Progress
         span = response.headers.get("Content-Range", "")
         if response.status_code == requests.codes.requested_range_not_satisfiable and done:
             if span == f"bytes */{done}":
-                return  # All of it had come.
+                return  # The partial file is complete.
             target.unlink()
-            raise requests.ConnectionError(f"{url} is shorter than the {done} bytes kept of it")
+            raise requests.ConnectionError(
+                f"{url}: expected at least the {done} bytes received before, found fewer"
+            )
         response.raise_for_status()
-        resumed = response.status_code == requests.codes.partial_content
-        if resumed and not span.startswith(f"bytes {done}-"):
+        is_resumed = response.status_code == requests.codes.partial_content
+        if is_resumed and not span.startswith(f"bytes {done}-"):
             target.unlink()
-            raise requests.ConnectionError(f"{url} was to go on at byte {done}, and sent {span!r}")
-        if not resumed:
+            raise requests.ConnectionError(
+                f"{url}: expected a response from byte {done} on, found {span!r}"
+            )
+        if not is_resumed:
             done = 0
-            _note(validator, response.headers)
+            _save_validator(validator, response.headers)
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
-        with target.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_content(_PIECE):
-                done += file.write(piece)
+        with target.open("ab" if is_resumed else "wb") as file:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                done += file.write(chunk)
                 progress(hide_password(url), done, total)
 
 
-def _note(validator: Path, headers: Any) -> None:
-    """Keep what `If-Range` takes: a strong ETag, else the date."""
+def _save_validator(validator: Path, headers: Any) -> None:
+    """Store the value for `If-Range`: a strong ETag, otherwise the date."""
     etag = headers.get("ETag", "")
-    found = etag if etag.startswith('"') else headers.get("Last-Modified", "")
+    value = etag if etag.startswith('"') else headers.get("Last-Modified", "")
     validator.unlink(missing_ok=True)
-    if found:
-        validator.write_text(found)
+    if value:
+        validator.write_text(value)
 
 
 def _session(url: str) -> requests.Session:
-    """A session that can reach no scheme but https, and http if the URL itself is so.
+    """Return a session for https only, or also http if the URL uses it.
 
-    A redirect cannot lead from https to http, nor to a file, for want of an adapter.
+    Without adapters for other schemes, no redirect can lead from https to http, or to a file.
     """
     session = requests.Session()
     session.max_redirects = _REDIRECTS

