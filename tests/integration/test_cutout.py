@@ -230,7 +230,7 @@ def test_a_picture_too_large_to_matte_is_refused(models: Models) -> None:
 @pytest.mark.parametrize("preset", ["default", "isnet-segment", "segmentation-custom"])
 def test_a_size_that_the_graph_does_not_accept_is_refused(preset: str, models: Models) -> None:
     """The refusal comes before the image is read."""
-    with pytest.raises(OptionConflict, match="takes 320×320 and no other"):
+    with pytest.raises(OptionConflict, match="takes 320×320 only"):
         cut(models, b"no image at all", preset=preset, size=1024)
 
 
