@@ -1,7 +1,9 @@
-"""Messages signed with Celery's `auth` serializer, which then are the only ones taken.
+"""Message signing with Celery's `auth` serializer; unsigned messages are then refused.
 
 Source: https://docs.celeryq.dev/en/stable/userguide/security.html#message-signing. Celery's own
-`setup_security` would also change the serializers of every other app in a service's process.
+`setup_security` would also change the serializers of every other app in the process of a service.
+This module therefore uses the classes behind it, which are internal to Celery;
+`tests/unit/test_patched_places.py` checks that they have not changed.
 """
 
 from collections.abc import Iterator
@@ -22,9 +24,9 @@ _PATTERNS: Final = ("*.pem", "*.crt")
 
 
 def register_signing(signing: Signing | None) -> None:
-    """Make Celery's `auth` sign and verify with these files, for this process.
+    """Register a serializer `auth` in this process that signs and verifies with these files.
 
-    `SettingsError` says what is wrong with them. With None nothing is signed.
+    With None nothing is signed. Raises `SettingsError` if a file is missing or invalid.
     """
     if signing is None:
         return
@@ -38,24 +40,25 @@ def register_signing(signing: Signing | None) -> None:
         ) from error
     store = CertStore()
     for path in _certificates(signing.store):
-        with _named("STORE", path):
-            # One that has expired may stay: Celery refuses what it signed.
+        with _naming("STORE", path):
+            # An expired certificate may stay: Celery refuses the messages that it signed.
             store.add_cert(Certificate(path.read_text()))
-    with _named("KEY", signing.key):
+    with _naming("KEY", signing.key):
         key = PrivateKey(signing.key.read_text())
-    with _named("CERTIFICATE", signing.certificate):
+    with _naming("CERTIFICATE", signing.certificate):
         serializer = SecureSerializer(key, Certificate(signing.certificate.read_text()), store)
         serializer.deserialize(serializer.serialize({}))
 
     def deserialize(data: bytes) -> Any:
-        # What is signed is the text alone; read in another encoding it could say something else.
+        # Upstream, no known report: the signature covers the body, but not its content type and
+        # encoding, in which the same bytes could have another meaning.
         if b64decode(ensure_bytes(data)).split(_SEPARATOR, 4)[2:4] != _JSON:
             raise SecurityError("expected signed JSON in UTF-8")
         return serializer.deserialize(data)
 
     register(
         "auth",
-        serializer.serialize,  # type: ignore[arg-type]  # the stubs know text alone
+        serializer.serialize,  # type: ignore[arg-type]  # the stubs expect text
         deserialize,  # type: ignore[arg-type]  # the same
         content_type="application/data",
         content_encoding="utf-8",
@@ -63,22 +66,22 @@ def register_signing(signing: Signing | None) -> None:
 
 
 def _certificates(folder: Path) -> list[Path]:
-    found = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
-    if not found:
+    paths = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
+    if not paths:
         raise SettingsError(
             f"CUTWORK_SIGNING_STORE: expected a folder of certificates ({', '.join(_PATTERNS)}), "
             f"found none in {folder}"
         )
-    return found
+    return paths
 
 
 @contextmanager
-def _named(name: str, path: Path) -> Iterator[None]:
-    """Have every error say which variable led to which file."""
+def _naming(name: str, path: Path) -> Iterator[None]:
+    """Turn errors inside the block into a `SettingsError` that names the variable and the file."""
     try:
         yield
     except (OSError, SecurityError, TypeError, ValueError) as error:
         raise SettingsError(
             f"CUTWORK_SIGNING_{name}: {path}: {error}; expected an RSA key without a password, its "
-            "certificate, not expired, and a store that holds that certificate and the others'"
+            "unexpired certificate, and a store with that certificate and all others to accept"
         ) from error
