@@ -137,4 +137,4 @@ def test_models_are_a_worker_s(python: Path, tmp_path: Path) -> None:
     command = [str(python.with_name("cutwork")), "models", "fetch", "u2netp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
-    assert "none is installed here; install cutwork[worker-cpu] or cutwork[" in done.stderr
+    assert "expected an installed worker, found none; install cutwork[worker-cpu] or" in done.stderr
