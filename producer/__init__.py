@@ -1,4 +1,4 @@
-"""Enqueue images for background removal and follow what becomes of them.
+"""Submit images for background removal and wait for the outcomes.
 
 from producer import Client
 

@@ -1,4 +1,4 @@
-"""Submit jobs by task name, and wait for their outcomes."""
+"""The client of producers: submit jobs and wait for their outcomes."""
 
 import asyncio
 import threading
@@ -38,18 +38,26 @@ give a recovery time to find the last ones lost."""
 
 
 class BrokerUnavailable(ConnectionError):
-    """The broker could not be reached; nothing was enqueued."""
+    """The broker could not be reached, or refused a command.
+
+    `submit` has enqueued nothing; after `submit_many` the text says how many jobs were enqueued.
+    The client stays usable: submit again when the broker is back. Submitting an image twice
+    is harmless: by default workers skip outputs that have the same fingerprint.
+    """
 
 
 class OutcomeTimeout(TimeoutError):
-    """The time is over and the job has no outcome yet; it goes on all the same."""
+    """A job has no outcome after the given time.
+
+    The job is still queued or running; wait again, or look at `cutwork status`.
+    """
 
 
 class Handle:
-    """One submitted job.
+    """A submitted job, from which its outcome is read. Thread-safe.
 
-    `handle.wait(60)` blocks a thread, `await handle` or `await handle.wait_async(60)` an asyncio
-    task, and `handle.outcome()` asks without waiting.
+    `handle.wait(60)` blocks the thread, `await handle` or `await handle.wait_async(60)` suspends an
+    asyncio task, and `handle.outcome()` does not wait.
     """
 
     def __init__(self, job: Job, *, ledger: Ledger, waiter: OutcomeWaiter) -> None:
@@ -59,15 +67,23 @@ class Handle:
 
     @property
     def id(self) -> str:
-        """The job's id, also the id of its Celery task."""
+        """The id of the job and of its Celery task."""
         return self.job.id
 
     def outcome(self) -> Outcome | None:
-        """The outcome if there is one already, else None."""
+        """Return the outcome, None if there is none yet.
+
+        Raises `redis.RedisError` if the broker does not answer, and `UnreadableOutcome`.
+        """
         return self._ledger.read_outcomes([self.id]).get(self.id)
 
     def wait(self, timeout: float | None = None) -> Outcome:
-        """Block until the outcome is there; `OutcomeTimeout` after `timeout` seconds."""
+        """Return the outcome, blocking until there is one.
+
+        Raises `OutcomeTimeout` after `timeout` seconds, `UnreadableOutcome` if another program
+        wrote the stored value, and `concurrent.futures.CancelledError` if the client is closed.
+        Outages of the broker are waited out.
+        """
         future = self._waiter.future(self.id)
         try:
             return future.result(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
@@ -77,7 +93,7 @@ class Handle:
             future.cancel()
 
     async def wait_async(self, timeout: float | None = None) -> Outcome:
-        """Like `wait`, for asyncio: the loop stays free."""
+        """Like `wait`, without blocking the event loop."""
         future = asyncio.wrap_future(self._waiter.future(self.id))
         try:
             return await asyncio.wait_for(future, timeout)
@@ -92,26 +108,30 @@ class Handle:
 
     def _timeout(self, timeout: float | None) -> OutcomeTimeout:
         return OutcomeTimeout(
-            f"job {self.id} has no outcome after {timeout:g} s; it may still wait or run: "
+            f"job {self.id} has no outcome after {timeout:g} s; it may still be queued or running: "
             "`cutwork status` shows the queue and the workers"
         )
 
 
 class Client:
-    """Enqueues jobs; safe to share between threads and between asyncio tasks.
+    """Submits jobs and waits for their outcomes. Safe to share between threads and asyncio tasks.
 
-    One client a process is enough. Usable as a context manager, which closes its connections.
+    One client per process is enough. As a context manager it closes its connections at the end.
+    A process may fork while no outcome is awaited: parent and child can both use the client then.
     """
 
     def __init__(self, broker_url: str | None = None) -> None:
-        """`broker_url` stands in for `CUTWORK_BROKER_URL`; `SettingsError` when either is wrong."""
+        """Read the settings from the environment; no connection is made yet.
+
+        `broker_url` replaces `CUTWORK_BROKER_URL`. Raises `SettingsError` if a setting is wrong.
+        """
         values = {} if broker_url is None else {"broker_url": broker_url}
         settings = ProducerSettings.read(**values)
         self._url = settings.broker_url
         self.app = celery_app(settings)
         self._routes = Routes.from_app(self.app)
         self.tenant = settings.tenant
-        """Whose queues its jobs wait in; None for nobody's own."""
+        """The tenant whose queues the jobs are sent to, None without tenants."""
         timeout = self.app.conf.broker_transport_options["socket_timeout"]
         self._ledger = Ledger(self._url, timeout=timeout, signed=settings.signing is not None)
         self._waiter = OutcomeWaiter(self._ledger)
@@ -124,11 +144,12 @@ class Client:
         mask: str | ImageRef | None = None,
         options: Options | None = None,
     ) -> Handle:
-        """Enqueue one image.
+        """Enqueue one image and return the handle of its job.
 
-        `source` is the `s3://bucket/key` to read; `image` and `mask` say where the RGBA cut-out and
-        the mask go, at least one of them. Raises `InvalidJob` when these do not make a job and
-        `BrokerUnavailable` when it could not be enqueued.
+        `source` is the `s3://bucket/key` to read; `image` and `mask` are the destinations of the
+        RGBA cut-out and of the mask, at least one of them. `options` default to `Options()`. Raises
+        `InvalidJob` if the arguments do not describe a job, and `BrokerUnavailable` if the job
+        could not be enqueued.
         """
         try:
             job = Job.model_validate(
@@ -152,14 +173,15 @@ class Client:
         mask: str | ImageRef | None = None,
         options: Options | None = None,
     ) -> Handle:
-        """Like `submit`, for asyncio: the loop stays free while the broker is spoken to."""
+        """Like `submit`, without blocking the event loop."""
         return await asyncio.to_thread(self.submit, source, image=image, mask=mask, options=options)
 
     def submit_many(self, jobs: Iterable[Job]) -> list[Handle]:
         """Enqueue jobs in order and return their handles in the same order.
 
-        `jobs` is read to its end first; jobs are then sent in groups of 100. When the broker fails
-        half-way, `BrokerUnavailable` says how many jobs were enqueued; those run.
+        `jobs` is read to its end first; the jobs are then sent in groups of 100. If the broker
+        fails half-way, raises `BrokerUnavailable`, whose text says how many jobs were enqueued;
+        these run.
         """
         jobs = list(jobs)
         sent = 0
@@ -185,25 +207,30 @@ class Client:
         return [self.handle(job) for job in jobs]
 
     def handle(self, job: Job) -> Handle:
-        """The handle of a job submitted earlier, perhaps by another process."""
+        """Return the handle of a job that this or another process submitted earlier."""
         return Handle(job, ledger=self._ledger, waiter=self._waiter)
 
     def as_completed(
         self, handles: Iterable[Handle], timeout: float | None = None
     ) -> Iterator[tuple[Handle, Outcome]]:
-        """Yield each handle with its outcome, as they come in; `OutcomeTimeout` when time is up."""
-        waiting = {self._waiter.future(handle.id): handle for handle in handles}
+        """Yield each handle with its outcome, in the order in which the jobs end.
+
+        Raises `OutcomeTimeout` when `timeout` seconds have passed since the first iteration, and
+        `UnreadableOutcome` like `Handle.wait`.
+        """
+        handle_by_future = {self._waiter.future(handle.id): handle for handle in handles}
         done = 0
         try:
-            for future in futures.as_completed(waiting, timeout):
+            for future in futures.as_completed(handle_by_future, timeout):
                 done += 1
-                yield waiting[future], future.result()
+                yield handle_by_future[future], future.result()
         except futures.TimeoutError as error:
             raise OutcomeTimeout(
-                f"{len(waiting) - done} of {len(waiting)} jobs have no outcome after {timeout:g} s"
+                f"{len(handle_by_future) - done} of {len(handle_by_future)} jobs have no outcome "
+                f"after {timeout:g} s"
             ) from error
         finally:
-            for future in waiting:
+            for future in handle_by_future:
                 future.cancel()
 
     @property
@@ -213,48 +240,48 @@ class Client:
 
     @property
     def sweep(self) -> Recovery:
-        """Finds jobs of any client that were lost on their way, and sends them again."""
+        """The recovery of lost messages, whatever client submitted the jobs."""
         return Recovery(app=self.app, ledger=self._ledger)
 
     @property
     def broker_url(self) -> str:
-        """Where the broker is; may hold a password, see `hide_password`."""
+        """The URL of the broker; it may contain a password, see `hide_password`."""
         return self._url
 
     def server(self) -> tuple[str, str]:
-        """The broker's version and eviction policy; `redis.RedisError` when it does not answer."""
+        """Return the broker's version and eviction policy; raises `redis.RedisError`."""
         return self._ledger.server_facts()
 
     def workers(self, timeout: float = 1.0) -> list[str]:
-        """Names of the workers that answer within `timeout` seconds."""
+        """Return the names of the workers that answer within `timeout` seconds."""
         replies = self.app.control.ping(timeout=timeout) or []
         return sorted(name for reply in replies for name in reply)
 
     @property
     def queues(self) -> list[str]:
-        """Names of all queues that there are for jobs, by `celeryconfig.py`."""
+        """The names of all queues, as configured in `celeryconfig.py`."""
         return list(self._routes.requirements)
 
     def served_queues(self, timeout: float = 1.0) -> set[str]:
-        """Names of the queues that workers take from which answer within `timeout` seconds."""
+        """Return the queues consumed by the workers that answer within `timeout` seconds."""
         replies = self.app.control.inspect(timeout=timeout).active_queues() or {}
         return {str(queue["name"]) for queues in replies.values() for queue in queues}
 
     def status(self) -> QueueStatus:
-        """How all queues together stand; `redis.RedisError` when the broker does not answer."""
+        """Return the status of all queues together; raises `redis.RedisError`."""
         return combine(self.statuses().values())
 
     def statuses(self) -> dict[str, QueueStatus]:
-        """How each queue stands; `redis.RedisError` when the broker does not answer."""
+        """Return the status of each queue by name; raises `redis.RedisError`."""
         with redis.Redis.from_url(self._url, socket_timeout=10) as server:
             return queue_statuses(server, routes=self._routes)
 
     def pending(self) -> int:
-        """How many jobs were submitted by any client and have no outcome yet."""
+        """Return the number of pending jobs of all clients; raises `redis.RedisError`."""
         return self._ledger.count_pending()
 
     def close(self) -> None:
-        """Close the connections; whoever still waits gets a `CancelledError`."""
+        """Close the connections; callers that still wait get a `CancelledError`."""
         self._waiter.close()
         self.app.close()
         self._ledger.close()
@@ -274,12 +301,12 @@ class Client:
         try:
             self._ledger.discard_pending(*jobs)
         except redis.RedisError:
-            # The same outage: they were never pending, or the sweep finds them overdue.
+            # The same outage. Jobs that stay pending without a message are sent by the recovery.
             return
 
 
 def celery_app(settings: ProducerSettings) -> Celery:
-    """A Celery app with this project's settings; `SettingsError` on a wrong one."""
+    """Return a Celery app with Cutwork's settings; raise `SettingsError` if one is wrong."""
     register_signing(settings.signing)
     app = Celery("cutwork-producer", set_as_current=False)
     app.conf.update(celery_settings(settings))

@@ -1,1 +1,1 @@
-"""Settings from the environment."""
+"""The settings from environment variables, the broker's URL, and message signing."""

@@ -1,1 +1,1 @@
-"""What commands print, and options as command-line flags."""
+"""Output of the commands, and options as command-line flags."""

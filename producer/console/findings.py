@@ -1,4 +1,4 @@
-"""What a doctor found: a check, whether it passed, and what to do if it did not."""
+"""The results of the `doctor` commands' checks."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -11,25 +11,25 @@ from producer.observability.redact import redact
 
 
 class Finding(NamedTuple):
-    """One check."""
+    """The result of one check."""
 
     what: str
     ok: bool
     text: str
-    """What was found; for a failed check also what to do about it."""
+    """What was found; for a failed check also what to do."""
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as a JSON value, without credentials."""
+        """Return the finding as a JSON value without credentials."""
         return {"what": redact(self.what), "ok": self.ok, "text": redact(self.text)}
 
 
 def show(findings: Iterable[Finding], console: Console) -> None:
-    """Print a line a finding."""
+    """Print one line per finding."""
     for finding in findings:
         sign = "[green]✓[/]" if finding.ok else "[red]✗[/]"
         console.print(f"{sign} [bold]{safe_text(finding.what)}[/]: {safe_text(finding.text)}")
 
 
 def safe_text(text: str) -> str:
-    """A stranger's text for a terminal: no markup, no control characters, no credentials."""
+    """Return untrusted text for rich: without credentials, control characters, and markup."""
     return escape(escape_unprintable(redact(text)))

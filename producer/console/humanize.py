@@ -1,4 +1,4 @@
-"""Numbers, times and a stranger's text as people read them."""
+"""Numbers, times and untrusted text in a form for people."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -7,16 +7,16 @@ from typing import Final
 _REORDERING: Final = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
-"""Signs that are not seen but turn the text around them."""
+"""Invisible characters that change the direction of the text around them."""
 
 
 def count(number: int) -> str:
-    """`1,234`."""
+    """Return a whole number with separators: `1,234`."""
     return f"{number:,}"
 
 
 def three_digits(number: float) -> str:
-    """A measured number, to three digits: `0.042`, `4.20`, `123`, `1,234`."""
+    """Return a measured number with about three digits: `0.042`, `4.20`, `123`, `1,234`."""
     if number == 0 or number >= 99.95:
         return f"{number:,.0f}"
     if number >= 9.995:
@@ -25,12 +25,12 @@ def three_digits(number: float) -> str:
 
 
 def plain_number(number: float) -> str:
-    """A round number as it is: `0.75`, `50`, `1,500`."""
+    """Return a number exactly, without trailing zeros: `0.75`, `50`, `1,500`."""
     return f"{number:,.10g}"
 
 
 def duration(seconds: float) -> str:
-    """`42 ms`, `0.42 s`, `12.3 s`, `5 min 03 s`, `5 min`, `1 h 05 min`, `2 d 03 h`."""
+    """Return `42 ms`, `0.42 s`, `12.3 s`, `5 min 03 s`, `5 min`, `1 h 05 min`, `2 d 03 h`."""
     if seconds < 0.0995:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 59.95:
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def countdown(seconds: float) -> str:
-    """A time that is still to come, in whole seconds: `42 s`, `5 min 03 s`."""
+    """Return a remaining time without fractions of a second: `42 s`, `5 min 03 s`."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 60 else duration(whole)
 
@@ -54,7 +54,7 @@ def _two_units(whole: int, base: int, large: str, small: str) -> str:
 
 
 def quantity(number: float, unit: str) -> str:
-    """A large quantity with the prefix that fits: `512 B`, `12.3 MB`, `4.20 GB`."""
+    """Return a quantity with a decimal prefix: `512 B`, `12.3 MB`, `4.20 GB`."""
     prefixes = iter("kMGTPE")
     prefix = ""
     while number >= 999.5:
@@ -63,7 +63,7 @@ def quantity(number: float, unit: str) -> str:
 
 
 def percentage(part: float, whole: float) -> str:
-    """`82.4%`; what is not nothing is not called 0%, nor what is not all 100%."""
+    """Return a percentage such as `82.4%`; only nothing is `0%` and only everything `100%`."""
     if whole <= 0 or part <= 0:
         return "0%"
     if part >= whole:
@@ -72,28 +72,28 @@ def percentage(part: float, whole: float) -> str:
 
 
 def timestamp(at: float) -> str:
-    """Unix time as `2026-11-22 08:15 UTC`."""
+    """Return a Unix time as `2026-11-22 08:15 UTC`."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def iso_timestamp(at: float) -> str:
-    """Unix time in ISO 8601, for a machine."""
+    """Return a Unix time in ISO 8601, for machines."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def escape_controls(text: str) -> str:
-    """A stranger's text in which control characters, and what reorders text, are written out."""
+    r"""Return untrusted text with control and direction-changing characters as `\uXXXX`."""
     return "".join(
-        f"\\u{ord(sign):04x}"
-        if sign in _REORDERING or unicodedata.category(sign) in ("Cc", "Zl", "Zp")
-        else sign
-        for sign in text
+        f"\\u{ord(c):04x}"
+        if c in _REORDERING or unicodedata.category(c) in ("Cc", "Zl", "Zp")
+        else c
+        for c in text
     )
 
 
-def shorten_middle(text: str, longest: int) -> str:
-    """A text cut in its middle, as both ends of a key tell more."""
-    if len(text) <= longest:
+def shorten_middle(text: str, limit: int) -> str:
+    """Return the text with its middle cut out, as the ends of a key say more about it."""
+    if len(text) <= limit:
         return text
-    head = (longest - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"

@@ -1,4 +1,4 @@
-"""The contract's options as command-line options, the same on every command that takes them."""
+"""The contract's options as command-line options, identical for all commands that have them."""
 
 import functools
 import inspect
@@ -13,16 +13,16 @@ from producer.contract.options import Options
 from producer.contract.validation_errors import explain
 
 _NUMBERS: Final = ("mean", "std", "size")
-"""Options of one number or several, written with commas."""
+"""Options of one or more numbers, which are separated by commas."""
 
 
 def option_name(field: str) -> str:
-    """`alpha_matting` on the command line is `--alpha-matting`."""
+    """Return the command-line option of a field: `--alpha-matting` for `alpha_matting`."""
     return "--" + field.replace("_", "-")
 
 
 def to_flags(options: Options) -> list[str]:
-    """Options as they are typed; what is as by default is left out."""
+    """Return options as command-line arguments, without those that have their default value."""
     flags: list[str] = []
     for name, value in options.model_dump(mode="json", exclude_defaults=True).items():
         flag = option_name(name)
@@ -35,21 +35,21 @@ def to_flags(options: Options) -> list[str]:
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every field of `Options` as an option; it receives them as `options`.
+    """Give a command all fields of `Options` as options; it receives them as `options`.
 
-    Values are checked by the contract itself, so a wrong one is refused with its sentence.
+    The contract validates the values, so the command line shows the contract's errors.
     """
 
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in Options.model_fields}
-        command(options=_options(given), **arguments)
+        values = {name: arguments.pop(name) for name in Options.model_fields}
+        command(options=_options(values), **arguments)
 
     signature = inspect.signature(command)
-    own = [item for item in signature.parameters.values() if item.name != "options"]
-    # What `inspect.signature`, and so Typer, reads; the type of a function does not declare it.
+    own_parameters = [item for item in signature.parameters.values() if item.name != "options"]
+    # Typer reads it through `inspect.signature`; the type of a function does not declare it.
     wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=own + [_parameter(name) for name in Options.model_fields]
+        parameters=own_parameters + [_parameter(name) for name in Options.model_fields]
     )
     return wrapper
 
@@ -75,7 +75,7 @@ def _command_line_type(name: str, annotation: Any) -> Any:
         return str | None
     kinds = {type(item) for item in get_args(annotation)}
     if get_origin(annotation) is Literal and kinds == {int}:
-        return int  # Typer's choices are texts; the contract refuses other numbers.
+        return int  # Typer's choices are strings; the contract refuses other numbers.
     if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
         members = [item for item in get_args(annotation) if item is not type(None)]
         kind = get_args(members[0])[0] if get_origin(members[0]) is Annotated else members[0]
@@ -85,10 +85,10 @@ def _command_line_type(name: str, annotation: Any) -> Any:
     return str | None
 
 
-def _options(given: dict[str, Any]) -> Options:
+def _options(values: dict[str, Any]) -> Options:
     values = {
         name: _numbers(name, value) if name in _NUMBERS and value is not None else value
-        for name, value in given.items()
+        for name, value in values.items()
     }
     try:
         return Options.model_validate(values)

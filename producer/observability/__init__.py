@@ -1,1 +1,1 @@
-"""Logs, redaction and traces."""
+"""Logs, redaction, events and traces."""

@@ -1,4 +1,4 @@
-"""What the log is to say of the job a thread is at, beside each line's own words."""
+"""Fields of all log lines that a thread writes while it works on a job."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ _facts: Final[ContextVar[dict[str, str] | None]] = ContextVar("cutwork_log_facts
 
 @contextmanager
 def log_context(facts: Mapping[str, str | None]) -> Iterator[None]:
-    """Inside the block every line of this thread has these facts, but for those that are None."""
+    """Add fields, except those that are None, to all log lines of this thread in the block."""
     token = _facts.set({name: value for name, value in facts.items() if value is not None})
     try:
         yield
@@ -19,11 +19,11 @@ def log_context(facts: Mapping[str, str | None]) -> Iterator[None]:
 
 
 def add_to_log_context(name: str, value: str) -> None:
-    """Add a fact to the block this thread is in; outside of any nothing happens."""
+    """Add a field to the current block of this thread; do nothing outside of a block."""
     if (facts := _facts.get()) is not None:
         facts[name] = value
 
 
 def current_log_context() -> Mapping[str, str]:
-    """The facts of the block this thread is in."""
+    """Return the fields of the current block of this thread."""
     return _facts.get() or {}

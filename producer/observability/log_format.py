@@ -1,7 +1,7 @@
-"""A log in which a line is a line: whatever a stranger's text holds, it forges none and leaks none.
+"""Log lines that untrusted text can neither forge nor use to leak credentials.
 
-Keys, messages and errors of other systems reach the log as they are; here is the one place where
-control characters are written as escapes and credentials are taken out.
+Keys, messages and errors of other systems are logged as they are; this is the one place where
+control characters are escaped and credentials removed.
 """
 
 import copy
@@ -14,22 +14,22 @@ from producer.observability.log_json import CutworkJsonFormatter
 from producer.observability.redact import redact, secrets_of
 
 LogFormat = Literal["text", "json"]
-"""What a line is: words for a person, or a JSON object with facts beside the words."""
+"""The format of a log line: text for people, or a JSON object with fields."""
 
 _INDENT: Final = "    "
 
 
 class LineFormatter(logging.Formatter):
-    """Another formatter's lines, one a record; a traceback follows with every line indented."""
+    """Formats each record as one line with another formatter, and indents tracebacks below it."""
 
     def __init__(self, inner: logging.Formatter | None = None) -> None:
-        """`inner` gives the lines their form; the environment says what is secret."""
+        """Wrap `inner`; the secrets to hide are read from the environment."""
         super().__init__()
         self._inner = inner or logging.Formatter("%(levelname)s: %(message)s")
         self._secrets = secrets_of(os.environ)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record, and under it its traceback."""
+        """Return the line of a record, and its traceback below."""
         clean = copy.copy(record)
         try:
             message = record.getMessage()
@@ -48,7 +48,7 @@ class LineFormatter(logging.Formatter):
 
 
 def install_line_formatter(logger: logging.Logger, *, form: LogFormat) -> None:
-    """Have all handlers of a logger write such lines: in the form they had, or as JSON objects."""
+    """Make all handlers of a logger write such lines, in their present format or as JSON."""
     for handler in logger.handlers:
         if not isinstance(handler.formatter, LineFormatter):
             handler.setFormatter(
@@ -57,9 +57,9 @@ def install_line_formatter(logger: logging.Logger, *, form: LogFormat) -> None:
 
 
 def format_stderr_warnings() -> None:
-    """Have warnings of a process that set up no logging come out so on its standard error.
+    """Format warnings on standard error like this in a process that has not set up logging.
 
-    Before settings are read, which refuse any other word for the form.
+    Called before the settings are read, which refuse other values of CUTWORK_LOG_FORMAT.
     """
     if logging.lastResort is not None:
         json = os.environ.get("CUTWORK_LOG_FORMAT") == "json"

@@ -1,4 +1,4 @@
-"""Log lines as JSON objects, for whoever collects them."""
+"""Log lines as JSON objects, for log collectors."""
 
 import logging
 import os
@@ -12,18 +12,18 @@ from producer.observability.redact import redact, secrets_of
 
 
 class CutworkJsonFormatter(JsonFormatter):
-    """One object a record: time, level, logger and message, and what its `extra` holds.
+    """Formats a record as one object: time, level, logger, message, and the fields of `extra`.
 
-    Before these come the facts of the job its thread is at. No string holds a credential.
+    The fields of the log context come first. Credentials are removed from all strings.
     """
 
     def __init__(self) -> None:
-        """The environment says what is secret."""
+        """Read the secrets to hide from the environment."""
         super().__init__(
             ["levelname", "name", "message"],
             rename_fields={"levelname": "level", "name": "logger"},
             timestamp="time",
-            # With `data` Celery repeats the whole message.
+            # In `data` Celery repeats the whole message.
             reserved_attrs=[*RESERVED_ATTRS, "data"],
         )
         self._secrets = secrets_of(os.environ)
@@ -31,12 +31,12 @@ class CutworkJsonFormatter(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """The facts first: what a record says of itself counts."""
+        """Add the log context first, so that the record's own fields take precedence."""
         log_data.update(current_log_context())
         super().add_fields(log_data, record, message_dict)
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Take the credentials out; JSON itself writes control characters as escapes."""
+        """Remove credentials; JSON itself escapes control characters."""
         return {
             name: redact(value, secrets=self._secrets) if isinstance(value, str) else value
             for name, value in log_data.items()

@@ -1,8 +1,8 @@
-"""OpenTelemetry traces that cross the queue, where `cutwork[otel]` is installed.
+"""OpenTelemetry traces that cross the queue, if `cutwork[otel]` is installed.
 
-A service that has traces of its own, and submits inside one, finds its jobs in it: `Client` uses
-whatever provider the process has. The programs of this project set one up where the environment
-says where traces go.
+`Client` uses the tracer provider of its process, so the jobs that a service submits inside a span
+are part of that trace. Cutwork's own programs set up a provider if the environment names an
+endpoint.
 """
 
 import logging
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEADER: Final = "traceparent"
-"""Of a message: which span it was sent in. https://www.w3.org/TR/trace-context/"""
+"""The message header with the span that the message was sent in. https://www.w3.org/TR/trace-context/"""
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def open_traces(service: str) -> None:
-    """Send this process's traces by OTLP over HTTP, if the SDK's own variables say where to.
+    """Export this process's traces by OTLP over HTTP, if the SDK's own variables name an endpoint.
 
-    `service` is its name unless `OTEL_SERVICE_NAME` says another. A provider that is there already
-    stays.
+    `service` is the service's name unless `OTEL_SERVICE_NAME` is set. An existing tracer provider
+    is kept.
     """
-    named = [name for name in _ENDPOINTS if os.environ.get(name)]
-    if not named or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+    endpoints = [name for name in _ENDPOINTS if os.environ.get(name)]
+    if not endpoints or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
         return
     try:
         from opentelemetry import trace
@@ -40,7 +40,7 @@ def open_traces(service: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError:
-        log.warning("%s is set, but no traces are sent: install cutwork[otel]", named[0])
+        log.warning("%s is set, but no traces are sent: install cutwork[otel]", endpoints[0])
         return
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
@@ -52,7 +52,7 @@ def open_traces(service: str) -> None:
 
 @contextmanager
 def submission_span(job: Job) -> Iterator[dict[str, Any]]:
-    """A span in which a job is sent; gives the headers that let its worker go on with the trace."""
+    """Open a span for sending a job; yield the headers that let its worker continue the trace."""
     headers: dict[str, Any] = {}
     if (tracer := get_tracer()) is None:
         yield headers
@@ -71,15 +71,15 @@ def submission_span(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def span_attributes(job: Job) -> dict[str, str]:
-    """What a span says of a job: no key, and nothing that may hold a secret."""
-    facts = {"cutwork.job_id": job.id, "cutwork.source.bucket": job.source.bucket}
+    """Return the attributes of a job's spans, without object keys, which may contain secrets."""
+    attributes = {"cutwork.job_id": job.id, "cutwork.source.bucket": job.source.bucket}
     run = job.run
-    return facts | ({"cutwork.run_id": run} if run else {})
+    return attributes | ({"cutwork.run_id": run} if run else {})
 
 
 @cache
 def get_tracer() -> "Tracer | None":
-    """The tracer of this project; None where OpenTelemetry is not installed."""
+    """Return Cutwork's tracer, None if OpenTelemetry is not installed."""
     try:
         from opentelemetry import trace
     except ImportError:

@@ -1,1 +1,1 @@
-"""Everything Cutwork keeps in Redis: jobs, outcomes, runs, deliveries, throughput."""
+"""Everything that Cutwork stores in Redis: jobs, outcomes, runs, deliveries, throughput."""

@@ -1,8 +1,8 @@
-"""How often each unanswered job was given to a worker, in Redis.
+"""The number of deliveries of each pending job, in Redis.
 
-A message whose worker dies comes back, and would come back for ever if it is what kills: no broker
-on Redis counts deliveries. They are counted here by the job's id, from the moment a worker begins
-until there is an outcome.
+The message of a worker that died is delivered again, and a poison message would be so for ever: no
+broker on Redis counts deliveries. They are counted here by the job's id, from the moment a worker
+begins the job until the job has an outcome.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
-_KEPT_SECONDS: Final = 7 * 86_400
+_EXPIRY_SECONDS: Final = 7 * 86_400
 """How long a count outlives its last delivery, for a job that never gets an outcome."""
 
 
@@ -18,13 +18,13 @@ class Delivery(NamedTuple):
     """One delivery of a job."""
 
     number: int
-    """From 1: how many workers have begun the job and not ended it, this one included."""
+    """From 1: how many workers have begun the job without ending it, this one included."""
     stage: str | None
-    """Where the last of them that was watched had got to."""
+    """The stage that the last of the earlier deliveries had reached, if it was recorded."""
 
 
 class Deliveries:
-    """The counts in one Redis database; every method raises `redis.RedisError`."""
+    """The delivery counts in one Redis database. Every method raises `redis.RedisError`."""
 
     def __init__(self, server: redis.Redis) -> None:
         folder = Path(__file__).parent / "scripts"
@@ -38,33 +38,37 @@ class Deliveries:
         self._release = script("release_delivery.lua")
 
     def count_unfinished(self, job_id: str) -> int:
-        """How many workers have begun the job and not ended it."""
+        """Return how many workers have begun the job without ending it."""
         try:
-            found: Any = self._server.hget(delivery_key(job_id), "number")
-            return int(found or 0)
+            number: Any = self._server.hget(delivery_key(job_id), "number")
+            return int(number or 0)
         except (redis.ResponseError, ValueError):
-            return 0  # What somebody else wrote there; the next delivery begins at 1.
+            return 0  # Another program wrote this value; the next delivery counts from 1.
 
     def count_delivery(self, job_id: str, *, visibility_timeout: float) -> Delivery:
-        """Count that a worker begins a job."""
-        found: Any = self._count(
-            keys=[delivery_key(job_id)], args=[visibility_timeout, _KEPT_SECONDS]
+        """Count that a worker begins the job, and return the delivery.
+
+        A delivery within half of `visibility_timeout` (seconds) of the last sign of life is a copy
+        of a message whose worker lives, and is not counted.
+        """
+        reply: Any = self._count(
+            keys=[delivery_key(job_id)], args=[visibility_timeout, _EXPIRY_SECONDS]
         )
-        return Delivery(int(found[0]), str(found[1]) or None)
+        return Delivery(int(reply[0]), str(reply[1]) or None)
 
     def touch(self, job_id: str, *, stage: str = "") -> None:
-        """Note that the job's worker lives, and where the job is, in case nobody hears of it."""
-        self._touch(keys=[delivery_key(job_id)], args=[stage, _KEPT_SECONDS])
+        """Record that the job's worker lives, and the job's stage, in case the worker dies."""
+        self._touch(keys=[delivery_key(job_id)], args=[stage, _EXPIRY_SECONDS])
 
     def mark_failed(self, job_id: str) -> None:
-        """Have the next delivery counted however soon it comes: this one's worker ends."""
-        self._release(keys=[delivery_key(job_id)], args=[0, _KEPT_SECONDS])
+        """Record that the worker dies at this delivery: the next one counts, however soon."""
+        self._release(keys=[delivery_key(job_id)], args=[0, _EXPIRY_SECONDS])
 
     def release(self, job_id: str) -> None:
-        """Take a delivery back whose worker ended it in order: the next one is not its fault."""
-        self._release(keys=[delivery_key(job_id)], args=[1, _KEPT_SECONDS])
+        """Subtract a delivery that its worker ended in order, as it says nothing about the job."""
+        self._release(keys=[delivery_key(job_id)], args=[1, _EXPIRY_SECONDS])
 
 
 def delivery_key(job_id: str) -> str:
-    """Where a job's count is; an outcome deletes it."""
+    """Return the Redis key of a job's count; the job's outcome deletes it."""
     return f"cutwork:delivery:{job_id}"

@@ -1,4 +1,4 @@
-"""Jobs into the broker's queue, many to one exchange with the server."""
+"""Send jobs to their queues, many in one round trip."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,12 +9,12 @@ from producer.contract.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job
 from producer.observability.tracing import submission_span
 from producer.store.routes import Routes
 
-_AT_ONCE: Final = 500
-"""Messages sent to the server together; a batch that fails is in the queue or not, as a whole."""
+_BATCH: Final = 500
+"""Messages sent to the server in one pipeline."""
 
 
 def publish(app: Celery, jobs: Sequence[Job]) -> None:
-    """Send jobs in order, those of runs behind all single ones.
+    """Send jobs in order; those of runs have a lower priority than single jobs.
 
     Raises kombu's `OperationalError` or `BatchPublishError`, or an `OSError`, when the broker
     fails; some of the jobs may then be in the queue.
@@ -22,11 +22,11 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
     routes = Routes.from_app(app)
     with (
         app.producer_pool.acquire(block=True, timeout=30) as producer,
-        # Not in the stubs yet: kombu has it since 5.7.
-        producer.batch(max_size=_AT_ONCE),  # type: ignore[attr-defined]
+        # Not in the stubs yet: new in kombu 5.7.
+        producer.batch(max_size=_BATCH),  # type: ignore[attr-defined]
     ):
         for job in jobs:
-            # What `app.send_task` does, without a subscription for a result nobody stores.
+            # As `app.send_task`, but without subscribing to a result that is never stored.
             message = app.amqp.as_task_v2(
                 job.id,
                 TASK_NAME,

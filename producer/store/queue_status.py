@@ -1,4 +1,4 @@
-"""How the queues stand, read from the broker without a worker's help."""
+"""The state of the queues, read from the broker without asking a worker."""
 
 import base64
 import json
@@ -16,72 +16,75 @@ from producer.store.routes import Routes
 log = logging.getLogger(__name__)
 
 OTHER: Final = "other"
-"""The queue of what is held by a worker and came from none of ours."""
+"""The name for unacknowledged messages that came from other queues than Cutwork's."""
 _CHUNK: Final = 200
-"""Messages read at once: some hundreds of kilobytes."""
+"""Messages per read: some hundreds of kilobytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStatus:
-    """One look at a queue, or at all of them."""
+    """The state of one queue, or of all queues together, at one moment."""
 
     priorities: Mapping[int, int]
-    """Messages no worker has taken yet, by priority; 0 goes first."""
+    """Messages that no worker has taken yet, by priority; 0 is delivered first."""
     in_flight: int
-    """Messages taken and not acknowledged, those of dead workers included."""
+    """Unacknowledged deliveries, those of dead workers included."""
     oldest_waiting: float | None
-    """Seconds since the oldest waiting job was submitted; None when nothing waits."""
+    """Seconds since the submission of the oldest waiting job; None if none waits."""
 
     @property
     def waiting(self) -> int:
-        """Messages no worker has taken yet, over every priority."""
+        """Messages that no worker has taken yet, of all priorities."""
         return sum(self.priorities.values())
 
 
 def queue_statuses(server: redis.Redis, *, routes: Routes) -> dict[str, QueueStatus]:
-    """Every queue by name, with `OTHER` if a worker holds what came from none of them.
+    """Return the status of each queue, and of `OTHER` if a worker holds a message of another one.
 
-    What is no list or no hash is not counted; the log names it. A message that a worker takes
-    meanwhile may be counted twice, but none is missed: lists are read before what is held.
+    A key that holds another type of value is not counted, but named in the log. A message that a
+    worker takes meanwhile may be counted twice, but is never missed, because the lists are read
+    before the unacknowledged messages. Raises `redis.RedisError`.
     """
     lists = routes.lists_by_queue()
     with server.pipeline(transaction=True) as pipe:
-        for steps in lists.values():
-            for name in steps.values():
+        for by_priority in lists.values():
+            for name in by_priority.values():
                 pipe.llen(name)
                 # Workers take from the right end.
                 pipe.lindex(name, -1)
-        answers = iter(pipe.execute(raise_on_error=False))
-    held = _in_flight(server, queues=lists)
-    found = {}
-    for queue, steps in lists.items():
-        lengths, oldest = {}, []
-        for step, name in steps.items():
-            lengths[step] = _reply_unless_wrong_type(next(answers), name=name) or 0
-            oldest.append(_age(_reply_unless_wrong_type(next(answers), name=name)))
-        found[queue] = QueueStatus(
-            priorities=lengths, in_flight=held.pop(queue, 0), oldest_waiting=_oldest(oldest)
+        replies = iter(pipe.execute(raise_on_error=False))
+    in_flight = _in_flight(server, queues=lists)
+    statuses = {}
+    for queue, by_priority in lists.items():
+        lengths, ages = {}, []
+        for priority, name in by_priority.items():
+            lengths[priority] = _reply_unless_wrong_type(next(replies), name=name) or 0
+            ages.append(_age(_reply_unless_wrong_type(next(replies), name=name)))
+        statuses[queue] = QueueStatus(
+            priorities=lengths, in_flight=in_flight.pop(queue, 0), oldest_waiting=_oldest(ages)
         )
-    if held:
-        found[OTHER] = QueueStatus(priorities={}, in_flight=held[OTHER], oldest_waiting=None)
-    return found
+    if in_flight:
+        statuses[OTHER] = QueueStatus(
+            priorities={}, in_flight=in_flight[OTHER], oldest_waiting=None
+        )
+    return statuses
 
 
 def combine(statuses: Iterable[QueueStatus]) -> QueueStatus:
-    """Several queues as if they were one."""
-    every = list(statuses)
+    """Return the status of several queues together."""
+    parts = list(statuses)
     priorities: Counter[int] = Counter()
-    for status in every:
+    for status in parts:
         priorities.update(status.priorities)
     return QueueStatus(
         priorities=priorities,
-        in_flight=sum(status.in_flight for status in every),
-        oldest_waiting=_oldest(status.oldest_waiting for status in every),
+        in_flight=sum(status.in_flight for status in parts),
+        oldest_waiting=_oldest(status.oldest_waiting for status in parts),
     )
 
 
 def _in_flight(server: redis.Redis, *, queues: Iterable[str]) -> Counter[str]:
-    """Messages held by workers, by queue; a message is listed once, however often it is scanned."""
+    """Count unacknowledged messages by queue; a scan may return the same message several times."""
     by_tag: dict[Any, str] = {}
     try:
         for tag, entry in server.hscan_iter("unacked", count=_CHUNK):
@@ -92,18 +95,18 @@ def _in_flight(server: redis.Redis, *, queues: Iterable[str]) -> Counter[str]:
     return Counter(name if name in known else OTHER for name in by_tag.values())
 
 
-def _reply_unless_wrong_type(answer: Any, *, name: str) -> Any:
-    """The answer of one command; None where the key holds another kind of value."""
-    if not isinstance(answer, Exception):
-        return answer
-    if not str(answer).startswith("WRONGTYPE"):
-        raise answer
-    log.warning("%s is not counted: expected what Celery keeps there, found %s", name, answer)
+def _reply_unless_wrong_type(reply: Any, *, name: str) -> Any:
+    """Return a command's reply; None if the key holds another type of value."""
+    if not isinstance(reply, Exception):
+        return reply
+    if not str(reply).startswith("WRONGTYPE"):
+        raise reply
+    log.warning("%s is not counted: expected what Celery keeps there, found %s", name, reply)
     return None
 
 
 def _queue_of(entry: str | bytes) -> str:
-    """The routing key of what a worker holds; empty for an entry that is none."""
+    """Return the routing key of an unacknowledged message; empty if the entry is not a message."""
     try:
         _message, _exchange, queue = json.loads(entry)
     except (ValueError, TypeError, RecursionError):
@@ -116,18 +119,18 @@ def _oldest(ages: Iterable[float | None]) -> float | None:
 
 
 def _age(message: str | bytes | None) -> float | None:
-    """Seconds since the job inside a kombu message was submitted; None where there is none."""
+    """Return the seconds since the submission of the job in a kombu message; None without a job."""
     if message is None:
         return None
     try:
         envelope: Any = json.loads(message)
         body = base64.b64decode(envelope["body"])
         if envelope["content-type"] == "application/data":
-            # Signed; what is only shown is not verified here.
+            # Signed. An age is only displayed, so the signature is not verified.
             body = base64.b64decode(body).split(b"\0\1", 4)[4]
         (job, *_), *_ = json.loads(body)
         submitted_at = float(job["submitted_at"])
-        # Whatever a stranger wrote there, an age is a number.
+        # Messages are untrusted: the result must be a number, and not negative.
         return max(0.0, time.time() - submitted_at) if submitted_at >= 0 else None
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None

@@ -1,6 +1,6 @@
-"""Send again what is pending and has no message any more.
+"""Detect lost messages and send their jobs again.
 
-Any number of processes may ask; Redis lets one of them sweep at a time, and each interval once.
+Any number of processes may try; a key in Redis lets one of them do it per interval.
 """
 
 import logging
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 
 _SWEEP: Final = "cutwork:sweep"
 _MAX_JOBS: Final = 10_000
-"""Single jobs looked at in one sweep."""
+"""Single jobs checked in one pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """The sweep of one process.
+    """The recovery of lost messages by one process.
 
-    What a job's message is looked for is its age: after the visibility timeout a message that a
-    dead worker held is back in the queue, so a job that is neither there nor held is lost.
+    Only jobs older than the visibility timeout are checked: by then the message of a dead worker
+    has returned to its queue, so a job that is neither queued nor held by a worker is lost.
     """
 
     app: Celery
@@ -43,33 +43,33 @@ class Recovery:
 
     @property
     def visibility_timeout(self) -> float:
-        """Seconds after which what a dead worker held comes back."""
+        """Seconds after which the messages of a dead worker return to their queues."""
         return float(self.app.conf.broker_transport_options["visibility_timeout"])
 
     @property
     def interval(self) -> float:
-        """Seconds between two sweeps, of all processes together."""
+        """Seconds between two passes, of all processes together."""
         return max(1.0, self.visibility_timeout / 4)
 
     def run(self, stopping: threading.Event, *, events: Events) -> None:
-        """Sweep until `stopping` is set, and report each time how many jobs were sent again."""
+        """Recover lost messages until `stopping` is set; report each pass to `events`."""
         while not stopping.wait(self.interval / 2):
             try:
-                again = self.recover()
+                count = self.recover()
             except (redis.RedisError, KombuError, OSError) as error:
-                # A broker that is away is waited for; whoever else uses it says so louder.
-                log.info("no sweep: %s", error)
+                # Wait for the broker; other users of the broker report the outage more visibly.
+                log.info("lost messages are not looked for: %s", error)
                 continue
-            except Exception:  # whatever lies in Redis, the next sweep is not to be missing
-                log.exception("a sweep ended half-way")
+            except Exception:  # Unexpected values in Redis must not end later passes.
+                log.exception("the recovery of lost messages failed; it will run again")
                 continue
-            events.jobs_resent(again)
+            events.jobs_resent(count)
 
     def recover(self) -> int:
-        """How many jobs were sent again; 0 too when it is not this process's turn.
+        """Send lost jobs again and return their number; 0 also if another process did this pass.
 
-        Raises `redis.RedisError`, and kombu's errors as `publish` does. What was found and could
-        not be sent is found by the next sweep.
+        Raises `redis.RedisError`, and kombu's errors as `publish` does; the next pass then finds
+        the same jobs.
         """
         server = self.ledger.redis
         if not server.set(_SWEEP, "1", nx=True, px=round(self.interval * 1000)):

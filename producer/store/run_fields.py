@@ -1,4 +1,4 @@
-"""A run as the fields of its Redis hash, in both directions."""
+"""Conversion between a run and the fields of its Redis hash."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,22 +18,22 @@ UNREADABLE_CODES: Final = frozenset(
         "unsupported_image",
     }
 )
-"""Failures that are the object's own: until it changes, trying again gives the same."""
+"""Codes of failures that recur until the source changes."""
 
 
 def outcome_figures(outcome: Outcome) -> dict[str, Any]:
-    """The figures that `record_outcome.lua` adds up.
+    """Return what `record_outcome.lua` needs to know about an outcome.
 
-    Unknown figures are left out: JSON's null is not false in Lua.
+    Unknown values are left out, because JSON's null is not false in Lua.
     """
     source = outcome.source
     width, height = (source and source.size) or (0, 0)
     done = outcome.state == "done"
-    written = [facts.bytes for facts in (outcome.image, outcome.mask) if facts and done]
+    output_bytes = [facts.bytes for facts in (outcome.image, outcome.mask) if facts and done]
     sums: dict[str, float] = {
         "pixels": width * height,
         "source_bytes": (source and source.bytes) or 0 if done else 0,
-        "output_bytes": sum(written),
+        "output_bytes": sum(output_bytes),
     }
     if done:
         sums |= {f"seconds:{stage}": spent for stage, spent in outcome.seconds.items()}
@@ -56,7 +56,7 @@ def outcome_figures(outcome: Outcome) -> dict[str, Any]:
 
 
 def build_record(run: str, facts: Mapping[str, str]) -> RunRecord:
-    """The record, without its lists, from all fields of the hash."""
+    """Return the record, without its lists, from all fields of the run's hash."""
 
     def group(prefix: str) -> dict[str, float]:
         start = prefix + ":"
@@ -70,7 +70,7 @@ def build_record(run: str, facts: Mapping[str, str]) -> RunRecord:
         {
             "id": run,
             "state": facts["state"],
-            # A newer release may ask and count more; what is only shown does without.
+            # A newer release may have more fields; a record that is only displayed can ignore them.
             "spec": RunSpec.model_validate_json(facts["spec"], extra="ignore"),
             "created_at": facts["created_at"],
             "finished_at": facts.get("finished_at"),
@@ -90,14 +90,14 @@ def build_record(run: str, facts: Mapping[str, str]) -> RunRecord:
     )
 
 
-def build_minutes(found: Mapping[str, str]) -> tuple[Minute, ...]:
-    """The minutes, in order, from the hash that has two fields for each."""
-    starts = sorted({int(name.partition(":")[0]) for name in found})
+def build_minutes(fields: Mapping[str, str]) -> tuple[Minute, ...]:
+    """Return the minutes in order from the hash, which has two fields for each."""
+    starts = sorted({int(name.partition(":")[0]) for name in fields})
     return tuple(
         Minute(
             start=start,
-            images=int(found[f"{start}:images"]),
-            pixels=int(found[f"{start}:pixels"]),
+            images=int(fields[f"{start}:images"]),
+            pixels=int(fields[f"{start}:pixels"]),
         )
         for start in starts
     )

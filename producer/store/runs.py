@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 _RUNS: Final = "cutwork:runs"
 _UNREADABLE: Final = "cutwork:unreadable"
-_KEPT_SECONDS: Final = 30 * 86_400
-"""How long a run is remembered after it last moved."""
+_EXPIRY_SECONDS: Final = 30 * 86_400
+"""How long a run is stored after its last change."""
 _UNREADABLE_SECONDS: Final = 180 * 86_400
-_MOST: Final = {
+_LIMITS: Final = {
     "failures": 50_000,
     "slowest": 24,
     "suspicious": 48,
@@ -49,35 +49,35 @@ _PARTS: Final = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes
 
 
 class UnknownRun(LookupError):
-    """There is no such run, or no longer."""
+    """No run has this id, or its record has expired or was lost; `cutwork runs` lists the runs."""
 
 
 @dataclass(kw_only=True)
 class Batch:
-    """What a feeder commits at once."""
+    """The part of a plan that a feeder commits atomically."""
 
     cursor: str
-    """Where the plan is after it: the last source's key, or the last line's number."""
+    """The position in the plan after the batch: the last source's key or line number."""
     counts: dict[str, int] = field(default_factory=dict)
-    """By the names of `RunCounts`."""
+    """What the batch adds to each field of `RunCounts`."""
     jobs: list[Job] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Add to one of the counts."""
+        """Add `amount` to one of the counts."""
         self.counts[name] = self.counts.get(name, 0) + amount
 
 
 class RunLedger:
-    """The runs in one Redis database; safe to share between threads.
+    """The runs in one Redis database. Thread-safe.
 
-    Every method raises `redis.RedisError` when the server stays unreachable through the retries,
-    and those that take a run's id raise `UnknownRun`; `UnreadableRun` where its record is another
-    release's, or broken.
+    Every method raises `redis.RedisError` when the server stays unreachable through the retries.
+    Methods that read the record of a run raise `UnknownRun` if there is none, and `UnreadableRun`
+    if this release cannot read it.
     """
 
     def __init__(self, server: redis.Redis, *, signed: bool = False) -> None:
-        """`server` decodes responses and is the caller's to close; `signed` as in `Ledger`."""
+        """`server` decodes responses and is closed by the caller; `signed`: see `Ledger`."""
         self.server = server
         self._signed = signed
         folder = Path(__file__).parent / "scripts"
@@ -86,7 +86,7 @@ class RunLedger:
         self._record_outcome = server.register_script((folder / "record_outcome.lua").read_text())
 
     def begin(self, spec: RunSpec, *, command: str) -> str:
-        """The id of a new run, or of one of the same specification that began a moment before."""
+        """Begin a run and return its id, or that of a running one with the same specification."""
         now = time.time()
         run = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + secrets.token_hex(3)
         facts = {
@@ -96,55 +96,55 @@ class RunLedger:
             "command": command,
         }
         key = _sync_key(spec)
-        begun = [run]
+        run_id = [run]
 
         def write(pipe: Any) -> None:
             earlier = pipe.get(key)
             if earlier and pipe.hget(_key(earlier), "state") == "running":
-                begun[0] = earlier
+                run_id[0] = earlier
                 return
             pipe.multi()
             pipe.hset(_key(run), mapping=facts)
             pipe.zadd(_RUNS, {run: now})
-            pipe.zremrangebyscore(_RUNS, 0, now - 12 * _KEPT_SECONDS)
+            pipe.zremrangebyscore(_RUNS, 0, now - 12 * _EXPIRY_SECONDS)
             pipe.set(key, run)
-            pipe.expire(_key(run), _KEPT_SECONDS)
-            pipe.expire(key, _KEPT_SECONDS)
+            pipe.expire(_key(run), _EXPIRY_SECONDS)
+            pipe.expire(key, _EXPIRY_SECONDS)
 
         self.server.transaction(write, key)
-        return begun[0]
+        return run_id[0]
 
     def find_unfinished(self, spec: RunSpec) -> str | None:
-        """The run of this very specification that has not come to its end, if there is one."""
+        """Return the id of the running run with this specification, None if there is none."""
         run: Any = self.server.get(_sync_key(spec))
         if run and self.server.hget(_key(run), "state") == "running":
             return str(run)
         return None
 
     def spec(self, run: str) -> RunSpec:
-        """What was asked when the run began."""
+        """Return the specification of a run."""
         facts = self._facts(run)
         with reading_run(run):
             return RunSpec.model_validate_json(facts["spec"])
 
     def count_resumption(self, run: str) -> None:
-        """Count one more time that a run was taken up again."""
+        """Count that a run was resumed."""
         self._facts(run)
         self.server.hincrby(_key(run), "resumed", 1)
 
     def set_total(self, run: str, total: int) -> None:
-        """Write down how many jobs will have been sent at the end, if the run is known yet."""
+        """Store how many jobs the whole run will send; do nothing if the run does not exist."""
 
         def write(pipe: Any) -> None:
-            known = pipe.hexists(_key(run), "state")
+            exists = pipe.hexists(_key(run), "state")
             pipe.multi()
-            if known:
+            if exists:
                 pipe.hset(_key(run), "total", total)
 
         self.server.transaction(write, _key(run))
 
     def feeder_host(self, run: str) -> str | None:
-        """The machine whose process feeds a run at the moment, None if none does."""
+        """Return the host whose process feeds the run now, None if no process does."""
         try:
             holder: Any = self.server.get(feeder_key(run))
         except redis.ResponseError as error:
@@ -155,16 +155,16 @@ class RunLedger:
         return str(holder).partition("/")[0] if holder else None
 
     def cursor(self, run: str) -> str:
-        """Where the plan of a run is; empty at its start."""
+        """Return the position in the plan of a run; empty at its start."""
         return str(self._facts(run).get("cursor", ""))
 
     def position(self, run: str) -> tuple[str, int]:
-        """The cursor, and how many jobs were sent up to it."""
+        """Return the cursor, and the number of jobs sent up to it."""
         facts = self._facts(run)
         return facts.get("cursor", ""), int(facts.get("count:sent", 0))
 
     def commit_batch(self, run: str, batch: Batch, *, before: str) -> bool:
-        """Write a batch down, if the run's cursor is still `before` and nobody cancelled it."""
+        """Store a batch; return False if the run has another cursor than `before`, or has ended."""
         message = {
             "counts": batch.counts,
             "jobs": {job.id: encode_job(job, signed=self._signed) for job in batch.jobs},
@@ -172,15 +172,21 @@ class RunLedger:
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
         text = json.dumps(message)
-        arguments: list[str | int] = [before, batch.cursor, _MOST["failures"], text, _KEPT_SECONDS]
+        arguments: list[str | int] = [
+            before,
+            batch.cursor,
+            _LIMITS["failures"],
+            text,
+            _EXPIRY_SECONDS,
+        ]
         return bool(self._commit_batch(keys=keys, args=arguments))
 
     def in_flight(self, run: str) -> int:
-        """Jobs that were sent and have no outcome yet."""
+        """Return the number of a run's jobs that were sent and have no outcome yet."""
         return int(self.server.hlen(_key(run, "jobs")))
 
     def jobs(self, run: str) -> dict[str, Job]:
-        """Those jobs, but for any that cannot be read; the log names them."""
+        """Return these jobs by id, except unreadable ones, which the log names."""
         jobs: dict[str, Job] = {}
         try:
             texts: Any = self.server.hgetall(_key(run, "jobs"))
@@ -189,51 +195,51 @@ class RunLedger:
                 raise
             log.warning("the jobs of run %s cannot be read: %s", run, error)
             return jobs
-        for name, text in texts.items():
+        for job_id, text in texts.items():
             try:
-                jobs[name] = decode_job(text, name=name, signed=self._signed)
+                jobs[job_id] = decode_job(text, job_id=job_id, signed=self._signed)
             except InvalidJob as error:
-                log.warning("job %s cannot be sent again: %s", name, error)
+                log.warning("job %s cannot be sent again: %s", job_id, error)
         return jobs
 
     def replace_jobs(self, run: str, jobs: Sequence[Job]) -> set[str]:
-        """Write jobs down anew before they are sent again; the ids of those still unanswered."""
+        """Replace the texts of jobs, before they are sent again; return the ids still in flight."""
         pairs = [item for job in jobs for item in (job.id, encode_job(job, signed=self._signed))]
         return set(self._replace_jobs(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
 
     def record_outcome(self, outcome: Outcome) -> bool:
-        """Count the outcome of a run's job; False when it was answered before, or is forgotten."""
+        """Count the outcome of a run's job; return False if the job is not in flight."""
         run = run_of_job_id(outcome.job_id) or ""
-        facts = outcome_figures(outcome) | {"most": _MOST, "unreadable_ttl": _UNREADABLE_SECONDS}
+        facts = outcome_figures(outcome) | {"most": _LIMITS, "unreadable_ttl": _UNREADABLE_SECONDS}
         keys = [_key(run), *(_key(run, part) for part in _PARTS), _UNREADABLE]
         keys.append(delivery_key(outcome.job_id))
         text = outcome.model_dump_json(exclude_none=True)
         return bool(self._record_outcome(keys=keys, args=[outcome.job_id, text, json.dumps(facts)]))
 
     def find_unreadable(self, sources: Mapping[str, str]) -> set[str]:
-        """Which of these objects (`s3://…` to ETag) were found unreadable, and are the same yet."""
+        """Return the sources (`s3://…` to ETag) that were unreadable and have not changed."""
         if not sources:
             return set()
-        found: Any = self.server.hmget(_UNREADABLE, list(sources))
+        unreadable_etags: Any = self.server.hmget(_UNREADABLE, list(sources))
         return {
             source
-            for (source, etag), known in zip(sources.items(), found, strict=True)
-            if known == etag
+            for (source, etag), unreadable in zip(sources.items(), unreadable_etags, strict=True)
+            if unreadable == etag
         }
 
     def is_cancelled(self, run: str) -> bool:
-        """Whether what has not started of a run is not to start."""
+        """Return whether a run was cancelled, so that its queued jobs are not to be processed."""
         return bool(self.server.hget(_key(run), "state") == "cancelled")
 
     def state(self, run: str) -> str | None:
-        """The state of a run, None for one that is not known."""
-        found: Any = self.server.hget(_key(run), "state")
-        return found and str(found)
+        """Return the state of a run, None if the run does not exist."""
+        state: Any = self.server.hget(_key(run), "state")
+        return state and str(state)
 
     def end(self, run: str, state: RunState) -> bool:
-        """Set the final state, `finished` or `cancelled`; False if the run had ended before."""
+        """Set the final state, `finished` or `cancelled`; return False if it was set before."""
         key = _key(run)
-        # A newer release's run has another key, which is left to expire: its run has ended.
+        # A newer release's specification has another digest: its key is then left to expire.
         sync = _sync_key(self.summary(run).spec)
         ended = [False]
 
@@ -247,13 +253,13 @@ class RunLedger:
             if latest == run:
                 pipe.delete(sync)
             for name in (key, *(_key(run, part) for part in _PARTS)):
-                pipe.expire(name, _KEPT_SECONDS)
+                pipe.expire(name, _EXPIRY_SECONDS)
 
         self.server.transaction(write, key, sync)
         return ended[0]
 
     def record(self, run: str) -> RunRecord:
-        """Everything a report needs."""
+        """Return everything that a report needs."""
         facts = self._facts(run)
         with reading_run(run):
             with self.server.pipeline(transaction=True) as pipe:
@@ -275,29 +281,29 @@ class RunLedger:
             )
 
     def summary(self, run: str) -> RunRecord:
-        """The record without its lists: one small read."""
+        """Return the record without its lists: one small read."""
         facts = self._facts(run)
         with reading_run(run):
             return build_record(run, facts)
 
     def failures(self, run: str, *, start: int) -> list[Failure]:
-        """The failures from number `start` on, counted from 0."""
+        """Return up to 1,000 failures from number `start` on, counted from 0."""
         with reading_run(run):
-            found: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
-            return [_failure(item) for item in found]
+            texts: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
+            return [_failure(text) for text in texts]
 
     def runs(self) -> list[RunRecord]:
-        """The runs that are remembered, without their lists, the latest first.
+        """Return the stored runs without their lists, latest first.
 
-        Those that cannot be read are left out; the log names them.
+        Unreadable runs are left out and named in the log.
         """
         ids: Any = self.server.zrange(_RUNS, 0, -1, desc=True)
         with self.server.pipeline(transaction=False) as pipe:
             for run in ids:
                 pipe.hgetall(_key(run))
-            found = pipe.execute(raise_on_error=False)
+            replies = pipe.execute(raise_on_error=False)
         records = []
-        for run, facts in zip(ids, found, strict=True):
+        for run, facts in zip(ids, replies, strict=True):
             try:
                 with reading_run(run):
                     if isinstance(facts, redis.ResponseError):
@@ -309,7 +315,7 @@ class RunLedger:
         return records
 
     def count_pending(self) -> int:
-        """Jobs of all runs that were sent and have no outcome yet; the log names what is no run."""
+        """Return the number of pending jobs of all running runs; the log names unreadable runs."""
         jobs = 0
         for record in self.runs():
             try:
@@ -328,7 +334,7 @@ class RunLedger:
 
 
 def feeder_key(run: str) -> str:
-    """The name of the lock of the one process that feeds a run."""
+    """Return the key of the lock that the process feeding a run holds."""
     return _key(run, "feeder")
 
 

@@ -1,7 +1,7 @@
-"""A job's text in the ledger, from which whoever finds it lost sends it again.
+"""Jobs as text in the ledger, from which recovery sends lost jobs again.
 
-Where messages are signed so is that text: who sends a job again signs it anew, and must not lend
-its name to whatever somebody wrote into Redis.
+If messages are signed, so are these texts: the process that sends a job again signs the new message
+with its own key, and must not do so for a text that another program wrote into Redis.
 """
 
 import json
@@ -15,7 +15,7 @@ _SEAL = "signed"
 
 
 def encode_job(job: Job, *, signed: bool) -> str:
-    """The text of a job; `signed` adds the same once more as Celery's `auth` signs it."""
+    """Return a job as JSON; `signed` adds the same job as signed by Celery's `auth` serializer."""
     message = job.to_message()
     if signed:
         _, _, seal = dumps(message, serializer="auth")
@@ -23,21 +23,23 @@ def encode_job(job: Job, *, signed: bool) -> str:
     return json.dumps(message)
 
 
-def decode_job(text: str, *, name: str, signed: bool) -> Job:
-    """The job of that id in a text; `InvalidJob` if it is none, or `signed` and nobody's we know.
+def decode_job(text: str, *, job_id: str, signed: bool) -> Job:
+    """Return the job in a text.
 
-    What is signed counts, not what stands beside it for Redis' own scripts.
+    Raises `InvalidJob` if the text is not a job, has another id than `job_id`, or, with `signed`,
+    lacks a trusted signature. The signed job counts then, not the plain one, which is there for
+    Redis' scripts.
     """
     try:
         message = json.loads(text)
         seal = message.pop(_SEAL, None)
         if signed:
             if not isinstance(seal, str):
-                raise InvalidJob("expected a signed job, found one that is not")
+                raise InvalidJob("expected a signed job, found an unsigned one")
             message = loads(seal, "application/data", "utf-8", accept=["application/data"])
     except (AttributeError, KombuError, RecursionError, TypeError, ValueError) as error:
-        raise InvalidJob(f"expected a job, found a text that is none: {error}") from error
+        raise InvalidJob(f"expected a job, found something else: {error}") from error
     job = Job.from_message(message)
-    if job.id != name:
-        raise InvalidJob(f"id: expected {name}, found {job.id}")
+    if job.id != job_id:
+        raise InvalidJob(f"id: expected {job_id}, found {job.id}")
     return job

@@ -1,4 +1,4 @@
-"""What Redis keeps of a run and this release cannot read: of a newer one, or broken."""
+"""Run records in Redis that this release cannot read: written by a newer one, or broken."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,16 @@ from producer.contract.validation_errors import explain
 
 
 class UnreadableRun(ValueError):
-    """A run that is there and cannot be read here; the text names it and says what to do."""
+    """A run exists, but this release cannot read its record.
+
+    A newer release began the run, or another program wrote to its keys. The text names the run; use
+    the release that began it, or begin another run.
+    """
 
 
 @contextmanager
 def reading_run(run: str) -> Iterator[None]:
-    """A block that reads what is kept of a run; what is none raises `UnreadableRun`."""
+    """Raise `UnreadableRun` if the block, which reads the record of a run, fails to decode it."""
     try:
         yield
     except ValidationError as error:
@@ -31,7 +35,7 @@ def reading_run(run: str) -> Iterator[None]:
 
 
 def is_of_another_type(error: redis.ResponseError) -> bool:
-    """Whether Redis refused a command because the key holds another kind of value."""
+    """Return whether Redis refused a command because the key holds another type of value."""
     return str(error).startswith("WRONGTYPE")
 
 

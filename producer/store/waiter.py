@@ -10,21 +10,22 @@ import redis
 from producer.contract.outcome import Outcome, UnreadableOutcome
 from producer.store.ledger import Ledger
 
-_ROUND: Final = 0.05
-"""Seconds one read blocks: how long a job that starts waiting while others wait goes unwatched."""
-_WINDOW: Final = 500
-"""Jobs one read asks for."""
+_BLOCK_SECONDS: Final = 0.05
+"""Seconds for which a read blocks: a new job is included in the next read."""
+_CHUNK: Final = 500
+"""Jobs per read."""
 _FEW: Final = 20
-"""Jobs waited for at once whose outcomes are handed on without gathering."""
-_PAUSE: Final = 0.5
-"""Seconds between tries while Redis cannot be reached."""
+"""Up to this number of awaited jobs, outcomes are read as they come, not gathered."""
+_RETRY_SECONDS: Final = 0.5
+"""Seconds between attempts while Redis cannot be reached."""
 
 
 class OutcomeWaiter:
-    """Futures of outcomes. A thread reads the ledger while there are any, and ends with the last.
+    """Futures of outcomes, resolved by one thread that runs while there are any. Thread-safe.
 
-    Blocking callers use `Future.result`, asyncio ones `asyncio.wrap_future`: one way of waiting
-    serves both. The thread starts anew when needed, so a fork between uses does no harm.
+    Blocking callers use `Future.result`, asyncio callers `asyncio.wrap_future`. The thread is
+    started when needed, so a process may fork while no future is pending; the child then starts
+    its own thread.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -34,7 +35,7 @@ class OutcomeWaiter:
         self._thread: threading.Thread | None = None
 
     def future(self, job_id: str) -> Future[Outcome]:
-        """A new future of one job's outcome; cancel it to stop waiting."""
+        """Return a new future of one job's outcome; cancel it to stop waiting."""
         future: Future[Outcome] = Future()
         with self._lock:
             self._waiting.setdefault(job_id, []).append(future)
@@ -46,7 +47,7 @@ class OutcomeWaiter:
         return future
 
     def close(self) -> None:
-        """Cancel every future, and return when nothing reads the ledger any more."""
+        """Cancel all futures, and return when the thread no longer reads the ledger."""
         with self._lock:
             thread = self._thread
             for futures in self._waiting.values():
@@ -56,53 +57,53 @@ class OutcomeWaiter:
             thread.join()
 
     def _run(self) -> None:
-        offset = _WINDOW
-        while job_ids := self._still_awaited():
-            # Jobs end roughly in their order: the oldest are watched, the rest looked at in turn.
-            offset = offset + _WINDOW if offset + _WINDOW < len(job_ids) else _WINDOW
+        offset = _CHUNK
+        while job_ids := self._awaited_job_ids():
+            # Jobs end roughly in order: block on the oldest, and check the others part by part.
+            offset = offset + _CHUNK if offset + _CHUNK < len(job_ids) else _CHUNK
             try:
-                outcomes = self._ledger.read_outcomes(job_ids[:_WINDOW], wait=_ROUND)
-                outcomes |= self._ledger.read_outcomes(job_ids[offset : offset + _WINDOW])
+                outcomes = self._ledger.read_outcomes(job_ids[:_CHUNK], wait=_BLOCK_SECONDS)
+                outcomes |= self._ledger.read_outcomes(job_ids[offset : offset + _CHUNK])
             except (redis.ConnectionError, redis.TimeoutError):
-                # The outcome is in Redis or will be; brokers restart, and who waits has a timeout.
-                time.sleep(_PAUSE)
+                # The broker may restart, and its outcomes survive; callers have their own timeouts.
+                time.sleep(_RETRY_SECONDS)
                 continue
             except UnreadableOutcome:
                 self._fail_unreadable(job_ids)
                 continue
-            except Exception as error:  # noqa: BLE001 - who waits must hear of it
+            except Exception as error:  # noqa: BLE001 - raised to the callers
                 for job_id in job_ids:
                     self._fail(job_id, error)
                 continue
             for job_id, outcome in outcomes.items():
-                for future in self._taken(job_id):
+                for future in self._pop_futures(job_id):
                     if future.set_running_or_notify_cancel():
                         future.set_result(outcome)
             if outcomes and len(job_ids) > _FEW:
-                time.sleep(_ROUND / 2)  # More are about to come; one read fetches them together.
+                time.sleep(_BLOCK_SECONDS / 2)  # Others end soon; gather them in one read.
 
-    def _taken(self, job_id: str) -> list[Future[Outcome]]:
+    def _pop_futures(self, job_id: str) -> list[Future[Outcome]]:
         with self._lock:
             return self._waiting.pop(job_id, [])
 
     def _fail(self, job_id: str, error: Exception) -> None:
-        """End the waits for a job with an error that waiting longer does not mend."""
-        for future in self._taken(job_id):
+        """Raise a permanent error in the callers that wait for a job."""
+        for future in self._pop_futures(job_id):
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
 
     def _fail_unreadable(self, job_ids: list[str]) -> None:
-        """Among many outcomes one is none: only who waits for that one is to hear of it."""
+        """Find the jobs whose stored values are not outcomes; raise that in their callers only."""
         for job_id in job_ids:
             try:
                 self._ledger.read_outcomes([job_id])
             except UnreadableOutcome as error:
                 self._fail(job_id, error)
             except redis.RedisError:
-                return  # Of no job in particular: the next round meets it, or finds this one again.
+                return  # Not about one job; the next read handles it.
 
-    def _still_awaited(self) -> list[str]:
-        """The jobs somebody waits for; with none, the thread signs off under the same lock."""
+    def _awaited_job_ids(self) -> list[str]:
+        """Return the awaited jobs; if there are none, unregister the thread under the same lock."""
         with self._lock:
             for job_id, futures in list(self._waiting.items()):
                 self._waiting[job_id] = [future for future in futures if not future.cancelled()]

@@ -148,7 +148,7 @@ def test_a_bucket_is_synced_shown_and_cancelled(
     assert producer.runs.failures(run.id, start=0) == []
     assert producer.server()[1] == "noeviction"
     refused = command(guarded, "cancel", run.id, folder=tmp_path)
-    assert "is finished already" in refused.stderr
+    assert "is already finished" in refused.stderr
 
 
 def test_hostile_entries_do_not_end_a_worker_of_few_rights(

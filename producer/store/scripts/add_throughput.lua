@@ -1,14 +1,15 @@
--- Add what a worker did to the rate of a queue; what was done before counts for less and less.
--- KEYS: rates. ARGV: queue, images, seconds they took, seconds after which a measurement has faded to 1/e.
+-- Add a worker's measurement to the exponentially weighted throughput of a queue.
+-- KEYS: throughput. ARGV: queue, images, seconds of work, seconds of work in which a measurement decays to 1/e.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
 local images, seconds = tonumber(ARGV[2]), tonumber(ARGV[3])
-local kept = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-local before, over = string.match(kept, '^([%d.e+-]+) ([%d.e+-]+)$')
-before, over = tonumber(before), tonumber(over)
--- Whatever somebody else wrote there is measured anew.
-if before and over and before >= 0 and before < 1e12 and over > 0 and over < 1e12 then
-  local fading = math.exp(-seconds / tonumber(ARGV[4]))
-  images, seconds = images + before * fading, seconds + over * fading
+local stored = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+local old_images, old_seconds = string.match(stored, '^([%d.e+-]+) ([%d.e+-]+)$')
+old_images, old_seconds = tonumber(old_images), tonumber(old_seconds)
+-- A value that another program wrote is replaced.
+if old_images and old_seconds and old_images >= 0 and old_images < 1e12
+   and old_seconds > 0 and old_seconds < 1e12 then
+  local decay = math.exp(-seconds / tonumber(ARGV[4]))
+  images, seconds = images + old_images * decay, seconds + old_seconds * decay
 end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.9g %.9g', images, seconds))
 return 1

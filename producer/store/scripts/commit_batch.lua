@@ -1,7 +1,7 @@
--- Write one batch of a run down before it is sent: counts, jobs, failures and the new cursor, or nothing.
--- KEYS: run, jobs, failures. ARGV: cursor before, cursor after, most failures kept,
--- JSON of {counts = {name: n}, jobs = {id: message}, failures = [message]}, seconds to be kept.
--- Returns 1, or 0 when the run is no longer where the caller thinks it is.
+-- Store one batch of a run before it is sent: counts, jobs, failures and the new cursor, or nothing.
+-- KEYS: run, jobs, failures. ARGV: cursor before, cursor after, largest number of failures stored,
+-- JSON of {counts = {name: n}, jobs = {id: message}, failures = [message]}, seconds until the keys expire.
+-- Returns 1, or 0 if the run has another cursor or is not running.
 local run, jobs, failures = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', run, 'state') ~= 'running' then return 0 end
 if (redis.call('HGET', run, 'cursor') or '') ~= ARGV[1] then return 0 end

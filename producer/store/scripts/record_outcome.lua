@@ -1,7 +1,7 @@
--- Count an outcome for its run, once: a second outcome of the same job changes nothing.
+-- Count the outcome of a run's job, once: a second outcome of the same job changes nothing.
 -- KEYS: run, jobs, failures, slowest, suspicious, sample, minutes, unreadable, delivery.
--- ARGV: job id, outcome as JSON, JSON of the facts below.
--- Returns 1, or 0 when the job was answered before, or its run is forgotten.
+-- ARGV: job id, outcome as JSON, JSON of the facts used below.
+-- Returns 1, or 0 if the job is not in flight: its outcome was counted before, or the run has expired.
 local run, jobs, failures = KEYS[1], KEYS[2], KEYS[3]
 local slowest, suspicious, sample, minutes, unreadable = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 redis.call('DEL', KEYS[9])
@@ -13,10 +13,10 @@ local outcome, facts, job = ARGV[2], cjson.decode(ARGV[3]), cjson.decode(message
 redis.call('HINCRBY', run, 'count:' .. facts.state, 1)
 for name, amount in pairs(facts.sums) do redis.call('HINCRBYFLOAT', run, name, amount) end
 
--- Sets that keep only their highest scores: what was slowest, and even samples by a random score.
-local function keep(key, score, most)
+-- Sorted sets of the highest scores: the slowest jobs, and uniform samples by a random score.
+local function keep(key, score, limit)
   redis.call('ZADD', key, score, outcome)
-  redis.call('ZREMRANGEBYRANK', key, 0, -1 - most)
+  redis.call('ZREMRANGEBYRANK', key, 0, -1 - limit)
 end
 if facts.state ~= 'cancelled' then
   redis.call('HINCRBY', minutes, facts.minute .. ':images', 1)
@@ -43,7 +43,7 @@ elseif facts.state == 'failed' then
   end
 end
 
--- All of a run goes at once.
+-- All keys of a run expire together.
 local ttl = redis.call('TTL', run)
 for index = 2, 7 do redis.call('EXPIRE', KEYS[index], ttl) end
 return 1
