@@ -5,6 +5,7 @@ extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"
 nitpicky = True
+smartquotes = False  # `--` begins an option.
 
 # Links between pages name a heading as a code host does, such as `redis.md#settings`.
 myst_heading_anchors = 4

@@ -17,7 +17,12 @@ from deploy.reference.command_line import commands
 from deploy.reference.metrics import exporter_metrics, worker_metrics
 from deploy.reference.models import models, profile
 from deploy.reference.python_api import classes, exceptions, outcome
-from deploy.reference.settings import options, variables
+from deploy.reference.settings import (
+    model_variables,
+    options,
+    shared_variables,
+    worker_variables,
+)
 from deploy.schemas import schemas, text
 
 ROOT: Final = Path(__file__).parents[2]
@@ -29,14 +34,16 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "example-fastapi": lambda: _example("fastapi_app.py"),
     "exporter-metrics": exporter_metrics,
     "fleet-parameters": lambda: table_of(Parameters.measured()),
+    "model-variables": model_variables,
     "models": models,
     "options": options,
     "outcome": outcome,
     "profile": profile,
     "python-classes": classes,
     "python-exceptions": exceptions,
-    "variables": variables,
+    "shared-variables": shared_variables,
     "worker-metrics": worker_metrics,
+    "worker-variables": worker_variables,
 }
 """Each generated block of Markdown by its name."""
 _BLOCK: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

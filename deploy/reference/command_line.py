@@ -39,15 +39,15 @@ def _section(name: str, command: Any) -> str:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
     options = [item for item in command.params if item.param_type_name == "option"]
     is_image_command = any(item.name in Options.model_fields for item in options)
-    rows = [(code(item.metavar), "", item.help or "") for item in arguments]
+    rows = [(code(item.metavar), item.help or "", "") for item in arguments]
     rows += [
-        (_flag(item), _default(item), (item.help or "") + _range(item))
+        (_flag(item), (item.help or "") + _range(item), _default(item))
         for item in options
         if item.name not in Options.model_fields
     ]
     parts = [f"### `{name}`", inspect.cleandoc(command.help)]
     if rows:
-        parts.append(table(("argument or option", "default", "meaning"), rows))
+        parts.append(table(("argument or option", "meaning", "default"), rows))
     if is_image_command:
         parts.append("This command also takes all [options](options.md).")
     return "\n\n".join(parts)

@@ -28,10 +28,10 @@ def profile() -> str:
     rows = (
         (
             code(name),
+            field.description or "",
             "none" if field.default is None else code(json.dumps(field.default)),
             accepted(field),
-            field.description or "",
         )
         for name, field in Profile.model_fields.items()
     )
-    return table(("field", "default", "values", "meaning"), rows)
+    return table(("field", "meaning", "default", "values"), rows)

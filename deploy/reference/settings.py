@@ -1,7 +1,7 @@
 """The options of a job and the variables of producer and worker."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
@@ -29,55 +29,58 @@ _SIGNS: Final = {"ge": "≥", "gt": ">", "le": "≤"}
 def options() -> str:
     """Return the table of a job's options."""
     rows = (
-        (code(option_name(name)), default(field), accepted(field), field.description or "")
+        (code(option_name(name)), field.description or "", default(field), accepted(field))
         for name, field in Options.model_fields.items()
     )
-    return table(("option", "default", "values", "meaning"), rows)
+    return table(("option", "meaning", "default", "values"), rows)
 
 
 class _Variable(NamedTuple):
     name: str
-    kind: str
+    meaning: str
     default: str
     values: str
-    reader: str
-    meaning: str
 
 
-def variables() -> str:
-    """Return the table of the environment variables."""
-    headings = ("variable", "type", "default", "values", "read by", "meaning")
-    return table(headings, [*_of_settings(), *_of_celery()])
+def shared_variables() -> str:
+    """Return the table of the variables that producers and workers read."""
+    fields = ProducerSettings.model_fields
+    return _table([*_of_settings(lambda name: name in fields), *_of_celery()])
 
 
-def _of_settings() -> Iterator[_Variable]:
+def model_variables() -> str:
+    """Return the table of the variables that workers and `python -m worker` read."""
+    return _table(_of_settings(lambda name: name in ModelSettings.model_fields))
+
+
+def worker_variables() -> str:
+    """Return the table of the variables that only workers read."""
+    others = ProducerSettings.model_fields.keys() | ModelSettings.model_fields.keys()
+    return _table(_of_settings(lambda name: name not in others))
+
+
+def _table(variables: Iterable[_Variable]) -> str:
+    return table(("variable", "meaning", "default", "values"), variables)
+
+
+def _of_settings(is_wanted: Callable[[str], bool]) -> Iterator[_Variable]:
     for name, field in WorkerSettings.model_fields.items():
-        reader = "worker"
-        if name in ProducerSettings.model_fields:
-            reader = "producer, worker"
-        elif name in ModelSettings.model_fields:
-            reader = "worker, `python -m worker`"
-        yield _Variable(
-            code(f"CUTWORK_{name.upper()}"),
-            _kind(field.annotation),
-            default(field),
-            accepted(field),
-            reader,
-            field.description or "",
-        )
+        if is_wanted(name):
+            values = ", ".join(filter(None, (_kind(field.annotation), accepted(field))))
+            yield _Variable(
+                code(f"CUTWORK_{name.upper()}"), field.description or "", default(field), values
+            )
 
 
 def _of_celery() -> Iterator[_Variable]:
     numbers = {
-        name: (code(default), f"≥ 1, ≤ {int(limit):,}")
+        name: (code(default), f"integer, ≥ 1, ≤ {int(limit):,}")
         for name, default, limit in re.findall(
             r'"(CUTWORK_\w+)", (\d+), \w+=([\d_]+)', _CELERYCONFIG.read_text()
         )
     }
     for name, meaning in CELERY_VARIABLES.items():
-        kind = "integer" if name in numbers else "names"
-        unset, values = numbers.get(name, ("none", ""))
-        yield _Variable(code(name), kind, unset, values, "producer, worker", meaning)
+        yield _Variable(code(name), meaning, *numbers.get(name, ("none", "names")))
 
 
 def default(field: FieldInfo) -> str:
@@ -92,7 +95,7 @@ def default(field: FieldInfo) -> str:
 
 
 def accepted(field: FieldInfo) -> str:
-    """Return the choices or the range of a field as a cell, as far as its annotation has them."""
+    """Return the choices or the range of a field as a cell, where its annotation has them."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(map(code, get_args(field.annotation)))
     constraints = [*field.metadata, *_nested(field.annotation)]
@@ -116,7 +119,7 @@ def _kind(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         return "names"
     if get_origin(annotation) is Literal:
-        return "choice"
+        return ""
     members = [item for item in get_args(annotation) or (annotation,) if item is not type(None)]
     names = {int: "integer", float: "number", bool: "boolean", Path: "path"}
     return names.get(members[0], "text")
