@@ -11,7 +11,8 @@ from PIL import Image
 from tests.support.device_models import mask_on_host, masks_on_device, photographs
 from worker.models.engines import gpu
 from worker.models.engines.load import make_loader
-from worker.models.engines.onnx.engine import OnnxEngine, load_onnx_engine
+from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.onnx.load import load_onnx_engine
 from worker.models.engines.onnx.providers import CUDA, TENSORRT
 from worker.models.engines.torch import engine as torch_engine
 from worker.models.files.file_cache import FileCache

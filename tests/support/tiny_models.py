@@ -6,7 +6,8 @@ from pathlib import Path
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
-from worker.models.engines.onnx.engine import OnnxEngine, load_onnx_engine
+from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.onnx.load import load_onnx_engine
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile

@@ -11,7 +11,7 @@ from producer.config.settings import SettingsError
 from producer.console.findings import Finding
 from worker.config.settings import ModelSettings, WorkerSettings
 from worker.models.engines import gpu
-from worker.models.engines.onnx import engine as onnx_engine
+from worker.models.engines.onnx.load import probe_gpu
 from worker.models.files.catalogue import catalogue
 from worker.pipeline.factory import open_store
 
@@ -68,7 +68,7 @@ def _onnx_device() -> Finding:
         # Only a build for CUDA was installed to use a GPU, so only for that is this a failure.
         return Finding(check, not facts.has_cuda, f"CPU only ({reason.code}): {reason}")
     with tempfile.TemporaryDirectory() as folder:
-        provider = onnx_engine.probe_gpu(Path(folder))
+        provider = probe_gpu(Path(folder))
     if provider == "CUDAExecutionProvider":
         return Finding(check, True, "runs on the GPU")
     return Finding(

@@ -6,6 +6,8 @@ cuBLAS, oneDNN and the memory allocators.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from worker.errors import DeviceOutOfMemory
@@ -57,3 +59,15 @@ def device_error(
             "model a smaller --size, or the worker more memory or fewer models and processes"
         )
     return None
+
+
+@contextmanager
+def translate_errors(action: str, *, device: str) -> Iterator[None]:
+    """Raise `device_error` of an exception in the block where it has one; others pass through."""
+    try:
+        yield
+    except Exception as error:
+        known = device_error(error, action=action, device=device)
+        if known is None:
+            raise
+        raise known from error

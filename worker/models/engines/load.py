@@ -9,7 +9,7 @@ from typing import Final
 from worker.errors import DeviceOutOfMemory, GpuUnavailable, ModelInvalid, ModelUnavailable
 from worker.models.engines import gpu
 from worker.models.engines.engine import Engine
-from worker.models.engines.onnx.engine import load_onnx_engine
+from worker.models.engines.onnx.load import load_onnx_engine
 from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.engines.warm_up import warm_up
 from worker.models.engines.winograd.unsupported import UnsupportedGraph

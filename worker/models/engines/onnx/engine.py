@@ -2,34 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from onnxruntime import OrtValue
 
-from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable, OptionConflict
+from worker.errors import DeviceOutOfMemory, ModelInvalid
 from worker.models.engines.batch_sizes import padded
 from worker.models.engines.device_error import device_error
 from worker.models.engines.engine import EngineFacts
 from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
 from worker.models.engines.onnx.output import channel_axis
-from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.segmenter import ELEMENTS, Network, OnnxSegmenter, OrtDevice
-from worker.models.engines.onnx.session import (
-    cached_tensorrt_options,
-    can_use_tensorrt,
-    open_session,
-)
-from worker.models.files.file_cache import FileCache
-from worker.models.files.profile import Layout, Profile
-from worker.models.files.store import ModelFile
-from worker.models.watchdog import DeviceLost, Watch, no_watchdog
+from worker.models.files.profile import Layout
+from worker.models.watchdog import DeviceLost
 
 _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
@@ -185,76 +174,6 @@ class OnnxEngine:
             self.segmenter.close()
 
 
-def load_onnx_engine(
-    file: ModelFile,
-    *,
-    device: str,
-    threads: int,
-    file_cache: FileCache,
-    max_batch: int = 1,
-    tensorrt: bool = False,
-    watch: Watch = no_watchdog,
-) -> OnnxEngine:
-    """Load an ONNX file, as its profile says.
-
-    Args:
-        file: the model; its graph is prepared once and stored in the file cache under its hash.
-        device: `cpu` or `cuda`; a GPU that does not start leaves the model on the CPU.
-        threads: CPU threads of one inference; 0: one per core.
-        file_cache: stores the prepared graph.
-        max_batch: the most images that a GPU is given at once.
-        tensorrt: run the model in TensorRT on a GPU, where it is installed.
-        watch: limits the time of device calls; not that of the preparation, which may have to
-            wait for another process.
-
-    Raises:
-        ModelInvalid: the file is not a model that fits its profile.
-        ModelUnavailable: the file cache cannot be written.
-        OptionConflict: the profile contradicts the graph.
-        DeviceOutOfMemory: the network does not fit into the device's memory.
-        DeviceLost: the device accepts no more calls from this process.
-        FileNotFoundError: the model file is gone.
-    """
-    profile = file.profile
-
-    def session_on(device: str, graph: Path) -> onnxruntime.InferenceSession:
-        options = None
-        if tensorrt and device != "cpu" and can_use_tensorrt():
-            options = cached_tensorrt_options(
-                graph, profile, name=file.name, max_batch=max_batch, file_cache=file_cache
-            )
-        with watch(f"loading {file.name} on {device}"):
-            try:
-                return open_session(graph, device, threads=threads, tensorrt=options)
-            except Exception as error:
-                known = device_error(error, action=f"loading {file.name}", device=device)
-                if known is not None:
-                    raise known from error
-                raise
-
-    graph = prepared_graph(file, full_precision=device == "cpu", file_cache=file_cache)
-    try:
-        session = session_on(device, graph)
-        if device != "cpu" and session.get_providers()[0] == CPU:
-            # CUDA did not start; ONNX Runtime reports this only as a line in its log.
-            graph = prepared_graph(file, full_precision=True, file_cache=file_cache)
-            session = session_on("cpu", graph)
-        weight_bytes = graph.stat().st_size
-    except _ort.NoSuchFile as error:
-        raise FileNotFoundError(str(error)) from error
-    except (FileNotFoundError, DeviceOutOfMemory, DeviceLost, ModelUnavailable, OptionConflict):
-        raise
-    except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
-        raise ModelInvalid(f"{file.name} cannot be loaded: {error}") from error
-    return OnnxEngine(
-        session,
-        name=file.name,
-        layout=profile.layout,
-        weight_bytes=weight_bytes,
-        max_batch=max_batch,
-    )
-
-
 def _check_channels(shape: list[int | str | None], layout: Layout, *, name: str) -> None:
     """Raise `ModelInvalid` unless the input has three channels where the profile says."""
     axis, other_axis, other_layout = (1, 3, "nhwc") if layout == "nchw" else (3, 1, "nchw")
@@ -267,22 +186,6 @@ def _check_channels(shape: list[int | str | None], layout: Layout, *, name: str)
             f"{other_layout}"
         )
     raise ModelInvalid(f"{name}: expected an input of 3 channels, found {channels} in {shape}")
-
-
-def probe_gpu(folder: Path) -> str:
-    """Return the provider of a minimal model that is loaded for CUDA; `folder` gets its files."""
-    shape = (1, 3, 1, 1)
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
-    graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["y"])], "probe", values[:1], values[1:]
-    )
-    path = folder / "probe.onnx"
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
-    )
-    file = ModelFile(name="probe", path=path, sha256="probe", profile=Profile())
-    engine = load_onnx_engine(file, device="cuda", threads=0, file_cache=FileCache(folder))
-    return engine.facts.provider
 
 
 def _device_of(session: onnxruntime.InferenceSession, provider: str) -> str:

@@ -1,30 +1,23 @@
 """Run ISNet checkpoints in PyTorch: in float32 on the CPU, in half precision on a CUDA device."""
 
-import errno
-import pickle
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worker.errors import ModelInvalid
 from worker.models.engines.batch_sizes import padded
-from worker.models.engines.device_error import device_error
+from worker.models.engines.device_error import translate_errors
 from worker.models.engines.engine import EngineFacts
+from worker.models.engines.torch.checkpoint import read_state_dict
 from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.engines.torch.segmenter import Network, TorchSegmenter
 from worker.models.watchdog import Watch, no_watchdog
 
 __all__ = ["TorchEngine", "halve_precision", "load_torch_engine"]
-
-# How torch's weights-only reader names the function or class that it refuses to import.
-_REJECTED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 class TorchEngine:
@@ -109,17 +102,8 @@ class TorchEngine:
         images = images.to(weight.device, weight.dtype, memory_format=torch.channels_last)
         return network.saliency(images)[:, 0].float()
 
-    @contextmanager
-    def _translate_errors(self, image_input: str) -> Iterator[None]:
-        """Raise torch's errors as the device's, where they are; others pass through."""
-        try:
-            yield
-        except Exception as error:
-            action = f"ISNet on {image_input}"
-            known = device_error(error, action=action, device=self.facts.device)
-            if known is None:
-                raise
-            raise known from error
+    def _translate_errors(self, image_input: str) -> AbstractContextManager[None]:
+        return translate_errors(f"ISNet on {image_input}", device=self.facts.device)
 
 
 def load_torch_engine(
@@ -149,24 +133,21 @@ def load_torch_engine(
     if threads > 0:
         torch.set_num_threads(threads)
     try:
-        network = network_for(_state_dict(_read(path)))
+        network = network_for(read_state_dict(path))
     except ValueError as error:
         raise ModelInvalid(f"{path.name} is not a checkpoint of ISNet: {error}") from error
     if target.type == "cuda":
         halve_precision(network)
         # cuDNN times all algorithms once for each shape. There are few: the batch sizes.
         torch.backends.cudnn.benchmark = True
-    with watch(f"loading {path.name} on {device}"):
-        try:
-            network.to(target)
-            # Tensor cores need this layout; on the CPU it was a quarter faster too, with the same
-            # result. torch's stubs lack this documented form of `to`.
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        except Exception as error:
-            known = device_error(error, action=f"loading {path.name}", device=device)
-            if known is None:
-                raise
-            raise known from error
+    with (
+        watch(f"loading {path.name} on {device}"),
+        translate_errors(f"loading {path.name}", device=device),
+    ):
+        network.to(target)
+        # Tensor cores need this layout; on the CPU it was a quarter faster too, with the same
+        # result. torch's stubs lack this documented form of `to`.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TorchEngine(network, max_batch=max_batch)
 
 
@@ -195,57 +176,3 @@ def _device(name: str) -> torch.device:
             "the CPU build of torch"
         )
     return device
-
-
-def _read(path: Path) -> object:
-    """Read a checkpoint without running code in it. Raises ModelInvalid, OSError."""
-    if path.suffix not in {".pth", ".pt", ".safetensors"}:
-        raise ModelInvalid(f"expected a .pth, .pt or .safetensors file, found {path.name}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        rejected = _REJECTED_GLOBAL.search(str(error))
-        if rejected is None:
-            raise ModelInvalid(_unreadable(path)) from error
-        raise ModelInvalid(
-            f"{path.name} holds code and not only tensors: its pickle names {rejected[1]}. It was "
-            "not run; save only the network's state dict"
-        ) from error
-    except MemoryError:
-        raise
-    except OSError as error:
-        # In a truncated zip file torch seeks to a negative offset, which is EINVAL.
-        if error.errno != errno.EINVAL:
-            raise
-        raise ModelInvalid(_unreadable(path)) from error
-    except Exception as error:  # Damaged bytes cause nearly any error: EOF, Runtime, Key, …
-        raise ModelInvalid(_unreadable(path)) from error
-
-
-def _unreadable(path: Path) -> str:
-    return (
-        f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or damaged, "
-        "or is not a checkpoint of tensors; fetch it again and compare its hash"
-    )
-
-
-def _state_dict(checkpoint: object) -> dict[str, Tensor]:
-    """Return tensors by name, from a nested ``state_dict`` and without DataParallel's prefix."""
-    if isinstance(checkpoint, Mapping) and "state_dict" in checkpoint:
-        checkpoint = checkpoint["state_dict"]
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-            f"expected names with tensors, found a {type(checkpoint).__name__}"
-        )
-    tensors: dict[str, Tensor] = {}
-    for name, value in checkpoint.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-                f"expected only tensors, found a {type(value).__name__} at {name!r}"
-            )
-        tensors[name] = value
-    if tensors and all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors
