@@ -64,7 +64,7 @@ class ImageRef(Value):
 
 
 def _split(value: object) -> object:
-    """Split an URI into bucket and key; return a value that is not a string unchanged."""
+    """Split a URI into bucket and key; return a value that is not a string unchanged."""
     if not isinstance(value, str):
         return value
     scheme, separator, rest = value.partition("://")

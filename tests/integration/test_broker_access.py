@@ -1,4 +1,4 @@
-"""Redis over TLS with users of few rights: all that is needed is allowed, and no more."""
+"""Redis over TLS with restricted users: everything that is needed is allowed, and no more."""
 
 import hashlib
 import json
@@ -165,7 +165,7 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
     until(lambda: producer.workers() == ["worker1@local"])
 
 
-def test_an_exporter_looks_at_all_of_that(producer: Client, guarded: Guarded) -> None:
+def test_an_exporter_reads_all_of_it(producer: Client, guarded: Guarded) -> None:
     routes = Routes.from_app(producer.app)
     ledger = Ledger(guarded.url("cutwork-exporter"))
     producer.runs.begin(RunSpec(source="s3://photos/a/", image="s3://cutouts/b/"), command="")
@@ -183,14 +183,14 @@ def rules_of(server: redis.Redis, user: str) -> set[str]:
 def test_nothing_was_refused_and_nothing_more_is_allowed(
     producer: Client, guarded: Guarded
 ) -> None:
-    """After all of the above: what is allowed was used, or is named here with its reason."""
+    """Runs last: each allowed command was used, or is listed here with a reason."""
     with guarded.server("admin") as admin:
         assert [entry for entry in admin.acl_log() if entry["reason"] != "auth"] == []
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
         allowed = set().union(*(rules_of(admin, name) for name in PASSWORDS if name != "admin"))
     seldom = {
-        *("select", "discard", "unwatch"),  # another database; a transaction given up
-        *("exists", "hscan", "rpush"),  # delivered twice, overdue, given back
+        *("select", "discard", "unwatch"),  # another database; an abandoned transaction
+        *("exists", "hscan", "rpush"),  # delivered twice, lost, requeued
         "punsubscribe",  # at the end
     }
     assert allowed - used <= seldom
@@ -203,7 +203,7 @@ def test_what_is_not_needed_is_refused(guarded: Guarded, user: str, words: str) 
         server.execute_command(*words.split())
 
 
-def test_a_producer_takes_no_jobs_and_listens_to_nobody(guarded: Guarded) -> None:
+def test_a_producer_can_neither_consume_nor_subscribe(guarded: Guarded) -> None:
     with guarded.server("cutwork-producer") as server:
         for words in (
             ("BRPOP", QUEUE, 1),
@@ -222,7 +222,7 @@ def test_an_exporter_writes_nothing(guarded: Guarded, words: str) -> None:
         server.execute_command(*words.split())
 
 
-def test_nobody_else_is_let_in(guarded: Guarded) -> None:
+def test_other_users_are_refused(guarded: Guarded) -> None:
     with redis.Redis.from_url(guarded.plain) as server, pytest.raises(redis.AuthenticationError):
         server.ping()
     wrong = guarded.url("cutwork-producer").replace("producer%27s", "another")
@@ -231,7 +231,7 @@ def test_nobody_else_is_let_in(guarded: Guarded) -> None:
 
 
 def assert_refused(url: str, sentence: str) -> None:
-    """Both libraries refuse the server, each by itself: one writes the ledger, one sends."""
+    """Each of the two libraries refuses the server: one writes the ledger, the other sends."""
     with Client(url) as client:
         with pytest.raises(OperationalError, match=sentence):
             client.app.connection().ensure_connection(max_retries=0)
@@ -244,7 +244,7 @@ def assert_refused(url: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("ca", [None, "other"])
-def test_a_server_nobody_vouches_for_is_refused(guarded: Guarded, ca: str | None) -> None:
+def test_a_server_with_an_unknown_certificate_is_refused(guarded: Guarded, ca: str | None) -> None:
     assert_refused(guarded.url("cutwork-producer", ca=ca), "CERTIFICATE_VERIFY_FAILED")
 
 
@@ -256,8 +256,8 @@ def test_a_certificate_for_another_host_is_refused(guarded: Guarded, tmp_path: P
         assert_refused(url, "IP address mismatch")
 
 
-def test_the_log_of_all_that_holds_no_credentials(guarded: Guarded, worker: Child) -> None:
-    """With all that boto3, urllib3, kombu and redis say under debug."""
+def test_the_logs_hold_no_credentials(guarded: Guarded, worker: Child) -> None:
+    """Includes everything that boto3, urllib3, kombu and redis log at debug level."""
     log = worker.log.read_text(errors="replace")
     assert "botocore" in log
     assert "Signature=***" in log

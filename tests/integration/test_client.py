@@ -1,4 +1,4 @@
-"""The producer on a real broker, with no worker: what it writes, and how it waits."""
+"""The client on a real broker without a worker: what it writes, and how it waits."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ from tests.support.patience import PATIENCE
 
 @pytest.fixture
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A broker of its own, that no worker listens to."""
+    """A separate broker without a worker."""
     with LocalStack(tmp_path_factory.mktemp("quiet")) as stack:
         stack.start_broker()
         yield stack
@@ -36,7 +36,7 @@ def done(job_id: str) -> Outcome:
     return Outcome(job_id=job_id, state="done")
 
 
-def place(number: int) -> Job:
+def job_of(number: int) -> Job:
     return Job.model_validate(
         {"source": f"s3://photos/{number}.jpg", "image": f"s3://cutouts/{number}.png"}
     )
@@ -60,9 +60,7 @@ def test_status_of_an_empty_queue(alone: Client) -> None:
     assert (status.waiting, status.in_flight, status.oldest_waiting) == (0, 0, None)
 
 
-def test_status_counts_what_is_no_job_and_does_not_trip_over_it(
-    alone: Client, quiet: LocalStack
-) -> None:
+def test_status_counts_messages_that_are_not_jobs(alone: Client, quiet: LocalStack) -> None:
     with redis.Redis.from_url(quiet.broker_url) as server:
         server.lpush(f"{QUEUE}:9", "garbage", '{"body": "e30="}')
     assert alone.status().waiting == 2
@@ -77,9 +75,9 @@ def test_waiting_ends_in_time(alone: Client) -> None:
 
 def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None:
     handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
-    found: list[Outcome] = []
+    outcomes: list[Outcome] = []
     threads = [
-        threading.Thread(target=lambda: found.append(handle.wait(PATIENCE))) for _ in range(5)
+        threading.Thread(target=lambda: outcomes.append(handle.wait(PATIENCE))) for _ in range(5)
     ]
     for thread in threads:
         thread.start()
@@ -87,10 +85,10 @@ def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None
     Ledger(quiet.broker_url).record_outcome(done(handle.id))
     for thread in threads:
         thread.join(PATIENCE)
-    assert [outcome.job_id for outcome in found] == [handle.id] * 5
+    assert [outcome.job_id for outcome in outcomes] == [handle.id] * 5
 
 
-def test_another_process_can_wait_by_the_job_alone(alone: Client, quiet: LocalStack) -> None:
+def test_another_process_can_wait_for_a_job(alone: Client, quiet: LocalStack) -> None:
     handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
     Ledger(quiet.broker_url).record_outcome(done(handle.id))
     with quiet.client() as other:
@@ -153,7 +151,7 @@ def test_async_waiting_ends_in_time(alone: Client) -> None:
 
 
 def test_few_are_pending_before_they_are_sent(alone: Client) -> None:
-    """A sweep would find the others lost, and send them again, while many are being sent."""
+    """Recovery would take pending jobs for lost, and send them again, while many are being sent."""
     unsent: list[int] = []
 
     def watch() -> None:
@@ -165,16 +163,16 @@ def test_few_are_pending_before_they_are_sent(alone: Client) -> None:
                 unsent.append(pending - waiting)
 
     with ThreadPoolExecutor(2) as threads:
-        sending = threads.submit(alone.submit_many, [place(number) for number in range(1000)])
+        sending = threads.submit(alone.submit_many, [job_of(number) for number in range(1000)])
         threads.submit(watch).result(60)
     assert len(sending.result()) == alone.pending() == 1000
     assert 0 < max(unsent) <= 100
 
 
-def test_submit_many_keeps_the_order_and_as_completed_the_time(
+def test_submit_many_keeps_the_order_and_as_completed_the_timeout(
     alone: Client, quiet: LocalStack
 ) -> None:
-    handles = alone.submit_many(place(number) for number in range(300))
+    handles = alone.submit_many(job_of(number) for number in range(300))
     assert [str(handle.job.source) for handle in handles] == [
         f"s3://photos/{number}.jpg" for number in range(300)
     ]
@@ -193,14 +191,14 @@ def test_submitting_survives_cut_connections(alone: Client, quiet: LocalStack) -
     with redis.Redis.from_url(quiet.broker_url) as server:
         # Every connection is cut, as a restart does.
         server.client_kill_filter(skipme=True, _type="normal")
-    alone.submit_many(place(number) for number in range(150))
+    alone.submit_many(job_of(number) for number in range(150))
     assert alone.pending() == alone.status().waiting == 151
 
 
 def test_jobs_that_cannot_be_sent_do_not_stay_pending(alone: Client) -> None:
     alone.runs.server.set(f"{QUEUE}:3", "not a list")
     with pytest.raises(BrokerUnavailable, match=r"after enqueueing 0 of 150 jobs .*WRONGTYPE"):
-        alone.submit_many(place(number) for number in range(150))
+        alone.submit_many(job_of(number) for number in range(150))
     assert alone.pending() == 0
 
 
@@ -208,7 +206,7 @@ def test_nothing_to_submit(alone: Client) -> None:
     assert alone.submit_many([]) == []
 
 
-def test_a_wrong_job_is_refused_before_it_is_sent(alone: Client) -> None:
+def test_an_invalid_job_is_refused_before_it_is_sent(alone: Client) -> None:
     with pytest.raises(InvalidJob, match="expected a destination"):
         alone.submit("s3://photos/a.jpg")
     with pytest.raises(InvalidJob, match=r"source: expected s3://bucket/key, found 'a\.jpg'"):
@@ -219,7 +217,7 @@ def test_a_wrong_job_is_refused_before_it_is_sent(alone: Client) -> None:
     assert alone.pending() == 0
 
 
-def test_no_broker_is_said_without_the_password() -> None:
+def test_an_unreachable_broker_is_named_without_its_password() -> None:
     (port,) = free_ports(1)
     with (
         Client(f"redis://user:secret@127.0.0.1:{port}/0") as client,
@@ -241,8 +239,8 @@ def test_a_caller_s_own_celeryconfig_is_left_alone(
         assert client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png").id
 
 
-def test_an_outcome_that_is_none_is_heard_of_only_by_who_waits_for_it(idle: Client) -> None:
-    handles = idle.submit_many(place(number) for number in range(5))
+def test_an_unreadable_outcome_is_raised_only_where_that_job_is_awaited(idle: Client) -> None:
+    handles = idle.submit_many(job_of(number) for number in range(5))
     *broken, sound, late = handles
     server = idle.runs.server
     with ThreadPoolExecutor(len(handles)) as threads:
@@ -262,8 +260,8 @@ def test_an_outcome_that_is_none_is_heard_of_only_by_who_waits_for_it(idle: Clie
         assert waiting[4].result(PATIENCE).state == "done"
 
 
-def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> None:
-    handles = alone.submit_many(place(number) for number in range(3000))
+def test_thousands_of_jobs_are_awaited_at_once(quiet: LocalStack, alone: Client) -> None:
+    handles = alone.submit_many(job_of(number) for number in range(3000))
     ledger = Ledger(quiet.broker_url)
     waiting = alone.as_completed(handles, timeout=PATIENCE)
     for handle in reversed(handles):
@@ -271,7 +269,7 @@ def test_thousands_are_waited_for_at_once(quiet: LocalStack, alone: Client) -> N
     assert {handle.id for handle, _ in waiting} == {handle.id for handle in handles}
 
 
-def test_a_redelivery_does_not_replace_what_was_done(alone: Client, quiet: LocalStack) -> None:
+def test_a_redelivery_does_not_replace_the_first_outcome(alone: Client, quiet: LocalStack) -> None:
     handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
     ledger = Ledger(quiet.broker_url)
     ledger.record_outcome(done(handle.id))
@@ -279,7 +277,7 @@ def test_a_redelivery_does_not_replace_what_was_done(alone: Client, quiet: Local
     assert handle.wait(PATIENCE).state == "done"
 
 
-def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:
+def test_closing_a_client_cancels_its_waiters(quiet: LocalStack) -> None:
     client = quiet.client()
     handle = client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
     ended: list[type[BaseException]] = []
@@ -301,12 +299,12 @@ def test_closing_a_client_ends_its_waiting(quiet: LocalStack) -> None:
 def test_waiting_outlives_a_restart_of_the_broker(quiet: LocalStack, alone: Client) -> None:
     with redis.Redis.from_url(quiet.broker_url) as server:
         handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
-        found: list[Outcome] = []
-        thread = threading.Thread(target=lambda: found.append(handle.wait(PATIENCE)))
+        outcomes: list[Outcome] = []
+        thread = threading.Thread(target=lambda: outcomes.append(handle.wait(PATIENCE)))
         thread.start()
         # Every connection is cut, as a restart does.
         server.client_kill_filter(skipme=True, _type="normal")
         time.sleep(0.3)
     Ledger(quiet.broker_url).record_outcome(done(handle.id))
     thread.join(PATIENCE)
-    assert [outcome.state for outcome in found] == ["done"]
+    assert [outcome.state for outcome in outcomes] == ["done"]

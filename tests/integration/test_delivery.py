@@ -1,4 +1,4 @@
-"""Deliveries are counted until there is an outcome; what is in no queue any more is sent again."""
+"""Deliveries are counted until there is an outcome; lost messages are sent again."""
 
 import time
 from dataclasses import replace
@@ -34,10 +34,10 @@ def recovered(client: Client, *, seconds_later: float = LATER) -> int:
     return recovery_of(client, seconds_later=seconds_later).recover()
 
 
-def test_a_message_lost_on_its_way_is_sent_again(idle: Client) -> None:
+def test_a_lost_message_is_sent_again(idle: Client) -> None:
     handle, *_ = idle.submit_many([job_of(0), job_of(1)])
     server = idle.runs.server
-    # As a worker does that dies before it has written down what it took.
+    # Like a worker that dies before it stores the message as unacknowledged.
     lost: Any = server.rpop(f"{QUEUE}:3")
     assert handle.id in lost
     assert recovered(idle, seconds_later=0) == 0
@@ -47,30 +47,30 @@ def test_a_message_lost_on_its_way_is_sent_again(idle: Client) -> None:
     assert recovered(idle) == 0
 
 
-def test_what_waits_is_held_or_answered_is_not_sent_again(idle: Client) -> None:
-    waiting, held, answered = idle.submit_many([job_of(number) for number in range(3)])
+def test_queued_unacknowledged_and_ended_jobs_are_not_sent_again(idle: Client) -> None:
+    queued, unacknowledged, ended = idle.submit_many([job_of(number) for number in range(3)])
     server = idle.runs.server
     messages: Any = server.lrange(f"{QUEUE}:3", 0, -1)
     server.lrem(f"{QUEUE}:3", 1, messages[0])
     server.lrem(f"{QUEUE}:3", 1, messages[1])
-    assert answered.id in messages[0]
-    assert held.id in messages[1]
+    assert ended.id in messages[0]
+    assert unacknowledged.id in messages[1]
     server.hset("unacked", "tag", f'[{messages[1]}, "", "{QUEUE}"]')
-    idle._ledger.record_outcome(Outcome(job_id=answered.id, state="done"))
+    idle._ledger.record_outcome(Outcome(job_id=ended.id, state="done"))
     assert recovered(idle) == 0
     assert server.llen(f"{QUEUE}:3") == 1
-    assert waiting.outcome() is None
+    assert queued.outcome() is None
     assert idle.pending() == 2
 
 
-def test_only_one_of_many_sweeps_at_a_time(idle: Client) -> None:
+def test_only_one_process_recovers_at_a_time(idle: Client) -> None:
     idle.submit_many([job_of(0)])
     idle.runs.server.delete(f"{QUEUE}:3")
     recovery = recovery_of(idle, seconds_later=LATER)
     assert [recovery.recover() for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_pending_job_nobody_can_read_is_passed_over(idle: Client) -> None:
+def test_an_unreadable_pending_job_is_skipped(idle: Client) -> None:
     handle, *_ = idle.submit_many([job_of(0), job_of(1)])
     server = idle.runs.server
     server.hset("cutwork:pending:jobs", handle.id, "{not JSON")
@@ -81,7 +81,7 @@ def test_a_pending_job_nobody_can_read_is_passed_over(idle: Client) -> None:
     assert min(score for _, score in scores) > time.time() - 60
 
 
-def test_bytes_that_are_no_text_are_in_nobody_s_way(idle: Client) -> None:
+def test_bytes_that_are_not_text_do_not_stop_the_recovery(idle: Client) -> None:
     handle, *_ = idle.submit_many([job_of(0)])
     server = idle.runs.server
     server.delete(f"{QUEUE}:3")
@@ -95,7 +95,7 @@ def test_bytes_that_are_no_text_are_in_nobody_s_way(idle: Client) -> None:
 
 
 @pytest.mark.parametrize("value", ["many", "9" * 30, "-5", "1e400"])
-def test_a_strange_count_begins_anew(idle: Client, value: str) -> None:
+def test_an_invalid_count_is_replaced(idle: Client, value: str) -> None:
     server = idle.runs.server
     server.hset(delivery_key("strange"), "number", value)
     assert idle._ledger.deliveries.count_unfinished("strange") is not None
@@ -105,7 +105,7 @@ def test_a_strange_count_begins_anew(idle: Client, value: str) -> None:
     assert idle._ledger.deliveries.count_delivery("wrong", visibility_timeout=0).number == 1
 
 
-def test_after_an_outcome_nothing_is_kept(idle: Client) -> None:
+def test_an_outcome_deletes_the_count(idle: Client) -> None:
     deliveries = idle._ledger.deliveries
     deliveries.count_delivery("ended", visibility_timeout=0)
     idle._ledger.record_outcome(Outcome(job_id="ended", state="done"))
@@ -114,7 +114,7 @@ def test_after_an_outcome_nothing_is_kept(idle: Client) -> None:
     assert not idle.runs.server.exists(delivery_key("ended"))
 
 
-def test_a_run_that_nobody_feeds_is_swept_too(idle: Client) -> None:
+def test_jobs_of_a_run_without_a_feeder_are_sent_again(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send", "send"))
     with feeding(feeder):
         until(lambda: idle.runs.server.llen(BULK) == 2)
@@ -132,7 +132,7 @@ def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:
         return ledger.deliveries.count_delivery(handle.id, visibility_timeout=timeout)
 
     assert begin() == (1, None)
-    assert begin(timeout=600) == (1, None)  # A copy, while the first is at work.
+    assert begin(timeout=600) == (1, None)  # A copy, while the first delivery runs.
     ledger.deliveries.touch(handle.id, stage="decode")
     assert begin() == (2, "decode")
     ledger.deliveries.release(handle.id)
@@ -142,7 +142,7 @@ def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:
     assert begin() == (1, None)
 
 
-def test_an_outcome_in_a_run_ends_its_count(idle: Client) -> None:
+def test_an_outcome_of_a_run_s_job_deletes_the_count(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send"))
     with feeding(feeder) as thread:
         until(lambda: idle.runs.server.llen(BULK) == 1)

@@ -1,4 +1,4 @@
-"""A log line is one line, and holds no credentials, whatever a stranger's text says."""
+"""A record is one line without credentials, whatever untrusted text it contains."""
 
 import logging
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_other_handlers_get_the_record_as_it_was(
     assert caplog.records[-1].args == (FORGED,)
 
 
-def test_a_record_that_does_not_fit_is_written_all_the_same() -> None:
+def test_a_record_with_wrong_arguments_is_still_written() -> None:
     record = logging.LogRecord("test", logging.WARNING, "", 1, "%d of %d", ("one",), None)
     assert LineFormatter().format(record) == "WARNING: '%d of %d' ('one',)"
 
@@ -92,15 +92,15 @@ def test_ordinary_text_stays_as_it_is() -> None:
         ("CUTWORK: password=s3cret", "CUTWORK: password=***"),
     ],
 )
-def test_credentials_are_taken_out(text: str, left: str | None) -> None:
-    found = redact(text)
-    assert "s3cret" not in found
-    assert "***" in found
+def test_credentials_are_removed(text: str, left: str | None) -> None:
+    clean = redact(text)
+    assert "s3cret" not in clean
+    assert "***" in clean
     if left is not None:
-        assert found == left
+        assert clean == left
 
 
-def test_what_the_environment_says_is_secret_is_found_anywhere(log: CapturedLog) -> None:
+def test_secrets_of_the_environment_are_removed_anywhere(log: CapturedLog) -> None:
     quoted = "p%40ss%2Fw0rd%3Aof%3Fours"
     log.logger.warning("%s %s %s %s", SECRET, {"key": SECRET.encode()}, PASSWORD, quoted)
     assert log.text.getvalue() == "[WARNING] *** {'key': b'***'} *** ***\n"
@@ -115,7 +115,7 @@ def test_refused_credentials_are_in_no_error_and_no_log(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """All that boto3 and urllib3 say, of a real server that does not know the key."""
+    """All that boto3 and urllib3 log about a real server that does not know the key."""
     for name, value in (stack.environment() | {"AWS_SECRET_ACCESS_KEY": SECRET}).items():
         monkeypatch.setenv(name, value)
     for name in ("botocore", "urllib3"):

@@ -25,7 +25,7 @@ def job(key: str, **facts: Any) -> Job:
     )
 
 
-def test_a_worker_s_log_is_json_and_says_which_job(stack: LocalStack, idle: Client) -> None:
+def test_a_worker_s_json_log_names_the_job(stack: LocalStack, idle: Client) -> None:
     watched = Watched(stack, CUTWORK_BROKER_URL=idle.broker_url, CUTWORK_LOG_FORMAT="json")
     watched.until("/readyz", 200)
     good, bad = job("rocket.jpg", id=f"{RUN}.1"), job(FORGED)

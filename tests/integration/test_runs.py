@@ -1,11 +1,11 @@
-"""What Redis keeps of a run: counted once, ended once, and gone some day."""
+"""A run in Redis: its outcomes count once, it ends once, and it expires."""
 
 from producer import Client
 from tests.support.patience import PATIENCE
 from tests.support.runs import SPEC, answer, feeder_of, feeding, outcome_of, plan_of, until, waiting
 
 
-def test_a_sync_that_has_begun_is_not_begun_again(idle: Client) -> None:
+def test_a_running_sync_is_not_begun_twice(idle: Client) -> None:
     first = idle.runs.begin(SPEC, command="")
     assert idle.runs.begin(SPEC, command="") == first
     assert len(idle.runs.runs()) == 1
@@ -20,12 +20,12 @@ def test_a_run_ends_once(idle: Client) -> None:
     assert idle.runs.find_unfinished(SPEC) == newer
 
 
-def test_a_total_for_a_run_nobody_knows_makes_none(idle: Client) -> None:
+def test_a_total_does_not_create_a_run(idle: Client) -> None:
     idle.runs.set_total("20261122-000000-abcdef", 5)
     assert idle.runs.server.keys("cutwork:run:*") == []
 
 
-def test_a_run_in_the_middle_is_forgotten_some_day_too(idle: Client) -> None:
+def test_an_unfinished_run_expires(idle: Client) -> None:
     with feeding(feeder_of(idle, plan_of("send", "send"))):
         until(lambda: len(waiting(idle)) == 2)
         answer(idle, 1)
@@ -34,7 +34,7 @@ def test_a_run_in_the_middle_is_forgotten_some_day_too(idle: Client) -> None:
     assert all(idle.runs.server.ttl(key) > 86_400 for key in keys)
 
 
-def test_an_outcome_counts_once_whoever_repeats_it(idle: Client) -> None:
+def test_a_repeated_outcome_counts_once(idle: Client) -> None:
     feeder = feeder_of(idle, plan_of("send", "send"))
     with feeding(feeder):
         until(lambda: len(waiting(idle)) == 2)
@@ -45,8 +45,8 @@ def test_an_outcome_counts_once_whoever_repeats_it(idle: Client) -> None:
     assert (counts.done, counts.skipped, counts.in_flight) == (1, 0, 1)
 
 
-def test_what_is_kept_of_a_run_is_little_and_goes(idle: Client) -> None:
-    """After the end only what a report needs is left, and that for a month."""
+def test_an_ended_run_stores_little_and_expires(idle: Client) -> None:
+    """After the end only the data of the report is stored, for a month."""
     feeder = feeder_of(idle, plan_of(*["send"] * 200), window=200)
     with feeding(feeder) as thread:
         until(lambda: len(waiting(idle)) == 200)

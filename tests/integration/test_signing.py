@@ -1,4 +1,4 @@
-"""Signed messages through a real worker: only those of the store are taken, others dropped."""
+"""Signed messages and a real worker: it accepts only those signed by a key of its store."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ from tests.support.signing_keys import signing_variables, write_signing_keys
 
 SIGNED = {"content-type": "application/data", "content-encoding": "utf-8"}
 PLACES = {"source": "s3://any/a.jpg", "image": "s3://elsewhere/a.png"}
-"""The worker answers `forbidden`, without an S3: a message that is taken has an outcome."""
+"""Without S3 the worker records `forbidden`: an accepted message has an outcome."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def verifier(guarded: LocalStack, keys: Path) -> Child:
-    """A worker that signs, and takes what the store's keys signed."""
+    """A worker that signs, and accepts messages signed by the keys of the store."""
     child = guarded.start_worker(
         concurrency=2,
         app="worker",
@@ -75,10 +75,10 @@ def signer(
 
 
 def signed(keys: Path, name: str, body: list[Any]) -> bytes:
-    """A body signed in the name of one of the keys, as Celery does it."""
+    """A body signed by one of the keys, as Celery does it."""
     key = PrivateKey((keys / f"{name}.key").read_text())
     certificate = Certificate((keys / f"{name}.pem").read_text())
-    # Celery's returns text, whatever its stubs say.
+    # Celery's function returns text; its stubs say otherwise.
     return ensure_bytes(SecureSerializer(key, certificate, CertStore()).serialize(body))
 
 
@@ -91,7 +91,7 @@ def new_job(**values: Any) -> Job:
 
 
 def refused(stack: LocalStack, worker: Child, entry: str, *, says: str) -> str:
-    """Push an entry; the worker takes it out, says so, holds nothing, and stays up."""
+    """Push an entry; the worker removes it, logs that, holds no message, and keeps running."""
     before = worker.log.stat().st_size
 
     def said() -> str:
@@ -126,7 +126,7 @@ def test_a_retry_is_signed_by_the_worker(signer: Client, verifier: Child) -> Non
     verifier.wait_until(lambda: seen in verifier.tail(100_000), timeout=PATIENCE)
 
 
-def test_a_canvas_signs_with_the_job_s_id(signer: Client) -> None:
+def test_a_canvas_is_signed_with_the_job_s_id(signer: Client) -> None:
     job = new_job()
     cut = signature(TASK_NAME, args=[job.to_message()], queue=QUEUE, task_id=job.id, app=signer.app)
     after = signature("shop.publish", queue="shop", app=signer.app)
@@ -134,7 +134,7 @@ def test_a_canvas_signs_with_the_job_s_id(signer: Client) -> None:
     assert signer.handle(job).wait(PATIENCE).code == "forbidden"
 
 
-def test_workers_answer_a_signed_ping_alone(
+def test_workers_answer_only_a_signed_ping(
     signer: Client, guarded: LocalStack, verifier: Child
 ) -> None:
     until(lambda: signer.workers() == ["worker1@local"])
@@ -159,7 +159,7 @@ def test_status_reads_the_age_of_signed_jobs(
 
 
 @pytest.mark.parametrize("name", ["stranger", "late"])
-def test_a_key_that_is_unknown_or_late_is_refused(
+def test_an_unknown_or_expired_key_is_refused(
     name: str, guarded: LocalStack, verifier: Child, keys: Path
 ) -> None:
     job = new_job()
@@ -191,7 +191,7 @@ def _broken(packed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("change", [_another_body, _utf_7, _pickle, _nothing, _broken])
-def test_what_was_changed_after_signing_is_refused(
+def test_a_message_changed_after_signing_is_refused(
     change: Callable[[bytes], bytes], guarded: LocalStack, verifier: Child, keys: Path
 ) -> None:
     job = new_job()
@@ -221,7 +221,7 @@ def test_a_signed_body_under_another_id_is_refused(
         assert client.handle(victim).outcome() is None
 
 
-def test_a_signed_body_that_holds_no_job_settles_nobody_s(
+def test_a_signed_body_without_a_job_ends_no_job(
     guarded: LocalStack, verifier: Child, keys: Path
 ) -> None:
     victim = new_job()
@@ -237,7 +237,7 @@ def test_a_signed_body_that_holds_no_job_settles_nobody_s(
 def test_a_lost_job_is_sent_again_if_it_was_signed(
     signer: Client, guarded: LocalStack, verifier: Child
 ) -> None:
-    """What was written into the ledger by others is not signed on their behalf."""
+    """Recovery does not sign texts that other programs wrote into the ledger."""
     job, forged, moved = new_job(), new_job(), new_job()
     of_a_run = new_job(id="20261122-081500-3fa9c1.forged")
     ledger = Ledger(guarded.broker_url, signed=True)
@@ -284,7 +284,7 @@ def test_a_hostile_broadcast_is_refused(found: Any, guarded: LocalStack, verifie
     verifier.wait_until(lambda: verifier.log.stat().st_size > before, timeout=PATIENCE)
 
 
-def test_after_all_that_the_worker_still_works(signer: Client, verifier: Child) -> None:
+def test_the_worker_still_works_after_all_of_this(signer: Client, verifier: Child) -> None:
     outcome = signer.submit(PLACES["source"], image=PLACES["image"]).wait(PATIENCE)
     assert outcome.code == "forbidden"
     until(lambda: signer.workers() == ["worker1@local"])

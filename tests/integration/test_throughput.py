@@ -1,4 +1,4 @@
-"""The mean throughput that the ledger keeps of each queue."""
+"""The throughput of each queue, as the ledger stores it."""
 
 import math
 import random
@@ -31,7 +31,7 @@ def test_older_work_counts_less(rates: ThroughputStore) -> None:
 @pytest.mark.parametrize(
     "text", ["", "x", "1", "1 0", "nan nan", "inf 1", "1 inf", "-1 1", "1 -1", "1 2 3", "0 1"]
 )
-def test_what_is_no_rate_is_none_and_is_measured_anew(
+def test_an_invalid_rate_is_ignored_and_replaced(
     idle: Client, rates: ThroughputStore, text: str
 ) -> None:
     idle.runs.server.hset("cutwork:rates", "a", text)

@@ -90,8 +90,8 @@ def test_the_trace_of_a_service_continues_and_an_invalid_header_is_ignored(
     idle: Client, receiver: Receiver, start: Any
 ) -> None:
     start()
-    here = SpanContext(int(TRACE, 16), int(SPAN, 16), True, TraceFlags(TraceFlags.SAMPLED))
-    with use_span(NonRecordingSpan(here)):
+    parent = SpanContext(int(TRACE, 16), int(SPAN, 16), True, TraceFlags(TraceFlags.SAMPLED))
+    with use_span(NonRecordingSpan(parent)):
         (single,) = idle.submit_many([job("1")])
         publish(idle.app, [job("2", id=f"{RUN}.1")])
     hostile = [
@@ -111,14 +111,14 @@ def test_the_trace_of_a_service_continues_and_an_invalid_header_is_ignored(
             ignore_result=True,
         )
     until(lambda: len(receiver.named("cutwork job")) == 2 + len(hostile))
-    found = {span.facts["cutwork.job_id"]: span for span in receiver.named("cutwork job")}
-    assert all(span.facts["cutwork.state"] == "done" for span in found.values())
+    spans = {span.facts["cutwork.job_id"]: span for span in receiver.named("cutwork job")}
+    assert all(span.facts["cutwork.state"] == "done" for span in spans.values())
     for name in (single.id, f"{RUN}.1"):
-        assert (found[name].trace, found[name].parent) == (TRACE, SPAN)
-    assert found[f"{RUN}.1"].facts["cutwork.run_id"] == RUN
-    strangers = [found[f"hostile-{number}"] for number in range(len(hostile))]
-    assert {span.parent for span in strangers} == {""}
-    assert len({span.trace for span in strangers} - {TRACE}) == len(hostile)
+        assert (spans[name].trace, spans[name].parent) == (TRACE, SPAN)
+    assert spans[f"{RUN}.1"].facts["cutwork.run_id"] == RUN
+    hostile_spans = [spans[f"hostile-{number}"] for number in range(len(hostile))]
+    assert {span.parent for span in hostile_spans} == {""}
+    assert len({span.trace for span in hostile_spans} - {TRACE}) == len(hostile)
 
 
 def test_a_retry_stays_in_its_trace(idle: Client, receiver: Receiver, start: Any) -> None:
@@ -127,8 +127,8 @@ def test_a_retry_stays_in_its_trace(idle: Client, receiver: Receiver, start: Any
         CUTWORK_S3_ATTEMPTS="1",
         CUTWORK_MAX_ATTEMPTS="2",
     )
-    here = SpanContext(int(TRACE, 16), int(SPAN, 16), True, TraceFlags(TraceFlags.SAMPLED))
-    with use_span(NonRecordingSpan(here)):
+    parent = SpanContext(int(TRACE, 16), int(SPAN, 16), True, TraceFlags(TraceFlags.SAMPLED))
+    with use_span(NonRecordingSpan(parent)):
         idle.submit_many([job("retried")])
     until(lambda: len(receiver.named("cutwork job")) == 2)
     first, second = receiver.named("cutwork job")

@@ -1,4 +1,4 @@
-"""A run of a newer release, or a broken one, is in the way of no other."""
+"""A run of a newer release, or a broken one, does not affect other runs."""
 
 import json
 import time
@@ -17,8 +17,8 @@ BROKEN = "20261122-000000-bad000"
 
 
 @pytest.fixture
-def sound(idle: Client, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A run with a job that is lost and overdue, and that nobody feeds."""
+def lost_job_run(idle: Client, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run without a feeder, with a lost job older than the visibility timeout."""
     monkeypatch.setenv("CUTWORK_BROKER_URL", idle.broker_url)
     monkeypatch.setenv("CUTWORK_VISIBILITY_TIMEOUT", "1")
     feeder = feeder_of(idle, plan_of("send"))
@@ -28,8 +28,8 @@ def sound(idle: Client, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(feeder.run)
 
 
-def enter(client: Client, facts: Mapping[str, Any] | None, *, run: str = BROKEN) -> None:
-    """Write a run down as another program would; None for a value that is no hash."""
+def store_run(client: Client, facts: Mapping[str, Any] | None, *, run: str = BROKEN) -> None:
+    """Store a run as another program would; None for a value that is not a hash."""
     server = client.runs.server
     server.zadd("cutwork:runs", {run: time.time()})
     if facts is None:
@@ -38,11 +38,13 @@ def enter(client: Client, facts: Mapping[str, Any] | None, *, run: str = BROKEN)
         server.hset(f"cutwork:run:{run}", mapping=dict[Any, Any](facts))
 
 
-def called(*arguments: str) -> Result:
+def run_cutwork(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
 
 
-def test_the_others_go_on(idle: Client, sound: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_other_runs_continue(
+    idle: Client, lost_job_run: str, caplog: pytest.LogCaptureFixture
+) -> None:
     known = {"state": "running", "spec": SPEC.model_dump_json(), "created_at": 1}
     records: list[dict[str, Any] | None] = [
         {"state": "running"},
@@ -53,30 +55,30 @@ def test_the_others_go_on(idle: Client, sound: str, caplog: pytest.LogCaptureFix
     ]
     broken = [f"{BROKEN}{number}" for number in range(len(records))]
     for run, facts in zip(broken, records, strict=True):
-        enter(idle, facts, run=run)
-    assert [record.id for record in idle.runs.runs()] == [sound]
+        store_run(idle, facts, run=run)
+    assert [record.id for record in idle.runs.runs()] == [lost_job_run]
     assert idle.pending() == 1
     for run in broken:
         assert f"run {run}: expected a record as this release writes it" in caplog.text
-        result = called("cancel", run)
+        result = run_cutwork("cancel", run)
         assert (result.exit_code, "expected a record" in result.stderr) == (1, True)
-    # A readable record with parts that are none.
-    enter(idle, known)
+    # A readable record with unreadable lists.
+    store_run(idle, known)
     for part in ("jobs", "feeder"):
         idle.runs.server.rpush(f"cutwork:run:{BROKEN}:{part}", "item")
     assert idle.pending() == 1
-    assert sound in called("runs").stdout
+    assert lost_job_run in run_cutwork("runs").stdout
     time.sleep(1.1)
     with Client() as hasty:
         assert hasty.sweep.recover() == 1
     assert f"the feeder of run {BROKEN} cannot be read" in caplog.text
 
 
-def test_a_run_of_a_newer_release_is_shown_and_cancelled_but_not_taken_up(idle: Client) -> None:
+def test_a_run_of_a_newer_release_is_shown_and_cancelled_but_not_resumed(idle: Client) -> None:
     spec = json.loads(SPEC.model_dump_json())
     spec |= {"newer": 1, "options": spec["options"] | {"newer": 2}}
     facts = {"state": "running", "spec": json.dumps(spec), "created_at": 1, "count:newer": 1}
-    enter(idle, facts)
+    store_run(idle, facts)
     (record,) = idle.runs.runs()
     assert record.spec == SPEC
     with pytest.raises(UnreadableRun, match="newer"):
@@ -84,10 +86,10 @@ def test_a_run_of_a_newer_release_is_shown_and_cancelled_but_not_taken_up(idle: 
     assert idle.runs.end(BROKEN, "cancelled")
 
 
-def test_a_refusal_is_not_said_to_be_silence(idle: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_not_called_no_answer(idle: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUTWORK_BROKER_URL", idle.broker_url)
     idle.runs.server.set("cutwork:runs", "text")
-    result = called("status")
+    result = run_cutwork("status")
     assert result.exit_code == 1
     assert "refuses (WRONGTYPE" in result.stderr
     assert "does not answer" not in result.stderr

@@ -1,4 +1,4 @@
-"""The contract: what is read, what is refused, and with which sentence."""
+"""The contract: which messages are read, which are refused, and with which sentence."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from producer.contract.outcome import Outcome
 from producer.contract.s3_uri import ImageRef
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-PLACES = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a.png"}
+URIS = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a.png"}
 
 
 def golden(name: str) -> Any:
     return json.loads((GOLDEN / name).read_text())
 
 
-def test_a_golden_job_is_read_whole_and_written_the_same() -> None:
+def test_a_golden_job_survives_a_round_trip() -> None:
     message = golden("job-v1.json")
     job = Job.from_message(message)
     assert job.source == ImageRef(bucket="photos", key="2026/a b%20é.jpg")
@@ -28,18 +28,18 @@ def test_a_golden_job_is_read_whole_and_written_the_same() -> None:
     assert job.to_message() == message
 
 
-def test_a_golden_outcome_is_read_whole_and_written_the_same() -> None:
+def test_a_golden_outcome_survives_a_round_trip() -> None:
     message = golden("outcome-v1.json")
     assert Outcome.model_validate(message).to_message() == message
 
 
-def test_the_golden_job_sets_every_option_to_something_else_than_its_default() -> None:
+def test_the_golden_job_sets_no_option_to_its_default() -> None:
     assert set(golden("job-v1.json")["options"]) == set(Options.model_fields)
     assert golden("job-v1.json") == Job.from_message(golden("job-v1.json")).to_message()
 
 
-def test_defaults_are_left_out_of_the_message_and_come_back() -> None:
-    job = Job.model_validate(PLACES)
+def test_a_message_leaves_defaults_out() -> None:
+    job = Job.model_validate(URIS)
     assert "options" not in job.to_message()
     assert Job.from_message(json.loads(json.dumps(job.to_message()))) == job
 
@@ -64,9 +64,9 @@ def test_keys_are_opaque() -> None:
         ("s3://photos/\ud800", "the key is not valid Unicode"),
     ],
 )
-def test_what_is_no_reference_is_refused(text: str, sentence: str) -> None:
+def test_an_invalid_uri_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(InvalidJob, match=r"^source") as caught:
-        Job.from_message({**PLACES, "source": text})
+        Job.from_message({**URIS, "source": text})
     assert sentence in str(caught.value)
     assert "found" in str(caught.value)
 
@@ -110,7 +110,7 @@ def test_what_is_no_reference_is_refused(text: str, sentence: str) -> None:
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(InvalidJob) as caught:
-        Job.from_message({**PLACES, "options": options})
+        Job.from_message({**URIS, "options": options})
     assert sentence in str(caught.value)
 
 
@@ -121,26 +121,26 @@ def test_an_option_out_of_range_is_refused(options: dict[str, object], sentence:
         ([], "found []"),
         ("job", "found 'job'"),
         ({}, "source: field required"),
-        ({"source": PLACES["source"]}, "expected a destination: image, mask, or both"),
-        ({**PLACES, "mask": PLACES["image"]}, "must be three different objects"),
-        ({**PLACES, "image": PLACES["source"]}, "must be three different objects"),
-        ({**PLACES, "version": 2}, "version: expected 1, found 2"),
-        ({**PLACES, "id": "a b"}, "id: string should match pattern"),
-        ({**PLACES, "id": "x" * 10_000}, "id: string should match pattern"),
-        ({**PLACES, "extra": 1}, "extra: extra inputs are not permitted"),
+        ({"source": URIS["source"]}, "expected a destination: image, mask, or both"),
+        ({**URIS, "mask": URIS["image"]}, "must be three different objects"),
+        ({**URIS, "image": URIS["source"]}, "must be three different objects"),
+        ({**URIS, "version": 2}, "version: expected 1, found 2"),
+        ({**URIS, "id": "a b"}, "id: string should match pattern"),
+        ({**URIS, "id": "x" * 10_000}, "id: string should match pattern"),
+        ({**URIS, "extra": 1}, "extra: extra inputs are not permitted"),
     ],
 )
-def test_what_is_no_job_is_refused(message: object, sentence: str) -> None:
+def test_a_message_without_a_job_is_refused(message: object, sentence: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         Job.from_message(message)
     assert sentence in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
-def test_a_reference_in_parts_is_checked_like_one_in_text() -> None:
-    for place in ({"bucket": "Bad/../x", "key": "a"}, {"bucket": "photos", "key": "\ud800"}):
+def test_bucket_and_key_are_validated_like_a_uri() -> None:
+    for source in ({"bucket": "Bad/../x", "key": "a"}, {"bucket": "photos", "key": "\ud800"}):
         with pytest.raises(InvalidJob, match=r"^source\.(bucket|key): "):
-            Job.from_message({**PLACES, "source": place})
+            Job.from_message({**URIS, "source": source})
 
 
 def test_a_newer_worker_s_outcome_is_read() -> None:

@@ -39,27 +39,27 @@ def words(name: str, value: object) -> list[str]:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_each_option(name: str) -> None:
+def test_each_option_is_read_from_the_command_line(name: str) -> None:
     # Sixteen bits need the formats that have them; the golden job's are those.
     assert parsed(*words(name, GOLDEN[name])) == {name: GOLDEN[name]}
 
 
-def test_all_of_them() -> None:
+def test_all_options_are_read_together() -> None:
     arguments = [word for name, value in GOLDEN.items() for word in words(name, value)]
     assert parsed(*arguments) == GOLDEN
 
 
-def test_none_of_them_is_the_default() -> None:
+def test_no_arguments_are_the_default_options() -> None:
     assert parsed() == {}
 
 
-def test_options_that_exclude_each_other_are_refused_by_a_sentence() -> None:
+def test_options_that_exclude_each_other_are_refused_with_the_reason() -> None:
     done = CliRunner().invoke(app, ["--image-format", "jpeg"])
     assert done.exit_code == 2
     assert "jpeg has no transparency" in " ".join(done.output.replace("│", " ").split())
 
 
-def test_options_are_written_as_they_are_typed() -> None:
+def test_options_written_as_arguments_are_read_back() -> None:
     options = Options.model_validate(GOLDEN)
     typed = CliRunner().invoke(app, to_flags(options), catch_exceptions=False)
     assert Options.model_validate_json(typed.stdout) == options
