@@ -40,9 +40,10 @@ give a recovery time to find the last ones lost."""
 class BrokerUnavailable(ConnectionError):
     """The broker could not be reached, or refused a command.
 
-    `submit` has enqueued nothing; after `submit_many` the text says how many jobs were enqueued.
-    The client stays usable: submit again when the broker is back. Submitting an image twice
-    is harmless: by default workers skip outputs that have the same fingerprint.
+    The text says how many jobs were enqueued. If the connection broke while jobs were being sent,
+    some of the next ones, 100 at most, may be in the queue as well. The client stays usable: submit
+    again when the broker is back. Submitting an image twice is harmless: by default workers skip
+    outputs that have the same fingerprint.
     """
 
 
@@ -81,8 +82,9 @@ class Handle:
         """Return the outcome, blocking until there is one.
 
         Raises `OutcomeTimeout` after `timeout` seconds, `UnreadableOutcome` if another program
-        wrote the stored value, and `concurrent.futures.CancelledError` if the client is closed.
-        Outages of the broker are waited out.
+        wrote the stored value, `redis.ResponseError` if the broker refuses the command, and
+        `concurrent.futures.CancelledError` if the client is closed. An outage of the broker is
+        waited out.
         """
         future = self._waiter.future(self.id)
         try:
@@ -93,7 +95,7 @@ class Handle:
             future.cancel()
 
     async def wait_async(self, timeout: float | None = None) -> Outcome:
-        """Like `wait`, without blocking the event loop."""
+        """Return the outcome like `wait`, without blocking the event loop."""
         future = asyncio.wrap_future(self._waiter.future(self.id))
         try:
             return await asyncio.wait_for(future, timeout)
@@ -173,7 +175,7 @@ class Client:
         mask: str | ImageRef | None = None,
         options: Options | None = None,
     ) -> Handle:
-        """Like `submit`, without blocking the event loop."""
+        """Enqueue one image like `submit`, without blocking the event loop."""
         return await asyncio.to_thread(self.submit, source, image=image, mask=mask, options=options)
 
     def submit_many(self, jobs: Iterable[Job]) -> list[Handle]:
