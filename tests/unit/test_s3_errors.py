@@ -21,7 +21,7 @@ from worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from worker.pipeline.storage import translate_errors
+from worker.pipeline.storage_errors import translate_errors
 
 
 def answer(code: str, status: int) -> ClientError:

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,24 +13,19 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from producer.config.s3_errors import S3Condition, classify
 from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require_allowed
 from worker.config.settings import WorkerSettings
 from worker.errors import (
-    AccessDenied,
     BucketNotFound,
-    CredentialsRefused,
-    CutworkError,
     SourceNotFound,
     SourceTooLarge,
-    StorageRefused,
-    StorageUnavailable,
 )
+from worker.pipeline.storage_errors import translate_errors
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -42,38 +37,6 @@ OUTPUT: Final = "cutwork-output"
 """The name of the metadata with the kind of output: `image` or `mask`."""
 _STALE_SECONDS: Final = 10.0
 """After this time the object store may have closed a connection that was not read from."""
-
-_ERRORS: Final[dict[S3Condition, tuple[type[CutworkError], str]]] = {
-    S3Condition.MISSING_BUCKET: (BucketNotFound, "expected a bucket {bucket!r}, found none"),
-    S3Condition.MISSING_OBJECT: (SourceNotFound, "expected an object, found none"),
-    S3Condition.FORBIDDEN: (
-        AccessDenied,
-        "the object store refuses this worker's credentials ({answer}); give them s3:GetObject and "
-        "s3:ListBucket on what they read, and s3:PutObject, s3:GetObject and s3:ListBucket on what "
-        "they write",
-    ),
-    # Keys are rotated while jobs run: the next attempt may have the new ones.
-    S3Condition.BAD_CREDENTIALS: (
-        CredentialsRefused,
-        "the object store does not know this worker's credentials ({answer}): they are expired, "
-        "revoked or wrong",
-    ),
-    S3Condition.NO_CREDENTIALS: (StorageUnavailable, "found no credentials for S3 ({answer})"),
-    S3Condition.REDIRECT: (
-        StorageRefused,
-        "the object store answered with a redirect, which is not followed; expected "
-        "AWS_ENDPOINT_URL and AWS_REGION of the bucket itself",
-    ),
-    S3Condition.CLOCK_SKEW: (
-        StorageUnavailable,
-        "the object store finds this machine's clock wrong ({answer}); set it",
-    ),
-    S3Condition.TRANSIENT: (StorageUnavailable, "the object store answered {answer}"),
-    S3Condition.NO_ANSWER: (StorageUnavailable, "the object store did not answer ({answer})"),
-    S3Condition.INVALID_REQUEST: (StorageRefused, "{answer}"),
-    S3Condition.REFUSED: (StorageRefused, "the object store answered {answer}"),
-}
-"""The worker's error for each condition, and its sentence."""
 
 
 class Stored(NamedTuple):
@@ -299,18 +262,6 @@ def open_storage(
         max_bytes=settings.max_bytes,
         events=events,
     )
-
-
-@contextmanager
-def translate_errors(ref: ImageRef) -> Iterator[None]:
-    """Raise errors of requests about `ref` as the worker's own."""
-    try:
-        yield
-    except (ClientError, BotoCoreError, RuntimeError) as error:
-        failure = classify(error)
-        kind, sentence = _ERRORS[failure.condition]
-        text = sentence.format(bucket=ref.bucket, answer=failure.answer)
-        raise kind(f"{ref}: {text}") from error
 
 
 def _disable_redirects(context: dict[str, Any], **_: object) -> None:
