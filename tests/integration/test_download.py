@@ -69,7 +69,7 @@ def test_a_mirror_comes_first(tmp_path: Path, site: Site) -> None:
     assert site.asked == []
 
 
-def pieces(site: Site) -> ChunksSource:
+def chunks(site: Site) -> ChunksSource:
     middle = len(CONTENT) // 2
     chunks = [
         {"hash": "aa", "offsets": [0, middle]},
@@ -81,12 +81,12 @@ def pieces(site: Site) -> ChunksSource:
     return ChunksSource(kind="chunks", url=f"{site.url}/", resource="/m")
 
 
-def test_a_file_in_pieces(tmp_path: Path, site: Site) -> None:
-    assert store_in(tmp_path, pieces(site)).resolve("own").sha256 == SHA256
+def test_a_file_in_chunks(tmp_path: Path, site: Site) -> None:
+    assert store_in(tmp_path, chunks(site)).resolve("own").sha256 == SHA256
 
 
-def test_pieces_that_have_come_are_not_fetched_again(tmp_path: Path, site: Site) -> None:
-    source = pieces(site)
+def test_complete_chunks_are_not_fetched_again(tmp_path: Path, site: Site) -> None:
+    source = chunks(site)
     last = site.files.pop("/bb")
     with pytest.raises(ModelUnavailable):
         store_in(tmp_path, source).resolve("own")
@@ -96,13 +96,13 @@ def test_pieces_that_have_come_are_not_fetched_again(tmp_path: Path, site: Site)
     assert site.paths == ["/resources.json", "/bb"]
 
 
-def test_a_file_that_is_there_is_not_fetched(tmp_path: Path, site: Site) -> None:
+def test_an_existing_file_is_not_fetched(tmp_path: Path, site: Site) -> None:
     for _ in range(2):
         store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert site.paths == ["/model.onnx"]
 
 
-def test_a_corrupted_file_is_noticed_and_fetched_again(tmp_path: Path, site: Site) -> None:
+def test_a_corrupted_file_is_fetched_again(tmp_path: Path, site: Site) -> None:
     source = https(f"{site.url}/model.onnx")
     path = store_in(tmp_path, source).resolve("own").path
     path.write_bytes(b"\0" * len(CONTENT))
@@ -110,7 +110,7 @@ def test_a_corrupted_file_is_noticed_and_fetched_again(tmp_path: Path, site: Sit
     assert len(site.asked) == 2
 
 
-def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, site: Site) -> None:
+def test_an_interrupted_download_is_resumed(tmp_path: Path, site: Site) -> None:
     site.breaks = [3 * PIECE, 4 * PIECE]
     file = store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert file.path.read_bytes() == CONTENT
@@ -118,7 +118,7 @@ def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, site: Site) ->
     assert ranges == [(None, 200), (f"bytes={3 * PIECE}-", 206), (f"bytes={7 * PIECE}-", 206)]
 
 
-def test_the_next_process_goes_on_where_the_last_one_ended(tmp_path: Path, site: Site) -> None:
+def test_another_process_resumes_a_download(tmp_path: Path, site: Site) -> None:
     source = https(f"{site.url}/model.onnx")
     site.breaks = [PIECE] * 5
     with pytest.raises(ModelUnavailable):
@@ -130,9 +130,7 @@ def test_the_next_process_goes_on_where_the_last_one_ended(tmp_path: Path, site:
     assert not list(tmp_path.glob(".own*"))
 
 
-def test_another_file_at_the_same_place_is_fetched_from_its_start(
-    tmp_path: Path, site: Site
-) -> None:
+def test_a_changed_file_is_fetched_from_its_start(tmp_path: Path, site: Site) -> None:
     source = https(f"{site.url}/model.onnx")
     site.files["/model.onnx"] = b"x" * len(CONTENT)
     site.breaks = [PIECE] * 5
@@ -143,10 +141,8 @@ def test_another_file_at_the_same_place_is_fetched_from_its_start(
     assert site.asked[-1] == ("/model.onnx", f"bytes={5 * PIECE}-", 200)
 
 
-def test_what_was_put_together_wrongly_is_fetched_once_from_its_start(
-    tmp_path: Path, site: Site
-) -> None:
-    """A server without ETags cannot say that its file is another one now."""
+def test_a_file_joined_from_two_versions_is_fetched_again(tmp_path: Path, site: Site) -> None:
+    """A server without ETags cannot tell that its file has changed."""
     source = https(f"{site.url}/model.onnx")
     site.etags = False
     site.files["/model.onnx"] = b"x" * len(CONTENT)
@@ -159,7 +155,7 @@ def test_what_was_put_together_wrongly_is_fetched_once_from_its_start(
     assert [asked.range for asked in site.asked] == [f"bytes={5 * PIECE}-", None]
 
 
-def test_a_server_without_ranges_starts_again(tmp_path: Path, site: Site) -> None:
+def test_a_server_without_ranges_sends_the_whole_file(tmp_path: Path, site: Site) -> None:
     site.ranges = False
     site.breaks = [3 * PIECE]
     file = store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
@@ -167,27 +163,29 @@ def test_a_server_without_ranges_starts_again(tmp_path: Path, site: Site) -> Non
     assert [asked.status for asked in site.asked] == [200, 200]
 
 
-def test_a_server_that_is_busy_is_asked_again(tmp_path: Path, site: Site) -> None:
+def test_a_busy_server_is_asked_again(tmp_path: Path, site: Site) -> None:
     site.refusals = [503, 429]
     assert store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own").sha256 == SHA256
     assert [asked.status for asked in site.asked] == [503, 429, 200]
 
 
-def test_a_connection_that_keeps_breaking_is_given_up(tmp_path: Path, site: Site) -> None:
+def test_a_connection_that_keeps_breaking_is_an_error(tmp_path: Path, site: Site) -> None:
     site.breaks = [0] * 99
     with pytest.raises(ModelUnavailable, match="could not be fetched"):
         store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert len(site.asked) == 5
 
 
-def test_bytes_that_are_not_the_model_are_never_kept(tmp_path: Path, site: Site) -> None:
+def test_bytes_with_another_hash_are_not_stored(tmp_path: Path, site: Site) -> None:
     store = store_in(tmp_path, https(f"{site.url}/wrong.onnx"))
     with pytest.raises(ModelHashMismatch, match=f"expected SHA-256 {SHA256}, found "):
         store.resolve("own")
     assert [path.name for path in tmp_path.iterdir() if path.stat().st_size > 99] == []
 
 
-def test_no_source_at_all_says_what_was_tried_and_what_to_do(tmp_path: Path, site: Site) -> None:
+def test_the_error_without_a_source_says_what_was_tried_and_what_to_do(
+    tmp_path: Path, site: Site
+) -> None:
     store = store_in(tmp_path, https(f"{site.url}/gone.onnx"))
     with pytest.raises(ModelUnavailable) as caught:
         store.resolve("own")

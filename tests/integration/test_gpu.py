@@ -1,4 +1,4 @@
-"""Why there is no GPU: the decision for every combination of facts, and this machine's facts."""
+"""GPU facts of this machine, and errors of a real device."""
 
 import ctypes
 import subprocess
@@ -46,7 +46,7 @@ def test_this_machine_has_no_driver(
 
 
 @pytest.mark.skipif(not has_driver(), reason="needs an NVIDIA driver")
-def test_the_driver_of_this_machine_speaks() -> None:
+def test_the_driver_of_this_machine_reports_its_devices() -> None:
     found = gpu.driver()
     assert found.cuda is not None
     assert found.cuda >= (11, 0)
@@ -61,7 +61,7 @@ def torch_starts() -> bool:
 
 
 def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
-    """What a batch that does not fit is told, and what becomes of its images in smaller ones."""
+    """Return the error for a batch that does not fit, and the shapes of maps from smaller ones."""
     import torch
 
     engine = torch_engine.load_torch_engine(path, device="cuda", threads=0)
@@ -108,7 +108,7 @@ with Watchdog(timeout=60).watch("isnet on cuda:0"):
 
 @pytest.mark.skipif(not torch_starts(), reason="needs a CUDA device")
 def test_a_lost_gpu_ends_the_process(isnet_pth: Path) -> None:
-    """A failed assertion in a kernel leaves the context of the whole process dead."""
+    """A failed assertion in a kernel makes the CUDA context of the process unusable."""
     done = subprocess.run(
         [sys.executable, "-c", LOST, str(isnet_pth)],
         cwd=Path(__file__).parents[2],

@@ -16,7 +16,7 @@ from worker.models.files.store import ModelStore
 
 @pytest.fixture(params=["isnet-general-use", "u2netp"])
 def real(request: pytest.FixtureRequest, store: ModelStore) -> tuple[Path, Profile]:
-    """Real weights, and their profile: ISNet with 12 outputs, U²-Net with 7."""
+    """Return real weights and their profile: ISNet with 12 outputs, U²-Net with 7."""
     file = store.resolve(request.param)
     return file.path, file.profile
 
@@ -38,7 +38,7 @@ def pictures(photographs: Path, profile: Profile, *names: str) -> NDArray[np.flo
     )
 
 
-def test_the_real_weights_say_the_same_prepared_and_in_a_batch(
+def test_the_real_weights_give_the_same_maps_prepared_and_in_a_batch(
     real: tuple[Path, Profile], tmp_path: Path, photographs: Path
 ) -> None:
     path, profile = real

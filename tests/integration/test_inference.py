@@ -13,7 +13,7 @@ from worker.models.engines.engine import Engine
 
 
 def wide(path: Path) -> Engine:
-    """A model that takes 48 MiB for an image of 256×256, and 768 MiB for one of 1024×1024."""
+    """Write a model that takes 48 MiB for an image of 256×256, and 768 MiB for 1024×1024."""
     nodes = [
         helper.make_node("Tile", ["x", "times"], ["many"]),
         helper.make_node("Exp", ["many"], ["powers"]),
@@ -23,7 +23,10 @@ def wide(path: Path) -> Engine:
 
 
 def squeezed(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], bool, Any]:
-    """Five images in `room` bytes: results, batches, whether an idle model went, the one after."""
+    """Run five images in `room` bytes of memory, and one image afterwards.
+
+    Return the results, the batch sizes, whether an idle model was closed, and the last result.
+    """
     engine, idle = (HeldEngine(wide(folder / f"{name}.onnx"), "cuda:0") for name in "ab")
     cache, inference, (own, other) = opened(engine, idle)
     with cache.use(other, "cuda", keep=True):
@@ -53,8 +56,8 @@ def test_a_single_image_that_does_not_fit_fails_with_its_code(tmp_path: Path) ->
     assert str(found[0]).startswith(
         "a.onnx on an input of (1, 3, 1024, 1024): expected enough memory"
     )
-    # Each alone, and the first one once more after the idle model went.
+    # The first image runs once more after the idle model is closed.
     assert batches[:2] == [1, 1]
     assert gone
-    # What fits is done.
+    # A smaller image still runs.
     assert after.mean() == 1

@@ -27,7 +27,7 @@ def network(state: dict[str, Tensor]) -> ISNetBase:
 
 @pytest.fixture(scope="module")
 def photograph() -> NDArray[np.float32]:
-    """A person before a busy background: (1, 3, 1024, 1024), 0…1 less 0.5."""
+    """Return a person before a busy background: (1, 3, 1024, 1024), values -0.5…0.5."""
     image = resize(data.astronaut(), (1024, 1024), order=1, anti_aliasing=False)
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None] - 0.5, dtype=np.float32)
 
@@ -46,7 +46,7 @@ def test_equals_the_onnx_export_on_a_photograph(
     # 4.1e-4 was measured, all of it from the export's half-precision activations: with the
     # export converted to float32 it is 4e-6.
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
-    assert 0.2 < (found > 0.5).mean() < 0.8  # the astronaut was found, and is not everything
+    assert 0.2 < (found > 0.5).mean() < 0.8  # The astronaut is foreground, the rest is not.
 
 
 @torch.inference_mode()

@@ -55,7 +55,7 @@ def models(site: Site, folder: Path) -> Iterator[Models]:
 
 
 def mask_of(models: Models) -> float:
-    """A job's way to its mask, whose mean it gives."""
+    """Make a mask as a job does, and return its mean."""
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10), (255, 255, 255)).save(buffer, "PNG")
     picture = open_image(buffer.getvalue(), max_pixels=1000).decode()
@@ -64,9 +64,7 @@ def mask_of(models: Models) -> float:
         return float(np.mean(segment(picture, recipe, model=model, watch=watch)[0]))
 
 
-def test_what_is_loaded_runs_on_and_is_not_fetched(
-    models: Models, site: Site, folder: Path
-) -> None:
+def test_a_loaded_model_runs_on_without_its_file(models: Models, site: Site, folder: Path) -> None:
     first = mask_of(models)
     assert first == 255
     for path in folder.rglob("*.onnx"):
@@ -95,7 +93,7 @@ def test_the_next_load_fetches_it_again(
     assert site.paths == ["/own.onnx", "/own.onnx"]
 
 
-def test_without_a_source_the_next_load_may_be_tried_again(
+def test_without_a_source_the_next_load_is_a_transient_error(
     models: Models, site: Site, folder: Path
 ) -> None:
     first = mask_of(models)

@@ -1,4 +1,4 @@
-"""Pictures on a device whose memory is short, in a process of its own."""
+"""Uploads to a device whose memory is short, in a process of its own."""
 
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from worker.models.watchdog import Watchdog
 
 
 def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
-    """What a picture that does not fit is told, whether an idle model went, and one that fits."""
+    """Upload an image that does not fit.
+
+    Return its error, whether an idle model was closed, and the shape of a mask made afterwards.
+    """
     own, idle = (DeviceEngine(mean_and(folder / f"{name}.onnx", "Identity")) for name in "ab")
     own.go.set()
     engines = {"own": own, "idle": idle}
@@ -34,19 +37,19 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
     fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)
     reading = Conversion.of(files["own"].profile, (64, 64))
 
-    def see() -> tuple[int, ...]:
+    def segment_small() -> tuple[int, ...]:
         uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
         return inference.segment(own, uploaded, reading, name="own").result.mask.shape
 
     said = "it fits"
     with cache.use(files["own"], "cuda"):
-        see()
+        segment_small()
         leave(100 * MIB)
         try:
             inference.upload(own, own, wide, size=(64, 64), name="own")
         except DeviceOutOfMemory as error:
             said = str(error)
-        after = see()
+        after = segment_small()
     try:
         idle.infer(np.zeros((1, 3, 8, 8), np.float32))
     except RuntimeError as error:
@@ -54,7 +57,7 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
     return said, False, after
 
 
-def test_a_picture_that_does_not_fit_makes_idle_models_go(tmp_path: Path) -> None:
+def test_an_image_that_does_not_fit_closes_idle_models(tmp_path: Path) -> None:
     said, gone, after = in_a_process(squeezed, tmp_path)
     assert said.startswith("a.onnx on an image of (8, 3000000, 3): expected enough memory")
     assert gone

@@ -46,7 +46,7 @@ def test_maps_have_the_size_of_the_images(engine: Engine, batch: NDArray[np.floa
 
 
 def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
-    """What the engine says of an image that does not fit; and the shape of one that does."""
+    """Return the error for an image that does not fit, and the shape of a map of one that does."""
     engine = torch_engine.load_torch_engine(path, device="cpu", threads=1)
     engine.infer(np.zeros((1, 3, 64, 64), np.float32))
     leave(100 * MIB)
@@ -57,7 +57,7 @@ def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
     return "it fits", ()
 
 
-def test_out_of_memory_is_said_and_passes(isnet_pth: Path) -> None:
+def test_the_engine_works_on_after_out_of_memory(isnet_pth: Path) -> None:
     said, shape = in_a_process(squeezed, isnet_pth)
     assert said.startswith("ISNet on an input of (1, 3, 1024, 1024): expected enough memory on cpu")
     assert shape == (1, 64, 64)
@@ -76,7 +76,7 @@ def test_half_checkpoint_runs_in_float32_on_the_cpu(
 def test_half_precision_of_cuda_keeps_batchnorm_in_float32(
     state: dict[str, Tensor], batch: NDArray[np.float32], engine: Engine
 ) -> None:
-    """What CUDA runs, on the CPU: the numbers of the two differ little, the dtypes not at all."""
+    """The network as CUDA runs it, on the CPU: same dtypes, slightly different values."""
     network = network_for(state)
     torch_engine.halve_precision(network)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

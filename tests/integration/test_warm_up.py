@@ -12,7 +12,7 @@ from worker.models.files.profile import Profile
 
 
 def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
-    """What a try in 125 MiB says, the sizes of the batches that were tried, and what is kept."""
+    """Warm up in 125 MiB; return the log line, the batches that ran and `max_batch` afterwards."""
     engine = RecordingEngine(loaded(tiled_mean(folder / "own.onnx", "n", 3, "h", "w"), max_batch=8))
     engine.segmenter = None
     warm_up(engine, profile=Profile(size=32), name="own")
@@ -29,7 +29,7 @@ def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
     return said[0], [shape[0] for shape in engine.shapes], engine.max_batch
 
 
-def test_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
+def test_batch_sizes_that_do_not_fit_are_not_used(tmp_path: Path) -> None:
     said, batches, max_batch = in_a_process(squeezed, tmp_path, 256)
     assert (
         f"a batch of {batches[-1]} does not fit into the memory; batches have at most {max_batch}"
@@ -39,7 +39,7 @@ def test_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
     assert max_batch == batches[-2]
 
 
-def test_a_device_without_room_for_one_image_is_said(tmp_path: Path) -> None:
+def test_a_device_without_memory_for_one_image_is_an_error(tmp_path: Path) -> None:
     said, batches, _ = in_a_process(squeezed, tmp_path, 1024)
     assert said.startswith("own.onnx on an input of (1, 3, 1024, 1024): expected enough memory")
     assert batches == [1]

@@ -1,4 +1,4 @@
-"""A process whose device does not answer ends, says why, and lets its jobs go first."""
+"""A process whose device hangs ends, logs the reason, and requeues its jobs first."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def started(script: str) -> subprocess.Popen[str]:
 
 
 def ended(script: str) -> tuple[int, str, str]:
-    """Exit status, output and log of a process that is to end by itself."""
+    """Return exit status, output and log of a process that ends without a signal."""
     process = started(script)
     out, log = process.communicate(timeout=PATIENCE)
     return process.returncode, out, log
@@ -55,11 +55,11 @@ def test_a_call_that_hangs_ends_the_process() -> None:
         "CRITICAL isnet on cuda:0 has not answered for 0.5 s (CUTWORK_DEVICE_TIMEOUT): it hangs. "
         "This process ends with code 70; its jobs are unacknowledged, and go back to the queue"
     )
-    # Where it hung.
+    # The traceback of the hanging call.
     assert 'File "<string>", line' in log
 
 
-def test_it_hangs_in_one_thread_while_others_come_and_go() -> None:
+def test_a_call_that_hangs_in_one_of_several_threads_ends_the_process() -> None:
     code, _, log = ended(
         HUNG
         + """
@@ -75,7 +75,7 @@ while True:
     assert "CRITICAL the hung one has not answered" in log
 
 
-def test_last_words_that_hang_too_do_not_keep_the_process() -> None:
+def test_events_that_hang_too_do_not_delay_the_end() -> None:
     script = """
 class Hang(Events):
     def process_ends(self): time.sleep(600)
@@ -87,8 +87,8 @@ dog = Watchdog(timeout=0.2, events=Hang())
     assert "isnet on cuda:0 has not answered" in log
 
 
-def test_a_call_that_hangs_with_the_interpreter_s_lock_ends_the_process_too() -> None:
-    """`PyDLL` calls C without letting the lock go, as an extension may."""
+def test_a_call_that_hangs_with_the_gil_ends_the_process_too() -> None:
+    """`PyDLL` calls C without releasing the GIL, as an extension may."""
     code, out, log = ended(HUNG + "with dog.watch('x'): ctypes.PyDLL(None).sleep(600)")
     assert code == 1
     assert out == ""
@@ -126,7 +126,7 @@ say("out")
     assert (process.returncode, out) == (0, "out\n"), log
 
 
-def test_what_answers_is_left_alone() -> None:
+def test_calls_within_the_timeout_have_no_effect() -> None:
     code, out, log = ended(
         SCRIPT
         + """

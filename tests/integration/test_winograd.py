@@ -23,7 +23,7 @@ def test_the_real_network(isnet_onnx: Path, tmp_path: Path) -> None:
     engine = load_winograd_engine(ready, threads=0)
     first = engine.infer(image)
     assert np.abs(first - theirs).max() < 1e-4
-    # Memory is used again and again; nothing of an image may stay in it.
+    # The layers' memory is reused, and nothing of an image may remain in it.
     engine.infer(image[:, :, ::-1])
     assert np.array_equal(engine.infer(image), first)
     assert engine.input_size == (1024, 1024)

@@ -1,4 +1,4 @@
-"""A batch of 1 in the file becomes any batch exactly where no image can change another's map."""
+"""The batch axis is freed exactly where no image can change the map of another."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def array(name: str, *values: float, dtype: type = np.int64) -> TensorProto:
 KERNEL = numpy_helper.from_array(
     np.random.default_rng(3).random((1, 3, 3, 3), dtype=np.float32), "w"
 )
-# Before opset 13 the inputs of Resize that are not used must be there, and empty.
+# Before opset 13, unused inputs of Resize must be present and empty.
 EMPTY = numpy_helper.from_array(np.zeros(0, np.float32), "empty")
 MAP = node("Conv", ["x", "w"], ["m"], pads=[1, 1, 1, 1], strides=[2, 2])
 
@@ -42,7 +42,7 @@ COMPUTED = [  # As PyTorch exports F.interpolate to the size of another tensor.
 SLICES = [array("zero", 0), array("two", 2), array("four", 4)]
 CONSTANT = [MAP, node("Resize", ["m", "empty", "empty", "sizes"], ["y"], **ATTRIBUTES)]
 SCALES = [MAP, node("Resize", ["m", "empty", "scales"], ["y"], **ATTRIBUTES)]
-MIXING = [  # A map stretched by the extremes of all there is, the other images' included.
+MIXING = [  # A map stretched by the extremes of the whole batch.
     node("ReduceMean", ["x"], ["m"], axes=[1]),
     node("ReduceMax", ["m"], ["high"], keepdims=0),
     node("Div", ["m", "high"], ["y"]),
@@ -57,7 +57,7 @@ ONE_FROM_ANOTHER = [
     node("Gather", ["m", "first"], ["one"], axis=0),
     node("Sub", ["m", "one"], ["y"]),
 ]
-COUNTED = [  # The number of images as one of the numbers.
+COUNTED = [  # The number of images used as a value.
     MAP,
     node("Shape", ["x"], ["shape"]),
     node("Gather", ["shape", "first"], ["count"]),
@@ -107,7 +107,7 @@ def run(path: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         ([MAP, node("Sigmoid", ["m"], ["y"])], []),
     ],
 )
-def test_two_images_give_what_each_gives_alone(
+def test_a_batch_of_two_gives_the_maps_of_single_images(
     tmp_path: Path, nodes: list[NodeProto], weights: list[TensorProto], opset: int
 ) -> None:
     ready = prepared(tmp_path, nodes, weights, opset=opset)
@@ -140,7 +140,7 @@ def test_a_batch_of_one_stays_where_images_could_mix(
     np.testing.assert_array_equal(engine.infer(batch), np.concatenate(alone))
 
 
-def test_a_batch_of_one_stays_where_a_norm_is_that_of_the_batch(tmp_path: Path) -> None:
+def test_a_batch_of_one_stays_where_a_norm_is_computed_over_the_batch(tmp_path: Path) -> None:
     weights = [array(name, 1, dtype=np.float32) for name in ("a", "b", "mean", "var")]
     ready = prepared(tmp_path, LEARNING, weights)
     assert (shape_of(onnx.load(str(ready)).graph.input[0]) or ())[0] == 1

@@ -1,4 +1,4 @@
-"""Micro-batches: who runs with whom, whose error is whose, and what is done for want of memory."""
+"""The batcher: how batches form, which item gets which error, and what happens without memory."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,15 @@ from worker.models.batching import Batcher, TimedResult
 
 
 class NoMemory(Exception):
-    """The device's, for more than fits."""
+    """The device's error for a batch that does not fit."""
 
 
 class Device:
-    """Doubles numbers, `fits` of them at a time; holds its first batch back until told."""
+    """Doubles at most `fits` numbers per batch, and runs none while `go` is cleared."""
 
     def __init__(self, *, max_batch: int = 8, fits: int = 100, freed: int = 0) -> None:
         self.batches: list[list[int]] = []
-        self.relieved = 0
+        self.times_freed = 0
         self.busy = threading.Event()
         self.go = threading.Event()
         self.go.set()
@@ -46,7 +46,7 @@ class Device:
         return [2 * number for number in numbers if number != -3]
 
     def free_memory(self) -> None:
-        self.relieved += 1
+        self.times_freed += 1
         self._fits += self._freed
 
     def one(self, number: int) -> int:
@@ -55,7 +55,7 @@ class Device:
 
 @contextmanager
 def queued(device: Device, numbers: Sequence[int]) -> Iterator[list[Future[TimedResult[int]]]]:
-    """Those numbers in the queue while the device is busy with 0; at the end it goes on."""
+    """Yield the futures of numbers that are queued while the device is busy with 0."""
     device.go.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(device.one, 0)
@@ -69,23 +69,23 @@ def queued(device: Device, numbers: Sequence[int]) -> Iterator[list[Future[Timed
 def outcome(device: Device, future: Future[TimedResult[int]]) -> int | str:
     try:
         return device.batcher.wait(future).result
-    except Exception as error:  # noqa: BLE001 - the error is what is looked at
+    except Exception as error:  # noqa: BLE001 - the test compares the error
         return str(error)
 
 
 def outcomes(device: Device, futures: Sequence[Future[TimedResult[int]]]) -> list[int | str]:
-    """What each came to, all of them waited for at once."""
+    """Return each item's result or error, with one thread waiting for each."""
     with ThreadPoolExecutor(len(futures)) as pool:
         return list(pool.map(lambda future: outcome(device, future), futures))
 
 
-def test_nothing_waits_for_company() -> None:
+def test_an_idle_batcher_runs_an_item_at_once() -> None:
     device = Device()
     assert [device.one(number) for number in (1, 2, 3)] == [2, 4, 6]
     assert device.batches == [[1], [2], [3]]
 
 
-def test_what_waits_while_one_runs_goes_together() -> None:
+def test_items_queued_during_a_batch_form_the_next_one() -> None:
     device = Device(max_batch=4)
     with queued(device, range(1, 8)) as futures:
         pass
@@ -93,7 +93,7 @@ def test_what_waits_while_one_runs_goes_together() -> None:
     assert device.batches == [[0], [1, 2, 3, 4], [5, 6, 7]]
 
 
-def test_a_batch_is_of_one_kind_and_begins_with_the_oldest() -> None:
+def test_a_batch_has_one_group_key_and_begins_with_the_oldest_item() -> None:
     device = Device()
     with queued(device, [1, 2001, 2, 2002, 3]) as futures:
         pass
@@ -101,7 +101,7 @@ def test_a_batch_is_of_one_kind_and_begins_with_the_oldest() -> None:
     assert device.batches == [[0], [1, 2, 3], [2001, 2002]]
 
 
-def test_many_threads_each_get_their_own() -> None:
+def test_each_of_many_threads_gets_its_own_result() -> None:
     device = Device(max_batch=3)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(device.one, range(500))) == list(range(0, 1000, 2))
@@ -109,7 +109,7 @@ def test_many_threads_each_get_their_own() -> None:
     assert max(map(len, device.batches)) <= 3
 
 
-def test_what_was_cancelled_does_not_run() -> None:
+def test_cancelled_items_do_not_run() -> None:
     device = Device()
     with queued(device, [1, 2, 3]) as futures:
         assert futures[1].cancel()
@@ -120,7 +120,7 @@ def test_what_was_cancelled_does_not_run() -> None:
     assert device.batches == [[0], [1, 3]]
 
 
-def test_only_cancelled_ones_are_no_batch() -> None:
+def test_cancelled_items_alone_make_no_batch() -> None:
     device = Device()
     with queued(device, [1, 2]) as futures:
         assert all(future.cancel() for future in futures)
@@ -134,10 +134,10 @@ def test_a_bad_item_fails_alone() -> None:
         pass
     assert outcomes(device, futures) == [2, 4, "-1 cannot be doubled", 6, 8]
     assert device.batches == [[0], [1, 2, -1, 3, 4], [1, 2], [-1, 3, 4], [-1], [3, 4]]
-    assert device.relieved == 0
+    assert device.times_freed == 0
 
 
-def test_results_that_are_too_few_are_nobody_s() -> None:
+def test_too_few_results_are_an_error_of_the_item_without_one() -> None:
     device = Device()
     with queued(device, [1, -3]) as futures:
         pass
@@ -150,10 +150,10 @@ def test_out_of_memory_halves_the_batch_down_to_single_items() -> None:
         pass
     assert outcomes(device, futures) == [2, 4, 6, 8]
     assert device.batches == [[0], [1, 2, 3, 4], [1, 2], [1], [2], [3, 4], [3], [4]]
-    assert device.relieved == 1
+    assert device.times_freed == 1
 
 
-def test_memory_is_given_back_before_the_batch_is_tried_smaller() -> None:
+def test_memory_is_freed_before_a_smaller_batch_is_tried() -> None:
     device = Device(fits=1, freed=1)
     with queued(device, [1, 2, 3, 4]) as futures:
         pass
@@ -166,19 +166,19 @@ def test_a_single_item_is_tried_once_more_and_then_fails(freed: int) -> None:
     device = Device(fits=0, freed=freed)
     assert outcome(device, device.batcher.submit(1)) == (2 if freed else "1 do not fit")
     assert device.batches == [[1], [1]]
-    assert device.relieved == 1
+    assert device.times_freed == 1
 
 
-def test_the_next_batch_is_whole_again() -> None:
+def test_the_next_batch_has_its_full_size_again() -> None:
     device = Device(max_batch=2, fits=1)
     with queued(device, [1, 2, 3, 4]) as futures:
         pass
     assert outcomes(device, futures) == [2, 4, 6, 8]
     assert device.batches == [[0], [1, 2], [1], [2], [3, 4], [3], [4]]
-    assert device.relieved == 2
+    assert device.times_freed == 2
 
 
-def test_an_interrupt_ends_the_wait_of_everybody_in_the_batch() -> None:
+def test_an_interrupt_ends_the_wait_of_every_thread_in_the_batch() -> None:
     device = Device()
     with queued(device, [1, -2, 2001]) as futures:
         pass
@@ -188,7 +188,7 @@ def test_an_interrupt_ends_the_wait_of_everybody_in_the_batch() -> None:
     assert device.batcher.wait(futures[2]).result == 4002
 
 
-def test_waiting_and_running_are_told_apart() -> None:
+def test_wait_and_run_are_timed_separately() -> None:
     device = Device()
     with queued(device, [1]) as (future,):
         pass

@@ -1,4 +1,4 @@
-"""One load per model, device and process; what stays loaded, and what goes when memory is short."""
+"""The model cache: one load per model and device, and eviction within the budget."""
 
 import hashlib
 import logging
@@ -29,7 +29,7 @@ AMPLE = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
 
 
 class Loads:
-    """The real loader on the CPU, told to say that what is for a GPU lies there; counts."""
+    """The real loader on the CPU, which counts loads and reports a GPU when asked for one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,13 +47,13 @@ class Loads:
 
     @property
     def loaded(self) -> list[str]:
-        """The models still loaded, oldest load first."""
+        """Return the names of the loaded models, the oldest load first."""
         return [
             name for (name, _), engine in zip(self.done, self.engines, strict=True) if alive(engine)
         ]
 
     def model(self, name: str, *, times: int = 1) -> ModelFile:
-        """A model of `times` times the usual weights."""
+        """Write a model with `times` times the usual weights."""
         weights = np.full((times, 3, 64, 64), ord(name), np.float32)
         nodes = [
             helper.make_node("ReduceMean", ["w"], ["bias"], axes=[0], keepdims=1),
@@ -109,7 +109,7 @@ def test_many_threads_share_one_load(loads: Loads) -> None:
     assert len({id(engine) for engine in engines}) == 2
 
 
-def test_a_second_device_or_reading_is_a_second_load(loads: Loads) -> None:
+def test_a_second_device_or_profile_is_a_second_load(loads: Loads) -> None:
     cache = ModelCache(loads, budget=AMPLE)
     model = loads.model("a")
     for device in ("cpu", "cuda", "cpu"):
@@ -120,7 +120,7 @@ def test_a_second_device_or_reading_is_a_second_load(loads: Loads) -> None:
     assert len(loads.done) == 4
 
 
-def test_a_failed_load_reaches_everyone_and_is_tried_again(loads: Loads) -> None:
+def test_a_failed_load_reaches_every_waiting_thread_and_is_tried_again(loads: Loads) -> None:
     attempts = []
     together = threading.Barrier(4)
     waiting = threading.Semaphore(0)
@@ -162,7 +162,7 @@ def test_close_closes_every_engine(loads: Loads) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_least_recently_used_goes(loads: Loads, device: str) -> None:
+def test_the_least_recently_used_engine_is_closed(loads: Loads, device: str) -> None:
     cache = ModelCache(loads, budget=room_for(2))
     a, b, c = (loads.model(name) for name in "abc")
     for model in (a, b, a, c):
@@ -177,7 +177,7 @@ def test_each_kind_of_memory_has_its_own_budget(loads: Loads) -> None:
     assert loads.loaded == ["a", "b"]
 
 
-def test_what_is_in_use_stays_and_goes_afterwards(loads: Loads) -> None:
+def test_an_engine_in_use_is_closed_only_afterwards(loads: Loads) -> None:
     cache = ModelCache(loads, budget=room_for(1))
     a, b = loads.model("a"), loads.model("b")
     with cache.use(a, "cpu"):
@@ -188,7 +188,7 @@ def test_what_is_in_use_stays_and_goes_afterwards(loads: Loads) -> None:
     assert loads.loaded == ["a"]
 
 
-def test_those_to_keep_go_last(loads: Loads) -> None:
+def test_engines_with_keep_are_closed_last(loads: Loads) -> None:
     cache = ModelCache(loads, budget=room_for(2))
     a, b, c, d = (loads.model(name) for name in "abcd")
     use(cache, a, "cuda", keep=True)
@@ -219,13 +219,13 @@ def test_a_model_above_the_budget_is_loaded_alone(
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """The suite's own time limit ends a wait in vain."""
+    """Wait for a condition; the suite's time limit ends a wait in vain."""
     pause = threading.Event()
     while not done():
         pause.wait(0.01)
 
 
-def test_an_idle_model_leaves_the_gpu_and_what_is_kept_stays(loads: Loads) -> None:
+def test_an_idle_model_leaves_the_gpu_unless_it_is_kept(loads: Loads) -> None:
     cache = ModelCache(loads, budget=replace(AMPLE, gpu_idle=0.05))
     on_cpu, auto, kept, used = (loads.model(name) for name in "abcd")
     use(cache, on_cpu, "cpu")
@@ -239,7 +239,7 @@ def test_an_idle_model_leaves_the_gpu_and_what_is_kept_stays(loads: Loads) -> No
     wait_until(lambda: loads.loaded == ["a", "c"])
 
 
-def test_one_timer_for_all_and_none_after_the_end(loads: Loads) -> None:
+def test_one_timer_serves_all_engines_and_ends_with_the_cache(loads: Loads) -> None:
     def timers() -> int:
         return sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
@@ -254,7 +254,7 @@ def test_one_timer_for_all_and_none_after_the_end(loads: Loads) -> None:
     wait_until(lambda: timers() == before)
 
 
-def test_a_file_that_vanished_may_come_back(loads: Loads) -> None:
+def test_a_missing_model_file_is_a_transient_error(loads: Loads) -> None:
     model = loads.model("a")
     model.path.unlink()
     cache = ModelCache(loads, budget=AMPLE)
@@ -264,20 +264,20 @@ def test_a_file_that_vanished_may_come_back(loads: Loads) -> None:
     assert use(cache, model).bytes > WEIGHTS
 
 
-def test_a_checkpoint_that_vanished_may_come_back(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_a_transient_error(tmp_path: Path) -> None:
     gone = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=Profile())
     with pytest.raises(ModelUnavailable, match="was there and is gone"):
         make_loader(threads=1, file_cache=FileCache(tmp_path))(gone, "cpu")
 
 
 @pytest.mark.parametrize("profile", [Profile(layout="nhwc"), Profile(output="d2")])
-def test_a_checkpoint_of_another_form_is_refused(tmp_path: Path, profile: Profile) -> None:
+def test_a_profile_that_no_checkpoint_fits_is_refused(tmp_path: Path, profile: Profile) -> None:
     file = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=profile)
     with pytest.raises(ModelInvalid, match="expected a profile with layout nchw and output 0"):
         make_loader(threads=1, file_cache=FileCache(tmp_path))(file, "cpu")
 
 
-def test_an_idle_model_gives_its_memory_back_and_one_in_use_does_not(loads: Loads) -> None:
+def test_free_memory_closes_idle_models_and_none_in_use(loads: Loads) -> None:
     cache = ModelCache(loads, budget=AMPLE)
     used, idle, kept, on_cpu = (loads.model(name) for name in "abcd")
     use(cache, idle, "cuda")
@@ -293,7 +293,7 @@ def test_an_idle_model_gives_its_memory_back_and_one_in_use_does_not(loads: Load
 
 
 @pytest.mark.parametrize("fits_then", [True, False])
-def test_a_model_that_does_not_fit_has_the_idle_ones_go(loads: Loads, fits_then: bool) -> None:
+def test_a_model_that_does_not_fit_closes_the_idle_ones(loads: Loads, fits_then: bool) -> None:
     idle, large = loads.model("a"), loads.model("b")
 
     def load(file: ModelFile, device: str) -> Engine:
@@ -313,7 +313,7 @@ def test_a_model_that_does_not_fit_has_the_idle_ones_go(loads: Loads, fits_then:
         assert not cache.is_loaded(large.sha256)
 
 
-def test_what_is_loaded_is_known_by_its_hash(loads: Loads) -> None:
+def test_a_loaded_model_is_known_by_its_hash(loads: Loads) -> None:
     cache = ModelCache(loads, budget=AMPLE)
     model = loads.model("a")
     assert not cache.is_loaded(model.sha256)
@@ -323,7 +323,7 @@ def test_what_is_loaded_is_known_by_its_hash(loads: Loads) -> None:
     assert not cache.is_loaded(model.sha256)
 
 
-def test_no_budget_is_half_of_what_there_is() -> None:
+def test_a_budget_of_0_is_half_of_the_memory() -> None:
     budget = Budget.of(memory=0, gpu_memory=5, gpu_idle=60)
     assert budget.memory == machine_memory() // 2 > 2**27
     assert budget.gpu_memory == 5

@@ -1,4 +1,4 @@
-"""Every model of the catalogue is complete: sources, hash, licence, and how it is read."""
+"""Every entry of the catalogue is complete: sources, hash, licence and profile."""
 
 import re
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ FAMILIES = (
 )
 
 
-def test_it_has_the_models_people_use() -> None:
+def test_the_catalogue_has_the_common_models() -> None:
     assert tuple(catalogue()) == FAMILIES
     assert len({entry.file for entry in catalogue().values()}) == len(FAMILIES)
 
@@ -42,5 +42,5 @@ def test_an_entry_is_complete(name: str, entry: CatalogueEntry) -> None:
     assert entry.bytes is None or entry.bytes > 10**6
 
 
-def test_what_forbids_commercial_use_is_restricted() -> None:
+def test_a_licence_without_commercial_use_is_restricted() -> None:
     assert [name for name, entry in catalogue().items() if entry.restricted] == ["rmbg-1.4"]

@@ -1,4 +1,4 @@
-"""What an engine's error says of the device, in the words that the libraries use."""
+"""Device errors are recognised in the messages of the libraries."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_out_of_memory(text: str) -> None:
     assert isinstance(found, TransientError)
 
 
-def test_python_s_own() -> None:
+def test_python_s_memory_error() -> None:
     assert isinstance(device_error(MemoryError(), action="x", device="cpu"), DeviceOutOfMemory)
 
 
@@ -75,5 +75,5 @@ def test_the_device_is_lost(text: str) -> None:
         "",
     ],
 )
-def test_anything_else_is_not_the_device_s(text: str) -> None:
+def test_other_errors_are_not_the_device_s(text: str) -> None:
     assert device_error(RuntimeError(text), action="isnet", device="cuda:0") is None

@@ -1,4 +1,4 @@
-"""The folder of model files: bounded, least recently used first, and useful when read-only."""
+"""The file cache: bounded, evicts the least recently used files, works in a read-only folder."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from worker.models.files.file_cache import FileCache
 
 
 def keep(file_cache: FileCache, name: str, size: int = 100, *, used: int = 0) -> Path:
-    """A file of this cache, used last at this second."""
+    """Write a file of this cache that was last used at this second."""
     path = file_cache.folder / name
     with file_cache.lock(path):
         partial = file_cache.partial_path(path)
@@ -29,7 +29,7 @@ def names(folder: Path) -> list[str]:
     )
 
 
-def test_the_least_recently_used_goes_over_all_folders(tmp_path: Path) -> None:
+def test_the_least_recently_used_file_of_all_folders_is_evicted(tmp_path: Path) -> None:
     file_cache = FileCache(tmp_path, max_bytes=300)
     keep(file_cache, "a.onnx", used=10)
     keep(file_cache, "s3/b.onnx", used=30)
@@ -43,7 +43,7 @@ def test_the_least_recently_used_goes_over_all_folders(tmp_path: Path) -> None:
     assert not (tmp_path / "s3/b.onnx.sha256").exists()
 
 
-def test_use_does_not_look_like_a_change(tmp_path: Path) -> None:
+def test_use_does_not_change_the_modification_time(tmp_path: Path) -> None:
     file_cache = FileCache(tmp_path)
     path = keep(file_cache, "a.onnx", used=10)
     file_cache.mark_used(path)
@@ -51,7 +51,7 @@ def test_use_does_not_look_like_a_change(tmp_path: Path) -> None:
     assert path.stat().st_atime > 10
 
 
-def test_the_file_just_fetched_stays_whatever_its_size(tmp_path: Path) -> None:
+def test_a_new_file_stays_whatever_its_size(tmp_path: Path) -> None:
     file_cache = FileCache(tmp_path, max_bytes=50)
     keep(file_cache, "a.onnx")
     assert names(tmp_path) == ["a.onnx"]
@@ -59,7 +59,7 @@ def test_the_file_just_fetched_stays_whatever_its_size(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b.onnx"]
 
 
-def test_partial_files_go_first_unless_they_are_being_written(tmp_path: Path) -> None:
+def test_partial_files_are_evicted_first_unless_they_are_being_written(tmp_path: Path) -> None:
     file_cache = FileCache(tmp_path, max_bytes=300)
     keep(file_cache, "a.onnx", used=10)
     for name in ("left.onnx", "busy.onnx"):
@@ -70,7 +70,7 @@ def test_partial_files_go_first_unless_they_are_being_written(tmp_path: Path) ->
     assert names(tmp_path) == [".busy.onnx.t.part", "a.onnx", "b.onnx"]
 
 
-def test_what_else_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(b"x" * 1000)
     file_cache = FileCache(tmp_path, max_bytes=50)
     keep(file_cache, "a.onnx")
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_not_intact(tmp_path: Path) -> None:
     assert not file_cache.is_intact(path)
 
 
-def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_an_unusable_folder_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     file_cache = FileCache(tmp_path / "file" / "models")
     with pytest.raises(ModelUnavailable, match="set CUTWORK_MODEL_CACHE to a folder that is"):
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
         pass
 
 
-def test_a_process_that_never_ends_its_download_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+def test_the_wait_for_another_process_ends_with_the_lock_timeout(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     waiting = FileCache(tmp_path, lock_timeout=0.1)
     with (

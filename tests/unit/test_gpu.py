@@ -31,7 +31,7 @@ NO_DRIVER = Driver(cuda=None, problem="libcuda.so.1: cannot open shared object f
         replace(FACTS, driver=replace(DRIVER, cuda=(13, 0))),
     ],
 )
-def test_there_is_a_gpu(facts: GpuFacts) -> None:
+def test_a_gpu_is_available(facts: GpuFacts) -> None:
     assert unavailable_reason(facts) is None
 
 
@@ -40,7 +40,7 @@ def test_there_is_a_gpu(facts: GpuFacts) -> None:
     [
         (replace(FACTS, driver=NO_DRIVER), "gpu_no_driver", "libcuda.so.1: cannot open"),
         (replace(FACTS, driver=replace(DRIVER, devices=0)), "gpu_no_driver", "nvidia-container"),
-        # Without a driver nothing else is worth installing first.
+        # The driver must be installed before anything else.
         (replace(FACTS, driver=NO_DRIVER, has_cuda=False), "gpu_no_driver", "install the driver"),
         (
             replace(FACTS, driver=NO_DRIVER, finds_device=False),
@@ -102,7 +102,7 @@ def test_the_facts_of_torch_are_its_own() -> None:
         ("prefer_gpu", "cuda", "gpu_unavailable", True),
     ],
 )
-def test_the_cpu_in_place_of_a_gpu_is_recorded(
+def test_the_fallback_to_the_cpu_is_recorded(
     tmp_path: Path, mode: str, device: str, code: str | None, warns: bool
 ) -> None:
     engine = loaded(channel_mean(tmp_path / "own.onnx"))
@@ -119,7 +119,7 @@ def test_the_cpu_in_place_of_a_gpu_is_recorded(
         assert said[0].startswith(start)
 
 
-def test_a_gpu_that_must_be_one_and_did_not_start_is_refused(tmp_path: Path) -> None:
+def test_a_required_gpu_that_does_not_start_is_an_error(tmp_path: Path) -> None:
     engine = loaded(channel_mean(tmp_path / "own.onnx"))
     place = Placement(device="cuda", device_mode="require_gpu")
     with pytest.raises(GpuUnavailable, match="did not start") as caught:

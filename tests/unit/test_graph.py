@@ -1,4 +1,4 @@
-"""Preparing a graph changes what it costs and not what it says."""
+"""Preparing a graph changes its cost and not its results."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from worker.models.files.profile import Profile, adapt, input_size
 
 
 def small_model(path: Path, *, outputs: int = 2, dtype: int = TensorProto.FLOAT16) -> Path:
-    """Two branches of one convolution each, of which only the first is read."""
+    """Write a model with two convolutions, of which only the first one's output is used."""
     numpy_type = helper.tensor_dtype_to_np_dtype(dtype)
     random = np.random.default_rng(5)
     nodes, weights, values = [], [], []
@@ -67,15 +67,15 @@ def test_half_weights_can_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 40])
-def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelInvalid, match="is not an ONNX model"):
         loaded(path)
 
 
-def test_a_damaged_model_is_refused_whatever_is_damaged(tmp_path: Path) -> None:
-    """Most single bytes that are wrong make it no model; none is a fault of ours."""
+def test_a_damaged_model_is_refused_wherever_it_is_damaged(tmp_path: Path) -> None:
+    """Most wrong bytes make the file invalid, and none causes an unexpected error."""
     whole = small_model(tmp_path / "own.onnx").read_bytes()
     random = np.random.default_rng(2)
     refused = 0
@@ -127,7 +127,7 @@ def test_a_constant_in_another_file_is_refused(tmp_path: Path) -> None:
         loaded(tmp_path / "own.onnx")
 
 
-def test_an_own_model_runs_at_the_size_its_file_fixes(tmp_path: Path) -> None:
+def test_a_custom_model_runs_at_the_size_that_its_graph_fixes(tmp_path: Path) -> None:
     path = small_model(tmp_path / "own.onnx")
     engine = loaded(path)
     assert engine.input_size == (32, 32)
@@ -152,7 +152,7 @@ def test_a_model_of_four_channels_is_refused(tmp_path: Path) -> None:
 
 
 def own_operator(domain: str, kind: str) -> list[onnx.NodeProto]:
-    """The operator, inside a branch of a condition."""
+    """Return the operator inside a branch of a condition."""
     inner = helper.make_node(kind, ["x"], ["z"], domain=domain)
     branch = helper.make_graph([inner], "branch", [], [value("z", (1, 1, 32, 32))])
     condition = numpy_helper.from_array(np.asarray(True), "c")
@@ -162,14 +162,14 @@ def own_operator(domain: str, kind: str) -> list[onnx.NodeProto]:
     ]
 
 
-def test_an_operator_of_a_library_of_its_own_is_refused(tmp_path: Path) -> None:
+def test_an_operator_of_a_custom_library_is_refused(tmp_path: Path) -> None:
     values = [value("x", (1, 3, 32, 32))], [value("y", (1, 1, 32, 32))]
     path = saved(tmp_path / "own.onnx", own_operator("com.stranger", "Evil"), *values)
     with pytest.raises(ModelInvalid, match=r"custom library \(com\.stranger\)"):
         loaded(path)
 
 
-def test_a_function_that_the_file_brings_itself_is_no_library(tmp_path: Path) -> None:
+def test_a_function_defined_in_the_file_is_allowed(tmp_path: Path) -> None:
     path = saved(
         tmp_path / "function.onnx",
         [helper.make_node("Mean", ["x"], ["y"], domain="own")],

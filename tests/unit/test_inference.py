@@ -1,4 +1,4 @@
-"""Images through loaded models: who shares a batch, whose error is whose, and memory that is short.
+"""Inference: which images share a batch, which image gets an error, one batch per device.
 
 There is no GPU here: the models run in ONNX Runtime on the CPU, and are told to say that they lie
 on one, which is all that decides whether images share a batch. What fails, fails for real.
@@ -57,7 +57,7 @@ def test_another_size_is_another_batch(tmp_path: Path) -> None:
 
 
 def test_models_of_one_device_take_turns(tmp_path: Path) -> None:
-    """The second model's image does not run beside the first one's."""
+    """The second model's image does not run at the same time as the first one's."""
     first = HeldEngine(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0")
     second = HeldEngine(mean_and("Neg", tmp_path / "neg.onnx"), "cuda:0")
     other = HeldEngine(mean_and("Exp", tmp_path / "exp.onnx"), "cpu")
@@ -76,7 +76,7 @@ def test_models_of_one_device_take_turns(tmp_path: Path) -> None:
 
 
 def test_an_image_the_model_refuses_fails_alone(tmp_path: Path) -> None:
-    """A look-up past its table, as the image's own pixels want it: the runtime's error is real."""
+    """The image's pixels index a table past its end, so that the runtime's error is real."""
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["top"], keepdims=0),
         helper.make_node("Cast", ["top"], ["index"], to=TensorProto.INT64),
@@ -93,8 +93,8 @@ def test_an_image_the_model_refuses_fails_alone(tmp_path: Path) -> None:
     assert engine.batches[:2] == [1, 5]
 
 
-def test_a_picture_without_a_map_fails_alone(tmp_path: Path) -> None:
-    """The root of what is below the profile's mean is no number."""
+def test_an_image_whose_map_is_nan_fails_alone(tmp_path: Path) -> None:
+    """The square root of pixels below the profile's mean is NaN."""
     engine = HeldEngine(mean_and("Sqrt", tmp_path / "sqrt.onnx"), "cuda:0")
     _, inference, (file,) = opened(engine)
     engine.go.set()

@@ -1,4 +1,4 @@
-"""The right output of a graph with several, and a refusal where there is none."""
+"""The saliency map is chosen among several outputs, or refused if there is none."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ INPUT = (1, 3, 32, 32)
 
 
 def model(*outputs: tuple[str, Axes] | tuple[str, Axes, int]) -> onnx.ModelProto:
-    """A graph that declares these outputs, and no more of them than that."""
+    """Return a graph that declares only these outputs."""
     values = [value(*output) for output in outputs]
     nodes = [helper.make_node("Unknown", ["x"], [item.name], domain="own") for item in values]
     graph = helper.make_graph(nodes, "g", [value("x", INPUT)], values)
@@ -61,14 +61,14 @@ def test_a_profile_chooses_by_name_or_index(wanted: str | int, found: str) -> No
         (model(("class", (1, 1000))), "class", r"not a map of \(N, .*: class \(1, 1000\)"),
     ],
 )
-def test_what_is_no_output_or_no_map_is_refused(
+def test_a_missing_output_or_one_that_is_not_a_map_is_refused(
     graph: onnx.ModelProto, wanted: str | int | None, sentence: str
 ) -> None:
     with pytest.raises(ModelInvalid, match=rf"^own: .*{sentence}"):
         choose_output(graph, wanted, name="own")
 
 
-def test_shapes_the_file_leaves_out_are_inferred(tmp_path: Path) -> None:
+def test_shapes_that_the_file_does_not_declare_are_inferred(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"]),
         helper.make_node("ReduceMean", ["x"], ["map"], axes=[1]),
@@ -83,7 +83,7 @@ def test_shapes_the_file_leaves_out_are_inferred(tmp_path: Path) -> None:
         loaded(only)
 
 
-def test_the_first_channel_of_several_is_taken_when_asked_for(tmp_path: Path) -> None:
+def test_an_output_of_several_channels_is_used_if_requested(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     path = saved(tmp_path / "own.onnx", nodes, [value("x", INPUT)], [value("y", INPUT)])
     batch = np.random.default_rng(1).random(INPUT, dtype=np.float32)
@@ -112,7 +112,7 @@ def test_channels_last(tmp_path: Path) -> None:
     np.testing.assert_allclose(engine.infer(batch), batch.mean(axis=1), atol=1e-6)
 
 
-def test_channels_first_is_not_taken_for_last(tmp_path: Path) -> None:
+def test_a_profile_with_the_wrong_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalid, match=r"says layout nhwc, its graph .* is nchw"):
         loaded(channel_mean(tmp_path / "own.onnx"), profile=Profile(layout="nhwc"))
 
@@ -126,6 +126,6 @@ def test_dynamic_sizes_and_a_half_input(tmp_path: Path) -> None:
         np.testing.assert_allclose(engine.infer(batch), batch.mean(axis=1), atol=1e-3)
 
 
-def test_a_batch_of_four_alone_is_refused(tmp_path: Path) -> None:
+def test_a_fixed_batch_of_four_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalid, match="found one for 4; export it"):
         loaded(channel_mean(tmp_path / "own.onnx", axes=(4, 3, 8, 8)))

@@ -1,4 +1,4 @@
-"""Prepared graphs on disk: made once, noticed when damaged, made anew for another output."""
+"""Prepared graphs on disk: written once, repaired when damaged, one per output."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def ready(path: Path, output: str | int | None = None, *, full_precision: bool =
     return prepared_graph(file, full_precision=full_precision, file_cache=file_cache)
 
 
-def test_it_is_made_once(tmp_path: Path) -> None:
+def test_a_graph_is_prepared_once(tmp_path: Path) -> None:
     path = channel_mean(tmp_path / "own.onnx")
     first = ready(path)
     path.unlink()
@@ -29,7 +29,7 @@ def test_it_is_made_once(tmp_path: Path) -> None:
         ready(path, full_precision=False)
 
 
-def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
+def test_a_damaged_graph_is_prepared_again(tmp_path: Path) -> None:
     path = channel_mean(tmp_path / "own.onnx")
     made = ready(path)
     whole = made.read_bytes()
@@ -37,7 +37,7 @@ def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
     assert ready(path).read_bytes() == whole
 
 
-def test_each_output_has_its_own(tmp_path: Path) -> None:
+def test_each_output_has_its_own_graph(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1]),
         helper.make_node("ReduceMax", ["x"], ["max"], axes=[1]),
@@ -47,7 +47,7 @@ def test_each_output_has_its_own(tmp_path: Path) -> None:
     assert len({ready(path, output) for output in (None, 0, 1, "max", "mean")}) == 5
 
 
-def test_what_is_refused_leaves_nothing_to_load(tmp_path: Path) -> None:
+def test_a_refused_model_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "own.onnx").write_bytes(np.random.default_rng(1).bytes(1000))
     for _ in range(2):
         with pytest.raises(ModelInvalid):

@@ -1,4 +1,4 @@
-"""What ONNX Runtime is told of a device, read without having one."""
+"""The options of execution providers, checked without a GPU."""
 
 from pathlib import Path
 
@@ -37,18 +37,18 @@ def test_each_device_has_its_providers_and_the_cpu_last() -> None:
     assert names("cuda", SHAPES) == ["Tensorrt", "CUDA", "CPU"]
 
 
-def test_options_are_strings_that_say_the_device() -> None:
+def test_options_are_strings_and_name_the_device() -> None:
     for name, options in providers("cuda", device_id=1, tensorrt=SHAPES):
         assert all(isinstance(item, str) for pair in options.items() for item in pair)
         assert options.get("device_id") == (None if name.startswith("CPU") else "1")
 
 
-def test_only_what_must_be_exact_is() -> None:
+def test_tf32_is_disabled_only_for_exact_sessions() -> None:
     assert providers("cuda")[0][1]["use_tf32"] == "1"
     assert providers("cuda", exact=True)[0][1]["use_tf32"] == "0"
 
 
-def test_an_engine_is_kept_for_its_shapes() -> None:
+def test_a_tensorrt_engine_is_stored_with_its_shapes() -> None:
     options = providers("cuda", tensorrt=SHAPES)[0][1]
     assert options["trt_engine_cache_path"] == "engines"
     assert options["trt_fp16_enable"] == "1"
@@ -76,17 +76,17 @@ def shapes(model: ModelProto, profile: Profile) -> TensorRtOptions:
         (("n", 3, "h", "w"), Profile(size=(64, 32)), "x:1x3x32x64", "x:4x3x32x64"),
         (("n", 3, "h", "w"), Profile(), "x:1x3x1024x1024", "x:4x3x1024x1024"),
         (("n", 32, 64, 3), Profile(layout="nhwc"), "x:1x32x64x3", "x:4x32x64x3"),
-        # A graph for one image is given one.
+        # A graph with a fixed batch of one keeps it.
         ((1, 3, 32, 64), Profile(), "x:1x3x32x64", "x:1x3x32x64"),
     ],
 )
-def test_an_engine_is_for_the_whole_ladder(
+def test_a_tensorrt_engine_covers_all_batch_sizes(
     axes: tuple[int | str, ...], profile: Profile, min_shape: str, max_shape: str
 ) -> None:
     assert shapes(graph(*axes), profile) == TensorRtOptions(FOLDER, True, min_shape, max_shape)
 
 
-def test_half_precision_is_the_weights_own() -> None:
+def test_half_precision_follows_the_weights() -> None:
     assert not shapes(graph(1, 3, 8, 8, weights="float32"), Profile()).half_precision
 
 
@@ -99,7 +99,7 @@ def test_a_profile_that_contradicts_its_graph_is_refused() -> None:
     TENSORRT in onnxruntime.get_available_providers(),
     reason="this build has TensorRT",
 )
-def test_why_there_is_no_tensorrt_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_why_tensorrt_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
     assert not can_use_tensorrt()
     assert "is a build without TensorRT" in str(gpu.tensorrt_unavailable_reason())
     assert "CUTWORK_TENSORRT: onnxruntime" in caplog.text

@@ -1,4 +1,4 @@
-"""Pictures on their way through a device: shared batches, what does not fit, short memory."""
+"""Segmentation on a device: shared batches, and images that are prepared on the host instead."""
 
 import io
 from collections.abc import Callable
@@ -38,7 +38,10 @@ def png(pixels: Picture) -> bytes:
 def segmenting(
     engine: DeviceEngine, *, profile: Profile
 ) -> Callable[[Picture, Options], tuple[NDArray[Any], tuple[str, ...], dict[str, float]]]:
-    """Masks, warnings and stages of pictures whose model is on what says it is a GPU."""
+    """Return a function that segments an image on a stand-in for a GPU.
+
+    It returns the mask, the warnings and the seconds of each stage.
+    """
     file = ModelFile(name="own", path=Path("own"), sha256="own", profile=profile)
     budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
     cache = ModelCache(lambda *_: engine, budget=budget)
@@ -65,8 +68,8 @@ def segmenting(
     return run
 
 
-def test_pictures_of_every_size_share_a_batch(tmp_path: Path) -> None:
-    """As many as the engine is good for."""
+def test_images_of_different_sizes_share_a_batch(tmp_path: Path) -> None:
+    """A batch has as many images as `max_batch` allows."""
     engine = DeviceEngine(mean_and(tmp_path / "own.onnx", "Identity"))
     engine.max_batch = 2
     run = segmenting(engine, profile=Profile(mean=0))
@@ -85,7 +88,7 @@ def test_pictures_of_every_size_share_a_batch(tmp_path: Path) -> None:
         assert {"prepare", "model", "mask"} <= stages.keys()
 
 
-def test_what_does_not_fit_the_device_goes_the_other_way(tmp_path: Path) -> None:
+def test_what_the_device_does_not_implement_runs_on_the_host(tmp_path: Path) -> None:
     engine = DeviceEngine(mean_and(tmp_path / "own.onnx", "Identity"))
     engine.go.set()
     run = segmenting(engine, profile=Profile(mean=0, divisor="max"))
@@ -98,7 +101,7 @@ def test_what_does_not_fit_the_device_goes_the_other_way(tmp_path: Path) -> None
     assert engine.batches == [1]
 
 
-def test_a_device_warns_of_logits_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+def test_a_map_on_a_device_outside_0_to_1_is_a_warning_and_nan_an_error(tmp_path: Path) -> None:
     engine = DeviceEngine(mean_and(tmp_path / "own.onnx", "Identity"))
     engine.go.set()
     _, (warning,), _ = segmenting(engine, profile=Profile(mean=0, std=0.1))(

@@ -1,4 +1,4 @@
-"""Masks made on the device beside those made here, on the one device that is always there."""
+"""Masks made by a segmenter against those of `worker.imaging.masks`; the device is the CPU."""
 
 from pathlib import Path
 
@@ -27,11 +27,11 @@ from worker.pipeline.presets import LARGEST_ON_DEVICE, PRESETS, fits_device
         Profile(mean=(0.1, 0.05, 0), std=(1, 0.9, 1.1), channels="bgr"),
         Profile(mean=0, stretch=False),
         Profile(mean=0.5, std=0.25, sigmoid=True),
-        # Nothing in it exceeds a half.
+        # No value exceeds one half.
         Profile(mean=0.9),
     ],
 )
-def test_masks_are_those_of_the_host(tmp_path: Path, profile: Profile) -> None:
+def test_masks_equal_those_of_the_host(tmp_path: Path, profile: Profile) -> None:
     engine = mean_and(tmp_path / "own.onnx", "Identity")
     segmenter = engine.build_segmenter()
     assert segmenter is not None
@@ -41,13 +41,13 @@ def test_masks_are_those_of_the_host(tmp_path: Path, profile: Profile) -> None:
         assert found.is_finite
         assert found.mask.shape == expected.shape
         assert found.mask.dtype == np.uint8
-        # Pillow rounds a picture twice on its way, and a stretched map shows it a little more.
+        # Pillow rounds twice when it resizes, and stretching amplifies the difference.
         limit = 1 if rgb.shape[:2] == (64, 64) else 3
         assert np.abs(found.mask.astype(int) - expected).max() <= limit
         assert (found.mask != expected).mean() < 0.25
 
 
-def test_a_flat_map_is_no_foreground(tmp_path: Path) -> None:
+def test_a_flat_map_has_no_foreground(tmp_path: Path) -> None:
     engine = mean_and(tmp_path / "own.onnx", "Identity")
     segmenter = engine.build_segmenter()
     assert segmenter is not None
@@ -56,12 +56,12 @@ def test_a_flat_map_is_no_foreground(tmp_path: Path) -> None:
     assert (found.minimum, found.maximum) == pytest.approx((1, 1))
     assert not found.mask.any()
     (found,) = masks_on_device(segmenter, Profile(mean=0, stretch=False), [white], 64)
-    # What is full is 255 and not 254.
+    # A full mask is 255, not 254.
     assert found.mask.min() == 255
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
-def test_a_batch_gives_what_each_gives_alone(tmp_path: Path, count: int) -> None:
+def test_a_batch_gives_the_masks_of_single_images(tmp_path: Path, count: int) -> None:
     segmenter = mean_and(tmp_path / "own.onnx", "Identity").build_segmenter()
     assert segmenter is not None
     images = (photographs() * 2)[:count]
@@ -75,7 +75,7 @@ def test_a_batch_gives_what_each_gives_alone(tmp_path: Path, count: int) -> None
 def test_a_graph_for_one_image_is_run_one_by_one(tmp_path: Path) -> None:
     axes = (1, 3, 32, 32)
     node = helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1)
-    # A product over all axes, the batch's too, so that it stays one.
+    # A maximum over all axes, including the batch's, keeps the batch at one.
     nodes = [
         node,
         helper.make_node("ReduceMax", ["m"], ["top"], keepdims=1),
@@ -90,7 +90,7 @@ def test_a_graph_for_one_image_is_run_one_by_one(tmp_path: Path) -> None:
 
 def test_half_precision(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.full((2, 3, 1, 1), 1 / 3, np.float16), "w")
-    # Two channels, of which the first is the map.
+    # Two channels, the first of which is the saliency map.
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
     path = tmp_path / "half.onnx"
     engine = model(path, nodes, weight, of=TensorProto.FLOAT16)
@@ -104,7 +104,7 @@ def test_half_precision(tmp_path: Path) -> None:
         )
 
 
-def test_what_is_no_number_is_said_of_the_picture_it_is_in(tmp_path: Path) -> None:
+def test_nan_is_reported_for_the_image_that_has_it(tmp_path: Path) -> None:
     segmenter = mean_and(tmp_path / "own.onnx", "Sqrt").build_segmenter()
     assert segmenter is not None
     light, dark = np.full((9, 9, 3), 200, np.uint8), np.full((9, 9, 3), 10, np.uint8)
@@ -116,7 +116,7 @@ def test_what_is_no_number_is_said_of_the_picture_it_is_in(tmp_path: Path) -> No
     assert not seen.is_finite
 
 
-def test_a_refusal_is_the_model_s(tmp_path: Path) -> None:
+def test_a_refused_input_is_an_error_of_the_model(tmp_path: Path) -> None:
     nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)]
     path = saved(
         tmp_path / "own.onnx",
@@ -130,11 +130,11 @@ def test_a_refusal_is_the_model_s(tmp_path: Path) -> None:
         masks_on_device(segmenter, Profile(), photographs()[:1], 64)
 
 
-def test_only_a_gpu_takes_pictures(tmp_path: Path) -> None:
+def test_an_engine_on_the_cpu_has_no_segmenter(tmp_path: Path) -> None:
     assert mean_and(tmp_path / "own.onnx", "Identity").segmenter is None
 
 
-def test_what_a_device_does_not_know_is_done_here() -> None:
+def test_which_presets_and_profiles_run_on_a_device() -> None:
     pixels = np.zeros((30, 40, 3), np.uint8)
     default, profile = PRESETS["default"], Profile()
     assert fits_device(default, profile, pixels)
@@ -155,7 +155,9 @@ def test_what_a_device_does_not_know_is_done_here() -> None:
     ids=["plain", "sigmoid", "unstretched"],
 )
 @pytest.mark.parametrize("top", [1.0, 0.4, float("nan"), float("inf")])
-def test_both_libraries_read_a_map_alike(tmp_path: Path, reading: Profile, top: float) -> None:
+def test_onnx_runtime_and_torch_make_the_same_mask(
+    tmp_path: Path, reading: Profile, top: float
+) -> None:
     map_ = np.random.default_rng(0).random((32, 32), dtype=np.float32) * np.float32(0.4)
     map_[8:16, 4:9] = top
     vertical, horizontal = lanczos_weights(32, 70), np.ascontiguousarray(lanczos_weights(32, 50).T)

@@ -1,4 +1,4 @@
-"""Model files by name, by path and by reference: licences, profiles and hashes."""
+"""Model files by name, path and S3 URI: licences, profiles and hashes."""
 
 import hashlib
 from pathlib import Path
@@ -68,7 +68,7 @@ class Objects:
         return None if data is None else data[:longest]
 
 
-def test_a_model_of_one_s_own_has_its_profile_beside_it(tmp_path: Path) -> None:
+def test_a_custom_model_has_its_profile_next_to_it(tmp_path: Path) -> None:
     objects = Objects(x_onnx=CONTENT, x_json=b'{"size": 320, "output": "map"}', y_onnx=CONTENT)
     store = ModelStore(FileCache(tmp_path), remote=objects.remote())
     file = store.resolve("s3://models/x.onnx")
@@ -97,7 +97,7 @@ def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path)
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../x.onnx", "folder/x.onnx", "http://a/b.onnx", "file:///x.onnx"]
 )
-def test_another_place_than_s3_is_forbidden(tmp_path: Path, name: str) -> None:
+def test_a_url_other_than_s3_is_forbidden(tmp_path: Path, name: str) -> None:
     with pytest.raises(Forbidden, match="within CUTWORK_MODELS_FROM; found"):
         ModelStore(FileCache(tmp_path)).resolve(name)
 
@@ -116,14 +116,14 @@ def test_a_path_is_a_model_only_where_paths_are_allowed(tmp_path: Path) -> None:
         ModelStore(FileCache(tmp_path)).resolve(str(path))
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.pkl"
     path.write_bytes(CONTENT)
     with pytest.raises(ModelInvalid, match=r"ending in \.onnx, \.pth"):
         ModelStore(FileCache(tmp_path), local_paths=True).resolve(str(path))
 
 
-def test_a_job_s_own_hash_is_checked(tmp_path: Path) -> None:
+def test_the_hash_in_a_job_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT)
     store = ModelStore(FileCache(tmp_path), local_paths=True)

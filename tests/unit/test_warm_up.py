@@ -1,4 +1,4 @@
-"""A network is run once for every size of batch before the first image."""
+"""Warm-up: a network runs once for every batch size before the first image."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 
 
-def test_every_rung_of_the_ladder_is_run(tmp_path: Path) -> None:
+def test_every_batch_size_is_run(tmp_path: Path) -> None:
     engine = RecordingEngine(
         loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w"), max_batch=6)
     )

@@ -1,4 +1,4 @@
-"""Winograd's networks beside ONNX Runtime, which runs the same graphs by their definition."""
+"""The Winograd engine against ONNX Runtime on the same graphs."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ _RNG = np.random.default_rng(6)
 
 
 class Graph:
-    """Nodes with random weights, one behind the other."""
+    """Builds a graph of nodes with random weights."""
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         self._axes = (1, channels, height, width)
@@ -72,7 +72,7 @@ class Graph:
 
 
 def both(path: Path, *, threads: int = 2, batch: int = 1) -> tuple[Floats, Floats]:
-    """The maps (N, h, w) of the same noise: by ONNX Runtime, and by ours."""
+    """Return the maps (N, h, w) of the same noise: ONNX Runtime's, and the Winograd engine's."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     _, *axes = session.get_inputs()[0].shape
     images = _RNG.random((batch, *axes), np.float32)
@@ -95,7 +95,7 @@ def test_a_convolution_of_any_size(tmp_path: Path, step: int, size: tuple[int, i
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_many_tiles_and_few(tmp_path: Path, threads: int) -> None:
-    """Threads share tiles where there are many, else frequencies."""
+    """Threads share the tiles of a large layer, and the transform's elements of a small one."""
     graph = Graph(3, 150, 170)
     many = graph.relu(graph.conv("x", 3, 20))
     few = graph.relu(graph.conv(graph.pool(many), 20, 7))
@@ -104,7 +104,7 @@ def test_many_tiles_and_few(tmp_path: Path, threads: int) -> None:
     assert np.abs(ours - theirs).max() < 1e-5
 
 
-def test_all_that_isnet_has(tmp_path: Path) -> None:
+def test_every_structure_of_isnet(tmp_path: Path) -> None:
     """Odd sizes, a layer in two concatenations, one within another, a sum, a stem with a stride."""
     graph = Graph(3, 45, 62)
     stem = graph.conv("x", 3, 8, stride=2)
@@ -115,7 +115,7 @@ def test_all_that_isnet_has(tmp_path: Path) -> None:
     outer = graph.concat(inner, one, stem)
     mixed = graph.relu(graph.conv(outer, 30, 8))
     summed = graph.relu(graph.add("Add", mixed, one))
-    # What is rectified is also wanted as it was.
+    # The input of this ReLU is used a second time, so that the ReLU cannot be fused.
     bare = graph.conv(summed, 8, 1, side=1)
     both_ways = graph.add("Add", bare, graph.relu(bare))
     big = graph.resize(both_ways, 45, 62, 1)
@@ -141,7 +141,7 @@ def _nearest(graph: Graph) -> str:
 
 
 def _uneven(graph: Graph) -> str:
-    """A size that its scale does not give: 33 pixels of 32, by 1.05."""
+    """A size that does not match its scale: 33 pixels from 32 by 1.05."""
     scales = graph.held(np.array([1, 1, 1.05, 1.05], np.float32))
     return graph.add("Resize", graph.conv("x", 3, 1), "", scales, mode="linear")
 
@@ -160,7 +160,7 @@ def _spread(graph: Graph) -> str:
 
 
 def _cut_off(graph: Graph) -> str:
-    """Numbers that are whole on their way."""
+    """Values that are rounded to integers in between."""
     whole = graph.add("Cast", graph.conv("x", 3, 3), to=TensorProto.INT32)
     return graph.conv(graph.add("Cast", whole, to=TensorProto.FLOAT), 3, 1)
 
@@ -191,7 +191,7 @@ def _spread_pool(graph: Graph) -> str:
         _spread_pool,
     ],
 )
-def test_what_is_not_built_here_runs_on_onnx_runtime(tmp_path: Path, add: Any) -> None:
+def test_an_unsupported_graph_runs_on_onnx_runtime(tmp_path: Path, add: Any) -> None:
     graph = Graph(3, 32, 32)
     path = graph.saved(tmp_path / "x.onnx", add(graph))
     with pytest.raises(UnsupportedGraph):
@@ -202,8 +202,8 @@ def test_what_is_not_built_here_runs_on_onnx_runtime(tmp_path: Path, add: Any) -
     assert engine.infer(np.zeros((1, 3, 32, 32), np.float32)).ndim == 3
 
 
-def test_a_graph_that_says_other_sizes_than_its_weights_have(tmp_path: Path) -> None:
-    """Compiled loops look at no bounds, so sizes are looked at before."""
+def test_a_graph_whose_sizes_contradict_its_weights_is_refused(tmp_path: Path) -> None:
+    """The compiled kernels do not check bounds, so sizes are checked before."""
     graph = Graph(3, 32, 32)
     weights = graph.held(np.ones((1, 4, 3, 3), np.float32))
     path = graph.saved(tmp_path / "x.onnx", graph.add("Conv", "x", weights, pads=[1] * 4))
@@ -211,14 +211,14 @@ def test_a_graph_that_says_other_sizes_than_its_weights_have(tmp_path: Path) -> 
         load_winograd_engine(path, threads=1)
 
 
-def test_a_step_across_the_whole_address_space(tmp_path: Path) -> None:
+def test_a_dilation_across_the_whole_address_space_is_refused(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
     path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1, step=3_500_000_000_000_000_000))
     with pytest.raises(UnsupportedGraph, match="nearby"):
         load_winograd_engine(path, threads=1)
 
 
-def test_a_name_that_a_copy_would_have(tmp_path: Path) -> None:
+def test_a_layer_with_the_name_of_a_copy_is_refused(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
     one = graph.conv("x", 3, 2)
     wide = graph.add("Relu", graph.conv(one, 2, 9), name="cat/1")
@@ -228,14 +228,14 @@ def test_a_name_that_a_copy_would_have(tmp_path: Path) -> None:
         load_winograd_engine(path, threads=1)
 
 
-def test_a_huge_input_is_not_laid_out(tmp_path: Path) -> None:
+def test_a_huge_input_is_not_allocated(tmp_path: Path) -> None:
     graph = Graph(3, 20_000, 20_000)
     path = graph.saved(tmp_path / "x.onnx", graph.conv("x", 3, 1))
     with pytest.raises(UnsupportedGraph, match="at most"):
         load_winograd_engine(path, threads=1)
 
 
-def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
+def test_the_own_engine_is_chosen_by_the_setting(tmp_path: Path) -> None:
     graph = Graph(3, 32, 32)
     wide = graph.conv(graph.conv("x", 3, 64), 64, 64)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(wide, 64, 1))
@@ -249,8 +249,8 @@ def test_own_networks_are_chosen_by_the_setting(tmp_path: Path) -> None:
     assert np.abs(own.infer(image) - other.infer(image)).max() < 1e-5
 
 
-def test_a_network_of_few_channels_is_left_to_onnx_runtime(tmp_path: Path) -> None:
-    """Its multiplications are too few for what the way to frequencies and back costs."""
+def test_a_network_with_few_channels_runs_on_onnx_runtime(tmp_path: Path) -> None:
+    """Its multiplications are too few to outweigh the cost of the transforms."""
     graph = Graph(3, 32, 32)
     narrow = graph.conv(graph.conv("x", 3, 16), 16, 16)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(narrow, 16, 1))
