@@ -194,9 +194,9 @@ if __name__ == "__main__":
     # The worker that ends the first task sends the next: it has to be told where.
     then = keep.s().set(queue="service")
     print(json.dumps({{
-        "chain": (segment[0] | then).apply_async().get(timeout=PATIENCE),
-        "chord": chord(segment[1:3])(then).get(timeout=PATIENCE),
-        "result": segment[3].apply_async(ignore_result=False).get(timeout=PATIENCE),
+        "chain": (segment[0] | then).apply_async().get(timeout={patience}),
+        "chord": chord(segment[1:3])(then).get(timeout={patience}),
+        "result": segment[3].apply_async(ignore_result=False).get(timeout={patience}),
     }}))
 """
 
@@ -204,7 +204,7 @@ if __name__ == "__main__":
 def test_the_task_composes_in_a_user_s_canvas(stack: LocalStack, tmp_path: Path) -> None:
     """Run a chain and a chord whose other task runs on the user's own worker."""
     script = tmp_path / "service.py"
-    script.write_text(SERVICE.format(url=stack.broker_url))
+    script.write_text(SERVICE.format(url=stack.broker_url, patience=PATIENCE))
     child = Child(
         "service",
         [
