@@ -23,7 +23,7 @@ def classes() -> str:
 
 
 def exceptions() -> str:
-    """Return the tree of exceptions by their built-in bases, and a table of their meanings."""
+    """Return the tree of exceptions by their built-in bases, and a subsection for each."""
     exported = [getattr(producer, name) for name in producer.__all__]
     found = [item for item in exported if issubclass(item, Exception)] + [SettingsError]
     lines = ["Exception"]
@@ -34,12 +34,9 @@ def exceptions() -> str:
         lines.append(f"{'└──' if last_base else '├──'} {name}")
         stem = "   " if last_base else "│  "
         lines += [f"{stem} {'└──' if child == last_child else '├──'} {child}" for child in children]
-    rows = (
-        (code(item.__name__), code(item.__module__), (item.__doc__ or "").partition("\n\n")[0])
-        for item in found
-    )
     tree = "\n".join(lines)
-    return f"```text\n{tree}\n```\n\n" + table(("exception", "defined in", "meaning"), rows)
+    sections = [f"### `{item.__name__}`\n\n{inspect.getdoc(item)}" for item in found]
+    return "\n\n".join([f"```text\n{tree}\n```", *sections])
 
 
 def outcome() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import producer
 from deploy.reference.__main__ import pages
 from deploy.reference.codes import error_types
 from deploy.reference.command_line import leaves
@@ -55,6 +56,11 @@ def test_every_variable_of_celeryconfig_is_described() -> None:
 def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
     drawn = dict(re.findall(r"── (\w+) +([a-z_]+)$", errors.__doc__ or "", flags=re.MULTILINE))
     assert drawn == {item.__name__: item.code for item in error_types()}
+
+
+def test_every_public_name_is_described() -> None:
+    page = (DOCS / "reference" / "python.md").read_text()
+    assert not [name for name in producer.__all__ if f"`{name}`" not in page]
 
 
 @every_page
