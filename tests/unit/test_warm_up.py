@@ -31,7 +31,7 @@ def test_no_batch_is_larger_than_the_profile_of_its_model_says(tmp_path: Path) -
     assert load(replace(file, sha256="other", profile=Profile()), "cpu").max_batch == 8
 
 
-def test_a_batch_is_padded_to_its_rung_and_the_padding_is_nobody_s(tmp_path: Path) -> None:
+def test_a_batch_is_padded_and_the_padding_s_maps_are_dropped(tmp_path: Path) -> None:
     engine = loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w"), max_batch=4)
     batch = np.random.default_rng(0).random((3, 3, 8, 8), np.float32)
     maps = engine.infer(batch)

@@ -1,10 +1,11 @@
 """Build the step of an operation, if the kernels implement it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from scipy.special import expit
 
 from worker.models.engines.winograd import kernels
 from worker.models.engines.winograd.convolution import (
@@ -15,7 +16,7 @@ from worker.models.engines.winograd.convolution import (
 )
 from worker.models.engines.winograd.layer import Layer
 from worker.models.engines.winograd.operation import Operation
-from worker.models.engines.winograd.step import Elementwise, Resample, Step
+from worker.models.engines.winograd.step import Elementwise, Resample, Step, relu
 from worker.models.engines.winograd.unsupported import UnsupportedGraph
 
 _HALF_PIXEL: Final = {b"half_pixel", b"pytorch_half_pixel"}
@@ -24,7 +25,12 @@ _RESIZE_ATTRIBUTES: Final = {
     "exclude_outside",
 }
 """Attributes of `Resize` that are checked, or do not matter in linear mode."""
-_ELEMENTWISE: Final = {"Add": "add", "Relu": "relu", "Sigmoid": "sigmoid"}
+_ELEMENTWISE: Final[dict[str, Callable[..., object]]] = {
+    "Add": np.add,
+    "Copy": np.positive,
+    "Relu": relu,
+    "Sigmoid": expit,
+}
 _MAX_DISTANCE: Final = 2**12
 """Pixels of dilation, stride or padding; the compiled kernels do not check for overflows."""
 
@@ -47,14 +53,13 @@ def build_step(
         case "Resize":
             _check_resize(operation.node, attributes, source, target, weights)
             return Resample(kernel=kernels.resize, source=source, target=target)
-        case "Copy":
-            return Elementwise(kind="copy", sources=[source], target=target)
     sources = [layers[name] for name in operation.sources]
     if len(sources) != (2 if operation.kind == "Add" else 1):
         raise UnsupportedGraph(f"{operation.kind} of {len(sources)} layers")
     if any(layer.view.shape != target.view.shape for layer in sources):
         raise UnsupportedGraph(f"{operation.kind} of layers of several sizes")
-    return Elementwise(kind=_ELEMENTWISE[operation.kind], sources=sources, target=target)
+    function = _ELEMENTWISE[operation.kind]
+    return Elementwise(function=function, sources=sources, target=target)
 
 
 def _check_max_pool(attributes: Mapping[str, Any], source: Layer, target: Layer) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from worker.models.engines.winograd.layer import Floats, Layer
 from worker.models.engines.winograd.team import Team
@@ -64,22 +63,18 @@ class Resample(Step):
 class Elementwise(Step):
     """A function of the elements at the same position in one or two layers."""
 
-    kind: str
-    """`add`, `relu`, `sigmoid` or `copy`."""
+    function: Callable[..., object]
+    """Takes one array per source, and the array `out` to write to."""
     sources: Sequence[Layer]
     target: Layer
 
     def run(self, team: Team) -> None:
         """Write the target."""
-        function = {"add": np.add, "relu": _relu, "sigmoid": expit, "copy": np.copyto}[self.kind]
 
         def run_rows(rows: range, _: Floats) -> None:
             part = slice(rows.start, rows.stop)
-            out = self.target.view[part]
-            if self.kind == "copy":
-                np.copyto(out, self.sources[0].view[part])
-            else:
-                function(*(source.view[part] for source in self.sources), out=out)
+            sources = (source.view[part] for source in self.sources)
+            self.function(*sources, out=self.target.view[part])
 
         team.run(run_rows, row_strips(self.target))
 
@@ -91,5 +86,6 @@ def row_strips(target: Layer) -> Iterator[range]:
     return (range(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
-def _relu(values: Floats, *, out: Floats) -> None:
+def relu(values: Floats, *, out: Floats) -> None:
+    """Write the values, and 0 for negative ones, to `out`."""
     np.maximum(values, np.float32(0), out=out)
