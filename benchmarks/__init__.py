@@ -1,1 +1,1 @@
-"""Figures that the README promises, measured again."""
+"""The measurements behind docs/evidence/."""

@@ -70,7 +70,7 @@ def show(figures: Iterable[Figure], *, title: str) -> None:
 
 
 def markdown(figures: Iterable[Figure]) -> str:
-    """The same as a table for the README."""
+    """The same as a table for docs/evidence/benchmarks.md."""
     lines = ["| figure | measured | bound | reached | how |", "|---|---|---|---|---|"]
     lines += [
         f"| {figure.what} | {figure.measured} | {figure.bound} | {_OK[figure.ok]} | {figure.how} |"

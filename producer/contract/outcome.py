@@ -68,7 +68,7 @@ class Outcome(Facts):
     job_id: str
     state: Literal["done", "skipped", "failed", "cancelled"]
     code: str | None = None
-    """Stable error code if the job failed; the README lists all codes."""
+    """Stable error code if the job failed; docs/reference/errors.md lists all codes."""
     message: str | None = None
     """What was expected, what was found, and what to do."""
     source: SourceFacts | None = None

@@ -26,7 +26,7 @@ def run_checks() -> Iterator[Finding]:
         prefixes = f"reads {', '.join(settings.read_from)}; writes {', '.join(settings.write_to)}"
         yield Finding("worker settings", True, prefixes)
     except SettingsError as error:
-        yield Finding("worker settings", False, f"{error}. The README lists every variable")
+        yield Finding("worker settings", False, f"{error}. `docs/reference/variables.md` lists all")
     try:
         yield from _model_cache(ModelSettings.read())
     except SettingsError:

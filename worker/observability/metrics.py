@@ -1,4 +1,4 @@
-"""A worker's Prometheus metrics. The README's table repeats their descriptions."""
+"""A worker's Prometheus metrics. docs/reference/metrics.md repeats their descriptions."""
 
 import time
 from collections.abc import Callable

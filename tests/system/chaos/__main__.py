@@ -1,8 +1,8 @@
 """`make chaos`: every fault, twenty times over, and what became of the images.
 
 `make chaos ARGS='stopped s3-500 --rounds 3'` plays some of them; `--list` names all. With `--json`
-or `--markdown` the table is one for a program, or for the README. It ends with 1 if anything was
-lost.
+or `--markdown` the table is one for a program, or for docs/evidence/chaos.md. It ends with 1 if
+anything was lost.
 """
 
 import argparse
