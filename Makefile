@@ -21,7 +21,7 @@ local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try t
 	@exec $(BIN)/python -m deploy.playground
 
 test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 unit: $(VENV)/.dev ## run the tests that need no server: a minute [ARGS='-k mask']
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit $(ARGS)

@@ -1,10 +1,13 @@
-"""A worker with a stand-in for the model, for measuring everything around it.
+"""A worker whose model is a stand-in, to measure or test everything around the model.
 
-`CUTWORK_STANDIN=sleep` fetches, decodes, sleeps `CUTWORK_STANDIN_SECONDS` (0.02) where a model
-would run, encodes and stores, and adds a byte to the file `CUTWORK_STANDIN_LOG` for every image the
-model sees. A model named by an s3:// reference is the real one, counted too. `deadly` is the same,
-but a picture of a single grey kills the process, as a fault in a driver would. `empty` does
-nothing at all with a job but answer it.
+`CUTWORK_STANDIN` selects the stand-in:
+
+- `sleep` fetches, decodes, encodes and stores as usual. In place of the model it sleeps for
+  `CUTWORK_STANDIN_SECONDS` (0.02), and then until the file `CUTWORK_STANDIN_UNTIL` exists if that
+  is set. It appends a byte to the file `CUTWORK_STANDIN_LOG` for every image that reaches the
+  model. A model named by an s3:// URI is the real one, counted in the same way.
+- `deadly` does the same, but an image of a single grey kills the process, as a driver's fault does.
+- `empty` records an outcome for every job and does nothing else.
 """
 
 import os
@@ -38,7 +41,7 @@ __all__ = ["app", "lifecycle", "tasks"]
 
 
 class _Engine:
-    """The stand-in, or a real engine that is counted."""
+    """The stand-in, or a real engine whose images are counted."""
 
     def __init__(self, real: Engine | None) -> None:
         self._real = real
@@ -46,7 +49,7 @@ class _Engine:
         self.input_size = real.input_size if real else (_SIDE, _SIDE)
         self.bytes = real.bytes if real else 1
         self.max_batch = real.max_batch if real else 1
-        self.segmenter = None  # What it does is counted in `infer` alone.
+        self.segmenter = None  # `infer` alone counts images.
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with Path(os.environ["CUTWORK_STANDIN_LOG"]).open("ab") as log:
@@ -54,6 +57,9 @@ class _Engine:
         if os.environ["CUTWORK_STANDIN"] == "deadly" and any(_is_plain(one) for one in batch):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(os.environ.get("CUTWORK_STANDIN_SECONDS", "0.02")))
+        if gate := os.environ.get("CUTWORK_STANDIN_UNTIL"):
+            while not Path(gate).exists():
+                time.sleep(0.01)
         if self._real:
             return self._real.infer(batch)
         ramp = np.linspace(0, 1, _SIDE * _SIDE, dtype=np.float32).reshape(1, _SIDE, _SIDE)

@@ -76,10 +76,17 @@ def stop_on_signals() -> None:
     # A shell ignores SIGINT for what it starts in the background; Python then does not set it up.
     for number in (*_ENDING, signal.SIGALRM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _report_unraisable
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Report an exception that cannot be raised, but not the interrupt that is raised again."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    # Python drops what is raised inside a finalizer: until it is taken, it comes again.
+    # Python reports and drops an exception inside a finalizer: the timer raises it again.
     signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
     raise KeyboardInterrupt
 

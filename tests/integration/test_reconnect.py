@@ -16,11 +16,12 @@ from tests.support.patience import PATIENCE
 
 
 class Bench(NamedTuple):
-    """A worker of two threads whose model takes two seconds, and a client."""
+    """A client and a worker of two threads, whose model runs until the gate exists."""
 
     client: Client
     worker: Child
     log: Path
+    gate: Path
 
     @property
     def server(self) -> redis.Redis:
@@ -36,6 +37,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("reconnect")
     log = folder / "standin.log"
     log.touch()
+    gate = folder / "gate"
     with LocalStack(folder) as stack:
         stack.start_broker()
         stack.start_s3()
@@ -47,12 +49,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             concurrency=2,
             CUTWORK_STANDIN="sleep",
             CUTWORK_STANDIN_LOG=str(log),
-            CUTWORK_STANDIN_SECONDS="2",
+            CUTWORK_STANDIN_UNTIL=str(gate),
             CUTWORK_VISIBILITY_TIMEOUT="2",
         )
         stack.wait_for_worker(worker)
         with stack.client() as client:
-            yield Bench(client, worker, log)
+            yield Bench(client, worker, log, gate)
         assert worker.running
         assert "Exception in thread" not in worker.log.read_text()
 
@@ -61,6 +63,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def test_the_connection_for_broadcasts_may_break_first(bench: Bench, number: int) -> None:
     size, lost = bench.log.stat().st_size, "Connection to broker lost"
     before = bench.count_in_log(lost)
+    bench.gate.unlink(missing_ok=True)
     handle = bench.client.submit("s3://photos/000000.jpg", image=f"s3://cutouts/{number}.png")
     # Now one thread is busy, and the worker waits for a job for the other one.
     bench.worker.wait_until(lambda: bench.log.stat().st_size > size, timeout=PATIENCE)
@@ -71,6 +74,7 @@ def test_the_connection_for_broadcasts_may_break_first(bench: Bench, number: int
         pipe.execute()
     bench.worker.wait_until(lambda: bench.count_in_log(lost) > before, timeout=PATIENCE)
     bench.server.config_set("maxclients", 1000)
+    bench.gate.touch()
     assert handle.wait(PATIENCE).state == "done"
 
 

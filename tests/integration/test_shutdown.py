@@ -82,17 +82,22 @@ def ends(child: Child, *signals: signal.Signals) -> int:
 
 
 def test_running_jobs_are_finished_and_the_others_requeued(
-    producer: Client, start: Start, log: Path
+    producer: Client, start: Start, log: Path, tmp_path: Path
 ) -> None:
-    child = start()
+    gate = tmp_path / "gate"
+    child = start(CUTWORK_STANDIN_UNTIL=str(gate))
     handles = submit(producer, 4)
-    child.wait_until(lambda: log.stat().st_size == 2, timeout=PATIENCE)
-    assert ends(child, signal.SIGTERM) == 0
+    # Two jobs run, of which one is in the model: a CPU takes one at a time.
+    keys = [delivery_key(handle.id) for handle in handles]
+    child.wait_until(lambda: producer.runs.server.exists(*keys) == 2, timeout=PATIENCE)
+    child.signal(signal.SIGTERM)
+    child.wait_until(lambda: "jobs requeued" in child.tail(), timeout=PATIENCE)
+    gate.touch()
+    assert child.wait(PATIENCE) == 0
     status = producer.status()
     done = [handle.outcome() for handle in handles if handle.outcome()]
-    assert len(done) in (2, 3)
-    assert (status.waiting, status.in_flight) == (4 - len(done), 0)
-    assert log.stat().st_size == len(done)
+    assert len(done) == log.stat().st_size == 2
+    assert (status.waiting, status.in_flight) == (2, 0)
 
 
 def test_everything_is_requeued_when_the_grace_period_is_over(
@@ -100,7 +105,7 @@ def test_everything_is_requeued_when_the_grace_period_is_over(
 ) -> None:
     child = start(CUTWORK_GRACE="0.5", CUTWORK_STANDIN_SECONDS="30")
     handles = submit(producer, 3)
-    child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
+    child.wait_until(lambda: log.stat().st_size >= 1, timeout=PATIENCE)
     assert ends(child, signal.SIGTERM) == 1
     assert "0.5 s is over (CUTWORK_GRACE); " in child.tail()
     status = producer.status()
@@ -116,7 +121,7 @@ def test_a_second_signal_ends_the_grace_period(
 ) -> None:
     child = start(CUTWORK_GRACE="600", CUTWORK_STANDIN_SECONDS="30")
     submit(producer, 1)
-    child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
+    child.wait_until(lambda: log.stat().st_size >= 1, timeout=PATIENCE)
     assert ends(child, number, number) == 1
     assert "a second signal; 1 jobs requeued" in child.tail()
     assert "Unrecoverable" not in child.tail()
@@ -134,7 +139,7 @@ def test_a_silent_broker_does_not_extend_the_grace_period(
             CUTWORK_BROKER_URL=f"redis://127.0.0.1:{network.port}/0",
         )
         submit(producer, 1)
-        child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
+        child.wait_until(lambda: log.stat().st_size >= 1, timeout=PATIENCE)
         network.black_hole()
         assert ends(child, signal.SIGTERM) == 1
         network.heal()
@@ -146,7 +151,7 @@ def test_a_job_may_take_longer_than_the_visibility_timeout(
     producer: Client, start: Start, log: Path
 ) -> None:
     """While its worker lives the job is neither redelivered nor counted as poison."""
-    patient = {"CUTWORK_VISIBILITY_TIMEOUT": "1", "CUTWORK_STANDIN_SECONDS": "5"}
+    patient = {"CUTWORK_VISIBILITY_TIMEOUT": "2", "CUTWORK_STANDIN_SECONDS": "6"}
     children = [start(**patient), start(**patient)]
     (handle,) = submit(producer, 1)
     outcome = handle.wait(PATIENCE)
@@ -174,14 +179,14 @@ def test_a_delayed_retry_is_requeued_at_once(
 ) -> None:
     """A retry does not wait until the running jobs are finished."""
     child = start(
-        CUTWORK_GRACE="60",
-        CUTWORK_STANDIN_SECONDS="8",
+        CUTWORK_GRACE="600",
+        CUTWORK_STANDIN_SECONDS="600",
         CUTWORK_S3_ATTEMPTS="1",
         CUTWORK_S3_READ_TIMEOUT="1",
         CUTWORK_MAX_ATTEMPTS="20",
     )
     submit(producer, 1)
-    child.wait_until(lambda: log.stat().st_size == 1, timeout=PATIENCE)
+    child.wait_until(lambda: log.stat().st_size >= 1, timeout=PATIENCE)
     s3 = next(item for item in own._children if item.name == "s3")
     s3.signal(signal.SIGSTOP)
     try:

@@ -131,8 +131,11 @@ def test_a_worker_is_ready_once_its_models_are_loaded(start: Start) -> None:
     assert watched.child.wait(PATIENCE) == 0
 
 
-def test_a_worker_that_shuts_down_is_live_and_not_ready(idle: Client, start: Start) -> None:
-    watched = start(CUTWORK_STANDIN_SECONDS="8")
+def test_a_worker_that_shuts_down_is_live_and_not_ready(
+    idle: Client, start: Start, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    watched = start(CUTWORK_STANDIN_UNTIL=str(gate))
     watched.until("/readyz", 200)
     idle.submit("s3://photos/rocket.jpg", image=f"s3://cutouts/{time.time()}.png")
     watched.child.wait_until(
@@ -146,6 +149,7 @@ def test_a_worker_that_shuts_down_is_live_and_not_ready(idle: Client, start: Sta
     found = watched.samples()
     assert found["cutwork_worker_draining"] == {(): 1}
     assert found["cutwork_image_memory_bytes"][()] > 0
+    gate.touch()
     assert watched.child.wait(PATIENCE) == 0
 
 
