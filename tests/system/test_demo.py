@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "1/1")
 """What the demo has printed when it is interrupted; the first: before anything."""
 WHOLE = ("-m", "deploy.demo")
-SHORT = ("-c", "from deploy import demo; demo.PHOTOGRAPHS = ('rocket.jpg',); demo.main()")
+SHORT = (
+    "-c",
+    "from deploy.demo import command as demo; demo.PHOTOGRAPHS = ('rocket.jpg',); demo.main()",
+)
 """Of one photograph, where it is not the photographs that matter."""
 
 
@@ -65,7 +68,7 @@ def open_ports(text: str) -> list[int]:
 
 
 def interrupted(demo: subprocess.Popen[bytes], *, after: tuple[float, ...]) -> int:
-    """The status after Ctrl-C, and one more after so many seconds each."""
+    """Send Ctrl-C, again after so many seconds each, and return the exit status."""
     for seconds in after:
         os.killpg(demo.pid, signal.SIGINT)
         try:
@@ -86,21 +89,49 @@ def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> 
             assert time.monotonic() < deadline, printed(tmp_path)
             assert demo.poll() is None, printed(tmp_path)
             time.sleep(0.02)
-        # While Python still imports, the first may be lost in it.
-        status = interrupted(demo, after=(40,) if step else (10, 10, 20))
+        # An interrupt while Python imports may be lost.
+        status = interrupted(demo, after=(PATIENCE,) if step else (30, 30, PATIENCE))
     finally:
         if demo.poll() is None:
             os.killpg(demo.pid, signal.SIGKILL)
             demo.wait()
     text = printed(tmp_path)
-    # Before Python has run a line of ours it ends as Python does; after the last step it is too
-    # late to interrupt.
+    # Interrupted before the demo's first line, Python ends as it always does; after the last step
+    # there may be nothing left to interrupt.
     expected = {"": {130, -signal.SIGINT, 1}, "1/1": {130, 0}}
     assert status in expected.get(step, {130}), text
     assert processes(tmp_path) == []
     assert open_ports(text) == []
     if status == 130:
         assert "Traceback" not in text
+
+
+def test_an_interrupt_inside_a_finalizer_is_raised_again_without_a_traceback() -> None:
+    script = """
+import signal, time
+from deploy.demo.command import stop_on_signals
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+stop_on_signals()
+try:
+    Interrupted()
+    time.sleep(600)
+except KeyboardInterrupt:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
