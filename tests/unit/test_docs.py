@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import mypy.api
 import pytest
 from typer.main import get_command
 
@@ -132,6 +133,18 @@ def test_every_module_and_make_verb_exists(page: Path) -> None:
 def test_python_blocks_compile(page: Path) -> None:
     for block in blocks(page, "python"):
         compile(block, name_of(page), "exec")
+
+
+def test_python_blocks_have_no_type_errors(tmp_path: Path) -> None:
+    """Without the whole files of `docs/how-to/examples/`, which `make check` covers."""
+    for page in [ROOT / "README.md", *(DOCS / "how-to").glob("*.md")]:
+        for number, block in enumerate(blocks(page, "python")):
+            if not block.startswith('"""'):
+                name = f"{page.stem.replace('-', '_')}_{number}.py"
+                (tmp_path / name).write_text(block)
+    config = str(ROOT / "pyproject.toml")
+    found, _, status = mypy.api.run(["--config-file", config, *map(str, tmp_path.iterdir())])
+    assert status == 0, found
 
 
 @every_page
