@@ -7,10 +7,10 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.imaging.lanczos import ROUNDING_MARGIN
+from worker.imaging.lanczos import ROUNDING_MARGIN, lanczos_taps
 
 _TAPS: Final = 6
-"""Source pixels per target pixel: three on either side."""
+"""Source pixels per target pixel: three on either side. A seventh always has weight 0."""
 _TYPE: Final = "void(f4[:,::1], i8[::1], f4[:,::1], f4, {0}[:,::1])"
 
 
@@ -24,7 +24,8 @@ def upsample(
     width, height = size
     # Pillow resizes the rows while there are only h of them; the kernel below does the columns.
     resized = Image.fromarray(saliency).resize((width, len(saliency)), Image.Resampling.LANCZOS)
-    first, weights = _weights(saliency.shape[0], height)
+    taps, weights = lanczos_taps(len(saliency), height)
+    first, weights = taps[:, 0].copy(), weights[:, :_TAPS].astype(np.float32)
     _resize_columns(np.array(resized), first, weights, np.iinfo(mask.dtype).max, mask)
 
 
@@ -43,14 +44,3 @@ def _resize_columns(rows, first, weights, max_level, mask):  # type: ignore[no-u
             # LANCZOS overshoots at edges, hence the limits.
             level = (total[x] + ROUNDING_MARGIN) * max_level
             mask[y, x] = int(min(max(level, np.float32(0)), max_level))
-
-
-def _weights(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return, for each target pixel, its first source pixel and the weights of six from there."""
-    centres = (np.arange(target) + 0.5)[:, np.newaxis] * (source / target)
-    first = np.floor(centres - _TAPS / 2 + 0.5).astype(np.int64)
-    taps = np.arange(_TAPS)
-    distances = first + taps + 0.5 - centres
-    weights = np.sinc(distances) * np.sinc(distances / 3) * (np.abs(distances) < 3)
-    weights *= (first + taps >= 0) & (first + taps < source)
-    return first.ravel(), (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
