@@ -14,11 +14,6 @@ MAX_ICC_PROFILE_BYTES: Final = 4 * 2**20
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Return the image in a mode; Pillow would copy one that has it already."""
-    return image if image.mode == mode else image.convert(mode)
-
-
 def to_eight_bits(image: Image.Image) -> Image.Image:
     """Reduce 16-bit grey to the high byte; Pillow's own conversion clips at 255 instead.
 
@@ -47,8 +42,9 @@ def to_rgb(
     sRGB with it, or it is dropped with a sentence in `warnings`. Raise `CorruptImage` if Pillow
     cannot convert the pixels.
     """
+    mode = "RGBA" if has_transparency(image) else "RGB"
     try:
-        plain = _convert(image, "RGBA" if has_transparency(image) else "RGB")
+        plain = image if image.mode == mode else image.convert(mode)
     except (AssertionError, ValueError) as error:
         raise _missing_palette(image, error) from error
     space = _colour_space(profile, warnings)
@@ -77,9 +73,8 @@ def has_transparency(image: Image.Image) -> bool:
 
 
 def _missing_palette(image: Image.Image, error: Exception) -> CorruptImage:
-    return CorruptImage(
-        f"{image.mode} pixels that cannot be converted to RGB: {str(error) or 'no palette'}"
-    )
+    reason = str(error) or "no palette"
+    return CorruptImage(f"{image.mode} pixels that cannot be converted to RGB: {reason}")
 
 
 def _colour_space(profile: bytes | None, warnings: list[str]) -> str | None:

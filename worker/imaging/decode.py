@@ -12,13 +12,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
-from worker.errors import (
-    CorruptImage,
-    CutworkError,
-    EmptySource,
-    ImageTooLarge,
-    NotAnImage,
-)
+from worker.errors import CorruptImage, CutworkError, EmptySource, ImageTooLarge, NotAnImage
 from worker.imaging import pillow_patches
 from worker.imaging.bombs import bmp, gif, heif, jpeg, png, tiff
 from worker.imaging.colour_modes import has_transparency, to_eight_bits, to_rgb

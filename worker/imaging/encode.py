@@ -8,7 +8,7 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,8 +31,7 @@ class EncodeSettings:
     """1…100, for formats that have it; None is the format's default."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Format:
+class Format(NamedTuple):
     """One output format."""
 
     content_type: str
@@ -82,9 +81,8 @@ def _avif(pixels: Pixels, settings: EncodeSettings) -> bytes:
 
 
 def _jpeg(pixels: Pixels, settings: EncodeSettings) -> bytes:
-    return _pillow(
-        pixels[:, :, :3], settings, "JPEG", quality=settings.quality or 92, subsampling=0
-    )
+    options = {"quality": settings.quality or 92, "subsampling": 0}
+    return _pillow(pixels[:, :, :3], settings, "JPEG", **options)
 
 
 def _zip(pixels: Pixels, settings: EncodeSettings) -> bytes:
@@ -121,34 +119,10 @@ def _resolution(dpi: Resolution) -> Image.Exif:
 
 
 FORMATS: Final[Mapping[str, Format]] = {
-    "png": Format(content_type="image/png", suffixes=(".png",), encode=_png),
-    "webp": Format(
-        content_type="image/webp",
-        suffixes=(".webp",),
-        encode=_webp,
-        max_side=16_383,
-        has_quality=True,
-    ),
-    "avif": Format(
-        content_type="image/avif",
-        suffixes=(".avif",),
-        encode=_avif,
-        max_side=65_536,
-        has_quality=True,
-    ),
-    "tiff": Format(content_type="image/tiff", suffixes=(".tif", ".tiff"), encode=_tiff),
-    "jpeg": Format(
-        content_type="image/jpeg",
-        suffixes=(".jpg", ".jpeg"),
-        encode=_jpeg,
-        max_side=65_500,
-        has_quality=True,
-    ),
-    "zip": Format(
-        content_type="application/zip",
-        suffixes=(".zip",),
-        encode=_zip,
-        max_side=65_500,
-        has_quality=True,
-    ),
+    "png": Format("image/png", (".png",), _png),
+    "webp": Format("image/webp", (".webp",), _webp, max_side=16_383, has_quality=True),
+    "avif": Format("image/avif", (".avif",), _avif, max_side=65_536, has_quality=True),
+    "tiff": Format("image/tiff", (".tif", ".tiff"), _tiff),
+    "jpeg": Format("image/jpeg", (".jpg", ".jpeg"), _jpeg, max_side=65_500, has_quality=True),
+    "zip": Format("application/zip", (".zip",), _zip, max_side=65_500, has_quality=True),
 }

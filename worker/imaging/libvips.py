@@ -17,10 +17,7 @@ _MM_PER_INCH: Final = 25.4
 _IHDR_DEPTH: Final = 24
 """Offset of the bits per channel in a PNG."""
 _BITS_PER_SAMPLE, _ORIENTATION = 258, 0x0112
-_LOADERS: Final = {
-    "PNG": pyvips.Image.pngload_buffer,
-    "TIFF": pyvips.Image.tiffload_buffer,
-}
+_LOADERS: Final = {"PNG": pyvips.Image.pngload_buffer, "TIFF": pyvips.Image.tiffload_buffer}
 
 
 def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:
@@ -55,10 +52,8 @@ def resize_lanczos(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     if new_width > width or new_height > height:
         return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
     image = pyvips.Image.new_from_array(rgb, interpretation="srgb")
-    pixels: NDArray[np.uint8] = image.resize(
-        new_width / width, vscale=new_height / height, kernel="lanczos3"
-    ).numpy()
-    return pixels
+    resized = image.resize(new_width / width, vscale=new_height / height, kernel="lanczos3")
+    return np.asarray(resized.numpy(), np.uint8)
 
 
 def write_tiff(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | None) -> bytes:
@@ -66,20 +61,16 @@ def write_tiff(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | N
 
     A TIFF must have a resolution; an unknown one is written as 72 dpi.
     """
-    data: bytes = _image(pixels, icc_profile, dpi or (72, 72)).tiffsave_buffer(
-        compression="deflate", predictor="horizontal", resunit="inch", keep="icc"
-    )
-    return data
-
-
-def _image(pixels: Pixels, icc_profile: bytes | None, dpi: Resolution | None) -> pyvips.Image:
     names = ("grey16", "rgb16") if pixels.dtype == np.uint16 else ("b-w", "srgb")
     image = pyvips.Image.new_from_array(pixels, interpretation=names[pixels.ndim == 3])
     x, y = dpi or (72, 72)
     image = image.copy(xres=x / _MM_PER_INCH, yres=y / _MM_PER_INCH)
     if icc_profile is not None:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc_profile)
-    return image
+    data: bytes = image.tiffsave_buffer(
+        compression="deflate", predictor="horizontal", resunit="inch", keep="icc"
+    )
+    return data
 
 
 def _upright(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:

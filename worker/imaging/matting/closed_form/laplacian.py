@@ -57,11 +57,7 @@ class Laplacian:
         self._assemble(rgb, trimap, framed[frame:-frame, frame:-frame], as_pymatting)
 
     def _assemble(
-        self,
-        rgb: Pixels,
-        trimap: NDArray[np.uint8],
-        indices: NDArray[np.int32],
-        as_pymatting: bool,
+        self, rgb: Pixels, trimap: NDArray[np.uint8], indices: NDArray[np.int32], as_pymatting: bool
     ) -> None:
         height = len(trimap)
         trimap, indices = np.ascontiguousarray(trimap), np.ascontiguousarray(indices)
