@@ -22,7 +22,7 @@ from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, OptionConflict
 from worker.imaging.decode import open_image
 from worker.imaging.libvips import read_sixteen_bits
-from worker.imaging.masks import Pixels, extent
+from worker.imaging.masks import Pixels, bounding_box
 from worker.imaging.png import write_png
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
@@ -114,7 +114,7 @@ def test_a_disabled_cut_out_still_gets_its_background(models: Models) -> None:
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_image_gives_an_empty_mask(level: int, models: Models) -> None:
     made = cut(models, png(np.full((60, 80, 3), level, np.uint8)), crop=True, alpha_matting=True)
-    assert extent(made.mask).box is None
+    assert bounding_box(made.mask) is None
     assert made.crop is None
     assert not np.asarray(image_of(made))[:, :, 3].any()
     assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")

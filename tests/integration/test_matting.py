@@ -13,10 +13,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 sys.modules["numba.np.ufunc.omppool"] = sys.modules["numba.np.ufunc.tbbpool"] = None
 import numba, numpy as np
-from worker.imaging.matting.foreground import foreground_colour
+from worker.imaging.matting.foreground import foreground_and_background
 rgb, alpha = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 0.5)
 with ThreadPoolExecutor(4) as pool:
-    list(pool.map(lambda _: foreground_colour(rgb, alpha), range(50)))
+    list(pool.map(lambda _: foreground_and_background(rgb, alpha), range(50)))
 print(numba.threading_layer())
 """
     done = subprocess.run(

@@ -62,7 +62,7 @@ def test_reduced_layers_are_as_accurate_as_an_estimate_of_every_pixel(name: str)
     mask, composite = levels(alpha), blended(alpha, foreground, background)
     assert mask.size > 5 * LAYER_PIXELS
     edge = (mask > 12) & (mask < 250)
-    full_estimate, _ = foreground_and_background(composite, mask)
+    full_estimate, _ = foreground_and_background(composite, mask / np.float32(255))
 
     def error(colours: NDArray[np.uint8]) -> float:
         return float(

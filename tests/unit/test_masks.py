@@ -42,9 +42,9 @@ def test_a_constant_map_gives_an_empty_mask(read: MapToMask, level: float) -> No
 def test_only_the_original_systems_stretch_faint_noise_to_foreground() -> None:
     noise = np.random.default_rng(1).random((16, 16)).astype(np.float32) * np.float32(0.2)
     size = (16, 16)
-    assert not masks.soft_mask(noise, size, depth=np.uint8).any()
-    assert masks.isnet_mask(noise, size, depth=np.uint8).max() == 255
-    assert masks.rembg_mask(noise, size, depth=np.uint8).max() == 255
+    assert not masks.soft_mask(noise, size, stretched=True, depth=np.uint8).any()
+    assert masks.isnet_mask(noise, size, stretched=True, depth=np.uint8).max() == 255
+    assert masks.rembg_mask(noise, size, stretched=True, depth=np.uint8).max() == 255
 
 
 @pytest.mark.parametrize("read", [masks.soft_mask, masks.isnet_mask, masks.rembg_mask])
@@ -103,8 +103,9 @@ def test_a_sigmoid_of_large_logits_does_not_overflow() -> None:
 
 def test_levels_are_rounded_down() -> None:
     shares = np.array([[0, 0.5, 0.999, 1]], np.float32)
-    assert masks.isnet_mask(shares, (4, 1), depth=np.uint8).tolist() == [[0, 127, 254, 255]]
-    wide = masks.isnet_mask(shares, (4, 1), depth=np.uint16)
+    mask = masks.isnet_mask(shares, (4, 1), stretched=True, depth=np.uint8)
+    assert mask.tolist() == [[0, 127, 254, 255]]
+    wide = masks.isnet_mask(shares, (4, 1), stretched=True, depth=np.uint16)
     assert wide.dtype == np.uint16
     assert wide.tolist() == [[0, 32767, 65469, 65535]]
 
@@ -144,14 +145,12 @@ def test_transparent_pixels_are_white_for_the_model() -> None:
     assert masks.composite_on_white(rgb, alpha).tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
 
 
-def test_the_extent_is_mean_and_bounding_box() -> None:
+def test_the_bounding_box_holds_the_levels_above_a_limit() -> None:
     mask = np.zeros((10, 20), np.uint8)
-    assert masks.extent(mask) == (0.0, None)
+    assert masks.bounding_box(mask) is None
     mask[2:4, 5:15] = 255
-    share, box = masks.extent(mask)
-    assert share == pytest.approx(0.1)
-    assert box == (5, 2, 15, 4)
+    assert masks.bounding_box(mask) == (5, 2, 15, 4)
     mask[9, 19] = 1
-    assert masks.extent(mask).box == (5, 2, 20, 10)
-    assert masks.extent(mask, above=1).box == (5, 2, 15, 4)
-    assert masks.extent(masks.to_depth(mask, np.uint16)) == masks.extent(mask)
+    assert masks.bounding_box(mask) == (5, 2, 20, 10)
+    assert masks.bounding_box(mask, above=1) == (5, 2, 15, 4)
+    assert masks.bounding_box(masks.to_depth(mask, np.uint16)) == (5, 2, 20, 10)

@@ -5,21 +5,16 @@ from typing import Final
 
 import numpy as np
 
-from worker.imaging.masks import Box, Pixels, extent, max_level
+from worker.imaging.masks import Box, Pixels, bounding_box, max_level, widen
 from worker.imaging.strips import map_strips
 
 _CROP_ALPHA: Final = 0.05
 """Alpha above which a crop counts a pixel as foreground; soft masks have noise below it."""
 
 
-def stack_alpha(rgb: Pixels, alpha: Pixels) -> Pixels:
-    """Return straight RGBA (H, W, 4)."""
-    return np.dstack((rgb, alpha))
-
-
 def uncut_rgba(rgb: Pixels, alpha: Pixels | None) -> Pixels:
-    """Return the RGBA of a picture that is not cut out, opaque unless it has an alpha."""
-    return stack_alpha(rgb, np.full_like(rgb[:, :, 0], max_level(rgb)) if alpha is None else alpha)
+    """Return the straight RGBA (H, W, 4) of a picture, opaque unless it has an alpha."""
+    return np.dstack((rgb, np.full_like(rgb[:, :, 0], max_level(rgb)) if alpha is None else alpha))
 
 
 def composite_on_transparent(rgb: Pixels, mask: Pixels, alpha: Pixels | None) -> Pixels:
@@ -38,10 +33,7 @@ def composite_on_transparent(rgb: Pixels, mask: Pixels, alpha: Pixels | None) ->
 
 
 def composite_on_colour(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
-    """Return straight RGBA (H, W, 4) on top of a background colour.
-
-    `background` is red, green, blue and alpha in 0–255, straight too.
-    """
+    """Return straight RGBA (H, W, 4) on a background: red, green, blue, alpha, 0–255, straight."""
     full = np.float32(max_level(rgba))
     colour = np.asarray(background[:3], np.float32) * (full / 255)
 
@@ -62,7 +54,7 @@ def crop_box(mask: Pixels, margin: str) -> Box | None:
     `margin` is in pixels (`20`) or per cent of the box's longer side (`5%`). The result lies within
     the picture.
     """
-    box = extent(mask, above=int(_CROP_ALPHA * max_level(mask))).box
+    box = bounding_box(mask, above=int(_CROP_ALPHA * max_level(mask)))
     if box is None:
         return None
     left, upper, right, lower = box
@@ -70,13 +62,7 @@ def crop_box(mask: Pixels, margin: str) -> Box | None:
         pixels = math.ceil(max(right - left, lower - upper) * float(margin[:-1]) / 100)
     else:
         pixels = int(margin)
-    height, width = mask.shape
-    return (
-        max(left - pixels, 0),
-        max(upper - pixels, 0),
-        min(right + pixels, width),
-        min(lower + pixels, height),
-    )
+    return widen(box, pixels, mask.shape[::-1])
 
 
 def crop(pixels: Pixels, box: Box | None) -> Pixels:

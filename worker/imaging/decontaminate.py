@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.imaging.masks import Box, Pixels, extent, max_level
+from worker.imaging.masks import Pixels, bounding_box, max_level, widen
 from worker.imaging.matting.foreground import foreground_and_background
 from worker.imaging.matting.kernels import kernels
 
@@ -28,57 +28,39 @@ def decontaminate(rgb: Pixels, mask: Pixels, *, result: Pixels | None = None) ->
     Opaque pixels keep their colour. Far from the foreground pixels become black, so that a cut-out
     neither carries its background along nor spends bytes on it.
 
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8 or uint16
-        The picture.
-    mask : (H, W) of the same dtype
-        Its alpha.
-    result : (H, W, 3) of the same dtype, optional
-        Array to write to and to return.
+    `rgb` is (H, W, 3), `mask` its alpha (H, W), both uint8 or both uint16. `result` is an array
+    like `rgb` to write to and to return.
 
     Source: M. Forte, "Approximate Fast Foreground Colour Estimation", 2021, for the step from
     layers of a fraction of the size to the full size.
     """
     result = np.empty_like(rgb) if result is None else result
     faint, opaque = int(_FAINT * max_level(mask)), math.ceil(_OPAQUE * max_level(mask))
-    box = extent(mask, above=faint).box
+    box = bounding_box(mask, above=faint)
     if mask.min() >= opaque:
         result[:] = rgb
         return result
     if box is None:
         result[:] = 0
         return result
-    left, upper, right, lower = _widen(box, (mask.shape[1], mask.shape[0]))
+    left, upper, right, lower = widen(box, _MARGIN, mask.shape[::-1])
     for outside in np.s_[:upper, :], np.s_[lower:, :], np.s_[:, :left], np.s_[:, right:]:
         result[outside] = 0
     part = np.s_[upper:lower, left:right]
     colours, levels = rgb[part], mask[part]
     step = math.ceil(math.sqrt(levels.size / LAYER_PIXELS))
-    layers = foreground_and_background(colours[::step, ::step], levels[::step, ::step])
-    kernels().decontaminate(
-        *(colours, levels, *layers, _near(levels > faint, step), step),
-        *(levels.dtype.type(value) for value in (faint, opaque, max_level(mask))),
-        result[part],
-    )
+    alpha = levels[::step, ::step] / np.float32(max_level(mask))
+    layers = foreground_and_background(colours[::step, ::step], alpha)
+    limits = (levels.dtype.type(value) for value in (faint, opaque, max_level(mask)))
+    near = _near(levels > faint, step)
+    kernels().decontaminate(colours, levels, *layers, near, step, *limits, result[part])
     return result
 
 
 def _near(foreground: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
     """Return which of every `step`th pixels are near enough to the foreground to get its colour."""
     rows, columns = (np.arange(0, side, step) for side in foreground.shape)
-    occupied = np.logical_or.reduceat(
-        np.logical_or.reduceat(foreground, rows, axis=0), columns, axis=1
-    )
+    occupied = np.logical_or.reduceat(foreground, rows, axis=0)
+    occupied = np.logical_or.reduceat(occupied, columns, axis=1)
     size = 2 * math.ceil(_MARGIN / step) + 1
     return np.asarray(ndimage.maximum_filter(occupied, size=size))
-
-
-def _widen(box: Box, size: tuple[int, int]) -> Box:
-    left, upper, right, lower = box
-    return (
-        max(left - _MARGIN, 0),
-        max(upper - _MARGIN, 0),
-        min(right + _MARGIN, size[0]),
-        min(lower + _MARGIN, size[1]),
-    )

@@ -15,9 +15,7 @@ def _signature(level: types.Type) -> types.Type:
 
 
 @njit([_signature(types.uint8), _signature(types.uint16)], cache=True, nogil=True)
-def decontaminate(  # type: ignore[no-untyped-def]
-    rgb, mask, foreground, background, near, step, faint, opaque, max_level, result
-):
+def decontaminate(rgb, mask, foreground, background, near, step, faint, opaque, max_level, result):  # type: ignore[no-untyped-def]
     """Write the foreground's colours (H, W, 3) to `result`.
 
     `foreground`, `background` (h, w, 3) float32 in 0…1 and `near` (h, w) hold every `step`th pixel.

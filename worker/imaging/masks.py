@@ -6,7 +6,7 @@ that of `default`, `isnet_mask` that of ISNetSegment, `rembg_mask` that of Image
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,15 +30,6 @@ SALIENCY_THRESHOLD: Final = 0.5
 """A map whose maximum is not above this has no foreground; stretching it would amplify noise."""
 
 _CROSS: Final = ndimage.generate_binary_structure(2, 1)
-
-
-class Extent(NamedTuple):
-    """How much of an image a mask covers, and where."""
-
-    share: float
-    """Mean of the mask, 0…1."""
-    box: Box | None
-    """Bounding box; None for an empty mask."""
 
 
 def max_level(pixels: Pixels) -> int:
@@ -88,8 +79,7 @@ def to_input(
 
     Returns
     -------
-    (1, 3, height, width) float32
-        Contiguous.
+    (1, 3, height, width) float32, contiguous
     """
     means, stds = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
     if resampling == "bilinear":
@@ -154,22 +144,12 @@ def resize_bilinear(array: NDArray[np.float32], size: Size) -> NDArray[np.float3
     return array
 
 
-def soft_mask(saliency: SaliencyMap, size: Size, *, stretched: bool = True, depth: Depth) -> Pixels:
+def soft_mask(saliency: SaliencyMap, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
     """Return the mask of the preset `default`, resized to `size` by LANCZOS.
 
-    A map without foreground gives an empty mask. The original systems stretch any map, so that the
+    With `stretched` the map (h, w) is stretched to 0…1 first, as in the other presets. A map
+    without foreground gives an empty mask: the original systems stretch any map, so that the
     cut-out of a blank picture is noise.
-
-    Parameters
-    ----------
-    saliency : (h, w) float32
-        In 0…1.
-    size : (int, int)
-        Width and height of the mask.
-    stretched : bool
-        Stretch the map to 0…1 first; the mask readers of the other presets share this parameter.
-    depth : numpy.uint8 or numpy.uint16
-        The dtype of the mask.
     """
     if saliency.max() <= SALIENCY_THRESHOLD or (stretched and np.ptp(saliency) < 1 / 255):
         saliency = np.zeros_like(saliency)
@@ -186,23 +166,19 @@ def soft_mask(saliency: SaliencyMap, size: Size, *, stretched: bool = True, dept
     resized = Image.fromarray(saliency).resize(size, Image.Resampling.LANCZOS)
     for rows in strips(height, width):
         part = np.asarray(resized.crop((0, rows.start, width, rows.stop)), np.float32)
-        mask[rows] = _levels(np.clip(part, 0, 1), depth)
+        mask[rows] = _levels(part, depth)
     return mask
 
 
-def isnet_mask(
-    saliency: SaliencyMap, size: Size, *, stretched: bool = True, depth: Depth
-) -> Pixels:
+def isnet_mask(saliency: SaliencyMap, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
     """Return ISNetSegment's mask: bilinear to `size`, then stretched, then `floor(255 p)`."""
     resized = resize_bilinear(saliency, size)
-    return _levels(stretch(resized) if stretched else np.clip(resized, 0, 1), depth)
+    return _levels(stretch(resized) if stretched else resized, depth)
 
 
-def rembg_mask(
-    saliency: SaliencyMap, size: Size, *, stretched: bool = True, depth: Depth
-) -> Pixels:
+def rembg_mask(saliency: SaliencyMap, size: Size, *, stretched: bool, depth: Depth) -> Pixels:
     """Return rembg's mask: stretched, `floor(255 p)`, then the 8 bits to `size` by LANCZOS."""
-    levels = _levels(stretch(saliency) if stretched else np.clip(saliency, 0, 1), np.uint8)
+    levels = _levels(stretch(saliency) if stretched else saliency, np.uint8)
     resized = Image.fromarray(levels).resize(size, Image.Resampling.LANCZOS)
     return to_depth(np.asarray(resized), depth)
 
@@ -210,16 +186,11 @@ def rembg_mask(
 def binarise(mask: Pixels, threshold: float) -> Pixels:
     """Return a mask that is full where `level / max_level(mask) > threshold`, else 0."""
     full = mask.dtype.type(max_level(mask))
-    return map_strips(
-        lambda part: np.where(part / np.float64(full) > threshold, full, 0 * full), mask
-    )
+    return map_strips(lambda part: np.where(part / np.float64(full) > threshold, full, 0), mask)
 
 
 def post_process(mask: Pixels) -> Pixels:
-    """Post-process a mask as rembg does.
-
-    An opening with a 3×3 cross, a Gaussian with σ = 2, then 0 below level 127 and full elsewhere.
-    """
+    """Open a mask by a 3×3 cross, blur it with σ = 2, binarise it at level 127, as rembg does."""
     opened = ndimage.grey_opening(to_uint8(mask), footprint=_CROSS, mode="reflect")
     smooth = ndimage.gaussian_filter(opened.astype(np.float64), sigma=2)
     return np.where(smooth < 127, mask.dtype.type(0), mask.dtype.type(max_level(mask)))
@@ -237,14 +208,20 @@ def multiply_alpha(mask: Pixels, alpha: Pixels | None) -> Pixels:
     return map_strips(multiply, mask, alpha)
 
 
-def extent(mask: Pixels, *, above: int = 0) -> Extent:
-    """Return the mean of a mask, and the bounding box of its levels greater than `above`."""
+def bounding_box(mask: Pixels, *, above: int = 0) -> Box | None:
+    """Return the bounding box of the levels greater than `above`, or None without any."""
     inside = mask > above
     columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
     if not columns.size:
-        return Extent(float(mask.mean()) / max_level(mask), None)
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return Extent(float(mask.mean()) / max_level(mask), box)
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def widen(box: Box, margin: int, size: Size) -> Box:
+    """Widen a box by `margin` pixels on each side, but not beyond a picture of this size."""
+    left, upper, right, lower = box
+    left, upper = max(left - margin, 0), max(upper - margin, 0)
+    return left, upper, min(right + margin, size[0]), min(lower + margin, size[1])
 
 
 def to_levels(values: NDArray[np.float32] | NDArray[np.float64], depth: DTypeLike) -> Pixels:
@@ -254,7 +231,5 @@ def to_levels(values: NDArray[np.float32] | NDArray[np.float64], depth: DTypeLik
 
 
 def _levels(saliency: SaliencyMap, depth: Depth) -> Pixels:
-    full = np.iinfo(depth).max
     # 65,535 p needs more digits than float32 has; the original systems compute 255 p in float32.
-    values = saliency if depth is np.uint8 else saliency.astype(np.float64)
-    return np.floor(values * values.dtype.type(full)).astype(depth)
+    return to_levels(saliency if depth is np.uint8 else saliency.astype(np.float64), depth)

@@ -65,13 +65,14 @@ class CutOut:
 
     def facts(self) -> dict[str, Any]:
         """Return what an outcome says about the outputs together, as JSON values."""
-        extent = masks.extent(self.mask)
+        box = masks.bounding_box(self.mask)
+        share = float(self.mask.mean()) / masks.max_level(self.mask)
         return {
             "run": self.run.model_dump() if self.run else None,
-            "foreground_share": round(extent.share, 6),
-            "bounding_box": extent.box,
+            "foreground_share": round(share, 6),
+            "bounding_box": box,
             "crop": self.crop,
-            "no_foreground": extent.box is None if self.run else None,
+            "no_foreground": box is None if self.run else None,
             "warnings": self.warnings,
         }
 

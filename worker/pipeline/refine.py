@@ -11,7 +11,7 @@ from worker.imaging.decode import Picture
 from worker.imaging.decontaminate import decontaminate
 from worker.imaging.masks import Pixels
 from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
-from worker.imaging.matting.foreground import foreground_colour
+from worker.imaging.matting.foreground import foreground_and_background
 from worker.imaging.matting.trimap import trimap_from_mask
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.limits import reserve_matting
@@ -117,7 +117,7 @@ def _rgba(
     rgb = picture.rgb
     if preset.matches_rembg:
         opacity = mask / np.float64(masks.max_level(mask)) if alpha is None else alpha
-        rgb = masks.to_levels(foreground_colour(rgb, opacity), mask.dtype)
+        rgb = masks.to_levels(foreground_and_background(rgb, opacity)[0], mask.dtype)
     rgba = np.empty((*levels.shape, 4), rgb.dtype)
     if estimate_colours and not preset.matches_rembg:
         decontaminate(rgb, levels, result=rgba[:, :, :3])

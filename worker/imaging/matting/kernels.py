@@ -20,8 +20,7 @@ class Kernels(NamedTuple):
     solve: Callable[..., Any]
     """`worker.imaging.matting.closed_form.solve`."""
     estimate_foreground: Callable[..., Any]
-    """pymatting's `estimate_foreground_ml`: (H, W, 3) float32, or two of them with
-    `return_background`. Hold `lock` during the call."""
+    """pymatting's `estimate_foreground_ml`. Hold `lock` during the call."""
     decontaminate: Callable[..., None]
     """`worker.imaging.decontaminate_kernel.decontaminate`."""
     lock: AbstractContextManager[object]
