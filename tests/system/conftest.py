@@ -1,4 +1,4 @@
-"""The grounds of the chaos tests, one per module and terrain."""
+"""The testbeds of the chaos tests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.system.chaos.ground import Ground, Terrain
+    from tests.system.chaos.testbed import Testbed, TestbedSpec
 
-    OpenGround = Callable[[Terrain], Ground]
+    OpenTestbed = Callable[[TestbedSpec], Testbed]
 
 
 @pytest.fixture(scope="module")
-def open_ground(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OpenGround]":
-    """Servers and workers of a terrain, shared by the module's faults that want the same."""
-    from tests.system.chaos.ground import Ground
+def open_testbed(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OpenTestbed]":
+    """Return a function that opens a testbed, once per module and specification."""
+    from tests.system.chaos.testbed import Testbed
 
-    grounds: dict[Terrain, Ground] = {}
+    testbeds: dict[TestbedSpec, Testbed] = {}
     with ExitStack() as stack:
 
-        def open_ground(terrain: "Terrain") -> "Ground":
-            if terrain not in grounds:
+        def open_testbed(spec: "TestbedSpec") -> "Testbed":
+            if spec not in testbeds:
                 folder = tmp_path_factory.mktemp("chaos")
-                grounds[terrain] = stack.enter_context(Ground(folder, terrain))
-            return grounds[terrain]
+                testbeds[spec] = stack.enter_context(Testbed(folder, spec))
+            return testbeds[spec]
 
-        yield open_ground
+        yield open_testbed

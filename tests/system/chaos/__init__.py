@@ -1,1 +1,1 @@
-"""Faults made for real, and what becomes of the images meanwhile."""
+"""Real faults in a real system, and a check that no image is lost."""

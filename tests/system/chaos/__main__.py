@@ -1,8 +1,8 @@
-"""`make chaos`: every fault, twenty times over, and what became of the images.
+"""`make chaos`: play every fault twenty times and print a table of what happened to the images.
 
-`make chaos ARGS='stopped s3-500 --rounds 3'` plays some of them; `--list` names all. With `--json`
-or `--markdown` the table is one for a program, or for docs/evidence/chaos.md. It ends with 1 if
-anything was lost.
+`make chaos ARGS='stopped s3-500 --rounds 3'` plays some of them; `--list` names all. `--json` prints
+one JSON object per line and `--markdown` the table of docs/evidence/chaos.md. The exit status is 1
+if any image was lost.
 """
 
 import argparse
@@ -18,34 +18,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.system.chaos import table
 from tests.system.chaos.catalogue import FAULTS
-from tests.system.chaos.ground import Ground
 from tests.system.chaos.rounds import Fault, rounds
+from tests.system.chaos.testbed import Testbed
 
 
 def main() -> None:
-    """Play what was asked for, fault by fault, each on servers of its own."""
+    """Play the given faults, each on servers of its own."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="FAULT", help="by default all")
+    parser.add_argument("names", nargs="*", metavar="FAULT", help="all by default")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="faults side by side")
+    parser.add_argument(
+        "--at-once", type=int, default=3, metavar="N", help="faults played in parallel"
+    )
     parser.add_argument("--list", action="store_true")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--markdown", action="store_true")
-    asked = parser.parse_args()
-    if unknown := set(asked.names) - set(FAULTS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(FAULTS):
         sys.exit(f"expected some of {', '.join(FAULTS)}, found {', '.join(sorted(unknown))}")
-    if asked.list:
+    if arguments.list:
         sys.exit("\n".join(f"{name:30}{fault.what}" for name, fault in FAULTS.items()))
     columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
-    # Most of a round is waiting: for timeouts, and for what comes back.
-    with bars, ThreadPoolExecutor(asked.at_once) as threads:
-        play = partial(_played, count=asked.rounds, bars=bars)
-        rows = list(threads.map(play, [FAULTS[name] for name in asked.names or FAULTS]))
-    if asked.json:
+    # A round waits most of its time, for timeouts and redeliveries.
+    with bars, ThreadPoolExecutor(arguments.at_once) as threads:
+        play = partial(_played, count=arguments.rounds, bars=bars)
+        rows = list(threads.map(play, [FAULTS[name] for name in arguments.names or FAULTS]))
+    if arguments.json:
         print(table.as_json(rows))
-    elif asked.markdown:
+    elif arguments.markdown:
         print(table.markdown(rows))
     else:
         table.show(rows)
@@ -54,15 +56,15 @@ def main() -> None:
 
 def _played(fault: Fault, *, count: int, bars: Progress) -> table.Row:
     done = []
-    bar = bars.add_task(fault.name, total=min(count, fault.most or count))
+    bar = bars.add_task(fault.name, total=min(count, fault.max_rounds or count))
     folder = Path(tempfile.mkdtemp(prefix=f"cutwork-chaos-{fault.name}-"))
-    with Ground(folder, fault.terrain) as ground:
-        for one in rounds(fault, ground, count=count):
+    with Testbed(folder, fault.spec) as testbed:
+        for one in rounds(fault, testbed, count=count):
             done.append(one)
             bars.advance(bar)
     bars.remove_task(bar)
     row = table.Row.of(fault, done)
-    # It takes long: who looks on sees each fault as it is done.
+    # All faults take half an hour: each result is printed as soon as it is known.
     verdict = "ok" if row.ok else "NOT OK"
     bars.console.print(f"{verdict:8}{' | '.join(row.cells())}", markup=False, soft_wrap=True)
     if row.ok:

@@ -1,4 +1,4 @@
-"""A broker that restarts, cannot be reached, or refuses; and a delivery lost on its way."""
+"""Faults of the broker: restarts, lost connections, refused writes and a lost delivery."""
 
 import shutil
 import signal
@@ -8,165 +8,165 @@ from typing import Final
 import redis
 
 from deploy.local import free_ports
-from tests.system.chaos.ground import PERSISTENT, Broken, Ground, until
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault
+from tests.system.chaos.testbed import PERSISTENT, Testbed, UnexpectedState, until
 
-_MOMENT: Final = 1.0
-"""Seconds a fault of the broker lasts."""
-_BLACK: Final = 4.0
-"""Seconds the network is a black hole."""
+_FAULT_SECONDS: Final = 1.0
+"""How long the broker refuses writes."""
+_BLACK_HOLE_SECONDS: Final = 4.0
+"""How long the network is a black hole."""
 
 
-def _restart(ground: Ground, load: Load) -> None:
-    """Three times, each when a few more images are done."""
-    before = ground.runs()
+def _restart(testbed: Testbed, load: Load) -> None:
+    """Restart the broker three times, each time after a few more images have run."""
+    before = testbed.runs()
     load.send()
     for done in (2, 5, 8):
-        ground.until_runs(before + done)
-        _kill_broker(ground)
-        ground.broker = ground.stack.restart_broker(*PERSISTENT)
+        testbed.until_runs(before + done)
+        _kill_broker(testbed)
+        testbed.broker = testbed.stack.restart_broker(*PERSISTENT)
 
 
-def _forget(ground: Ground, load: Load) -> None:
-    """Everything the broker knew is gone, three times; whoever sent sends again."""
-    before = ground.runs()
+def _forget(testbed: Testbed, load: Load) -> None:
+    """Erase the broker's data three times; the producer submits its jobs again each time."""
+    before = testbed.runs()
     load.send()
     for done in (2, 4, 6):
-        ground.until_runs(before + done)
-        _kill_broker(ground)
-        shutil.rmtree(ground.folder / "broker")
-        ground.broker = ground.stack.restart_broker(*PERSISTENT)
+        testbed.until_runs(before + done)
+        _kill_broker(testbed)
+        shutil.rmtree(testbed.folder / "broker")
+        testbed.broker = testbed.stack.restart_broker(*PERSISTENT)
         if hasattr(load, "commands"):
             load.wait(30)
         load.send()
 
 
-def _refuses(ground: Ground) -> None:
+def _refuses(testbed: Testbed) -> None:
     try:
-        ground.server.set("chaos", "x" * 1000)
+        testbed.server.set("chaos", "x" * 1000)
     except redis.ResponseError:
         return
-    raise Broken("expected a broker that refuses to write, found one that writes")
+    raise UnexpectedState("expected a broker that refuses writes, found one that accepts them")
 
 
-def _kill_broker(ground: Ground) -> None:
-    ground.broker.signal(signal.SIGKILL)
-    ground.broker.wait()
+def _kill_broker(testbed: Testbed) -> None:
+    testbed.broker.signal(signal.SIGKILL)
+    testbed.broker.wait()
 
 
-def _reset_idle(ground: Ground, load: Load) -> None:
-    ground.network.reset()
+def _reset_idle(testbed: Testbed, load: Load) -> None:
+    testbed.network.reset()
     load.send()
 
 
-def _reset_busy(ground: Ground, load: Load) -> None:
-    before = ground.runs()
+def _reset_busy(testbed: Testbed, load: Load) -> None:
+    before = testbed.runs()
     load.send()
     for done in (1, 4, 7):
-        ground.until_runs(before + done)
-        ground.network.reset()
+        testbed.until_runs(before + done)
+        testbed.network.reset()
 
 
-def _black_hole_idle(ground: Ground, load: Load) -> None:
-    ground.network.black_hole()
-    time.sleep(_BLACK)
-    ground.network.heal()
+def _black_hole_idle(testbed: Testbed, load: Load) -> None:
+    testbed.network.black_hole()
+    time.sleep(_BLACK_HOLE_SECONDS)
+    testbed.network.heal()
     load.send()
 
 
-def _black_hole_busy(ground: Ground, load: Load) -> None:
-    before = ground.runs()
+def _black_hole_busy(testbed: Testbed, load: Load) -> None:
+    before = testbed.runs()
     load.send()
-    ground.until_runs(before + 2)
-    ground.network.black_hole()
-    time.sleep(_BLACK)
-    ground.network.heal()
+    testbed.until_runs(before + 2)
+    testbed.network.black_hole()
+    time.sleep(_BLACK_HOLE_SECONDS)
+    testbed.network.heal()
 
 
-def _full(ground: Ground, load: Load) -> None:
-    before = ground.runs()
+def _full(testbed: Testbed, load: Load) -> None:
+    before = testbed.runs()
     load.send()
-    ground.until_runs(before + 2)
-    ground.server.config_set("maxmemory", "1mb")
-    _refuses(ground)
-    time.sleep(_MOMENT)
-    ground.server.config_set("maxmemory", "0")
+    testbed.until_runs(before + 2)
+    testbed.server.config_set("maxmemory", "1mb")
+    _refuses(testbed)
+    time.sleep(_FAULT_SECONDS)
+    testbed.server.config_set("maxmemory", "0")
 
 
-def _read_only(ground: Ground, load: Load) -> None:
-    """As after a failover that this server lost: a replica of a master that does not answer."""
-    before = ground.runs()
+def _read_only(testbed: Testbed, load: Load) -> None:
+    """Make the broker a replica of a master that does not answer, as after a failover."""
+    before = testbed.runs()
     load.send()
-    ground.until_runs(before + 2)
-    ground.server.replicaof("127.0.0.1", str(free_ports(1)[0]))
-    _refuses(ground)
-    time.sleep(_MOMENT)
-    ground.server.replicaof("NO", "ONE")
+    testbed.until_runs(before + 2)
+    testbed.server.replicaof("127.0.0.1", str(free_ports(1)[0]))
+    _refuses(testbed)
+    time.sleep(_FAULT_SECONDS)
+    testbed.server.replicaof("NO", "ONE")
 
 
-def _lose_delivery(ground: Ground, load: Load) -> None:
-    ground.network.lose_next_delivery()
+def _lose_delivery(testbed: Testbed, load: Load) -> None:
+    testbed.network.lose_next_delivery()
     load.send()
-    until(ground.network.delivery_lost.is_set, "a delivery that is lost")
+    until(testbed.network.delivery_lost.is_set, "a lost delivery")
 
 
 FAULTS: Final = (
     Fault(
         name="broker-restarted",
         what="broker killed and restarted with persistence, three times under load",
-        strike=_restart,
+        inject=_restart,
     ),
     Fault(
         name="broker-restarted-under-sync",
         what="broker killed and restarted with persistence, a run of `cutwork sync`",
-        strike=_restart,
+        inject=_restart,
         by="sync",
     ),
     Fault(
         name="broker-forgets",
         what="broker restarted without persistence, three times; the producer submits again",
-        strike=_forget,
+        inject=_forget,
     ),
     Fault(
         name="broker-forgets-under-sync",
         what="broker restarted without persistence; `cutwork sync` is run again",
-        strike=_forget,
+        inject=_forget,
         by="sync",
     ),
     Fault(
         name="connections-reset-idle",
         what="broker connections reset while idle",
-        strike=_reset_idle,
+        inject=_reset_idle,
     ),
     Fault(
         name="connections-reset-busy",
         what="broker connections reset under load, three times",
-        strike=_reset_busy,
+        inject=_reset_busy,
     ),
     Fault(
         name="black-hole-idle",
-        what="broker connections black-holed while idle, never to come back",
-        strike=_black_hole_idle,
+        what="broker connections black-holed while idle, never to recover",
+        inject=_black_hole_idle,
         patience=90,
     ),
     Fault(
         name="black-hole-busy",
-        what="broker connections black-holed under load, never to come back",
-        strike=_black_hole_busy,
+        what="broker connections black-holed under load, never to recover",
+        inject=_black_hole_busy,
         patience=120,
     ),
-    Fault(name="broker-full", what="broker at maxmemory for a second", strike=_full),
-    Fault(name="broker-read-only", what="broker answers READONLY for a second", strike=_read_only),
+    Fault(name="broker-full", what="broker at maxmemory for a second", inject=_full),
+    Fault(name="broker-read-only", what="broker answers READONLY for a second", inject=_read_only),
     Fault(
         name="delivery-lost",
         what="a message lost between BRPOP and the unacked hash",
-        strike=_lose_delivery,
+        inject=_lose_delivery,
     ),
     Fault(
         name="delivery-lost-under-sync",
         what="a message lost between the two, a run of `cutwork sync`",
-        strike=_lose_delivery,
+        inject=_lose_delivery,
         by="sync",
     ),
 )

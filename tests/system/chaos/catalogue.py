@@ -1,4 +1,4 @@
-"""Every fault there is, by its name."""
+"""All faults by name."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -17,7 +17,7 @@ from tests.system.chaos.rounds import Fault
 
 FAULTS: Final[Mapping[str, Fault]] = {
     fault.name: fault
-    for part in (
+    for module in (
         worker_faults,
         broker_faults,
         s3_faults,
@@ -27,5 +27,5 @@ FAULTS: Final[Mapping[str, Fault]] = {
         message_faults,
         soak,
     )
-    for fault in part.FAULTS
+    for fault in module.FAULTS
 }

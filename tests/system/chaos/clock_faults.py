@@ -1,52 +1,52 @@
-"""A worker whose clock is wrong, and is set right or more wrong while it works."""
+"""Faults of a worker's clock, which jumps while the worker runs."""
 
 import time
 from typing import Final
 
-from tests.system.chaos.ground import Ground, Terrain
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault
+from tests.system.chaos.testbed import Testbed, TestbedSpec
 from tests.system.chaos.worker_faults import in_model
 
-_HEEDED: Final = 1.2
-"""Seconds after which a worker's clock is as wrong as it was told."""
+_CLOCK_DELAY_SECONDS: Final = 1.2
+"""The time after which a worker has read its clock file again."""
 _AHEAD: Final = "+600"
 _BEHIND: Final = "-600"
-"""Ten minutes; S3 itself refuses requests that are a quarter of an hour off."""
-_CLOCKS: Final = Terrain(clocks=True)
+"""Ten minutes; S3 rejects requests whose time is more than a quarter of an hour off."""
+_CLOCKS: Final = TestbedSpec(clocks=True)
 
 
-def _jump(ground: Ground, load: Load) -> None:
-    """Ahead, behind, right: the same worker, while it works."""
-    worker = ground.workers[0]
+def _jump(testbed: Testbed, load: Load) -> None:
+    """Set the clock of a busy worker ahead, back and right."""
+    worker = testbed.workers[0]
     load.send()
     for shift in (_AHEAD, _BEHIND, "+0"):
         worker.clock.write_text(shift)
-        time.sleep(_HEEDED)
+        time.sleep(_CLOCK_DELAY_SECONDS)
 
 
-def _die_ahead(ground: Ground, load: Load) -> None:
-    """Killed while its clock is ahead: what it held is dated ten minutes from now."""
-    worker = ground.workers[0]
+def _die_ahead(testbed: Testbed, load: Load) -> None:
+    """Kill a worker whose clock is ten minutes ahead while it has unacknowledged deliveries."""
+    worker = testbed.workers[0]
     worker.clock.write_text(_AHEAD)
-    time.sleep(_HEEDED)
+    time.sleep(_CLOCK_DELAY_SECONDS)
     load.send()
-    in_model(ground, worker)
-    ground.kill(worker)
+    in_model(testbed, worker)
+    testbed.kill(worker)
 
 
 FAULTS: Final = (
     Fault(
         name="clock-jumps",
         what="a worker's clock jumps 10 minutes ahead, 20 back, and is set right",
-        strike=_jump,
-        terrain=_CLOCKS,
+        inject=_jump,
+        spec=_CLOCKS,
         items=36,
     ),
     Fault(
         name="killed-clock-ahead",
         what="kill -9 of a worker whose clock is 10 minutes ahead",
-        strike=_die_ahead,
-        terrain=_CLOCKS,
+        inject=_die_ahead,
+        spec=_CLOCKS,
     ),
 )

@@ -1,4 +1,4 @@
-"""Images on their way through the queue: as single jobs, or as a run of `cutwork sync`."""
+"""The load of a round: single jobs, or a run of `cutwork sync`."""
 
 import itertools
 import json
@@ -12,13 +12,13 @@ from benchmarks.commands import cutwork
 from deploy.child import Child
 from producer import Client, Handle, Job, Outcome, OutcomeTimeout
 from producer.contract.s3_uri import ImageRef
-from tests.system.chaos.ground import GUARD_SECONDS, PICTURES, VISIBILITY, Ground
+from tests.system.chaos.testbed import GUARD_SECONDS, PICTURES, VISIBILITY_TIMEOUT, Testbed
 
 _numbers: Final = itertools.count(1)
 
 
 class Item(NamedTuple):
-    """One image: where its results go in the bucket `cutouts`."""
+    """An image: the keys of its source in `photos` and of its outputs in `cutouts`."""
 
     source: str
     image: str
@@ -26,27 +26,27 @@ class Item(NamedTuple):
 
 
 class Load(Protocol):
-    """Images to be cut out."""
+    """Images to cut out."""
 
     @property
     def items(self) -> list[Item]:
-        """All of them."""
+        """All images."""
         ...
 
     def send(self) -> None:
-        """Send them, or what is left of them; may be called again."""
+        """Send the images that have no outputs yet; may be called again."""
         ...
 
     def wait(self, seconds: float) -> Mapping[str, str]:
-        """What became of each, by the key of its image: `ok` or the code of its error.
+        """Return the outcomes by output key: `ok`, or the error code.
 
-        Returns as soon as all have an outcome; what has none after `seconds` is left out.
+        Return as soon as all images have an outcome; leave out those without one after `seconds`.
         """
         ...
 
 
-def places(prefix: str, count: int) -> list[Item]:
-    """Items under a prefix of their own."""
+def items_under(prefix: str, count: int) -> list[Item]:
+    """Return `count` items whose outputs are under `prefix`."""
     return [
         Item(
             f"in/{number % PICTURES:06d}.jpg",
@@ -59,7 +59,7 @@ def places(prefix: str, count: int) -> list[Item]:
 
 @dataclass
 class Singles:
-    """Jobs of a service, submitted by a client."""
+    """Single jobs that a client submits, as a service does."""
 
     client: Client
     items: list[Item]
@@ -68,9 +68,9 @@ class Singles:
     handles: list[Handle] = field(default_factory=list)
 
     @classmethod
-    def of(cls, ground: Ground, prefix: str, count: int, **options: object) -> "Singles":
-        """So many jobs that write under a prefix."""
-        load = cls(ground.client, places(prefix, count), options)
+    def of(cls, testbed: Testbed, prefix: str, count: int, **options: object) -> "Singles":
+        """Return a load of `count` jobs that write under `prefix`."""
+        load = cls(testbed.client, items_under(prefix, count), options)
         load.jobs = [
             Job.model_validate(
                 {
@@ -85,56 +85,56 @@ class Singles:
         return load
 
     def send(self) -> None:
-        """Submit all; the same ids once more the second time."""
+        """Submit all jobs; a second call submits the same ids again."""
         self.handles = self.client.submit_many(self.jobs)
 
     def wait(self, seconds: float) -> Mapping[str, str]:
-        """Wait on the ledger."""
+        """Wait for the outcomes in the ledger."""
         found: dict[str, str] = {}
         try:
             for handle, outcome in self.client.as_completed(self.handles, seconds):
                 assert handle.job.image is not None
                 found[handle.job.image.key] = _state(outcome)
         except OutcomeTimeout:
-            pass  # What is missing in `found` says it.
+            pass  # The caller sees which outcomes are missing.
         return found
 
 
 @dataclass
 class Synced:
-    """The pictures of a prefix, by the command."""
+    """The images of a prefix, sent by `cutwork sync`."""
 
-    ground: Ground
+    testbed: Testbed
     prefix: str
     items: list[Item]
     commands: list[Child] = field(default_factory=list)
 
     @classmethod
-    def of(cls, ground: Ground, prefix: str, count: int) -> "Synced":
-        """So many pictures, the first of the bucket."""
-        return cls(ground, prefix, places(prefix, count))
+    def of(cls, testbed: Testbed, prefix: str, count: int) -> "Synced":
+        """Return a load of the first `count` images of the bucket."""
+        return cls(testbed, prefix, items_under(prefix, count))
 
     def send(self) -> None:
-        """Start the command, and wait until the first jobs are in the queue or with a worker."""
+        """Start the command and wait until a worker runs its first job."""
         number = next(_numbers)
-        log = self.ground.folder / f"sync{number}.log"
+        log = self.testbed.folder / f"sync{number}.log"
         command = cutwork(
-            self.ground.stack,
+            self.testbed.stack,
             *("sync", "s3://photos/in/", f"s3://cutouts/{self.prefix}/image/"),
             *("--mask", f"s3://cutouts/{self.prefix}/mask/", "--json"),
             *("--limit", str(len(self.items)), "--window", "8"),
-            *("--report", str(self.ground.folder / "reports")),
+            *("--report", str(self.testbed.folder / "reports")),
             log=log,
-            CUTWORK_VISIBILITY_TIMEOUT=str(VISIBILITY),
+            CUTWORK_VISIBILITY_TIMEOUT=str(VISIBILITY_TIMEOUT),
         )
         self.commands.append(command)
-        runs = self.ground.runs()
+        runs = self.testbed.runs()
         deadline = time.monotonic() + GUARD_SECONDS
-        while command.running and self.ground.runs() == runs and time.monotonic() < deadline:
+        while command.running and self.testbed.runs() == runs and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def wait(self, seconds: float) -> Mapping[str, str]:
-        """Wait for the command's end."""
+        """Wait until the command ends."""
         command = self.commands[-1]
         try:
             status = command.wait(seconds)

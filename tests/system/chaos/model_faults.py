@@ -1,4 +1,4 @@
-"""A model cache whose disk is full, and model files that vanish or rot under a running worker."""
+"""A full disk under the model cache, and model files that are deleted or corrupted in use."""
 
 import io
 import random
@@ -11,44 +11,44 @@ from typing import Final
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.system.chaos.ground import Ground, until
 from tests.system.chaos.load import Singles
 from tests.system.chaos.rounds import Fault
+from tests.system.chaos.testbed import Testbed, until
 
-_WEIGHTS: Final = 2**20
-"""Bytes of a model's weights, which do nothing."""
-_SMALL: Final = 2**18
-"""Bytes no file may grow beyond while the disk is full; logs stay below."""
-_A_MODEL: Final = (("model", "s3://models/{prefix}.onnx"),)
-_ENOUGH: Final = 1.5
-"""Seconds the disk is full."""
+_WEIGHT_BYTES: Final = 2**20
+"""The size of a model's weights, which are unused."""
+_FULL_DISK_BYTES: Final = 2**18
+"""The largest file size while the disk is full; logs stay below it."""
+_OWN_MODEL: Final = (("model", "s3://models/{prefix}.onnx"),)
+_FULL_SECONDS: Final = 1.5
+"""How long the disk is full."""
 
 
-def _full_disk(ground: Ground, load: Singles) -> None:
-    """No worker may write a file of a model's size; lifted, all is well again."""
-    _put_model(ground, load)
-    _limit_files(ground, _SMALL)
+def _full_disk(testbed: Testbed, load: Singles) -> None:
+    """Prevent the workers from writing a file of a model's size for a while."""
+    _put_model(testbed, load)
+    _limit_files(testbed, _FULL_DISK_BYTES)
     load.send()
-    until(lambda: any(b"model_unavailable" in log for log in _logs(ground)), "a full disk")
-    time.sleep(_ENOUGH)
-    _limit_files(ground, resource.RLIM_INFINITY)
+    until(lambda: any(b"model_unavailable" in log for log in _logs(testbed)), "a full disk")
+    time.sleep(_FULL_SECONDS)
+    _limit_files(testbed, resource.RLIM_INFINITY)
 
 
-def _when_it_is_there(act: Callable[[Path], None]) -> Callable[[Ground, Singles], None]:
-    """Do something to the model's file once it is fetched, and twice more in use."""
+def _when_it_is_there(act: Callable[[Path], None]) -> Callable[[Testbed, Singles], None]:
+    """Return an injector that calls `act` on the model's file once fetched and twice in use."""
 
-    def strike(ground: Ground, load: Singles) -> None:
-        _put_model(ground, load)
-        before = ground.runs()
-        known = set(_files(ground))
+    def inject(testbed: Testbed, load: Singles) -> None:
+        _put_model(testbed, load)
+        before = testbed.runs()
+        known = set(_files(testbed))
         load.send()
-        until(lambda: set(_files(ground)) - known, "a model in the cache")
+        until(lambda: set(_files(testbed)) - known, "a model in the cache")
         for done in (0, 3, 6):
-            ground.until_runs(before + done)
-            for path in _files(ground):
+            testbed.until_runs(before + done)
+            for path in _files(testbed):
                 act(path)
 
-    return strike
+    return inject
 
 
 def _delete(path: Path) -> None:
@@ -56,7 +56,7 @@ def _delete(path: Path) -> None:
 
 
 def _rot(path: Path) -> None:
-    """One bit in the middle, as a disk does it; the size stays."""
+    """Flip one bit in the middle of the file; the size stays the same."""
     try:
         with path.open("r+b") as file:
             file.seek(path.stat().st_size // 2)
@@ -67,25 +67,25 @@ def _rot(path: Path) -> None:
         return
 
 
-def _files(ground: Ground) -> list[Path]:
-    return [path for path in (ground.folder / "models").rglob("*.onnx") if path.is_file()]
+def _files(testbed: Testbed) -> list[Path]:
+    return [path for path in (testbed.folder / "models").rglob("*.onnx") if path.is_file()]
 
 
-def _logs(ground: Ground) -> list[bytes]:
-    return [worker.child.log.read_bytes() for worker in ground.workers]
+def _logs(testbed: Testbed) -> list[bytes]:
+    return [worker.child.log.read_bytes() for worker in testbed.workers]
 
 
-def _limit_files(ground: Ground, size: int) -> None:
-    """What a full disk is to a process: writing a file beyond so many bytes is an error."""
-    for worker in ground.workers:
+def _limit_files(testbed: Testbed, size: int) -> None:
+    """Make writes beyond `size` bytes fail in all workers, as on a full disk."""
+    for worker in testbed.workers:
         hard = resource.prlimit(worker.child.pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(worker.child.pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
-def _put_model(ground: Ground, load: Singles) -> None:
-    """A model of its own for each round, so that it must be fetched."""
+def _put_model(testbed: Testbed, load: Singles) -> None:
+    """Upload a model for this round alone, so that the workers must fetch it."""
     name = load.jobs[0].options.model.removeprefix("s3://models/")
-    noise = np.frombuffer(random.Random(name).randbytes(_WEIGHTS), np.uint8)
+    noise = np.frombuffer(random.Random(name).randbytes(_WEIGHT_BYTES), np.uint8)
     unused = numpy_helper.from_array(noise, "noise")
     axes = (1, 3, 32, 32)
     graph = helper.make_graph(
@@ -101,26 +101,26 @@ def _put_model(ground: Ground, load: Singles) -> None:
         [unused],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    ground.s3.put_object(Bucket="models", Key=name, Body=model.SerializeToString())
+    testbed.s3.put_object(Bucket="models", Key=name, Body=model.SerializeToString())
 
 
 FAULTS: Final = (
     Fault(
         name="disk-full",
         what="disk full in the model cache for 1.5 s",
-        strike=_full_disk,
-        options=_A_MODEL,
+        inject=_full_disk,
+        options=_OWN_MODEL,
     ),
     Fault(
         name="model-deleted",
         what="a model's file deleted under running workers, three times",
-        strike=_when_it_is_there(_delete),
-        options=_A_MODEL,
+        inject=_when_it_is_there(_delete),
+        options=_OWN_MODEL,
     ),
     Fault(
         name="model-rots",
         what="a bit flipped in a model's file under running workers, three times",
-        strike=_when_it_is_there(_rot),
-        options=_A_MODEL,
+        inject=_when_it_is_there(_rot),
+        options=_OWN_MODEL,
     ),
 )

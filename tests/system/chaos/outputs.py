@@ -1,4 +1,4 @@
-"""Whether what lies in the bucket is what was asked for."""
+"""Check that the objects in the bucket are the requested outputs."""
 
 import io
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ _SIZE = (64, 64)
 
 
 def states(s3: "S3Client", items: Iterable[Item]) -> list[State]:
-    """The state of each item's pair of outputs."""
+    """Return the state of each item's outputs, in order."""
     with ThreadPoolExecutor(4) as threads:
         return list(threads.map(lambda item: state(s3, item), items))
 
 
 def state(s3: "S3Client", item: Item) -> State:
-    """Valid: both are there, whole, of the right form, and made from the same."""
+    """Return `valid` if both outputs are intact and have the same fingerprint."""
     image, mask = _read(s3, item.image), _read(s3, item.mask)
     if image is None and mask is None:
         return "absent"

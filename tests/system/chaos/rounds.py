@@ -1,4 +1,4 @@
-"""A fault, struck round after round while images are on their way, and what was found."""
+"""Play rounds of a fault while images are in flight, and check the outcomes and outputs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,73 +7,73 @@ from typing import Any, Literal, NamedTuple
 
 from producer import BrokerUnavailable
 from tests.system.chaos import outputs
-from tests.system.chaos.ground import PLAIN, Broken, Ground, Terrain
 from tests.system.chaos.load import Load, Singles, Synced
+from tests.system.chaos.testbed import PLAIN, Testbed, TestbedSpec, UnexpectedState
 
-Strike = Callable[[Ground, Any], None]
-"""Sends the load and makes the fault while it is worked on; returns when the fault is over."""
+Injector = Callable[[Testbed, Any], None]
+"""Sends the load and injects the fault while jobs run; returns when the fault is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One row of the table."""
+    """A fault: one row of the table."""
 
     name: str
     what: str
-    strike: Strike
-    terrain: Terrain = PLAIN
+    inject: Injector
+    spec: TestbedSpec = PLAIN
     by: Literal["single", "sync"] = "single"
     items: int = 12
     patience: float = 45
-    """Seconds after the fault within which every image has its outcome, or is lost."""
-    most: int | None = None
-    """Rounds that are enough of it, where one takes minutes."""
+    """The seconds after the fault in which every image must get its outcome; else it is lost."""
+    max_rounds: int | None = None
+    """The largest number of rounds, for a fault whose rounds take minutes."""
     options: tuple[tuple[str, str], ...] = ()
-    """Of the jobs; `{prefix}` in a value is the round's own."""
+    """Options of the jobs; `{prefix}` in a value becomes the prefix of the round."""
 
 
 class Round(NamedTuple):
-    """What one round of a fault left."""
+    """The result of one round."""
 
     items: int
     valid: int
     invalid: int
     lost: int
-    """Without an outcome in time, or with an error, or without its outputs."""
+    """Images without an outcome in time, with an error, or without valid outputs."""
     twice: int
-    """Runs of the model beyond one for each item."""
+    """Runs of the model beyond one per image."""
     seconds: float
-    """From the end of the fault to the last outcome."""
+    """The time from the end of the fault to the last outcome."""
     wrong: tuple[str, ...]
-    """What else was not as it should be."""
+    """Anything else that was unexpected, as sentences."""
 
 
-def rounds(fault: Fault, ground: Ground, *, count: int) -> Iterator[Round]:
-    """Play the fault so many times on a ground of its terrain."""
-    for number in range(min(count, fault.most or count)):
-        ground.wait_for_workers()
+def rounds(fault: Fault, testbed: Testbed, *, count: int) -> Iterator[Round]:
+    """Play `count` rounds of the fault on a testbed of its specification."""
+    for number in range(min(count, fault.max_rounds or count)):
+        testbed.wait_for_workers()
         prefix = f"{fault.name}/{number}"
         if fault.by == "sync":
-            load: Load = Synced.of(ground, prefix, fault.items)
+            load: Load = Synced.of(testbed, prefix, fault.items)
         else:
             options = {name: value.format(prefix=prefix) for name, value in fault.options}
-            load = Singles.of(ground, prefix, fault.items, **options)
-        yield _play(fault, ground, load)
+            load = Singles.of(testbed, prefix, fault.items, **options)
+        yield _play_round(fault, testbed, load)
 
 
-def _play(fault: Fault, ground: Ground, load: Load) -> Round:
-    before = ground.runs()
+def _play_round(fault: Fault, testbed: Testbed, load: Load) -> Round:
+    before = testbed.runs()
     wrong: list[str] = []
-    ground.over = None
+    testbed.fault_end = None
     try:
-        fault.strike(ground, load)
-    except (Broken, BrokerUnavailable) as error:
+        fault.inject(testbed, load)
+    except (UnexpectedState, BrokerUnavailable) as error:
         wrong.append(f"{type(error).__name__}: {error}")
-    over = ground.over or time.monotonic()
+    fault_end = testbed.fault_end or time.monotonic()
     found = load.wait(fault.patience)
-    seconds = time.monotonic() - over
-    ground.settle()
-    states = outputs.states(ground.s3, load.items)
+    seconds = time.monotonic() - fault_end
+    testbed.settle()
+    states = outputs.states(testbed.s3, load.items)
     done = [
         found.get(item.image) == "ok" and state == "valid"
         for item, state in zip(load.items, states, strict=True)
@@ -82,13 +82,13 @@ def _play(fault: Fault, ground: Ground, load: Load) -> Round:
     silent = sum(item.image not in found for item in load.items)
     wrong += [f"outcomes: {', '.join(codes)}"] if codes else []
     wrong += [f"{silent} without an outcome"] if silent else []
-    wrong += ground.broken()
+    wrong += testbed.unexpected_states()
     return Round(
         items=len(load.items),
         valid=states.count("valid"),
         invalid=states.count("invalid"),
         lost=done.count(False),
-        twice=max(0, ground.runs() - before - len(load.items)),
+        twice=max(0, testbed.runs() - before - len(load.items)),
         seconds=seconds,
         wrong=tuple(wrong),
     )

@@ -1,4 +1,4 @@
-"""An object store in front of the real one that fails as it is told; signatures stay right."""
+"""An HTTP proxy before the real S3 server that injects faults; signatures stay valid."""
 
 import http.client
 import random
@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self
 
 _APP: Final = re.compile(r"\bapp/(\S+)")
-"""Where a user agent has what `AWS_SDK_UA_APP_ID` says: here, which worker asks."""
-_PATIENCE: Final = 30
-"""Seconds the real store may take."""
+"""The place of `AWS_SDK_UA_APP_ID`, here the worker's name, in the User-Agent header."""
+_UPSTREAM_TIMEOUT: Final = 30
+"""The longest time in seconds that the real server may take."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the real store answered."""
+    """A response of the real server."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -27,32 +27,32 @@ class Reply:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request, which a fault may pass on, answer itself, or leave."""
+    """One request, which a fault may forward, answer or drop."""
 
     protocol_version = "HTTP/1.1"
     proxy: ClassVar["S3Proxy"]
     _upstream: http.client.HTTPConnection | None = None
 
     @property
-    def asked_by(self) -> str:
-        """The name of who asks, empty for nobody we named."""
+    def worker_name(self) -> str:
+        """The name of the worker that sent the request, or an empty string."""
         found = _APP.search(self.headers.get("User-Agent", ""))
         return found[1] if found else ""
 
     def body(self) -> bytes:
-        """What was sent along; before an answer it must be read."""
+        """Return the request's body; it must be read before the response is sent."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def pass_on(self) -> Reply:
-        """The real store's answer; headers go there as they came, `Host` above all."""
+        """Forward the request with its headers unchanged, `Host` included; return the response."""
         if self._upstream is None:
             self._upstream = http.client.HTTPConnection(
-                "127.0.0.1", self.proxy.target, timeout=_PATIENCE
+                "127.0.0.1", self.proxy.target, timeout=_UPSTREAM_TIMEOUT
             )
         connection = self._upstream
         connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
-            if name.lower() != "expect":  # Answered here, before the body was read.
+            if name.lower() != "expect":  # The base class has answered it before the body was read.
                 connection.putheader(name, value)
         connection.endheaders(self.body())
         response = connection.getresponse()
@@ -67,7 +67,7 @@ class Exchange(BaseHTTPRequestHandler):
         return Reply(response.status, tuple(headers), data)
 
     def answer(self, reply: Reply) -> None:
-        """Send all of an answer."""
+        """Send a response."""
         self.send_response_only(reply.status)
         for name, value in reply.headers:
             self.send_header(name, value)
@@ -75,49 +75,49 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
 
     def handle_one_request(self) -> None:
-        """As in the base, where a client that hangs up is no error."""
+        """Handle a request; a client that disconnects is not an error."""
         with suppress(ConnectionError):
             super().handle_one_request()
             return
         self.close_connection = True
 
     def finish(self) -> None:
-        """End the connection on both sides."""
+        """Close the connections to the client and to the server."""
         if self._upstream is not None:
             self._upstream.close()
         with suppress(ConnectionError):
             super().finish()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
-        fault = self.proxy.chosen(self)
+        fault = self.proxy.choose_fault(self)
         if fault is None:
             self.answer(self.pass_on())
         else:
-            fault.strike(self)
+            fault.inject(self)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 - the base's names
 
 
 class S3Fault(Protocol):
-    """What becomes of a request instead of being passed on."""
+    """Handles a request in place of the proxy."""
 
-    def strike(self, exchange: Exchange) -> None:
-        """Deal with it."""
+    def inject(self, exchange: Exchange) -> None:
+        """Handle the request."""
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """Answer with a status and an S3 error code."""
+    """Responds with a status and an S3 error code."""
 
     status: int
     code: str
     headers: tuple[tuple[str, str], ...] = ()
 
-    def strike(self, exchange: Exchange) -> None:
-        """Answer it."""
+    def inject(self, exchange: Exchange) -> None:
+        """Send the response."""
         exchange.body()
         text = f"<Error><Code>{self.code}</Code><Message>made by a test</Message></Error>"
         data = b"" if exchange.command == "HEAD" else text.encode()
@@ -127,10 +127,10 @@ class Refuse:
 
 @dataclass(frozen=True)
 class CutBody:
-    """Send half of the real answer's body and end the connection."""
+    """Sends half of the real response's body and closes the connection."""
 
-    def strike(self, exchange: Exchange) -> None:
-        """Cut it."""
+    def inject(self, exchange: Exchange) -> None:
+        """Send the truncated response."""
         reply = exchange.pass_on()
         exchange.answer(Reply(reply.status, reply.headers, reply.body[: len(reply.body) // 2]))
         exchange.close_connection = True
@@ -138,12 +138,12 @@ class CutBody:
 
 @dataclass(frozen=True)
 class Claim:
-    """Say that the object has so many bytes, and send what it has."""
+    """Sends the real response with a wrong Content-Length."""
 
     length: int
 
-    def strike(self, exchange: Exchange) -> None:
-        """Answer it."""
+    def inject(self, exchange: Exchange) -> None:
+        """Send the response."""
         reply = exchange.pass_on()
         headers = tuple(item for item in reply.headers if item[0] != "Content-Length")
         headers = (*headers, ("Content-Length", str(self.length)))
@@ -153,17 +153,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Hold:
-    """Keep the request for some seconds, or until it is let go; then pass it on."""
+    """Holds the request for some seconds or until it is released, then forwards it."""
 
     seconds: float = 60
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
-    holders: list[str] = field(default_factory=list)
-    """Who asked, in order."""
+    holding_workers: list[str] = field(default_factory=list)
+    """The names of the workers whose requests were held, in order."""
 
-    def strike(self, exchange: Exchange) -> None:
-        """Hold it; a store that was told of a request carries it out though nobody listens."""
-        self.holders.append(exchange.asked_by)
+    def inject(self, exchange: Exchange) -> None:
+        """Hold the request; it is carried out even if its client has disconnected."""
+        self.holding_workers.append(exchange.worker_name)
         self.reached.set()
         self.released.wait(self.seconds)
         exchange.answer(exchange.pass_on())
@@ -171,27 +171,27 @@ class Hold:
 
 @dataclass
 class Rule:
-    """Which requests a fault strikes, and how many it did."""
+    """The requests that a fault handles, and how many there were."""
 
     fault: S3Fault
     methods: tuple[str, ...]
     place: str
     times: int | None
     share: float
-    struck: int = 0
+    hits: int = 0
 
-    def takes(self, exchange: Exchange, draw: random.Random) -> bool:
-        """Whether this request is struck."""
+    def matches(self, exchange: Exchange, draw: random.Random) -> bool:
+        """Return whether the fault handles this request."""
         return (
             exchange.command in self.methods
             and exchange.path.startswith(f"/{self.place}")
-            and (self.times is None or self.struck < self.times)
+            and (self.times is None or self.hits < self.times)
             and draw.random() < self.share
         )
 
 
 class S3Proxy:
-    """Passes requests on to the S3 server on a port of this machine; a context manager."""
+    """Forwards requests to the S3 server on a local port, except for faults; a context manager."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -212,9 +212,9 @@ class S3Proxy:
         times: int | None = None,
         share: float = 1,
     ) -> Iterator[Rule]:
-        """Strike requests inside the block: of these methods, below this place, the first `times`.
+        """Apply a fault inside the block, to the first `times` requests of these methods.
 
-        `place` is a bucket and the beginning of a key.
+        `place` is a bucket and the beginning of a key; `share` of the requests are affected.
         """
         rule = Rule(fault, methods, place, times, share)
         with self._lock:
@@ -227,12 +227,12 @@ class S3Proxy:
             if isinstance(fault, Hold):
                 fault.released.set()
 
-    def chosen(self, exchange: Exchange) -> S3Fault | None:
-        """The fault for a request, counted."""
+    def choose_fault(self, exchange: Exchange) -> S3Fault | None:
+        """Return the fault for a request and count it, or None."""
         with self._lock:
             for rule in self._rules:
-                if rule.takes(exchange, self._draw):
-                    rule.struck += 1
+                if rule.matches(exchange, self._draw):
+                    rule.hits += 1
                     return rule.fault
         return None
 
@@ -252,10 +252,10 @@ class S3Proxy:
 
 
 class _Server(ThreadingHTTPServer):
-    # A connection that is kept open must not keep the process.
+    # A connection that is kept open must not block the end of the process.
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: workers are killed in the middle of their requests."""
+        """Log nothing: workers are killed in the middle of their requests."""

@@ -1,4 +1,4 @@
-"""What many rounds of each fault left, as a table to look at, to paste, or to read by a program."""
+"""The results of all faults as a terminal table, as Markdown or as JSON."""
 
 import json
 import statistics
@@ -17,11 +17,11 @@ _COLUMNS: Final = (
 
 
 _WIDTH: Final = 150
-"""Characters a line, where nobody says how many there are."""
+"""Characters per line if the output is not a terminal."""
 
 
 class Row(NamedTuple):
-    """One fault, all its rounds."""
+    """All rounds of a fault."""
 
     fault: str
     what: str
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, fault: Fault, rounds: Sequence[Round]) -> "Row":
-        """The sum of the rounds, of which there is at least one."""
+        """Sum up the rounds, of which there must be at least one."""
         seconds = [one.seconds for one in rounds]
         return cls(
             fault=fault.name,
@@ -57,18 +57,18 @@ class Row(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was lost and everything is as it should be."""
+        """Whether all images have valid outputs and nothing unexpected happened."""
         return not (self.lost or self.invalid or self.wrong) and self.valid == self.items
 
     def cells(self) -> tuple[str, ...]:
-        """The texts of its columns."""
+        """Return the texts of the columns."""
         numbers = (self.times, self.items, self.valid, self.invalid, self.lost, self.twice)
         recovery = f"{self.median:.1f} / {self.worst:.1f}"
         return (self.what, *(f"{number:,}" for number in numbers), recovery)
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the rows, and below them what was wrong."""
+    """Print the rows and the unexpected findings below them."""
     table = Table(*_COLUMNS)
     for row in rows:
         table.add_row(*row.cells(), style=None if row.ok else "bold red")
@@ -88,5 +88,5 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """The rows as JSON, one a line."""
+    """Return the rows as JSON, one per line."""
     return "\n".join(json.dumps(row._asdict()) for row in rows)

@@ -1,4 +1,4 @@
-"""A network to the broker that can be cut, or swallow everything, or lose one delivery."""
+"""A TCP proxy before the broker that resets or black-holes connections, or loses a delivery."""
 
 import asyncio
 import re
@@ -12,24 +12,24 @@ from typing import Final, Self
 
 _CHUNK: Final = 2**16
 _DELIVERY: Final = re.compile(rb"\*2\r\n\$\d+\r\ncutwork\.default")
-"""How the answer to a BRPOP begins that brings a message."""
+"""The beginning of a BRPOP response that contains a message."""
 _RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time at all: closing sends RST instead of FIN."""
+"""SO_LINGER with a timeout of zero: closing sends RST instead of FIN."""
 
 
 @dataclass(eq=False)
 class _Pair:
-    """A client's connection and the one to the server that stands for it."""
+    """A client's connection and the corresponding one to the server."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     dead: bool = False
-    """What comes on either side is read and goes nowhere, and no end is passed on."""
+    """Data from either side is read and dropped, and neither end learns of a close."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class TcpProxy:
-    """Passes TCP connections on to a port of this machine; a context manager."""
+    """Forwards TCP connections to a local port; a context manager."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -43,26 +43,25 @@ class TcpProxy:
         self.port = 0
 
     def reset(self) -> None:
-        """Cut every connection with RST."""
+        """Reset every connection with RST."""
         self._call(self._reset)
 
     def black_hole(self) -> None:
-        """From now on nothing passes and nothing answers, new connections included."""
+        """Drop all data from now on, on new connections too."""
         self._call(lambda: self._swallow(on=True))
 
     def heal(self) -> None:
-        """New connections pass again; those of the black hole stay dead without a word.
+        """Forward new connections again; those of the black hole stay silently dead.
 
-        As behind a firewall that forgot them: whoever holds one must notice by himself, and the
-        server still believes in its end.
+        This is what a firewall does that has forgotten a connection: both ends believe that it is
+        open, and the client must detect by timeouts that it is not.
         """
         self._call(lambda: self._swallow(on=False))
 
     def lose_next_delivery(self) -> None:
-        """Drop the next message on its way to a worker, and cut that connection.
+        """Drop the next message to a worker and reset its connection; set `delivery_lost` then.
 
-        It has left its list, and the worker that would write it down as unacknowledged has not
-        heard of it. `delivery_lost` is set then.
+        The message has left its list, and no worker records it as unacknowledged.
         """
         self.delivery_lost.clear()
         self._armed = True

@@ -1,89 +1,96 @@
-"""Workers that are killed, asked to end, or stopped in the middle of their work."""
+"""Workers that are killed, terminated or stopped while they work."""
 
 import re
 import signal
 import time
 from typing import Final
 
-from tests.system.chaos.ground import VISIBILITY, Broken, Ground, Worker, stopped, until
 from tests.system.chaos.load import Load, Singles
 from tests.system.chaos.rounds import Fault
 from tests.system.chaos.s3_proxy import Hold
+from tests.system.chaos.testbed import (
+    VISIBILITY_TIMEOUT,
+    Testbed,
+    UnexpectedState,
+    Worker,
+    stopped,
+    until,
+)
 
-_LATE: Final = 8.0
-"""Seconds a worker that goes on has for what it had begun."""
+_LATE_SECONDS: Final = 8.0
+"""The time that a resumed worker gets for the jobs it had begun."""
 _ENDED: Final = re.compile(r"job \S+(?: (?:done|skipped) in| failed:|, attempt \d+:|: the )")
 
 
-def _kill_mid_fetch(ground: Ground, load: Load) -> None:
-    _kill_at_request(ground, load, "GET", place="photos")
+def _kill_mid_fetch(testbed: Testbed, load: Load) -> None:
+    _kill_at_request(testbed, load, "GET", place="photos")
 
 
-def _kill_mid_store(ground: Ground, load: Load) -> None:
-    """The mask is stored, the image is not."""
+def _kill_mid_store(testbed: Testbed, load: Load) -> None:
+    """Kill a worker that has stored the mask but not the image."""
     (prefix,) = {item.image.rpartition("/")[0] for item in load.items}
-    _kill_at_request(ground, load, "PUT", place=f"cutouts/{prefix}")
+    _kill_at_request(testbed, load, "PUT", place=f"cutouts/{prefix}")
 
 
-def _kill_at_request(ground: Ground, load: Load, method: str, *, place: str) -> None:
-    """Kill whoever sends such a request, while it is unanswered."""
+def _kill_at_request(testbed: Testbed, load: Load, method: str, *, place: str) -> None:
+    """Kill the worker that sends such a request before it gets a response."""
     hold = Hold()
-    with ground.store.failing(hold, method, place=place, times=1):
+    with testbed.store.failing(hold, method, place=place, times=1):
         load.send()
         until(hold.reached.is_set, f"{method} {place}")
-        ground.kill(ground.named(hold.holders[0]))
+        testbed.kill(testbed.find_worker(hold.holding_workers[0]))
 
 
-def _kill_in_model(ground: Ground, load: Load) -> None:
+def _kill_in_model(testbed: Testbed, load: Load) -> None:
     load.send()
-    ground.kill(in_model(ground))
+    testbed.kill(in_model(testbed))
 
 
-def _kill_the_only_one(ground: Ground, load: Load) -> None:
-    while len(ground.workers) > 1:
-        ground.kill(ground.workers[-1], replaced=False)
+def _kill_the_only_one(testbed: Testbed, load: Load) -> None:
+    while len(testbed.workers) > 1:
+        testbed.kill(testbed.workers[-1], replaced=False)
     load.send()
-    ground.kill(in_model(ground))
-    ground.wait_for_workers()
+    testbed.kill(in_model(testbed))
+    testbed.wait_for_workers()
 
 
-def _terminate(ground: Ground, load: Load) -> None:
+def _terminate(testbed: Testbed, load: Load) -> None:
     load.send()
-    worker = in_model(ground)
+    worker = in_model(testbed)
     # Stopped, it takes no more images between the count and the signal.
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
     held = worker.runs()
     worker.child.signal(signal.SIGTERM)
-    status = ground.kill(worker, signal.SIGCONT)
+    status = testbed.kill(worker, signal.SIGCONT)
     if status:
-        raise Broken(f"expected exit status 0 after SIGTERM, found {status}")
-    # It finishes what runs and takes nothing new: the threads' own, and those in their queue.
-    if worker.runs() - held > ground.terrain.concurrency:
-        raise Broken(f"it took {worker.runs() - held} new images after SIGTERM")
+        raise UnexpectedState(f"expected exit status 0 after SIGTERM, found {status}")
+    # It finishes the jobs of its threads, and those that the threads had already taken.
+    if worker.runs() - held > testbed.spec.concurrency:
+        raise UnexpectedState(f"expected no new images after SIGTERM, found {worker.runs() - held}")
 
 
-def _terminate_then_kill(ground: Ground, load: Load) -> None:
+def _terminate_then_kill(testbed: Testbed, load: Load) -> None:
     load.send()
-    worker = in_model(ground)
+    worker = in_model(testbed)
     worker.child.signal(signal.SIGTERM)
     time.sleep(0.05)
-    ground.kill(worker)
+    testbed.kill(worker)
 
 
-def _stop_and_go_on(ground: Ground, load: Load) -> None:
+def _stop_and_go_on(testbed: Testbed, load: Load) -> None:
     load.send()
-    worker = in_model(ground)
+    worker = in_model(testbed)
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
-    ground.over = time.monotonic()
-    # Past the visibility timeout, until another worker has done what this one holds.
-    time.sleep(VISIBILITY + 0.5)
+    testbed.fault_end = time.monotonic()
+    # Until another worker has done the jobs of this one, after the visibility timeout.
+    time.sleep(VISIBILITY_TIMEOUT + 0.5)
     if isinstance(load, Singles):
         load.wait(30)
     worker.child.signal(signal.SIGCONT)
-    # What it writes late must do no harm either.
-    deadline = time.monotonic() + _LATE
+    # Its late writes must do no harm.
+    deadline = time.monotonic() + _LATE_SECONDS
     while not _idle(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
 
@@ -93,18 +100,18 @@ def _idle(worker: Worker) -> bool:
     return text.count("] received") <= len(_ENDED.findall(text))
 
 
-def in_model(ground: Ground, *wanted: Worker) -> Worker:
-    """One of these workers, or of all, as soon as its model runs."""
-    workers = wanted or tuple(ground.workers)
+def in_model(testbed: Testbed, *wanted: Worker) -> Worker:
+    """Return one of these workers, by default of all, as soon as its model runs."""
+    workers = wanted or tuple(testbed.workers)
     before = {worker.name: worker.runs() for worker in workers}
 
-    def began() -> Worker | None:
+    def busy_worker() -> Worker | None:
         for worker in workers:
             if worker.runs() > before[worker.name]:
                 return worker
         return None
 
-    found: Worker = until(began, "a model that runs")
+    found: Worker = until(busy_worker, "a running model")
     return found
 
 
@@ -112,34 +119,34 @@ FAULTS: Final = (
     Fault(
         name="killed-mid-fetch",
         what="kill -9 of a worker mid-fetch",
-        strike=_kill_mid_fetch,
+        inject=_kill_mid_fetch,
     ),
-    Fault(name="killed-mid-model", what="kill -9 of a worker mid-model", strike=_kill_in_model),
+    Fault(name="killed-mid-model", what="kill -9 of a worker mid-model", inject=_kill_in_model),
     Fault(
         name="killed-mid-store",
         what="kill -9 of a worker mid-store, between mask and image",
-        strike=_kill_mid_store,
+        inject=_kill_mid_store,
     ),
     Fault(
         name="killed-under-sync",
         what="kill -9 of a worker mid-model, a run of `cutwork sync`",
-        strike=_kill_in_model,
+        inject=_kill_in_model,
         by="sync",
     ),
     Fault(
         name="only-worker-killed",
         what="kill -9 of the only worker; another starts",
-        strike=_kill_the_only_one,
+        inject=_kill_the_only_one,
     ),
-    Fault(name="terminated", what="SIGTERM of a worker under full load", strike=_terminate),
+    Fault(name="terminated", what="SIGTERM of a worker under full load", inject=_terminate),
     Fault(
         name="terminated-then-killed",
         what="SIGTERM, then SIGKILL",
-        strike=_terminate_then_kill,
+        inject=_terminate_then_kill,
     ),
     Fault(
         name="stopped",
         what="SIGSTOP past the visibility timeout, then SIGCONT",
-        strike=_stop_and_go_on,
+        inject=_stop_and_go_on,
     ),
 )

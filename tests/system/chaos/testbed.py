@@ -1,4 +1,4 @@
-"""A real broker, a real S3 and workers, with a network between them that can be made to fail."""
+"""A broker, an S3 server and workers, with proxies between them that inject faults."""
 
 import signal
 import subprocess
@@ -22,12 +22,12 @@ from tests.system.chaos.s3_proxy import S3Proxy
 from tests.system.chaos.tcp_proxy import TcpProxy
 
 PICTURES: Final = 24
-VISIBILITY: Final = 2
-"""Seconds after which what a dead worker held comes back."""
+VISIBILITY_TIMEOUT: Final = 2
+"""Seconds until the deliveries of a dead worker are requeued."""
 BROKER_TIMEOUT: Final = 2
-"""Seconds a worker waits for the broker to say something."""
+"""Seconds that a worker waits for the broker's response."""
 READ_TIMEOUT: Final = 1
-"""Seconds a worker waits for S3 to say something."""
+"""Seconds that a worker waits for S3's response."""
 GUARD_SECONDS: Final = 120.0
 """The longest wait for a condition, so that a round that hangs ends; no round relies on it."""
 PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "always")
@@ -38,60 +38,60 @@ FAKETIME: Final = (
 """Shifts the clock of a process below Python; the library's own module patches Python instead."""
 
 
-class Broken(Exception):
-    """What should have happened did not; the text says what was found instead."""
+class UnexpectedState(Exception):
+    """An expected state was not reached; the text says what was found instead."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker and what it leaves behind."""
+    """A worker and its files."""
 
     name: str
     child: Child
     log: Path
-    """A byte for each image its model saw."""
+    """Contains one byte for each image that reached the model."""
     clock: Path
-    """How wrong its clock is, in libfaketime's notation: `+600`; heeded within a second.
+    """Contains the offset of its clock in libfaketime's notation, such as `+600`; read every second.
 
-    Only where the terrain has clocks."""
+    It has an effect only if the specification has clocks."""
 
     def runs(self) -> int:
-        """How many images its model saw."""
+        """Return how many images reached its model."""
         return self.log.stat().st_size
 
     def memory(self) -> int:
-        """Bytes of RAM it has, those of libraries included, whoever else has them."""
+        """Return its resident memory in bytes, shared libraries included."""
         return int(psutil.Process(self.child.pid).memory_info().rss)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terrain:
-    """What a ground is made of; faults of the same terrain may share one."""
+class TestbedSpec:
+    """The specification of a testbed; faults with equal ones can share a testbed."""
 
     workers: int = 2
     concurrency: int = 2
     clocks: bool = False
-    """Whether each worker has a clock of its own, which can be set; it is slower for that."""
+    """Whether each worker has a clock of its own that can be set; this makes it slower."""
     variables: tuple[tuple[str, str], ...] = ()
-    """Of the workers, before all others."""
-    environment: Callable[["Ground"], dict[str, str]] | None = None
-    """More of them, for what is known only when the servers run."""
+    """Environment variables of the workers, which override the defaults."""
+    environment: Callable[["Testbed"], dict[str, str]] | None = None
+    """Returns further variables that are known only when the servers run."""
 
 
-PLAIN: Final = Terrain()
+PLAIN: Final = TestbedSpec()
 
 
 @dataclass
-class Ground:
-    """Servers, proxies and workers of one terrain; a context manager."""
+class Testbed:
+    """Servers, proxies and workers; a context manager."""
 
     folder: Path
-    terrain: Terrain
+    spec: TestbedSpec
     workers: list[Worker] = field(default_factory=list)
-    """Those that are to run, the oldest first."""
-    over: float | None = None
-    """When the fault was over, for one that itself waits for the load afterwards."""
-    _gone: list[Worker] = field(default_factory=list)
+    """The workers that should run, oldest first."""
+    fault_end: float | None = None
+    """When the fault ended, for an injector that then waits for the load."""
+    _ended_workers: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         with ExitStack() as held:
@@ -108,7 +108,7 @@ class Ground:
             self.server: redis.Redis = held.enter_context(
                 redis.Redis.from_url(self.stack.broker_url)
             )
-            for _ in range(self.terrain.workers):
+            for _ in range(self.spec.workers):
                 self.add_worker()
             self.wait_for_workers()
             self._held = held.pop_all()
@@ -120,21 +120,21 @@ class Ground:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Nobody waits for what the workers still do.
+        # The jobs that still run are not needed.
         self.stack.stop(grace=0)
         self._held.close()
 
     def add_worker(self, **variables: str) -> Worker:
-        """Start one more; it is not ready yet."""
-        number = len(self.workers) + len(self._gone) + 1
+        """Start a worker without waiting until it is ready."""
+        number = len(self.workers) + len(self._ended_workers) + 1
         name = f"w{number}"
         log, clock = self.folder / f"{name}.runs", self.folder / f"{name}.clock"
         log.touch()
         clock.write_text("+0")
-        environment = self.terrain.environment(self) if self.terrain.environment else {}
+        environment = self.spec.environment(self) if self.spec.environment else {}
         child = self.stack.start_worker(
             app="benchmarks.standin",
-            concurrency=self.terrain.concurrency,
+            concurrency=self.spec.concurrency,
             **{
                 "CUTWORK_BROKER_URL": f"redis://127.0.0.1:{self.network.port}/0",
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.store.port}",
@@ -144,12 +144,12 @@ class Ground:
                 "CUTWORK_STANDIN_LOG": str(log),
                 "CUTWORK_MODELS_FROM": "s3://models",
                 "CUTWORK_MODEL_CACHE": str(self.folder / "models"),
-                "CUTWORK_VISIBILITY_TIMEOUT": str(VISIBILITY),
+                "CUTWORK_VISIBILITY_TIMEOUT": str(VISIBILITY_TIMEOUT),
                 "CUTWORK_BROKER_TIMEOUT": str(BROKER_TIMEOUT),
                 "CUTWORK_S3_READ_TIMEOUT": str(READ_TIMEOUT),
-                **(_clock(clock) if self.terrain.clocks else {}),
+                **(_clock(clock) if self.spec.clocks else {}),
                 **environment,
-                **dict(self.terrain.variables),
+                **dict(self.spec.variables),
                 **variables,
             },
         )
@@ -158,11 +158,11 @@ class Ground:
         return worker
 
     def wait_for_workers(self) -> None:
-        """Bring the workers up to their number, and wait until all take jobs."""
+        """Replace workers that have ended, and wait until all take jobs."""
         for worker in [worker for worker in self.workers if not worker.child.running]:
             self.workers.remove(worker)
-            self._gone.append(worker)
-        while len(self.workers) < self.terrain.workers:
+            self._ended_workers.append(worker)
+        while len(self.workers) < self.spec.workers:
             self.add_worker()
         for worker in self.workers:
             self.stack.wait_for_worker(worker.child, timeout=GUARD_SECONDS)
@@ -175,40 +175,40 @@ class Ground:
         timeout: float = GUARD_SECONDS,
         replaced: bool = True,
     ) -> int:
-        """End a worker by a signal, and start another in its place; its exit status."""
+        """Send a worker a signal, wait for its end and replace it; return its exit status."""
         worker.child.signal(number)
         try:
             status = worker.child.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            raise Broken(f"{worker.name} still runs after {timeout:g} s") from error
+            raise UnexpectedState(f"{worker.name} still runs after {timeout:g} s") from error
         self.workers.remove(worker)
-        self._gone.append(worker)
+        self._ended_workers.append(worker)
         if replaced:
             self.add_worker()
         return status
 
-    def broken(self) -> Iterator[str]:
-        """What no fault may do to a worker that nobody killed, in words."""
+    def unexpected_states(self) -> Iterator[str]:
+        """Yield sentences about workers that ended or lost a thread without being killed."""
         for worker in self.workers:
             if not worker.child.running:
-                yield f"{worker.name} ended by itself, with {worker.child.wait()}"
+                yield f"{worker.name} ended unexpectedly, with status {worker.child.wait()}"
             elif "Exception in thread" in worker.child.log.read_text(errors="replace"):
                 yield f"{worker.name} lost a thread"
 
-    def named(self, name: str) -> Worker:
-        """The worker of a name."""
+    def find_worker(self, name: str) -> Worker:
+        """Return the worker with this name."""
         return next(worker for worker in self.workers if worker.name == name)
 
     def runs(self) -> int:
-        """How many images all models have seen."""
-        return sum(worker.runs() for worker in (*self.workers, *self._gone))
+        """Return how many images have reached the models of all workers."""
+        return sum(worker.runs() for worker in (*self.workers, *self._ended_workers))
 
     def until_runs(self, count: int, *, timeout: float = GUARD_SECONDS) -> None:
-        """Wait until all models have seen so many images."""
-        until(lambda: self.runs() >= count, f"{count} images seen by a model", timeout=timeout)
+        """Wait until `count` images have reached the models."""
+        until(lambda: self.runs() >= count, f"{count} images that reach a model", timeout=timeout)
 
     def settle(self, *, timeout: float = 10) -> None:
-        """Wait until nothing waits in the queue and no worker holds anything."""
+        """Wait until the queue is empty and no delivery is unacknowledged."""
         deadline = time.monotonic() + timeout
         names = Routes.from_app(self.client.app).all_lists()
         while time.monotonic() < deadline:
@@ -222,29 +222,29 @@ class Ground:
 
 
 def until(condition: Callable[[], object], what: str, *, timeout: float = GUARD_SECONDS) -> Any:
-    """Wait until a condition holds, and return what it gave; `Broken` names it otherwise."""
+    """Wait until a condition is true and return its value, or raise `UnexpectedState`."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise Broken(f"expected within {timeout:g} s: {what}")
+            raise UnexpectedState(f"expected within {timeout:g} s: {what}")
         time.sleep(0.01)
     return found
 
 
 def stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal."""
+    """Return whether a process is stopped by a signal."""
     return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
 
 
 def _clock(file: Path) -> dict[str, str]:
-    """Variables with which a process takes its time from a file.
+    """Return variables that make a process take its time from a file.
 
-    Its threads wait for each other in a busy loop then: for what is about clocks only.
+    Its threads then wait for each other in a busy loop, so only clock faults use this.
     """
     return {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(file),
-        # The shortest there is but a look at the file each time anybody asks for the time.
+        # The shortest interval; 0 would read the file at every call.
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
