@@ -1,1 +1,1 @@
-"""What several tests share: files, servers, models and photographs made for them."""
+"""Shared support for the tests: fixtures, servers, models, files and photographs."""

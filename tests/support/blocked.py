@@ -1,4 +1,4 @@
-"""Wait until threads are blocked, where nothing else tells that they have come so far."""
+"""Wait until threads are blocked, where no other state shows that they are."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Ten files that are no photographs, with the code each is to fail with."""
+"""Ten files that are not photographs, each with the error code it must fail with."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,7 +7,7 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def broken_files(*, jpeg: bytes, png: bytes) -> Mapping[str, tuple[bytes, str]]:
-    """Bytes and code by name; `jpeg` and `png` are whole files, of which some are cut short."""
+    """Return bytes and error code by name; some are the valid `jpeg` and `png`, truncated."""
     return {
         "archive.webp": (b"PK\x03\x04" + bytes(60), "not_an_image"),
         "cut.png": (_PNG + b"\x00\x00\x00\rIHDR", "corrupt_image"),

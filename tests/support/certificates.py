@@ -1,4 +1,4 @@
-"""Keys and certificates made for a test."""
+"""Create keys and self-signed certificates."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address

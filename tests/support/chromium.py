@@ -39,7 +39,7 @@ _FONTS: Final = """<?xml version="1.0"?>
 
 
 class Chromium(NamedTuple):
-    """A program, and the variables it needs besides those of this process."""
+    """A program and the environment variables that it needs in addition."""
 
     path: Path
     variables: dict[str, str]

@@ -1,4 +1,4 @@
-"""Cut out one image alone, without queue or object store."""
+"""Cut out an image without a queue or an object store."""
 
 import io
 from typing import Final

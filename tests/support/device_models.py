@@ -1,4 +1,4 @@
-"""Models and photographs for what a device makes of them."""
+"""Models and photographs for tests of preprocessing on a device."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ Picture = NDArray[np.uint8]
 
 
 def photographs() -> list[Picture]:
-    """Larger than a model's input and smaller, wide and high, and of a single colour."""
+    """Return images larger and smaller than a model's input, wide, tall and of one colour."""
     coffee = Image.fromarray(skimage.data.coffee())
     return [
         *(np.asarray(coffee.resize(size)) for size in ((301, 200), (64, 64), (40, 90), (90, 40))),
@@ -31,7 +31,7 @@ def photographs() -> list[Picture]:
 def model(
     path: Path, nodes: Sequence[NodeProto], *weights: TensorProto, of: int, max_batch: int = 4
 ) -> OnnxEngine:
-    """A model of any number of images of any size, in numbers of a type."""
+    """Write and load a model of this data type that takes any number of images of any size."""
     saved(
         path,
         nodes,
@@ -45,7 +45,7 @@ def model(
 def mean_and(
     path: Path, operator: str, *, of: int = TensorProto.FLOAT, max_batch: int = 4
 ) -> OnnxEngine:
-    """The mean of the three channels, and something done to it."""
+    """Write and load a model that applies an operator to the mean of the three channels."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
         helper.make_node(operator, ["m"], ["y"]),

@@ -29,7 +29,7 @@ CAPTION: Final = 40
 
 
 def main(out: Path) -> None:
-    """Write the picture."""
+    """Write the image."""
     width, height = (PART[2] - PART[0]) * SCALE, (PART[3] - PART[1]) * SCALE
     sheet = Image.new("RGB", (len(WAYS) * (width + 12) - 12, height + CAPTION), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=22)

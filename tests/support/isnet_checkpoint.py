@@ -1,4 +1,4 @@
-"""Put the weights of an ISNet ONNX export back into a checkpoint for the torch network.
+"""Convert the weights of an ISNet ONNX export into a checkpoint of the PyTorch network.
 
 For tests only: the public ONNX files are easier to reach than the public ``.pth``, and the two
 engines can then be compared on the very same weights::
@@ -74,7 +74,7 @@ def _identity(name: str, channels: int) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    """Convert one file, as the command line says."""
+    """Convert the file that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.isnet_checkpoint")
     parser.add_argument("onnx_path", metavar="MODEL.onnx", type=Path)
     parser.add_argument("out", metavar="OUT", type=Path, help="a .pth or .safetensors file")

@@ -1,4 +1,4 @@
-"""One job through the session's worker, and what it left."""
+"""Run a job on the session's worker, and read its outputs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The two systems Cutwork replaces, written plainly: what the presets are held to.
+"""The two systems that Cutwork replaces, reimplemented plainly as references for the presets.
 
 ISNetSegment is its formulae in torch on the network of `worker.models.engines.torch.isnet`; what
 ImageSegmentationCustom does is rembg itself (a test-only dependency), fed the same weights.
@@ -23,16 +23,16 @@ Bytes = NDArray[np.uint8]
 
 
 class ISNetSegment:
-    """The torch node: soft byte map and binary mask of an (H, W, 3) picture."""
+    """The PyTorch node: saliency map in bytes and binary mask of an (H, W, 3) image."""
 
     def __init__(self, network: ISNetBase, *, side: int = 1024) -> None:
-        """`side`: of the square it looks at; the node's own is 1024, and no other."""
+        """`side` of the model's square input; the node always uses 1024."""
         self._network = network.eval()
         self._sides = (side, side)
         self._soft: dict[bytes, Bytes] = {}
 
     def soft(self, rgb: Bytes) -> Bytes:
-        """(H, W) levels before the threshold, computed once for a picture that comes again."""
+        """Return (H, W) levels before the threshold; cached by image."""
         if (key := rgb.tobytes()) not in self._soft:
             self._soft[key] = self._run(rgb)
         return self._soft[key]
@@ -49,12 +49,12 @@ class ISNetSegment:
 
     @staticmethod
     def mask(soft: Bytes, threshold: float) -> Bytes:
-        """(H, W), 0 and 255."""
+        """Return an (H, W) mask of 0 and 255."""
         return np.where(soft / 255 > threshold, 255, 0).astype(np.uint8)
 
 
 class SegmentationCustom(DisSession):  # type: ignore[misc]  # rembg is untyped
-    """rembg's session with a model, mean, std and size of one's own, loaded once."""
+    """rembg's session with a custom model, mean, std and size, loaded once."""
 
     def __init__(self, model: Path, *, mean: Any = 0.485, std: Any = 1.0, size: Any = 1024) -> None:
         options = onnxruntime.SessionOptions()
@@ -70,23 +70,23 @@ class SegmentationCustom(DisSession):  # type: ignore[misc]  # rembg is untyped
         )
 
     def predict(self, img: Image.Image, *_: Any, **__: Any) -> Any:
-        """rembg's own, once for a picture that comes again."""
+        """Return rembg's prediction; cached by image."""
         if (key := (img.mode, img.tobytes())) not in self._seen:
             self._seen[key] = super().predict(img)
         return self._seen[key]
 
     def normalize(self, img: Image.Image, *_: Any, **__: Any) -> Any:
-        """rembg's own, with this session's figures instead of the model's."""
+        """Normalise as rembg does, with this session's parameters."""
         return super().normalize(img, *self.figures)
 
     def remove(self, picture: Image.Image, **options: Any) -> Bytes:
-        """rembg's `remove`: (H, W) with `only_mask`, else (H, W, 4)."""
+        """Return the result of rembg's `remove`: (H, W) with `only_mask`, else (H, W, 4)."""
         options = {"alpha_matting_background_threshold": 20} | options
         return np.asarray(rembg.remove(picture, session=self, **options))
 
 
 def opened(data: bytes) -> Image.Image:
-    """A file as the originals get it: upright, and in a mode that none of them stumbles over."""
+    """Return a file's image upright and in a colour mode that both originals support."""
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     if picture.mode in ("RGB", "RGBA"):
         return picture

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's, as far as it keeps the spans that it is sent over HTTP."""
+"""A minimal OpenTelemetry collector, which keeps the spans that it receives over HTTP."""
 
 import gzip
 import threading
@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Seen(NamedTuple):
-    """One span."""
+    """A span."""
 
     service: str
     name: str
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps what it is sent."""
+    """Keeps the spans that it receives."""
 
     daemon_threads = True
 
@@ -35,7 +35,7 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a process sends its spans here, a moment after they ended."""
+        """Return variables that make a process send its spans here soon after they end."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.server_address[1]}",
             "OTEL_BSP_SCHEDULE_DELAY": "100",

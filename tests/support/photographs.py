@@ -1,4 +1,4 @@
-"""Real photographs in every size, mode and orientation that a bucket holds, as files."""
+"""Real photographs as files of many sizes, colour modes and orientations."""
 
 import io
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ FOLDER = Path(skimage.data.__file__).parent
 
 
 class Photograph(NamedTuple):
-    """One file, and what is special about it."""
+    """A file, and its special property."""
 
     name: str
     data: bytes
 
 
 def photographs() -> Iterator[Photograph]:
-    """The photographs of scikit-image's wheel as they are, then in other dress."""
+    """Return the photographs of scikit-image as they are, then converted."""
     for name in (
         *("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png"),
         *("camera.png", "retina.jpg", "hubble_deep_field.jpg", "ihc.png"),
@@ -52,7 +52,7 @@ def photographs() -> Iterator[Photograph]:
 
 
 def photograph(name: str) -> bytes:
-    """One of them by its name."""
+    """Return the photograph with this name."""
     return next(item.data for item in photographs() if item.name == name)
 
 

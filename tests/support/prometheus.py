@@ -1,4 +1,4 @@
-"""The real Prometheus, with the rules of deploy/, scraping what a test tells it to."""
+"""A real Prometheus server with the rules of deploy/, which scrapes given targets."""
 
 import json
 import urllib.request
@@ -19,30 +19,30 @@ DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 
 
 class Prometheus:
-    """A running server's answers."""
+    """Queries a running server."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def ask(self, path: str, **query: str) -> Any:
-        """What its API says at `/api/v1/` and `path`."""
+        """Return the data of the API at `/api/v1/` and `path`."""
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urlencode(query)}") as answer:  # noqa: S310 - our own
             return json.load(answer)["data"]
 
     def healths(self) -> dict[str, str]:
-        """Of every target by its address: `up`, `down` or `unknown`."""
+        """Return the health of every target by address: `up`, `down` or `unknown`."""
         targets = self.ask("targets")["activeTargets"]
         return {target["labels"]["instance"]: target["health"] for target in targets}
 
     def value(self, query: str) -> float | None:
-        """The one value of a query, None where it has none."""
+        """Return the value of a query, or None if it has no result."""
         found = self.ask("query", query=query)["result"]
         return float(found[0]["value"][1]) if found else None
 
 
 @contextmanager
 def scraping(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
-    """Run it in `folder` with the deployed rules; `targets`: by job, each as `host:port`."""
+    """Run the server in `folder` with the deployed rules; `targets` are `host:port` by job."""
     config = yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(DEPLOYED / "alerts.yml")]

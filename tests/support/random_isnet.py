@@ -1,4 +1,4 @@
-"""ISNet with random weights, where what the network finds does not matter."""
+"""ISNet with random weights, for tests to which its output does not matter."""
 
 import torch
 from torch import Tensor

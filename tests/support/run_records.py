@@ -23,11 +23,11 @@ HOSTILE: Final = (
     "日本/👩‍🚀/Zürich\n\t\x1b[31m\u2028.png",
     "x" * 1000,
 )
-"""Keys that a stranger may choose."""
+"""Keys that an attacker could choose."""
 
 
 def counts(**changes: int) -> RunCounts:
-    """The counts of a run that ended, whatever changes."""
+    """Return the counts of a finished run, with the given changes."""
     found = {"excluded": 5, "current": 38_122, "known": 4, "conflicting": 1, "skipped": 7}
     found |= {"done": 1_200, "failed": 3, "cancelled": 0} | changes
     sent = found.pop("sent", sum(found[name] for name in ("done", "skipped", "failed")))
@@ -36,7 +36,7 @@ def counts(**changes: int) -> RunCounts:
 
 
 def outcome(key: str, *, seconds: float = 2.0, **changes: Any) -> Outcome:
-    """A photograph of `s3://photos/` that was done, with its two outputs in `s3://cutouts/run/`."""
+    """Return the outcome of a finished photograph with its two outputs."""
     name = Path(key).stem
     facts = {
         "job_id": "1",
@@ -53,14 +53,14 @@ def outcome(key: str, *, seconds: float = 2.0, **changes: Any) -> Outcome:
 
 
 def failure(key: str, code: str = "corrupt_image", message: str = "found no end") -> Failure:
-    """A photograph that was not cut out."""
+    """Return a failure."""
     return Failure.model_validate(
         {"source": f"s3://photos/{key}", "code": code} | {"message": message}
     )
 
 
 def record(**changes: Any) -> RunRecord:
-    """A run of an hour and a half with a pause of half an hour."""
+    """Return a run of an hour and a half with a pause of half an hour."""
     at_work = [*range(30), *range(60, 90)]
     facts = {
         "id": "20261122-080000-3fa9c1",
@@ -82,7 +82,7 @@ def record(**changes: Any) -> RunRecord:
 
 
 def put_outputs(s3: "S3Client", names: Sequence[str]) -> None:
-    """What a worker would have written for photographs of 120 × 80, at the keys of `outcome`."""
+    """Return the objects that a worker writes for 120×80 photographs, by the keys of `outcome`."""
     for name in names:
         mask = Image.new("L", (120, 80))
         ImageDraw.Draw(mask).ellipse((20, 10, 100, 70), fill=255)
@@ -93,7 +93,7 @@ def put_outputs(s3: "S3Client", names: Sequence[str]) -> None:
 
 
 def as_png(image: Image.Image) -> bytes:
-    """The image as a file."""
+    """Encode an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Runs on a broker without workers, where the test itself takes messages and answers them."""
+"""Runs on a broker without workers, where the test takes messages and records outcomes."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ BULK = f"{QUEUE}:{BULK_PRIORITY}"
 
 
 def plan_of(*verdicts: str) -> Plan:
-    """A plan of inputs numbered from 0, with a verdict each; the cursor is the number."""
+    """Return a plan of inputs numbered from 0, one per verdict; the number is the cursor."""
 
     def plan(cursor: str) -> Generator[Step, None, None]:
         for number in range(int(cursor or -1) + 1, len(verdicts)):
@@ -52,7 +52,7 @@ def feeder_of(client: Client, plan: Plan, *, spec: RunSpec = SPEC, **values: Any
 
 @contextmanager
 def feeding(feeder: Feeder) -> Iterator[threading.Thread]:
-    """The feeder in a thread, stopped at the end of the block."""
+    """Run a feeder in a thread; it is stopped at the end of the block."""
     thread = threading.Thread(target=feeder.feed)
     thread.start()
     try:
@@ -76,13 +76,13 @@ def job_in(message: str) -> Job:
 
 
 def waiting(client: Client) -> list[Job]:
-    """The jobs in the queue, the next one first."""
+    """Return the queued jobs, the next one first."""
     messages: Any = client.runs.server.lrange(BULK, 0, -1)
     return [job_in(message) for message in reversed(messages)]
 
 
 def answer(client: Client, count: int, **facts: Any) -> list[Job]:
-    """Take so many messages and answer them as a worker would."""
+    """Take up to `count` messages and record outcomes, as a worker does; return their jobs."""
     jobs = []
     for _ in range(count):
         message: Any = client.runs.server.rpop(BULK)

@@ -1,4 +1,4 @@
-"""Memory that is short for real, in a process of its own."""
+"""Run a function in a process with limited memory."""
 
 import multiprocessing
 import resource
@@ -10,13 +10,13 @@ MIB = 2**20
 
 
 def leave(room: int) -> None:
-    """Let this process take `room` bytes more, and no others ever."""
+    """Limit this process to `room` bytes more than it has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a test module gives in a process that it may squeeze."""
+    """Call a function in a process of its own, whose memory it may limit; return its result."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)

@@ -1,4 +1,4 @@
-"""A real web server of model files, which can break off, forget ranges, and change its content."""
+"""A web server of model files that can break off bodies, ignore ranges and change content."""
 
 import http.server
 import threading
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Asked(NamedTuple):
-    """One request."""
+    """A request."""
 
     path: str
     range: str | None
@@ -18,15 +18,15 @@ class Asked(NamedTuple):
 
 @dataclass
 class Site:
-    """What the server has, how it behaves, and what it was asked."""
+    """The server's files, behaviour and received requests."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
     breaks: list[int] = field(default_factory=list)
-    """Bytes after which each of the next bodies breaks off."""
+    """Bytes after which the next bodies break off, one per body."""
     refusals: list[int] = field(default_factory=list)
-    """Statuses with which the next requests are refused."""
+    """Statuses with which the next requests are rejected, one per request."""
     etags: bool = True
     asked: list[Asked] = field(default_factory=list)
 
@@ -76,7 +76,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A web server in threads; the value is its URL."""
+    """Run a web server in threads."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""Smallest real ONNX models, and how to load them."""
+"""Minimal ONNX models, and a loader."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,14 +37,14 @@ def saved(
 def channel_mean(
     path: Path, *, axes: Axes = (1, 3, 32, 32), axis: int = 1, dtype: int = TensorProto.FLOAT
 ) -> Path:
-    """A model whose map is the mean of the three channels, which lie on an axis."""
+    """Write a model whose saliency map is the mean of the three channels along `axis`."""
     node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[axis], keepdims=1)
     out = None if axes is None else [1 if n == axis else side for n, side in enumerate(axes)]
     return saved(path, [node], [value("x", axes, dtype)], [value("y", out, dtype)])
 
 
 def endless(path: Path) -> Path:
-    """A model that runs for centuries, and answers nobody meanwhile."""
+    """Write a model that does not return within centuries."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Abs", ["a"], ["b"])],
         "body",
@@ -64,7 +64,7 @@ def endless(path: Path) -> Path:
 
 
 def loaded(path: Path, *, profile: Profile | None = None, max_batch: int = 1) -> OnnxEngine:
-    """Load a model on the CPU; its prepared graph lies in a folder next to it."""
+    """Load a model on the CPU; its prepared graph is stored in a folder next to it."""
     file = ModelFile(name=path.name, path=path, sha256=path.stem, profile=profile or Profile())
     return load_onnx_engine(
         file, device="cpu", threads=1, max_batch=max_batch, file_cache=FileCache(path.parent)

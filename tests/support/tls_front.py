@@ -1,4 +1,4 @@
-"""TLS before a server that speaks none, as a proxy in front of a broker would do it."""
+"""A TLS proxy before a server without TLS, as in front of a broker."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The worker's app with everything that the libraries below it have to say."""
+"""The worker's app with the debug logs of all libraries."""
 
 import logging
 

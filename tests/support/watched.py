@@ -1,4 +1,4 @@
-"""A worker that is watched through its port, as Prometheus and a supervisor's probes do it."""
+"""A worker that is monitored over HTTP, as by Prometheus and by liveness probes."""
 
 import json
 import urllib.error
@@ -13,20 +13,20 @@ from tests.support.patience import PATIENCE
 
 
 class Answer(NamedTuple):
-    """What a path answered; status 0: nothing listens."""
+    """An HTTP response; the status is 0 if nothing listens."""
 
     status: int
     text: str
 
     @property
     def checks(self) -> dict[str, Any]:
-        """What was looked at, by name."""
+        """The checks by name."""
         found: dict[str, Any] = json.loads(self.text)["checks"]
         return found
 
 
 class Watched:
-    """A worker with a port, whose model is one that sleeps unless `app` says otherwise."""
+    """A worker with a metrics port; by default with a stand-in for the model."""
 
     def __init__(
         self, stack: LocalStack, *, app: str = "benchmarks.standin", **variables: Any
@@ -53,7 +53,7 @@ class Watched:
             return Answer(0, "")
 
     def until(self, path: str, status: int) -> Answer:
-        """The first answer with this status."""
+        """Wait for a response with this status and return it."""
         answers: list[Answer] = []
 
         def there() -> bool:
@@ -64,7 +64,7 @@ class Watched:
         return answers[-1]
 
     def samples(self) -> dict[str, dict[tuple[str, ...], float]]:
-        """The values of all samples by name, and by their labels' values in the order of names."""
+        """Return all samples by name and by label values in the order of the label names."""
         found: dict[str, dict[tuple[str, ...], float]] = {}
         for family in text_string_to_metric_families(self.get("/metrics").text):
             for sample in family.samples:

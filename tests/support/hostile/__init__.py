@@ -1,1 +1,1 @@
-"""Files that a stranger might upload to stop a worker, made by code, the same ones every time."""
+"""Hostile files, generated deterministically, that an attacker could upload to stop a worker."""

@@ -1,4 +1,4 @@
-"""Where the parts of a file meet: the offsets at which a parser takes its next decision."""
+"""The boundaries between the parts of a file, where a parser decides what comes next."""
 
 import re
 import struct
@@ -7,19 +7,19 @@ from typing import Final
 
 
 def boundaries(name: str, data: bytes) -> list[int]:
-    """Offsets within a whole file, each between two of its parts; its end is none of them."""
+    """Return the offsets between the parts of a valid file, without its end."""
     suffix = name.rpartition(".")[2]
     return sorted({place for place in _WALKS[suffix](data) if 0 < place < len(data)})
 
 
 def _jpeg(data: bytes) -> Iterator[int]:
-    """Markers and their bodies; restart markers within a scan."""
+    """Yield the offsets of JPEG markers, their bodies and restart markers."""
     for found in re.finditer(rb"\xff[\xc0-\xfe]", data):
         yield from (found.start(), found.end() + 2)
 
 
 def _png(data: bytes) -> Iterator[int]:
-    """Chunks, their bodies, their checksums."""
+    """Yield the offsets of PNG chunks, their bodies and checksums."""
     place = 8
     while place < len(data):
         length = int.from_bytes(data[place : place + 4], "big")
@@ -28,7 +28,7 @@ def _png(data: bytes) -> Iterator[int]:
 
 
 def _gif(data: bytes) -> Iterator[int]:
-    """Header, palette, extensions, frames, sub-blocks."""
+    """Yield the offsets of a GIF's header, palette, extensions, frames and sub-blocks."""
     yield from (6, 13)
     place = 13 + (6 << (data[10] & 7) if data[10] & 128 else 0)
     while place < len(data) and data[place] != 0x3B:
@@ -48,7 +48,7 @@ def _gif(data: bytes) -> Iterator[int]:
 
 
 def _tiff(data: bytes) -> Iterator[int]:
-    """Header, entries of every directory, and the values they point to."""
+    """Yield the offsets of a TIFF's header, directory entries and their values."""
     order = "<" if data[:2] == b"II" else ">"
     big = 43 in data[2:4]
     head, entry, at = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "I")
@@ -68,7 +68,7 @@ def _tiff(data: bytes) -> Iterator[int]:
 
 
 def _riff(data: bytes) -> Iterator[int]:
-    """Chunks of a RIFF file: name, length, body."""
+    """Yield the offsets of RIFF chunks: name, length, body."""
     yield from (4, 8)
     place = 12
     while place < len(data):
@@ -78,7 +78,7 @@ def _riff(data: bytes) -> Iterator[int]:
 
 
 def _iso(data: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
-    """Boxes of an ISO base media file, and the boxes within those that hold some."""
+    """Yield the offsets of the boxes of an ISO base media file, nested ones included."""
     end = len(data) if end is None else end
     while start + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, start)
@@ -92,7 +92,7 @@ def _iso(data: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
 
 
 def _bmp(data: bytes) -> Iterator[int]:
-    """The two headers, the palette, the pixels."""
+    """Yield the offsets of a BMP's two headers, palette and pixels."""
     yield from (2, 14, 18, 30, 54, struct.unpack_from("<I", data, 10)[0])
 
 

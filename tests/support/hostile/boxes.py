@@ -1,4 +1,4 @@
-"""WebP, AVIF and HEIF: frames without number, sizes and boxes that contradict each other."""
+"""WebP, AVIF and HEIF with countless frames, and with sizes and boxes in contradiction."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from tests.support.hostile.originals import originals
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A WebP of chunks."""
+    """Return a WebP made of chunks."""
     body = b"".join(
         kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for kind, data in chunks
     )
@@ -45,7 +45,7 @@ def webps() -> Iterator[HostileFile]:
 
 
 def isos() -> Iterator[HostileFile]:
-    """AVIF and HEIC with each box's length, and each size, replaced."""
+    """Yield AVIF and HEIC files with the length of each box, and each size, replaced."""
     for name in ("photo.avif", "photo.heic"):
         data = originals()[name]
         suffix = name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""All of them."""
+"""The corpus of hostile files."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -9,7 +9,7 @@ from tests.support.hostile.file import HostileFile
 
 @cache
 def corpus() -> Sequence[HostileFile]:
-    """Every hostile file, each name once."""
+    """Return every hostile file; names are unique."""
     files = tuple(_all())
     assert len({file.name for file in files}) == len(files)
     return files

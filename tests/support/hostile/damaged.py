@@ -1,4 +1,4 @@
-"""Originals cut short at every boundary, and with bits flipped."""
+"""Valid files truncated at every boundary, and with flipped bits."""
 
 import random
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from tests.support.hostile.file import ANY, EITHER, HostileFile
 from tests.support.hostile.originals import originals
 
 FLIPPED = 3
-"""Files of flipped bits per original."""
+"""The number of files with flipped bits per original."""
 WALKED = (
     *("baseline.jpg", "progressive.jpg", "rgb.png", "moving.gif", "plain.tif"),
     *("jpeg.tif", "lossy.webp", "photo.avif", "photo.heic"),
     "palette.bmp",
 )
-"""One original for each structure."""
+"""One original for each file structure."""
 
 
 def truncated() -> Iterator[HostileFile]:
@@ -25,7 +25,7 @@ def truncated() -> Iterator[HostileFile]:
 
 
 def flipped() -> Iterator[HostileFile]:
-    """One to sixteen bits each, half of the files with all of them in the first 200 bytes."""
+    """Yield files with 1 to 16 flipped bits; in half of them all are in the first 200 bytes."""
     for name, data in originals().items():
         for number in range(FLIPPED):
             source = random.Random(f"{name} {number}")

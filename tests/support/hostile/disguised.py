@@ -1,4 +1,4 @@
-"""What is no picture, what bears another's name, and what is two things at once."""
+"""Files that are not images, have the wrong extension, or are valid in two formats."""
 
 import io
 import zipfile
@@ -14,7 +14,7 @@ DRAWING = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></s
 
 
 def no_images() -> Iterator[HostileFile]:
-    """Bytes of other kinds, under names of pictures."""
+    """Yield other content under names of images."""
     kinds = {
         "zeros.jpg": bytes(100_000),
         "one.png": b"\0",
@@ -41,7 +41,7 @@ def no_images() -> Iterator[HostileFile]:
 
 
 def misnamed() -> Iterator[HostileFile]:
-    """Whole pictures under another format's name: the bytes decide."""
+    """Yield valid images with another format's extension: the content decides."""
     files = list(originals().items())
     for (name, data), (other, _) in zip(files, files[5:] + files[:5], strict=True):
         suffix = other.rpartition(".")[2]
@@ -49,7 +49,7 @@ def misnamed() -> Iterator[HostileFile]:
 
 
 def polyglots() -> Iterator[HostileFile]:
-    """Pictures with something else behind or inside them."""
+    """Yield images with other content appended or embedded."""
     jpeg, png, gif = (originals()[name] for name in ("baseline.jpg", "rgb.png", "moving.gif"))
     pairs = {
         "picture-and-archive.jpg": jpeg + _archive(),

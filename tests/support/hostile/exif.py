@@ -1,4 +1,4 @@
-"""EXIF with absurd values, in every format that carries it; and the same directories as TIFFs."""
+"""EXIF with absurd values in every format that carries it, and the same directories as TIFFs."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -10,14 +10,14 @@ from tests.support.hostile.originals import originals
 from tests.support.hostile.png import chunk, png
 
 Entry = tuple[int, int, int, int]
-"""Tag, type, count, and the value or where it is."""
+"""Tag, type, count, and the value or its offset."""
 ORIENTATION, X_RESOLUTION, EXIF, GPS, XMP = 0x0112, 282, 0x8769, 0x8825, 700
 BYTE, ASCII, SHORT, LONG, RATIONAL = 1, 2, 3, 4, 5
 END = 2**32 - 1
 
 
 def directory(*entries: Entry, following: int = 0, order: str = "<", tail: bytes = b"") -> bytes:
-    """A TIFF header and one directory of entries, at 8; `tail` begins behind it."""
+    """Return a TIFF header and one directory at offset 8, followed by `tail`."""
     head = b"II*\0" if order == "<" else b"MM\0*"
     table = b"".join(struct.pack(order + "HHII", *entry) for entry in entries)
     size = struct.pack(order + "H", len(entries))
@@ -33,7 +33,7 @@ def directory(*entries: Entry, following: int = 0, order: str = "<", tail: bytes
 
 @cache
 def blocks() -> Mapping[str, bytes]:
-    """Bytes of EXIF, by what is wrong with them."""
+    """Return EXIF data by a name for its defect."""
     many = 5_000
     return {
         "empty": b"",
@@ -83,7 +83,7 @@ def attacks() -> Iterator[HostileFile]:
 
 
 def _webp(block: bytes) -> bytes:
-    """The original WebP, which has EXIF, with another in its place."""
+    """Return the original WebP with its EXIF data replaced."""
     data = originals()["lossy.webp"]
     place = data.index(b"EXIF")
     exif = b"EXIF" + struct.pack("<I", len(block)) + block + bytes(len(block) % 2)

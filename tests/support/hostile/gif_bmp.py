@@ -1,4 +1,4 @@
-"""GIFs and BMPs by hand: frames and blocks without number, run lengths that lead nowhere."""
+"""Hand-made GIFs and BMPs with countless frames and blocks, and run lengths out of bounds."""
 
 import struct
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ PALETTE = bytes(range(12))
 
 
 def gif(width: int, height: int, *parts: bytes) -> bytes:
-    """A GIF89a with a palette of four colours."""
+    """Return a GIF89a with a palette of four colours."""
     return b"GIF89a" + struct.pack("<HHBBB", width, height, 0x81, 0, 0) + PALETTE + b"".join(parts)
 
 
 def frame(width: int, height: int, *, left: int = 0, code: int = 2) -> bytes:
-    """One frame; its pixels are those of a 1×1 picture."""
+    """Return one frame with the pixel data of a 1×1 image."""
     return b"," + struct.pack("<HHHHB", left, 0, width, height, 0) + bytes((code,)) + b"\2\x44\1\0"
 
 
@@ -52,7 +52,7 @@ def bmp(
     colours: int = 256,
     header: int = 40,
 ) -> bytes:
-    """A BMP with a grey palette."""
+    """Return a BMP with a grey palette."""
     palette = b"".join(bytes((n, n, n, 0)) for n in range(min(colours, 256)))
     offset = 54 + len(palette)
     info = struct.pack(

@@ -1,4 +1,4 @@
-"""HEIFs by hand: pictures made of other pictures, over and over."""
+"""Hand-made HEIFs whose images are derived from other images many times over."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def full_box(kind: bytes, version: int, *parts: bytes) -> bytes:
 
 
 def derived(kind: bytes, description: bytes, *, side: int, size: int, parts: list[int]) -> bytes:
-    """A HEIC whose picture, of `size`, is made of items; item 1 is black, of `side` squared."""
+    """Return a HEIC of `size` made of items; item 1 is black and `side` × `side`."""
     buffer = io.BytesIO()
     Image.new("RGB", (side, side)).save(buffer, "HEIF", quality=10)
     whole = buffer.getvalue()
@@ -59,7 +59,7 @@ def derived(kind: bytes, description: bytes, *, side: int, size: int, parts: lis
 
 
 def grid(rows: int, *, side: int, size: int) -> bytes:
-    """The same tile in as many rows as columns, for a picture of `size` squared."""
+    """Return a square grid of the same tile, for an image of `size` × `size`."""
     description = struct.pack(">BBBBII", 0, 1, rows - 1, rows - 1, size, size)
     return derived(b"grid", description, side=side, size=size, parts=[TILE] * rows**2)
 

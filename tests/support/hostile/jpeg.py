@@ -1,4 +1,4 @@
-"""JPEGs by hand: sizes, scans without number, headers without end, profiles in pieces."""
+"""Hand-made JPEGs: sizes, countless scans, endless headers and fragmented profiles."""
 
 import struct
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tests.support.hostile.originals import originals
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 ZEROS = 16_384
-"""Blocks that the longest run of `scans` passes over, in 15 zero bits."""
+"""The blocks that the longest run in `scans` skips, in 15 zero bits."""
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -39,7 +39,7 @@ def scans(side: int, count: int, *, marker: int = 0xC2) -> bytes:
 
 
 def sized(width: int, height: int, *, components: int = 3) -> bytes:
-    """The original with another size in its frame."""
+    """Return the original with another size in its frame header."""
     data = originals()["restarts.jpg"]
     place = data.index(b"\xff\xc0")
     frame = struct.pack(">BHHB", 8, height, width, components)
@@ -99,7 +99,7 @@ def attacks() -> Iterator[HostileFile]:
 
 
 def pieces(count: int, size: int, *, told: int | None = None) -> bytes:
-    """An ICC profile in segments; `told` is the number of them that they give."""
+    """Return an ICC profile in segments, which claim that there are `told` of them."""
     return b"".join(
         segment(0xE2, b"ICC_PROFILE\0" + bytes((n + 1, told or count)) + bytes(size))
         for n in range(count)

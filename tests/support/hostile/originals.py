@@ -1,4 +1,4 @@
-"""Small pictures of every format that is read, to be broken: a photograph, and all metadata."""
+"""Small valid images in every readable format, with all metadata, to be damaged."""
 
 import io
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ pillow_heif.register_heif_opener()
 
 @cache
 def originals() -> Mapping[str, bytes]:
-    """Whole files by name; the suffix is the format's own."""
+    """Return valid files by name, with the extension of their format."""
     photo = Image.fromarray(skimage.data.coffee()).resize(SIZE)
     frames = [photo.rotate(angle) for angle in (90, 180)]
     clear = photo.copy()

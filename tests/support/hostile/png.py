@@ -1,4 +1,4 @@
-"""PNGs by hand: sizes, bombs of every compressed chunk, chunks without number."""
+"""Hand-made PNGs: sizes, decompression bombs in every chunk, countless chunks."""
 
 import struct
 import zlib
@@ -25,7 +25,7 @@ def png(
     interlaced: int = 0,
     rows: bytes | None = None,
 ) -> bytes:
-    """A PNG with parts in front of its pixels; `rows` are not yet compressed, None: black."""
+    """Return a PNG with parts before its pixels; `rows` are uncompressed, None is black."""
     samples = {GREY: 1, RGB: 3, PALETTE: 1, RGBA: 4}.get(colour, 1)
     if rows is None:
         rows = bytes(1 + (width * samples * depth + 7) // 8) * height

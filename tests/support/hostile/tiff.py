@@ -1,4 +1,4 @@
-"""TIFFs by hand: counts, tiles, compressions and pages that do not make sense."""
+"""Hand-made TIFFs with invalid counts, tiles, compressions and pages."""
 
 import struct
 import zlib

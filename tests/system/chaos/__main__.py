@@ -1,8 +1,8 @@
 """`make chaos`: play every fault twenty times and print a table of what happened to the images.
 
-`make chaos ARGS='stopped s3-500 --rounds 3'` plays some of them; `--list` names all. `--json` prints
-one JSON object per line and `--markdown` the table of docs/evidence/chaos.md. The exit status is 1
-if any image was lost.
+`make chaos ARGS='stopped s3-500 --rounds 3'` plays some of them; `--list` names all. `--json`
+prints one JSON object per line and `--markdown` the table of docs/evidence/chaos.md. The exit
+status is 1 if any image was lost.
 """
 
 import argparse

@@ -51,7 +51,7 @@ class Worker:
     log: Path
     """Contains one byte for each image that reached the model."""
     clock: Path
-    """Contains the offset of its clock in libfaketime's notation, such as `+600`; read every second.
+    """The offset of its clock in libfaketime's notation, such as `+600`; read every second.
 
     It has an effect only if the specification has clocks."""
 
