@@ -12,6 +12,7 @@ from typing import Final
 
 from benchmarks.fleet.__main__ import table_of
 from benchmarks.fleet.parameters import Parameters
+from deploy.reference.alerts import alerts
 from deploy.reference.codes import error_codes
 from deploy.reference.command_line import commands
 from deploy.reference.metrics import exporter_metrics, worker_metrics
@@ -28,6 +29,7 @@ from deploy.schemas import schemas, text
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
+    "alerts": alerts,
     "commands": commands,
     "error-codes": error_codes,
     "example-django": lambda: _example("django_app.py"),

@@ -45,25 +45,25 @@ class _Variable(NamedTuple):
 def shared_variables() -> str:
     """Return the table of the variables that producers and workers read."""
     fields = ProducerSettings.model_fields
-    return _table([*_of_settings(lambda name: name in fields), *_of_celery()])
+    return _table([*_settings_variables(lambda name: name in fields), *_celery_variables()])
 
 
 def model_variables() -> str:
     """Return the table of the variables that workers and `python -m worker` read."""
-    return _table(_of_settings(lambda name: name in ModelSettings.model_fields))
+    return _table(_settings_variables(lambda name: name in ModelSettings.model_fields))
 
 
 def worker_variables() -> str:
     """Return the table of the variables that only workers read."""
     others = ProducerSettings.model_fields.keys() | ModelSettings.model_fields.keys()
-    return _table(_of_settings(lambda name: name not in others))
+    return _table(_settings_variables(lambda name: name not in others))
 
 
 def _table(variables: Iterable[_Variable]) -> str:
     return table(("variable", "meaning", "default", "values"), variables)
 
 
-def _of_settings(is_wanted: Callable[[str], bool]) -> Iterator[_Variable]:
+def _settings_variables(is_wanted: Callable[[str], bool]) -> Iterator[_Variable]:
     for name, field in WorkerSettings.model_fields.items():
         if is_wanted(name):
             values = ", ".join(filter(None, (_kind(field.annotation), accepted(field))))
@@ -72,7 +72,7 @@ def _of_settings(is_wanted: Callable[[str], bool]) -> Iterator[_Variable]:
             )
 
 
-def _of_celery() -> Iterator[_Variable]:
+def _celery_variables() -> Iterator[_Variable]:
     numbers = {
         name: (code(default), f"integer, ≥ 1, ≤ {int(limit):,}")
         for name, default, limit in re.findall(

@@ -70,7 +70,7 @@ def test_every_variable_is_one(page: Path) -> None:
     assert set(re.findall(r"CUTWORK_[A-Z0-9_]+", page.read_text())) <= known | set(CELERY_VARIABLES)
 
 
-def parsed(command: str) -> None:
+def parse(command: str) -> None:
     """Have the program parse a command of a page; `…` stands for arguments left out."""
     words = shlex.split(command.replace("…", ""))
     if words[:3] == ["python", "-m", "worker"]:
@@ -87,13 +87,13 @@ def parsed(command: str) -> None:
 def test_every_command_in_a_block_is_accepted_by_its_program(page: Path) -> None:
     for command in command_lines(page, "console", "sh"):
         if command.startswith(("cutwork ", "python -m worker ")):
-            parsed(command)
+            parse(command)
 
 
 def test_commands_that_do_not_exist_are_noticed() -> None:
     for command in ("cutwork sink s3://a/ s3://b/", "cutwork sync s3://a/ s3://b/ --masks s3://c/"):
         with pytest.raises(Exception, match=r"no such command|No such option"):
-            parsed(command)
+            parse(command)
 
 
 @every_page
