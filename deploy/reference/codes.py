@@ -18,10 +18,10 @@ def error_codes() -> str:
     rows = (
         (
             code(item.code),
+            (item.__doc__ or "").partition("\n\n")[0],
             "transient" if issubclass(item, errors.TransientError) else "permanent",
             code(item.__name__),
-            (item.__doc__ or "").partition("\n\n")[0],
         )
         for item in error_types()
     )
-    return table(("code", "kind", "class", "meaning"), rows)
+    return table(("code", "meaning", "kind", "class"), rows)

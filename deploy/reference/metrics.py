@@ -23,21 +23,21 @@ def worker_metrics() -> str:
     rows = [
         (
             code(family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")),
+            family.documentation,
             family.type,
             ", ".join(map(code, labels.get(family.name, ()))),
-            family.documentation,
         )
         for family in metrics.registry.collect()
         if family.name.startswith("cutwork_")
     ]
-    rows += [(code(name), "gauge", "`gpu`", meaning) for name, meaning in GPU_METRICS.items()]
-    return table(("metric", "type", "labels", "meaning"), sorted(rows))
+    rows += [(code(name), meaning, "gauge", "`gpu`") for name, meaning in GPU_METRICS.items()]
+    return table(("metric", "meaning", "type", "labels"), sorted(rows))
 
 
 def exporter_metrics() -> str:
     """Return the table of what `cutwork exporter` serves; every metric is a gauge."""
     rows = (
-        (code(item.name), ", ".join(map(code, item.labels)), item.about)
+        (code(item.name), item.about, ", ".join(map(code, item.labels)))
         for item in EXPORTER_METRICS
     )
-    return table(("metric", "labels", "meaning"), rows)
+    return table(("metric", "meaning", "labels"), rows)
