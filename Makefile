@@ -17,28 +17,28 @@ help: ## list the verbs
 demo: $(VENV)/.demo ## cut out five photographs with an embedded broker, S3 and worker; results in demo-out/
 	@exec $(BIN)/python -m deploy.demo
 
-local: $(VENV)/.demo ## keep a broker, an S3 and a worker running here, to try the commands by hand
+local: $(VENV)/.demo ## run a broker, an S3 server and a worker to try the commands with
 	@exec $(BIN)/python -m deploy.playground
 
-test: $(VENV)/.dev ## run the test suite on a real broker, a real S3 and the real weights
+test: $(VENV)/.dev ## run all tests, with a real broker, a real S3 server and real weights
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-unit: $(VENV)/.dev ## run the tests that need no server: a minute [ARGS='-k mask']
+unit: $(VENV)/.dev ## run the tests that need no server, in less than a minute [ARGS='-k mask']
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit $(ARGS)
 
-images-test: $(VENV)/.dev ## run the images' install steps in full, kernels and models included; some minutes
+images-test: $(VENV)/.dev ## run all install steps of the container images, with kernels and models; some minutes
 	$(BIN)/pytest -n 0 -m images $(ARGS)
 
-fuzz: $(VENV)/.fuzz ## look for inputs that stop a worker, a minute each for images and messages; finds in fuzz-out/ [ARGS='decode --seconds 600']
+fuzz: $(VENV)/.fuzz ## search for inputs that stop a worker, a minute each for images and messages; results in fuzz-out/ [ARGS='decode --seconds 600']
 	@exec $(BIN)/python -m tests.system.fuzz $(ARGS)
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
 	@exec $(BIN)/python -m tests.system.fidelity
 
-chaos: $(VENV)/.dev ## kill, cut and fill whatever can be, twenty times each; nothing is lost; half an hour [ARGS='stopped --rounds 3']
+chaos: $(VENV)/.dev ## inject every fault twenty times and check that no image is lost; half an hour [ARGS='stopped --rounds 3']
 	@exec $(BIN)/python -m tests.system.chaos $(ARGS)
 
-bench: $(VENV)/.dev ## measure what Cutwork costs beside the model, against bare model, rembg and pymatting; a quarter of an hour [ARGS='matting']
+bench: $(VENV)/.dev ## measure the overhead of Cutwork over the model, rembg and pymatting; a quarter of an hour [ARGS='matting']
 	@exec $(BIN)/python -m benchmarks.bench $(ARGS)
 
 bench-sync: $(VENV)/.dev ## measure cutwork sync: planning, queue, kills, waiting; some minutes [ARGS='planning killed']
@@ -50,7 +50,7 @@ bench-memory: $(VENV)/.dev ## measure a worker's peak memory with twelve large i
 fleet: $(VENV)/.dev ## simulate 1,000 GPUs and 100 million images; minutes; bench-out/fleet.md and .png [ARGS='gpu_images=40']
 	@exec $(BIN)/python -m benchmarks.fleet $(ARGS)
 
-scale-test: $(VENV)/.dev ## a burst of 2,000 jobs scales a pool 0 → 8 → 0 while machines are taken away; nothing is lost; four minutes
+scale-test: $(VENV)/.dev ## scale a pool 0 → 8 → 0 with a burst of 2,000 jobs while machines fail; nothing is lost; four minutes
 	@exec $(BIN)/python -m benchmarks.scale
 
 check: $(VENV)/.dev docs ## lint, format, types, direction of imports; the site; images, Compose, Kubernetes and alerts
@@ -66,11 +66,11 @@ docs: $(VENV)/.dev ## build the documentation into docs-out/; a broken link betw
 reference: $(VENV)/.dev ## write the parts of docs/ that are generated from the code
 	@exec $(BIN)/python -m deploy.reference
 
-audit: $(VENV)/bin/pip ## look all versions of constraints.txt up among the known vulnerabilities
+audit: $(VENV)/bin/pip ## check all versions of constraints.txt for known vulnerabilities
 	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip -qq install pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)
 
-format: $(VENV)/.dev ## mend what ruff can mend
+format: $(VENV)/.dev ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -78,7 +78,7 @@ constraints: $(VENV)/.fuzz ## write the versions in .venv to constraints.txt
 	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
-clean: ## remove what the other verbs made (the model cache stays)
+clean: ## remove the files that the other verbs made, except the model cache
 	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
@@ -99,7 +99,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@$(KERNELS)
 	@touch $@ $(VENV)/.demo
 
-# Of the fuzzer alone: its wheels are not for every platform the tests run on.
+# Only for the fuzzer, whose wheels do not exist for every platform of the tests.
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "installing the fuzzer into $(VENV) …"
 	@$(PIP) install --constraint constraints.txt --editable '.[fuzz]'

@@ -1,1 +1,1 @@
-"""Running Cutwork: locally for the demo, the tests and the benchmarks, and on machines."""
+"""Everything that runs Cutwork: local servers for demo, tests and benchmarks, and deployments."""

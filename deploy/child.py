@@ -1,4 +1,4 @@
-"""A child process that does not outlive its parent, whatever ends the parent."""
+"""Child processes that never outlive their parent, however the parent ends."""
 
 import ctypes
 import os
@@ -16,11 +16,11 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class ChildFailed(RuntimeError):
-    """A child process ended, or did not become ready; the text has the end of its log."""
+    """A child process ended early or was not ready in time; the text has the end of its log."""
 
 
 class Child:
-    """One child, in a session of its own: Ctrl-C reaches the parent, which stops it in order."""
+    """A child in its own session: Ctrl-C reaches only the parent, which stops children in order."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
@@ -45,11 +45,11 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
-        """Ask `ready` until it says yes; `ChildFailed` when the child ends or time does."""
+        """Wait until `ready` is true; raise `ChildFailed` if the child ends or time is over."""
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.running:
@@ -65,18 +65,18 @@ class Child:
         self._process.send_signal(number)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end; returns the exit status, or raises `subprocess.TimeoutExpired`."""
+        """Wait for the end and return the exit status, or raise `subprocess.TimeoutExpired`."""
         return self._process.wait(timeout)
 
     def stop(self, *, grace: float) -> None:
-        """Ask it to end, and after `grace` seconds end it with all it started."""
+        """Send SIGTERM, and after `grace` seconds kill the child with its own children."""
         if self.running and grace > 0:
             self._process.terminate()
             try:
                 self._process.wait(grace)
             except subprocess.TimeoutExpired:
                 pass
-        # The whole group: what the child itself started must not stay either.
+        # The whole process group, so that no grandchild survives.
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -84,16 +84,16 @@ class Child:
         self._process.wait()
 
     def tail(self, characters: int = 2000) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         return self.log.read_text(errors="replace")[-characters:]
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off until the end of the block.
+    """Defer Ctrl-C until the end of the block.
 
-    Python raises `KeyboardInterrupt` wherever it is: inside a fork's hooks it would be lost, and
-    between a start and its bookkeeping it would leave a process nobody stops.
+    Python raises `KeyboardInterrupt` at any point: inside the hooks of a fork it would be lost, and
+    between the start of a process and its registration the process would never be stopped.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -113,5 +113,5 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    """Let the kernel end the child when the parent is killed and cannot do it itself."""
+    """Make the kernel kill the child when the parent is killed and cannot stop it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

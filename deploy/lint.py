@@ -1,7 +1,7 @@
-"""`python -m deploy.lint`, a part of `make check`: what is in this folder and is no Python.
+"""`python -m deploy.lint`, a part of `make check`: validate the files here that are not Python.
 
-hadolint reads the Dockerfile, shellcheck the scripts, Compose its file, promtool alerts and
-configuration, and Kustomize builds every overlay, which is held against the schemas of Kubernetes
+hadolint checks the Dockerfile, shellcheck the scripts, Compose its file, promtool the alerts and
+the configuration. Kustomize builds every overlay, which is validated by the schemas of Kubernetes
 and KEDA.
 """
 
@@ -18,7 +18,7 @@ _BIN: Final = Path(sys.executable).parent
 
 
 def main() -> None:
-    """Print a line for each file; end with 1 and a sentence at the first that is wrong."""
+    """Print a line for each valid file; exit with 1 and a sentence at the first invalid one."""
     try:
         for line in _checked():
             print(line)
@@ -33,10 +33,10 @@ def _checked() -> Iterator[str]:
     yield "scripts: shellcheck finds nothing"
     compose = _HERE / "compose.yaml"
     run(_BIN / "docker-compose", "-f", compose, "--profile", "*", "config", "--quiet")
-    yield "compose.yaml: Compose takes it"
+    yield "compose.yaml: Compose accepts it"
     for check, file in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
         run(promtool(), "check", check, file, cwd=_HERE / "prometheus")
-        yield f"prometheus/{file}: promtool takes it"
+        yield f"prometheus/{file}: promtool accepts it"
     for overlay in OVERLAYS:
         manifests = build(FOLDER / overlay)
         for manifest in manifests:

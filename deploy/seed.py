@@ -1,4 +1,4 @@
-"""What deploy/compose.yaml puts into its empty S3: two buckets, and pictures to cut out."""
+"""Fill the empty S3 server of deploy/compose.yaml with two buckets and some photographs."""
 
 import sys
 from pathlib import Path
@@ -10,13 +10,13 @@ BUCKETS = ("photos", "cutouts")
 
 
 def main(*pictures: str) -> None:
-    """Make the buckets that are not there, and put the pictures into the first."""
+    """Create missing buckets, and upload the photographs into the first."""
     s3 = boto3.client("s3")
     for bucket in BUCKETS:
         try:
             s3.create_bucket(Bucket=bucket)
         except ClientError as error:
-            # It is there from the last time.
+            # It exists from an earlier start.
             if not error.response["Error"]["Code"].startswith("BucketAlready"):
                 raise
     for picture in map(Path, pictures):

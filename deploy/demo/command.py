@@ -1,4 +1,4 @@
-"""`make demo`: photographs through a real broker, a real S3 and a real worker, to `demo-out/`."""
+"""`make demo`: cut out photographs with a real broker, S3 server and worker into `demo-out/`."""
 
 import shutil
 import signal
@@ -36,7 +36,7 @@ PHOTOGRAPHS: Final = (
     "rocket.jpg",
     "motorcycle_left.png",
 )
-"""In scikit-image's wheel."""
+"""Files of scikit-image's wheel."""
 _PUBLIC_DOMAIN: Final = ("astronaut", "chelsea", "coffee", "rocket")
 """Those whose before/after picture may be committed: public domain or CC0, see the README."""
 _SECONDS_AN_IMAGE: Final = 60
@@ -47,7 +47,7 @@ console = Console()
 
 
 def main() -> None:
-    """Run the demo; ends with 130 on Ctrl-C, 1 on a failure, and never leaves a process behind."""
+    """Run the demo; exit with 130 on Ctrl-C and 1 on a failure, and leave no process behind."""
     stop_on_signals()
     started = time.monotonic()
     out = Path("demo-out")
@@ -57,7 +57,7 @@ def main() -> None:
             shown = _run(Path(folder), out)
     except KeyboardInterrupt:
         no_more_interrupts()
-        console.print("\ninterrupted; everything it started is stopped")
+        console.print("\ninterrupted; all child processes are stopped")
         sys.exit(130)
     except (ChildFailed, CutworkError, BrokerUnavailable, OutcomeTimeout) as error:
         console.print(f"[red]the demo failed[/]: {escape(str(error))}", soft_wrap=True)
@@ -72,8 +72,8 @@ def main() -> None:
 
 
 def stop_on_signals() -> None:
-    """Let every polite request to end take the way of Ctrl-C, which stops what was started."""
-    # A shell ignores SIGINT for what it starts in the background; Python then does not set it up.
+    """Handle every signal that asks for an end like Ctrl-C, which stops all child processes."""
+    # A shell starts background commands with SIGINT ignored; Python then installs no handler.
     for number in (*_ENDING, signal.SIGALRM):
         signal.signal(number, _interrupt)
     sys.unraisablehook = _report_unraisable
@@ -92,14 +92,14 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 
 
 def no_more_interrupts() -> None:
-    """Once the way out has begun, a second Ctrl-C must not leave half of it undone."""
+    """Ignore further signals, so that a second Ctrl-C cannot interrupt the cleanup."""
     for number in (*_ENDING, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _fetch_model() -> None:
-    """Fetch the weights once; later runs find them in the cache."""
+    """Fetch the weights into the model cache unless they are there."""
     settings = ModelSettings.read()
     with download_bar(console) as progress:
         store = open_store(settings, progress=progress)
@@ -108,7 +108,7 @@ def _fetch_model() -> None:
 
 
 def _run(folder: Path, out: Path) -> list[ImageFacts]:
-    """Everything that needs the servers; they are gone when it returns."""
+    """Start the servers, cut out the photographs and stop the servers."""
     with LocalStack(folder) as stack, no_more_interrupts_on_exit():
         with console.status("starting a broker, an S3 server and a worker …"):
             stack.start_broker()
@@ -150,7 +150,7 @@ def _run(folder: Path, out: Path) -> list[ImageFacts]:
 
 
 def photographs() -> Mapping[str, bytes]:
-    """The photographs by name."""
+    """Return the photographs by name."""
     folder = Path(skimage.data.__file__).parent
     return {name: (folder / name).read_bytes() for name in PHOTOGRAPHS}
 
@@ -198,7 +198,7 @@ def _write_pages(shown: list[ImageFacts], out: Path) -> None:
 
 @contextmanager
 def no_more_interrupts_on_exit() -> Iterator[None]:
-    """Let nothing interrupt what the surrounding blocks do at their end."""
+    """Ignore signals from the end of the block on, while the surrounding blocks clean up."""
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from deploy.local import LocalStack, free_ports
 from producer.contract.s3_uri import ImageRef
-from tests.system.chaos.testbed import FAKETIME
+from tests.system.chaos.cluster import FAKETIME
 from worker.config.access import AllowedPrefix
 from worker.config.settings import WorkerSettings
 from worker.errors import (

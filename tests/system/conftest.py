@@ -1,4 +1,4 @@
-"""The testbeds of the chaos tests."""
+"""The clusters of the chaos tests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.system.chaos.testbed import Testbed, TestbedSpec
+    from tests.system.chaos.cluster import Cluster, ClusterSpec
 
-    OpenTestbed = Callable[[TestbedSpec], Testbed]
+    OpenCluster = Callable[[ClusterSpec], Cluster]
 
 
 @pytest.fixture(scope="module")
-def open_testbed(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OpenTestbed]":
-    """Return a function that opens a testbed, once per module and specification."""
-    from tests.system.chaos.testbed import Testbed
+def open_cluster(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OpenCluster]":
+    """Return a function that opens a cluster, once per module and specification."""
+    from tests.system.chaos.cluster import Cluster
 
-    testbeds: dict[TestbedSpec, Testbed] = {}
+    clusters: dict[ClusterSpec, Cluster] = {}
     with ExitStack() as stack:
 
-        def open_testbed(spec: "TestbedSpec") -> "Testbed":
-            if spec not in testbeds:
+        def open_cluster(spec: "ClusterSpec") -> "Cluster":
+            if spec not in clusters:
                 folder = tmp_path_factory.mktemp("chaos")
-                testbeds[spec] = stack.enter_context(Testbed(folder, spec))
-            return testbeds[spec]
+                clusters[spec] = stack.enter_context(Cluster(folder, spec))
+            return clusters[spec]
 
-        yield open_testbed
+        yield open_cluster

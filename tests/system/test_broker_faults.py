@@ -3,7 +3,7 @@
 import pytest
 
 from tests.system.chaos.broker_faults import FAULTS
-from tests.system.chaos.one_round import OpenTestbed, check_nothing_is_lost
+from tests.system.chaos.one_round import OpenCluster, check_nothing_is_lost
 from tests.system.chaos.rounds import Fault
 
 LONG_ONLY = ("broker-restarted-under-sync",)
@@ -15,5 +15,5 @@ LONG_ONLY = ("broker-restarted-under-sync",)
     [fault for fault in FAULTS if fault.name not in LONG_ONLY],
     ids=lambda fault: fault.name,
 )
-def test_nothing_is_lost(open_testbed: OpenTestbed, fault: Fault) -> None:
-    check_nothing_is_lost(fault, open_testbed)
+def test_nothing_is_lost(open_cluster: OpenCluster, fault: Fault) -> None:
+    check_nothing_is_lost(fault, open_cluster)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.system.chaos.one_round import OpenTestbed, check_nothing_is_lost
+from tests.system.chaos.one_round import OpenCluster, check_nothing_is_lost
 from tests.system.chaos.rounds import Fault
 from tests.system.chaos.worker_faults import FAULTS
 
@@ -15,5 +15,5 @@ LONG_ONLY = ("killed-under-sync",)
     [fault for fault in FAULTS if fault.name not in LONG_ONLY],
     ids=lambda fault: fault.name,
 )
-def test_nothing_is_lost(open_testbed: OpenTestbed, fault: Fault) -> None:
-    check_nothing_is_lost(fault, open_testbed)
+def test_nothing_is_lost(open_cluster: OpenCluster, fault: Fault) -> None:
+    check_nothing_is_lost(fault, open_cluster)

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.system.chaos import table
 from tests.system.chaos.catalogue import FAULTS
+from tests.system.chaos.cluster import Cluster
 from tests.system.chaos.rounds import Fault, rounds
-from tests.system.chaos.testbed import Testbed
 
 
 def main() -> None:
@@ -58,8 +58,8 @@ def _played(fault: Fault, *, count: int, bars: Progress) -> table.Row:
     done = []
     bar = bars.add_task(fault.name, total=min(count, fault.max_rounds or count))
     folder = Path(tempfile.mkdtemp(prefix=f"cutwork-chaos-{fault.name}-"))
-    with Testbed(folder, fault.spec) as testbed:
-        for one in rounds(fault, testbed, count=count):
+    with Cluster(folder, fault.spec) as cluster:
+        for one in rounds(fault, cluster, count=count):
             done.append(one)
             bars.advance(bar)
     bars.remove_task(bar)

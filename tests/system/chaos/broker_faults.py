@@ -8,9 +8,9 @@ from typing import Final
 import redis
 
 from deploy.local import free_ports
+from tests.system.chaos.cluster import PERSISTENT, Cluster, UnexpectedState, until
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault
-from tests.system.chaos.testbed import PERSISTENT, Testbed, UnexpectedState, until
 
 _FAULT_SECONDS: Final = 1.0
 """How long the broker refuses writes."""
@@ -18,97 +18,97 @@ _BLACK_HOLE_SECONDS: Final = 4.0
 """How long the network is a black hole."""
 
 
-def _restart(testbed: Testbed, load: Load) -> None:
+def _restart(cluster: Cluster, load: Load) -> None:
     """Restart the broker three times, each time after a few more images have run."""
-    before = testbed.runs()
+    before = cluster.runs()
     load.send()
     for done in (2, 5, 8):
-        testbed.until_runs(before + done)
-        _kill_broker(testbed)
-        testbed.broker = testbed.stack.restart_broker(*PERSISTENT)
+        cluster.until_runs(before + done)
+        _kill_broker(cluster)
+        cluster.broker = cluster.stack.restart_broker(*PERSISTENT)
 
 
-def _forget(testbed: Testbed, load: Load) -> None:
+def _forget(cluster: Cluster, load: Load) -> None:
     """Erase the broker's data three times; the producer submits its jobs again each time."""
-    before = testbed.runs()
+    before = cluster.runs()
     load.send()
     for done in (2, 4, 6):
-        testbed.until_runs(before + done)
-        _kill_broker(testbed)
-        shutil.rmtree(testbed.folder / "broker")
-        testbed.broker = testbed.stack.restart_broker(*PERSISTENT)
+        cluster.until_runs(before + done)
+        _kill_broker(cluster)
+        shutil.rmtree(cluster.folder / "broker")
+        cluster.broker = cluster.stack.restart_broker(*PERSISTENT)
         if hasattr(load, "commands"):
             load.wait(30)
         load.send()
 
 
-def _refuses(testbed: Testbed) -> None:
+def _refuses(cluster: Cluster) -> None:
     try:
-        testbed.server.set("chaos", "x" * 1000)
+        cluster.server.set("chaos", "x" * 1000)
     except redis.ResponseError:
         return
     raise UnexpectedState("expected a broker that refuses writes, found one that accepts them")
 
 
-def _kill_broker(testbed: Testbed) -> None:
-    testbed.broker.signal(signal.SIGKILL)
-    testbed.broker.wait()
+def _kill_broker(cluster: Cluster) -> None:
+    cluster.broker.signal(signal.SIGKILL)
+    cluster.broker.wait()
 
 
-def _reset_idle(testbed: Testbed, load: Load) -> None:
-    testbed.network.reset()
+def _reset_idle(cluster: Cluster, load: Load) -> None:
+    cluster.network.reset()
     load.send()
 
 
-def _reset_busy(testbed: Testbed, load: Load) -> None:
-    before = testbed.runs()
+def _reset_busy(cluster: Cluster, load: Load) -> None:
+    before = cluster.runs()
     load.send()
     for done in (1, 4, 7):
-        testbed.until_runs(before + done)
-        testbed.network.reset()
+        cluster.until_runs(before + done)
+        cluster.network.reset()
 
 
-def _black_hole_idle(testbed: Testbed, load: Load) -> None:
-    testbed.network.black_hole()
+def _black_hole_idle(cluster: Cluster, load: Load) -> None:
+    cluster.network.black_hole()
     time.sleep(_BLACK_HOLE_SECONDS)
-    testbed.network.heal()
+    cluster.network.heal()
     load.send()
 
 
-def _black_hole_busy(testbed: Testbed, load: Load) -> None:
-    before = testbed.runs()
+def _black_hole_busy(cluster: Cluster, load: Load) -> None:
+    before = cluster.runs()
     load.send()
-    testbed.until_runs(before + 2)
-    testbed.network.black_hole()
+    cluster.until_runs(before + 2)
+    cluster.network.black_hole()
     time.sleep(_BLACK_HOLE_SECONDS)
-    testbed.network.heal()
+    cluster.network.heal()
 
 
-def _full(testbed: Testbed, load: Load) -> None:
-    before = testbed.runs()
+def _full(cluster: Cluster, load: Load) -> None:
+    before = cluster.runs()
     load.send()
-    testbed.until_runs(before + 2)
-    testbed.server.config_set("maxmemory", "1mb")
-    _refuses(testbed)
+    cluster.until_runs(before + 2)
+    cluster.server.config_set("maxmemory", "1mb")
+    _refuses(cluster)
     time.sleep(_FAULT_SECONDS)
-    testbed.server.config_set("maxmemory", "0")
+    cluster.server.config_set("maxmemory", "0")
 
 
-def _read_only(testbed: Testbed, load: Load) -> None:
+def _read_only(cluster: Cluster, load: Load) -> None:
     """Make the broker a replica of a master that does not answer, as after a failover."""
-    before = testbed.runs()
+    before = cluster.runs()
     load.send()
-    testbed.until_runs(before + 2)
-    testbed.server.replicaof("127.0.0.1", str(free_ports(1)[0]))
-    _refuses(testbed)
+    cluster.until_runs(before + 2)
+    cluster.server.replicaof("127.0.0.1", str(free_ports(1)[0]))
+    _refuses(cluster)
     time.sleep(_FAULT_SECONDS)
-    testbed.server.replicaof("NO", "ONE")
+    cluster.server.replicaof("NO", "ONE")
 
 
-def _lose_delivery(testbed: Testbed, load: Load) -> None:
-    testbed.network.lose_next_delivery()
+def _lose_delivery(cluster: Cluster, load: Load) -> None:
+    cluster.network.lose_next_delivery()
     load.send()
-    until(testbed.network.delivery_lost.is_set, "a lost delivery")
+    until(cluster.network.delivery_lost.is_set, "a lost delivery")
 
 
 FAULTS: Final = (
@@ -146,13 +146,13 @@ FAULTS: Final = (
     ),
     Fault(
         name="black-hole-idle",
-        what="broker connections black-holed while idle, never to recover",
+        what="broker connections black-holed while idle, never restored",
         inject=_black_hole_idle,
         patience=90,
     ),
     Fault(
         name="black-hole-busy",
-        what="broker connections black-holed under load, never to recover",
+        what="broker connections black-holed under load, never restored",
         inject=_black_hole_busy,
         patience=120,
     ),

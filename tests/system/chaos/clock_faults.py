@@ -3,9 +3,9 @@
 import time
 from typing import Final
 
+from tests.system.chaos.cluster import Cluster, ClusterSpec
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault
-from tests.system.chaos.testbed import Testbed, TestbedSpec
 from tests.system.chaos.worker_faults import in_model
 
 _CLOCK_DELAY_SECONDS: Final = 1.2
@@ -13,26 +13,26 @@ _CLOCK_DELAY_SECONDS: Final = 1.2
 _AHEAD: Final = "+600"
 _BEHIND: Final = "-600"
 """Ten minutes; S3 rejects requests whose time is more than a quarter of an hour off."""
-_CLOCKS: Final = TestbedSpec(clocks=True)
+_CLOCKS: Final = ClusterSpec(clocks=True)
 
 
-def _jump(testbed: Testbed, load: Load) -> None:
+def _jump(cluster: Cluster, load: Load) -> None:
     """Set the clock of a busy worker ahead, back and right."""
-    worker = testbed.workers[0]
+    worker = cluster.workers[0]
     load.send()
     for shift in (_AHEAD, _BEHIND, "+0"):
         worker.clock.write_text(shift)
         time.sleep(_CLOCK_DELAY_SECONDS)
 
 
-def _die_ahead(testbed: Testbed, load: Load) -> None:
+def _die_ahead(cluster: Cluster, load: Load) -> None:
     """Kill a worker whose clock is ten minutes ahead while it has unacknowledged deliveries."""
-    worker = testbed.workers[0]
+    worker = cluster.workers[0]
     worker.clock.write_text(_AHEAD)
     time.sleep(_CLOCK_DELAY_SECONDS)
     load.send()
-    in_model(testbed, worker)
-    testbed.kill(worker)
+    in_model(cluster, worker)
+    cluster.kill(worker)
 
 
 FAULTS: Final = (

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from tests.system.chaos.cluster import Cluster, ClusterSpec
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault
-from tests.system.chaos.testbed import Testbed, TestbedSpec
 
 Keys = tuple[str, str]
 
@@ -19,14 +19,14 @@ _STALE_SECONDS: Final = 1.0
 """How long only expired credentials are available."""
 
 
-def _by_process(testbed: Testbed) -> dict[str, str]:
+def _by_process(cluster: Cluster) -> dict[str, str]:
     """Return variables that make a worker read its credentials from a command, as for a role."""
-    if not _keys_file(testbed).exists():
+    if not _keys_file(cluster).exists():
         keys = _new_keys()
-        testbed.stack.replace_s3_keys(testbed.s3_server, keys)
-        _write_keys(testbed, keys, life=_LIFETIME)
-    config = testbed.folder / "aws.config"
-    config.write_text(f"[default]\ncredential_process = cat {_keys_file(testbed)}\n")
+        cluster.stack.replace_s3_keys(cluster.s3_server, keys)
+        _write_keys(cluster, keys, life=_LIFETIME)
+    config = cluster.folder / "aws.config"
+    config.write_text(f"[default]\ncredential_process = cat {_keys_file(cluster)}\n")
     return {
         "AWS_CONFIG_FILE": str(config),
         "AWS_ACCESS_KEY_ID": "",
@@ -34,41 +34,41 @@ def _by_process(testbed: Testbed) -> dict[str, str]:
     }
 
 
-def _expire(testbed: Testbed, load: Load) -> None:
+def _expire(cluster: Cluster, load: Load) -> None:
     """Expire the keys, provide new ones a moment later, and make S3 forget the old ones."""
-    shown = json.loads(_keys_file(testbed).read_text())
+    shown = json.loads(_keys_file(cluster).read_text())
     old = (shown["AccessKeyId"], shown["SecretAccessKey"])
     new = _new_keys()
-    before = testbed.runs()
+    before = cluster.runs()
     load.send()
-    testbed.until_runs(before + 2)
-    _write_keys(testbed, old, life=-_LIFETIME)
+    cluster.until_runs(before + 2)
+    _write_keys(cluster, old, life=-_LIFETIME)
     time.sleep(_STALE_SECONDS)
-    testbed.stack.replace_s3_keys(testbed.s3_server, old, new)
+    cluster.stack.replace_s3_keys(cluster.s3_server, old, new)
     time.sleep(0.2)
-    _write_keys(testbed, new, life=_LIFETIME)
+    _write_keys(cluster, new, life=_LIFETIME)
     time.sleep(_STALE_SECONDS)
-    testbed.stack.replace_s3_keys(testbed.s3_server, new)
+    cluster.stack.replace_s3_keys(cluster.s3_server, new)
 
 
 def _new_keys() -> Keys:
     return f"worker-{secrets.token_hex(4)}", secrets.token_hex(20)
 
 
-def _keys_file(testbed: Testbed) -> Path:
-    return testbed.folder / "keys.json"
+def _keys_file(cluster: Cluster) -> Path:
+    return cluster.folder / "keys.json"
 
 
-def _write_keys(testbed: Testbed, keys: Keys, *, life: timedelta) -> None:
+def _write_keys(cluster: Cluster, keys: Keys, *, life: timedelta) -> None:
     value = {
         "Version": 1,
         "AccessKeyId": keys[0],
         "SecretAccessKey": keys[1],
         "Expiration": (datetime.now(UTC) + life).isoformat(),
     }
-    whole = _keys_file(testbed).with_suffix(".new")
+    whole = _keys_file(cluster).with_suffix(".new")
     whole.write_text(json.dumps(value))
-    whole.replace(_keys_file(testbed))
+    whole.replace(_keys_file(cluster))
 
 
 FAULTS: Final = (
@@ -76,6 +76,6 @@ FAULTS: Final = (
         name="keys-expire",
         what="S3 credentials expire and are replaced, S3 forgets the old ones",
         inject=_expire,
-        spec=TestbedSpec(workers=1, environment=_by_process),
+        spec=ClusterSpec(workers=1, environment=_by_process),
     ),
 )

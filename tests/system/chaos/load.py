@@ -12,7 +12,7 @@ from benchmarks.commands import cutwork
 from deploy.child import Child
 from producer import Client, Handle, Job, Outcome, OutcomeTimeout
 from producer.contract.s3_uri import ImageRef
-from tests.system.chaos.testbed import GUARD_SECONDS, PICTURES, VISIBILITY_TIMEOUT, Testbed
+from tests.system.chaos.cluster import GUARD_SECONDS, PICTURES, VISIBILITY_TIMEOUT, Cluster
 
 _numbers: Final = itertools.count(1)
 
@@ -68,9 +68,9 @@ class Singles:
     handles: list[Handle] = field(default_factory=list)
 
     @classmethod
-    def of(cls, testbed: Testbed, prefix: str, count: int, **options: object) -> "Singles":
+    def of(cls, cluster: Cluster, prefix: str, count: int, **options: object) -> "Singles":
         """Return a load of `count` jobs that write under `prefix`."""
-        load = cls(testbed.client, items_under(prefix, count), options)
+        load = cls(cluster.client, items_under(prefix, count), options)
         load.jobs = [
             Job.model_validate(
                 {
@@ -104,33 +104,33 @@ class Singles:
 class Synced:
     """The images of a prefix, sent by `cutwork sync`."""
 
-    testbed: Testbed
+    cluster: Cluster
     prefix: str
     items: list[Item]
     commands: list[Child] = field(default_factory=list)
 
     @classmethod
-    def of(cls, testbed: Testbed, prefix: str, count: int) -> "Synced":
+    def of(cls, cluster: Cluster, prefix: str, count: int) -> "Synced":
         """Return a load of the first `count` images of the bucket."""
-        return cls(testbed, prefix, items_under(prefix, count))
+        return cls(cluster, prefix, items_under(prefix, count))
 
     def send(self) -> None:
         """Start the command and wait until a worker runs its first job."""
         number = next(_numbers)
-        log = self.testbed.folder / f"sync{number}.log"
+        log = self.cluster.folder / f"sync{number}.log"
         command = cutwork(
-            self.testbed.stack,
+            self.cluster.stack,
             *("sync", "s3://photos/in/", f"s3://cutouts/{self.prefix}/image/"),
             *("--mask", f"s3://cutouts/{self.prefix}/mask/", "--json"),
             *("--limit", str(len(self.items)), "--window", "8"),
-            *("--report", str(self.testbed.folder / "reports")),
+            *("--report", str(self.cluster.folder / "reports")),
             log=log,
             CUTWORK_VISIBILITY_TIMEOUT=str(VISIBILITY_TIMEOUT),
         )
         self.commands.append(command)
-        runs = self.testbed.runs()
+        runs = self.cluster.runs()
         deadline = time.monotonic() + GUARD_SECONDS
-        while command.running and self.testbed.runs() == runs and time.monotonic() < deadline:
+        while command.running and self.cluster.runs() == runs and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def wait(self, seconds: float) -> Mapping[str, str]:

@@ -10,12 +10,12 @@ from producer import Job, Outcome
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.contract.s3_uri import ImageRef
 from producer.store.ledger import Ledger
+from tests.system.chaos.cluster import GUARD_SECONDS, Cluster, ClusterSpec, UnexpectedState
 from tests.system.chaos.load import Singles
 from tests.system.chaos.rounds import Fault
-from tests.system.chaos.testbed import GUARD_SECONDS, Testbed, TestbedSpec, UnexpectedState
 
 
-def _other_formats(testbed: Testbed, load: Singles) -> None:
+def _other_formats(cluster: Cluster, load: Singles) -> None:
     """Send jobs of an older and a newer format, an unknown option and foreign messages."""
     prefix = load.items[0].image.split("/image/")[0].replace("/", "-")
     good = load.jobs[0].to_message()
@@ -26,43 +26,43 @@ def _other_formats(testbed: Testbed, load: Singles) -> None:
         f"{prefix}-option": {**good, "id": f"{prefix}-option", "options": {"aura": 1}},
     }
     for task_id, message in others.items():
-        testbed.client.app.send_task(TASK_NAME, args=[message], task_id=task_id, queue=QUEUE)
+        cluster.client.app.send_task(TASK_NAME, args=[message], task_id=task_id, queue=QUEUE)
     # A message of Celery's protocol 1, and one that is not a message.
-    testbed.server.lpush(QUEUE, b'{"task": "cutwork.segment", "id": "1", "args": []}', b"\x80")
+    cluster.server.lpush(QUEUE, b'{"task": "cutwork.segment", "id": "1", "args": []}', b"\x80")
     load.send()
     for task_id in others:
-        _expect(testbed, task_id, "malformed_message")
+        _expect(cluster, task_id, "malformed_message")
 
 
-def _poison(testbed: Testbed, load: Singles) -> None:
+def _poison(cluster: Cluster, load: Singles) -> None:
     """Submit a grey image, which kills the stand-in's process at every delivery."""
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "grey").save(buffer, "PNG")
-    testbed.s3.put_object(Bucket="photos", Key="poison.png", Body=buffer.getvalue())
+    cluster.s3.put_object(Bucket="photos", Key="poison.png", Body=buffer.getvalue())
     job = Job(
         source=ImageRef(bucket="photos", key="poison.png"),
         image=ImageRef(bucket="cutouts", key=f"{load.items[0].image}.poison"),
     )
-    testbed.client.submit_many([job])
+    cluster.client.submit_many([job])
     load.send()
     deadline = time.monotonic() + GUARD_SECONDS
-    while _outcome(testbed, job.id) is None and time.monotonic() < deadline:
-        testbed.wait_for_workers()
+    while _outcome(cluster, job.id) is None and time.monotonic() < deadline:
+        cluster.wait_for_workers()
         time.sleep(0.05)
-    _expect(testbed, job.id, "poison")
+    _expect(cluster, job.id, "poison")
 
 
-def _expect(testbed: Testbed, job_id: str, code: str) -> None:
+def _expect(cluster: Cluster, job_id: str, code: str) -> None:
     deadline = time.monotonic() + GUARD_SECONDS
-    while (outcome := _outcome(testbed, job_id)) is None and time.monotonic() < deadline:
+    while (outcome := _outcome(cluster, job_id)) is None and time.monotonic() < deadline:
         time.sleep(0.02)
     found = outcome.code if outcome else "no outcome"
     if found != code:
         raise UnexpectedState(f"expected {code} of {job_id}, found {found}")
 
 
-def _outcome(testbed: Testbed, job_id: str) -> Outcome | None:
-    ledger = Ledger(testbed.stack.broker_url)
+def _outcome(cluster: Cluster, job_id: str) -> Outcome | None:
+    ledger = Ledger(cluster.stack.broker_url)
     try:
         return ledger.read_outcomes([job_id]).get(job_id)
     finally:
@@ -77,10 +77,10 @@ FAULTS: Final = (
     ),
     Fault(
         name="poison",
-        what="a message that kills every worker that takes it, beside others",
+        what="a message that kills every worker that takes it, among others",
         inject=_poison,
         # The only worker dies at each delivery, with the other jobs in it.
-        spec=TestbedSpec(workers=1, concurrency=4),
+        spec=ClusterSpec(workers=1, concurrency=4),
         patience=60,
     ),
 )

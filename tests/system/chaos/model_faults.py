@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.system.chaos.cluster import Cluster, until
 from tests.system.chaos.load import Singles
 from tests.system.chaos.rounds import Fault
-from tests.system.chaos.testbed import Testbed, until
 
 _WEIGHT_BYTES: Final = 2**20
 """The size of a model's weights, which are unused."""
@@ -24,28 +24,28 @@ _FULL_SECONDS: Final = 1.5
 """How long the disk is full."""
 
 
-def _full_disk(testbed: Testbed, load: Singles) -> None:
+def _full_disk(cluster: Cluster, load: Singles) -> None:
     """Prevent the workers from writing a file of a model's size for a while."""
-    _put_model(testbed, load)
-    _limit_files(testbed, _FULL_DISK_BYTES)
+    _put_model(cluster, load)
+    _limit_files(cluster, _FULL_DISK_BYTES)
     load.send()
-    until(lambda: any(b"model_unavailable" in log for log in _logs(testbed)), "a full disk")
+    until(lambda: any(b"model_unavailable" in log for log in _logs(cluster)), "a full disk")
     time.sleep(_FULL_SECONDS)
-    _limit_files(testbed, resource.RLIM_INFINITY)
+    _limit_files(cluster, resource.RLIM_INFINITY)
 
 
-def _when_it_is_there(act: Callable[[Path], None]) -> Callable[[Testbed, Singles], None]:
+def _when_it_is_there(act: Callable[[Path], None]) -> Callable[[Cluster, Singles], None]:
     """Return an injector that calls `act` on the model's file once fetched and twice in use."""
 
-    def inject(testbed: Testbed, load: Singles) -> None:
-        _put_model(testbed, load)
-        before = testbed.runs()
-        known = set(_files(testbed))
+    def inject(cluster: Cluster, load: Singles) -> None:
+        _put_model(cluster, load)
+        before = cluster.runs()
+        known = set(_files(cluster))
         load.send()
-        until(lambda: set(_files(testbed)) - known, "a model in the cache")
+        until(lambda: set(_files(cluster)) - known, "a model in the cache")
         for done in (0, 3, 6):
-            testbed.until_runs(before + done)
-            for path in _files(testbed):
+            cluster.until_runs(before + done)
+            for path in _files(cluster):
                 act(path)
 
     return inject
@@ -67,22 +67,22 @@ def _rot(path: Path) -> None:
         return
 
 
-def _files(testbed: Testbed) -> list[Path]:
-    return [path for path in (testbed.folder / "models").rglob("*.onnx") if path.is_file()]
+def _files(cluster: Cluster) -> list[Path]:
+    return [path for path in (cluster.folder / "models").rglob("*.onnx") if path.is_file()]
 
 
-def _logs(testbed: Testbed) -> list[bytes]:
-    return [worker.child.log.read_bytes() for worker in testbed.workers]
+def _logs(cluster: Cluster) -> list[bytes]:
+    return [worker.child.log.read_bytes() for worker in cluster.workers]
 
 
-def _limit_files(testbed: Testbed, size: int) -> None:
+def _limit_files(cluster: Cluster, size: int) -> None:
     """Make writes beyond `size` bytes fail in all workers, as on a full disk."""
-    for worker in testbed.workers:
+    for worker in cluster.workers:
         hard = resource.prlimit(worker.child.pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(worker.child.pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
-def _put_model(testbed: Testbed, load: Singles) -> None:
+def _put_model(cluster: Cluster, load: Singles) -> None:
     """Upload a model for this round alone, so that the workers must fetch it."""
     name = load.jobs[0].options.model.removeprefix("s3://models/")
     noise = np.frombuffer(random.Random(name).randbytes(_WEIGHT_BYTES), np.uint8)
@@ -101,7 +101,7 @@ def _put_model(testbed: Testbed, load: Singles) -> None:
         [unused],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    testbed.s3.put_object(Bucket="models", Key=name, Body=model.SerializeToString())
+    cluster.s3.put_object(Bucket="models", Key=name, Body=model.SerializeToString())
 
 
 FAULTS: Final = (

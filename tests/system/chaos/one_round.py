@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.support.patience import PATIENCE
+from tests.system.chaos.cluster import Cluster, ClusterSpec
 from tests.system.chaos.rounds import Fault, rounds
-from tests.system.chaos.testbed import Testbed, TestbedSpec
 
-OpenTestbed = Callable[[TestbedSpec], Testbed]
+OpenCluster = Callable[[ClusterSpec], Cluster]
 
 
-def check_nothing_is_lost(fault: Fault, open_testbed: OpenTestbed, *, items: int = 8) -> None:
+def check_nothing_is_lost(fault: Fault, open_cluster: OpenCluster, *, items: int = 8) -> None:
     """Play a round with at most `items` images and assert that each has its valid outputs."""
     short = replace(fault, items=min(fault.items, items), patience=PATIENCE)
-    (played,) = rounds(short, open_testbed(fault.spec), count=1)
+    (played,) = rounds(short, open_cluster(fault.spec), count=1)
     assert played.wrong == ()
     assert (played.valid, played.invalid, played.lost) == (short.items, 0, 0)

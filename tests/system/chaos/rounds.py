@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from producer import BrokerUnavailable
 from tests.system.chaos import outputs
+from tests.system.chaos.cluster import PLAIN, Cluster, ClusterSpec, UnexpectedState
 from tests.system.chaos.load import Load, Singles, Synced
-from tests.system.chaos.testbed import PLAIN, Testbed, TestbedSpec, UnexpectedState
 
-Injector = Callable[[Testbed, Any], None]
+Injector = Callable[[Cluster, Any], None]
 """Sends the load and injects the fault while jobs run; returns when the fault is over."""
 
 
@@ -21,7 +21,7 @@ class Fault:
     name: str
     what: str
     inject: Injector
-    spec: TestbedSpec = PLAIN
+    spec: ClusterSpec = PLAIN
     by: Literal["single", "sync"] = "single"
     items: int = 12
     patience: float = 45
@@ -48,32 +48,32 @@ class Round(NamedTuple):
     """Anything else that was unexpected, as sentences."""
 
 
-def rounds(fault: Fault, testbed: Testbed, *, count: int) -> Iterator[Round]:
-    """Play `count` rounds of the fault on a testbed of its specification."""
+def rounds(fault: Fault, cluster: Cluster, *, count: int) -> Iterator[Round]:
+    """Play `count` rounds of the fault on a cluster of its specification."""
     for number in range(min(count, fault.max_rounds or count)):
-        testbed.wait_for_workers()
+        cluster.wait_for_workers()
         prefix = f"{fault.name}/{number}"
         if fault.by == "sync":
-            load: Load = Synced.of(testbed, prefix, fault.items)
+            load: Load = Synced.of(cluster, prefix, fault.items)
         else:
             options = {name: value.format(prefix=prefix) for name, value in fault.options}
-            load = Singles.of(testbed, prefix, fault.items, **options)
-        yield _play_round(fault, testbed, load)
+            load = Singles.of(cluster, prefix, fault.items, **options)
+        yield _play_round(fault, cluster, load)
 
 
-def _play_round(fault: Fault, testbed: Testbed, load: Load) -> Round:
-    before = testbed.runs()
+def _play_round(fault: Fault, cluster: Cluster, load: Load) -> Round:
+    before = cluster.runs()
     wrong: list[str] = []
-    testbed.fault_end = None
+    cluster.fault_end = None
     try:
-        fault.inject(testbed, load)
+        fault.inject(cluster, load)
     except (UnexpectedState, BrokerUnavailable) as error:
         wrong.append(f"{type(error).__name__}: {error}")
-    fault_end = testbed.fault_end or time.monotonic()
+    fault_end = cluster.fault_end or time.monotonic()
     found = load.wait(fault.patience)
     seconds = time.monotonic() - fault_end
-    testbed.settle()
-    states = outputs.states(testbed.s3, load.items)
+    cluster.settle()
+    states = outputs.states(cluster.s3, load.items)
     done = [
         found.get(item.image) == "ok" and state == "valid"
         for item, state in zip(load.items, states, strict=True)
@@ -82,13 +82,13 @@ def _play_round(fault: Fault, testbed: Testbed, load: Load) -> Round:
     silent = sum(item.image not in found for item in load.items)
     wrong += [f"outcomes: {', '.join(codes)}"] if codes else []
     wrong += [f"{silent} without an outcome"] if silent else []
-    wrong += testbed.unexpected_states()
+    wrong += cluster.unexpected_states()
     return Round(
         items=len(load.items),
         valid=states.count("valid"),
         invalid=states.count("invalid"),
         lost=done.count(False),
-        twice=max(0, testbed.runs() - before - len(load.items)),
+        twice=max(0, cluster.runs() - before - len(load.items)),
         seconds=seconds,
         wrong=tuple(wrong),
     )

@@ -3,10 +3,10 @@
 import time
 from typing import Final
 
+from tests.system.chaos.cluster import Cluster, until
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault, Injector
 from tests.system.chaos.s3_proxy import CutBody, Hold, Refuse, S3Fault
-from tests.system.chaos.testbed import Testbed, until
 
 _ALL: Final = ("GET", "HEAD", "PUT", "DELETE")
 
@@ -14,8 +14,8 @@ _ALL: Final = ("GET", "HEAD", "PUT", "DELETE")
 def _for_a_while(fault: S3Fault, *methods: str, seconds: float = 1.5, share: float = 1) -> Injector:
     """Return an injector that fails a share of the requests for some seconds while jobs run."""
 
-    def inject(testbed: Testbed, load: Load) -> None:
-        with testbed.store.failing(fault, *methods, share=share) as rule:
+    def inject(cluster: Cluster, load: Load) -> None:
+        with cluster.store.failing(fault, *methods, share=share) as rule:
             load.send()
             until(lambda: rule.hits, "a failed request")
             time.sleep(seconds)
@@ -23,31 +23,31 @@ def _for_a_while(fault: S3Fault, *methods: str, seconds: float = 1.5, share: flo
     return inject
 
 
-def _now_and_then(testbed: Testbed, load: Load) -> None:
+def _now_and_then(cluster: Cluster, load: Load) -> None:
     """Fail 5 % of all requests as long as the load runs."""
-    with testbed.store.failing(Refuse(500, "InternalError"), *_ALL, share=0.05):
+    with cluster.store.failing(Refuse(500, "InternalError"), *_ALL, share=0.05):
         load.send()
-        testbed.fault_end = time.monotonic()
+        cluster.fault_end = time.monotonic()
         load.wait(40)
 
 
 def _a_few(fault: S3Fault, *methods: str, place: str, times: int = 4) -> Injector:
     """Return an injector that fails the first `times` requests under a prefix."""
 
-    def inject(testbed: Testbed, load: Load) -> None:
-        with testbed.store.failing(fault, *methods, place=place, times=times) as rule:
+    def inject(cluster: Cluster, load: Load) -> None:
+        with cluster.store.failing(fault, *methods, place=place, times=times) as rule:
             load.send()
             until(lambda: rule.hits >= times, f"{times} failed requests")
 
     return inject
 
 
-def _stall(testbed: Testbed, load: Load) -> None:
+def _stall(cluster: Cluster, load: Load) -> None:
     """Hold six requests for 30 s, until their workers have given up on them."""
-    with testbed.store.failing(Hold(seconds=30), *_ALL, times=6) as rule:
+    with cluster.store.failing(Hold(seconds=30), *_ALL, times=6) as rule:
         load.send()
         until(lambda: rule.hits >= 6, "6 held requests")
-        testbed.fault_end = time.monotonic()
+        cluster.fault_end = time.monotonic()
         load.wait(40)
 
 

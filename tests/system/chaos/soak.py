@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from tests.system.chaos.cluster import Cluster, ClusterSpec, UnexpectedState
 from tests.system.chaos.load import Load
 from tests.system.chaos.rounds import Fault
-from tests.system.chaos.testbed import Testbed, TestbedSpec, UnexpectedState
 
 JOBS: Final = 10_000
 SHORT: Final = 300
@@ -15,15 +15,15 @@ GROWTH: Final = 0.02
 """The largest relative growth of a worker's memory after that."""
 
 
-def _soak(testbed: Testbed, load: Load) -> None:
-    before = testbed.runs()
+def _soak(cluster: Cluster, load: Load) -> None:
+    before = cluster.runs()
     jobs = len(load.items)
     warm_after = max(int(_WARM * jobs), min(SHORT, jobs) // 2)
     load.send()
-    testbed.until_runs(before + warm_after, timeout=600)
-    warm = [worker.memory() for worker in testbed.workers]
+    cluster.until_runs(before + warm_after, timeout=600)
+    warm = [worker.memory() for worker in cluster.workers]
     load.wait(1800)
-    for worker, at_first in zip(testbed.workers, warm, strict=True):
+    for worker, at_first in zip(cluster.workers, warm, strict=True):
         grown = worker.memory() / at_first - 1
         if grown > GROWTH:
             raise UnexpectedState(
@@ -36,7 +36,7 @@ FAULTS: Final = (
         name="soak",
         what=f"{JOBS:,} jobs in a row; memory grows less than {GROWTH:.0%}",
         inject=_soak,
-        spec=TestbedSpec(
+        spec=ClusterSpec(
             workers=1,
             concurrency=4,
             variables=(

@@ -5,85 +5,85 @@ import signal
 import time
 from typing import Final
 
-from tests.system.chaos.load import Load, Singles
-from tests.system.chaos.rounds import Fault
-from tests.system.chaos.s3_proxy import Hold
-from tests.system.chaos.testbed import (
+from tests.system.chaos.cluster import (
     VISIBILITY_TIMEOUT,
-    Testbed,
+    Cluster,
     UnexpectedState,
     Worker,
     stopped,
     until,
 )
+from tests.system.chaos.load import Load, Singles
+from tests.system.chaos.rounds import Fault
+from tests.system.chaos.s3_proxy import Hold
 
 _LATE_SECONDS: Final = 8.0
 """The time that a resumed worker gets for the jobs it had begun."""
 _ENDED: Final = re.compile(r"job \S+(?: (?:done|skipped) in| failed:|, attempt \d+:|: the )")
 
 
-def _kill_mid_fetch(testbed: Testbed, load: Load) -> None:
-    _kill_at_request(testbed, load, "GET", place="photos")
+def _kill_mid_fetch(cluster: Cluster, load: Load) -> None:
+    _kill_at_request(cluster, load, "GET", place="photos")
 
 
-def _kill_mid_store(testbed: Testbed, load: Load) -> None:
+def _kill_mid_store(cluster: Cluster, load: Load) -> None:
     """Kill a worker that has stored the mask but not the image."""
     (prefix,) = {item.image.rpartition("/")[0] for item in load.items}
-    _kill_at_request(testbed, load, "PUT", place=f"cutouts/{prefix}")
+    _kill_at_request(cluster, load, "PUT", place=f"cutouts/{prefix}")
 
 
-def _kill_at_request(testbed: Testbed, load: Load, method: str, *, place: str) -> None:
+def _kill_at_request(cluster: Cluster, load: Load, method: str, *, place: str) -> None:
     """Kill the worker that sends such a request before it gets a response."""
     hold = Hold()
-    with testbed.store.failing(hold, method, place=place, times=1):
+    with cluster.store.failing(hold, method, place=place, times=1):
         load.send()
         until(hold.reached.is_set, f"{method} {place}")
-        testbed.kill(testbed.find_worker(hold.holding_workers[0]))
+        cluster.kill(cluster.find_worker(hold.holding_workers[0]))
 
 
-def _kill_in_model(testbed: Testbed, load: Load) -> None:
+def _kill_in_model(cluster: Cluster, load: Load) -> None:
     load.send()
-    testbed.kill(in_model(testbed))
+    cluster.kill(in_model(cluster))
 
 
-def _kill_the_only_one(testbed: Testbed, load: Load) -> None:
-    while len(testbed.workers) > 1:
-        testbed.kill(testbed.workers[-1], replaced=False)
+def _kill_the_only_one(cluster: Cluster, load: Load) -> None:
+    while len(cluster.workers) > 1:
+        cluster.kill(cluster.workers[-1], replaced=False)
     load.send()
-    testbed.kill(in_model(testbed))
-    testbed.wait_for_workers()
+    cluster.kill(in_model(cluster))
+    cluster.wait_for_workers()
 
 
-def _terminate(testbed: Testbed, load: Load) -> None:
+def _terminate(cluster: Cluster, load: Load) -> None:
     load.send()
-    worker = in_model(testbed)
+    worker = in_model(cluster)
     # Stopped, it takes no more images between the count and the signal.
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
     held = worker.runs()
     worker.child.signal(signal.SIGTERM)
-    status = testbed.kill(worker, signal.SIGCONT)
+    status = cluster.kill(worker, signal.SIGCONT)
     if status:
         raise UnexpectedState(f"expected exit status 0 after SIGTERM, found {status}")
     # It finishes the jobs of its threads, and those that the threads had already taken.
-    if worker.runs() - held > testbed.spec.concurrency:
+    if worker.runs() - held > cluster.spec.concurrency:
         raise UnexpectedState(f"expected no new images after SIGTERM, found {worker.runs() - held}")
 
 
-def _terminate_then_kill(testbed: Testbed, load: Load) -> None:
+def _terminate_then_kill(cluster: Cluster, load: Load) -> None:
     load.send()
-    worker = in_model(testbed)
+    worker = in_model(cluster)
     worker.child.signal(signal.SIGTERM)
     time.sleep(0.05)
-    testbed.kill(worker)
+    cluster.kill(worker)
 
 
-def _stop_and_go_on(testbed: Testbed, load: Load) -> None:
+def _stop_and_go_on(cluster: Cluster, load: Load) -> None:
     load.send()
-    worker = in_model(testbed)
+    worker = in_model(cluster)
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
-    testbed.fault_end = time.monotonic()
+    cluster.fault_end = time.monotonic()
     # Until another worker has done the jobs of this one, after the visibility timeout.
     time.sleep(VISIBILITY_TIMEOUT + 0.5)
     if isinstance(load, Singles):
@@ -100,9 +100,9 @@ def _idle(worker: Worker) -> bool:
     return text.count("] received") <= len(_ENDED.findall(text))
 
 
-def in_model(testbed: Testbed, *wanted: Worker) -> Worker:
+def in_model(cluster: Cluster, *wanted: Worker) -> Worker:
     """Return one of these workers, by default of all, as soon as its model runs."""
-    workers = wanted or tuple(testbed.workers)
+    workers = wanted or tuple(cluster.workers)
     before = {worker.name: worker.runs() for worker in workers}
 
     def busy_worker() -> Worker | None:

@@ -65,8 +65,8 @@ class Worker:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestbedSpec:
-    """The specification of a testbed; faults with equal ones can share a testbed."""
+class ClusterSpec:
+    """The specification of a cluster; faults with equal ones can share a cluster."""
 
     workers: int = 2
     concurrency: int = 2
@@ -74,19 +74,19 @@ class TestbedSpec:
     """Whether each worker has a clock of its own that can be set; this makes it slower."""
     variables: tuple[tuple[str, str], ...] = ()
     """Environment variables of the workers, which override the defaults."""
-    environment: Callable[["Testbed"], dict[str, str]] | None = None
+    environment: Callable[["Cluster"], dict[str, str]] | None = None
     """Returns further variables that are known only when the servers run."""
 
 
-PLAIN: Final = TestbedSpec()
+PLAIN: Final = ClusterSpec()
 
 
 @dataclass
-class Testbed:
+class Cluster:
     """Servers, proxies and workers; a context manager."""
 
     folder: Path
-    spec: TestbedSpec
+    spec: ClusterSpec
     workers: list[Worker] = field(default_factory=list)
     """The workers that should run, oldest first."""
     fault_end: float | None = None
