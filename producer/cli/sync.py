@@ -209,7 +209,7 @@ def _check_kind(spec: RunSpec) -> None:
     manifest_only = RunSpec.model_validate(
         spec.model_dump(
             include={
-                *("manifest", "manifest_sha256", "options", "limit", "force", "skip_bad_lines"),
+                *("manifest", "manifest_sha256", "options", "limit", "force", "skip_bad_lines")
             }
         )
     )

@@ -28,11 +28,7 @@ _TYPES: Final = {
 
 
 def write_run_report(
-    record: RunRecord,
-    place: str,
-    *,
-    s3: "Callable[[], S3Client]",
-    warn: Callable[[str], None],
+    record: RunRecord, place: str, *, s3: "Callable[[], S3Client]", warn: Callable[[str], None]
 ) -> list[str]:
     """Write the report into `place`, a folder or `s3://bucket/prefix`; return the files written.
 

@@ -81,10 +81,7 @@ def _readable() -> list[str]:
 
 
 def fetch_thumbnails(
-    refs: Iterable[ImageRef],
-    *,
-    s3: "Callable[[], S3Client]",
-    max_bytes: int = _LARGEST_OBJECT,
+    refs: Iterable[ImageRef], *, s3: "Callable[[], S3Client]", max_bytes: int = _LARGEST_OBJECT
 ) -> dict[ImageRef, Thumbnail]:
     """Return a thumbnail of every object up to `max_bytes`, a few at a time, within a minute."""
     unique_refs = list(dict.fromkeys(refs))

@@ -321,9 +321,5 @@ def _is_transient(error: redis.RedisError | KombuError) -> bool:
 
 def _failure(step: Step) -> Failure:
     return Failure(
-        source=step.source,
-        image=step.image,
-        mask=step.mask,
-        code=step.reason,
-        message=step.message,
+        source=step.source, image=step.image, mask=step.mask, code=step.reason, message=step.message
     )

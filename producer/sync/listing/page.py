@@ -155,10 +155,7 @@ class PageHandler:
         self._parsing = threading.Semaphore(max_parsing)
 
     def __call__(
-        self,
-        response_dict: dict[str, Any],
-        customized_response_dict: dict[str, Any],
-        **_: object,
+        self, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
     ) -> None:
         """Handle one response, as botocore calls it before parsing."""
         body = response_dict["body"]
