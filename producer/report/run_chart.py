@@ -55,33 +55,23 @@ def throughput(minutes: Sequence[Minute]) -> Throughput | None:
         return None
     first, last = minutes[0].start, minutes[-1].start
     span = (last - first) // 60 + 1
-    width = _width(span)
+    needed = -(-span // MAX_BARS)
+    width = next((width for width in _WIDTHS if width >= needed), -(-needed // 1440) * 1440)
     intervals: dict[int, list[Minute]] = {}
     for minute in minutes:
         intervals.setdefault((minute.start - first) // 60 // width, []).append(minute)
     bars = []
     for at, inside in intervals.items():
         length = min(width, span - at * width)  # the last interval may be shorter
-        bars.append(
-            Bar(
-                at,
-                first + at * width * 60,
-                length,
-                sum(minute.images for minute in inside) / length,
-                sum(minute.pixels for minute in inside) / 1e6 / length,
-            )
-        )
+        images = sum(minute.images for minute in inside) / length
+        megapixels = sum(minute.pixels for minute in inside) / 1e6 / length
+        bars.append(Bar(at, first + at * width * 60, length, images, megapixels))
     gaps = [
         Gap(before.start + 60, (after.start - before.start) // 60 - 1)
         for before, after in pairwise(minutes)
         if after.start - before.start > 60
     ]
     return Throughput(first, span, width, bars, gaps)
-
-
-def _width(span: int) -> int:
-    needed = -(-span // MAX_BARS)
-    return next((width for width in _WIDTHS if width >= needed), -(-needed // 1440) * 1440)
 
 
 def round_top(value: float) -> float:

@@ -1,6 +1,5 @@
 """Figures derived from a run's record: rates, the states of its inputs, and mean stage times."""
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from producer.contract.run import RunCounts, RunRecord
@@ -104,17 +103,11 @@ def stage_means(record: RunRecord) -> list[StageMean]:
     whole = max(spent.get("total", 0.0), sum(spent.get(name, 0.0) for name in STAGES))
     if not done or whole <= 0:
         return []
+    parts = [(name, colour, spent.get(name, 0.0)) for name, colour in STAGES.items()]
+    rest = whole - sum(seconds for _, _, seconds in parts)
+    parts.append(("other", _OTHER_COLOUR, rest if rest > 0.005 * whole else 0.0))
     return [
         StageMean(name, colour, seconds / done, seconds / whole)
-        for name, colour, seconds in _parts(spent, whole)
+        for name, colour, seconds in parts
+        if seconds > 0
     ]
-
-
-def _parts(spent: dict[str, float], whole: float) -> Iterator[tuple[str, str, float]]:
-    left = whole
-    for name, colour in STAGES.items():
-        if spent.get(name, 0.0) > 0:
-            left -= spent[name]
-            yield name, colour, spent[name]
-    if left > 0.005 * whole:
-        yield "other", _OTHER_COLOUR, left

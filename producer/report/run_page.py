@@ -3,14 +3,14 @@
 Needs the `report` extra.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from producer.console import humanize
 from producer.contract.outcome import Outcome
-from producer.contract.run import Failure, RunRecord
+from producer.contract.run import RunRecord
 from producer.contract.s3_uri import ImageRef
-from producer.report.run_chart import Throughput, round_top, throughput
+from producer.report.run_chart import Bar, Throughput, round_top, throughput
 from producer.report.run_figures import figures, input_states, stage_means, undecided
 from producer.report.run_summary import retry_command, run_facts
 from producer.report.stages import stage_times, total_seconds
@@ -27,43 +27,10 @@ _MAX_FAILURES: Final = 100
 _LONGEST_NAME: Final = 110
 """Characters of a key on a card; tables show the whole key."""
 _SUSPICIONS: Final = {
-    "no_foreground": "no foreground",
-    "tiny_mask": "tiny mask",
-    "full_mask": "full mask",
-}
-
-_WITH: Final = {
     "no_foreground": "without a foreground",
     "tiny_mask": "with a tiny mask",
     "full_mask": "with a full mask",
 }
-
-
-class Card(NamedTuple):
-    """One image with its thumbnails."""
-
-    name: str
-    badge: str
-    facts: list[str]
-    pictures: list[tuple[str, Thumbnail]]
-    """Role (original, mask, cut-out) and thumbnail."""
-
-
-class SlowImage(NamedTuple):
-    """One of the slowest images."""
-
-    name: str
-    total: float
-    stages: list[tuple[str, str, float]]
-    size: str
-
-
-class CodeCount(NamedTuple):
-    """One error code with its number of failures."""
-
-    code: str
-    number: int
-    example: str
 
 
 class Plot(NamedTuple):
@@ -73,9 +40,13 @@ class Plot(NamedTuple):
     title: str
     unit: str
     colour: str
-    top: float
     values: list[float]
     """One value per bar of `Throughput.bars`."""
+
+    @property
+    def top(self) -> float:
+        """The upper end of the axis."""
+        return round_top(max(self.values))
 
 
 def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
@@ -87,14 +58,8 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
     over_time = throughput(record.minutes)
     templates = environment()
     for name in (
-        "quantity",
-        "count",
-        "duration",
-        "plain_number",
-        "three_digits",
-        "timestamp",
-        "iso_timestamp",
-        "escape_controls",
+        *("count", "duration", "escape_controls", "iso_timestamp"),
+        *("plain_number", "quantity", "three_digits", "timestamp"),
     ):
         templates.filters[name] = getattr(humanize, name)
     return templates.get_template("run_report.html").render(
@@ -108,21 +73,31 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         input_states=input_states(record.counts),
         undecided=undecided(record.counts),
         over_time=over_time,
-        plots=_plots(over_time),
-        axis=_axis(over_time),
+        plots=_plots(over_time.bars) if over_time else (),
+        axis=_axis(over_time) if over_time else (),
         stage_means=stage_means(record),
         failed=record.counts.failed + record.counts.conflicting,
-        codes=_codes(record),
+        codes=_largest_first(record.codes),
+        # The first failure with each code is its example.
+        examples={failure.code: failure.message for failure in reversed(record.failures)},
         failures=record.failures[:_MAX_FAILURES],
         suspicions_left_out=sum(record.suspicions.values()) > len(suspicious),
         suspicions=[
-            f"{humanize.count(number)} {_WITH.get(name, name)}"
+            f"{humanize.count(number)} {_SUSPICIONS.get(name, name)}"
             for name, number in record.suspicions.items()
         ],
         suspicious=[_card(outcome, record, thumbnails) for outcome in suspicious],
-        slowest=[_slow(outcome, record) for outcome in record.slowest[:_MAX_SLOWEST]],
+        slowest=[
+            {
+                "name": _name(outcome, record),
+                "total": total_seconds(outcome),
+                "stages": stage_times(outcome),
+                "size": _size(outcome),
+            }
+            for outcome in record.slowest[:_MAX_SLOWEST]
+        ],
         sample=[_card(outcome, record, thumbnails) for outcome in sample],
-        workers=sorted(record.workers.items(), key=lambda item: (-item[1], item[0])),
+        workers=_largest_first(record.workers),
         percentage=humanize.percentage,
     )
 
@@ -135,29 +110,25 @@ def _pictures(outcome: Outcome) -> list[tuple[str, ImageRef | None]]:
     ]
 
 
-def _card(outcome: Outcome, record: RunRecord, thumbnails: dict[ImageRef, Thumbnail]) -> Card:
-    source, share = outcome.source, outcome.foreground_share
-    facts = [_size(outcome)]
-    if share is not None:
-        facts.append(f"{humanize.percentage(share, 1)} foreground")
-    if outcome.seconds:
-        facts.append(humanize.duration(total_seconds(outcome)))
-    return Card(
-        _name(source.ref if source else None, outcome, record),
-        _SUSPICIONS.get(outcome.suspicion or "", ""),
-        [fact for fact in facts if fact],
-        [
+def _card(
+    outcome: Outcome, record: RunRecord, thumbnails: dict[ImageRef, Thumbnail]
+) -> dict[str, object]:
+    """Return one image with its thumbnails, for the macro `cards`."""
+    share = outcome.foreground_share
+    facts = (
+        _size(outcome),
+        "" if share is None else f"{humanize.percentage(share, 1)} foreground",
+        humanize.duration(total_seconds(outcome)) if outcome.seconds else "",
+    )
+    return {
+        "name": _name(outcome, record),
+        "badge": (outcome.suspicion or "").replace("_", " "),
+        "facts": [fact for fact in facts if fact],
+        "pictures": [
             (role, thumbnails[ref] if ref else Thumbnail(problem="none"))
             for role, ref in _pictures(outcome)
         ],
-    )
-
-
-def _slow(outcome: Outcome, record: RunRecord) -> SlowImage:
-    ref = outcome.source.ref if outcome.source else None
-    return SlowImage(
-        _name(ref, outcome, record), total_seconds(outcome), stage_times(outcome), _size(outcome)
-    )
+    }
 
 
 def _size(outcome: Outcome) -> str:
@@ -165,46 +136,30 @@ def _size(outcome: Outcome) -> str:
     return f"{size[0]} × {size[1]} px" if size else ""
 
 
-def _name(ref: ImageRef | None, outcome: Outcome, record: RunRecord) -> str:
+def _name(outcome: Outcome, record: RunRecord) -> str:
     """Return the key below the source prefix, else the whole URI, else the job's id."""
-    if ref is None:
+    if outcome.source is None:
         return f"job {outcome.job_id}"
-    name, prefix = str(ref), record.spec.source
+    name, prefix = str(outcome.source.ref), record.spec.source
     if prefix and name.startswith(prefix) and name != prefix:
         name = name.removeprefix(prefix).removeprefix("/")
     return humanize.shorten_middle(name, _LONGEST_NAME)
 
 
-def _codes(record: RunRecord) -> list[CodeCount]:
-    """Return every code, the most frequent first, with the message of its first failure."""
-    examples: dict[str, Failure] = {}
-    for failure in record.failures:
-        examples.setdefault(failure.code, failure)
-    ordered = sorted(record.codes.items(), key=lambda item: (-item[1], item[0]))
+def _largest_first(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _plots(bars: Sequence[Bar]) -> list[Plot]:
+    images, megapixels = [bar.images for bar in bars], [bar.megapixels for bar in bars]
     return [
-        CodeCount(code, number, examples[code].message if code in examples else "")
-        for code, number in ordered
+        Plot("images", "Images per minute", "images", "#4e79a7", images),
+        Plot("pixels", "Megapixels per minute", "MP", "#4fa8a3", megapixels),
     ]
 
 
-def _plots(over_time: Throughput | None) -> list[Plot]:
-    if over_time is None:
-        return []
-    bars = over_time.bars
-    series = [
-        ("images", "Images per minute", "images", "#4e79a7", [bar.images for bar in bars]),
-        ("pixels", "Megapixels per minute", "MP", "#4fa8a3", [bar.megapixels for bar in bars]),
-    ]
-    return [
-        Plot(name, title, unit, colour, round_top(max(values)), values)
-        for name, title, unit, colour, values in series
-    ]
-
-
-def _axis(over_time: Throughput | None) -> Sequence[str]:
+def _axis(over_time: Throughput) -> list[str]:
     """Return the labels under a chart: its start, its middle if it is wide, and its end."""
-    if over_time is None:
-        return ()
     length = over_time.minutes * 60
     times: Iterable[float] = (0, length / 2, length) if over_time.minutes > 8 else (0, length)
     texts = [humanize.timestamp(over_time.start + at) for at in times]

@@ -1,8 +1,6 @@
 """The settings and times of a run, as a list of labelled facts."""
 
 import shlex
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from producer.console.humanize import count, duration, timestamp
 from producer.console.option_flags import to_flags
@@ -11,21 +9,33 @@ from producer.contract.run import DEFAULT_NAME, RunRecord, RunSpec
 from producer.report.run_figures import figures
 
 
-class Fact(NamedTuple):
-    """One labelled line of the summary."""
+def run_facts(record: RunRecord) -> list[tuple[str, list[str]]]:
+    """Return sources, destinations, options and times as labels and values.
 
-    label: str
-    values: list[str]
-    """Untrusted text: escape it."""
-
-
-def run_facts(record: RunRecord) -> list[Fact]:
-    """Return sources, destinations, options and times; defaults are left out, except the model."""
-    return [
-        fact
-        for fact in (*_locations(record.spec), *_settings(record), *_times(record))
-        if fact.values
-    ]
+    Leaves out defaults, except the model. The values are untrusted text: escape them.
+    """
+    spec, pause, end = record.spec, figures(record).pause_seconds, record.finished_at
+    runs = (outcome.run for outcome in (*record.sample, *record.slowest, *record.suspicious))
+    devices = dict.fromkeys(f"{run.device}, {run.engine}, {run.dtype}" for run in runs if run)
+    resumptions = "once" if record.resumed == 1 else f"{count(record.resumed)} times"
+    facts = {
+        "From": [spec.source or f"manifest {spec.manifest}"],
+        "Cut-outs to": [spec.image] if spec.image else [],
+        "Masks to": [spec.mask] if spec.mask else [],
+        "Named": [spec.name] if spec.name != DEFAULT_NAME else [],
+        "Model": [spec.options.model],
+        "Ran on": list(devices)[:4],
+        "Options": _changed_options(spec.options),
+        "Only": list(spec.include),
+        "Except": list(spec.exclude),
+        "Newer than": [timestamp(spec.since)] if spec.since is not None else [],
+        "Flags": _flags(spec),
+        "Started": [timestamp(record.created_at)],
+        "Ended": [timestamp(end)] if end is not None else [],
+        "Pauses": [f"{duration(pause)} in all"] if pause else [],
+        "Resumed": [resumptions] if record.resumed else [],
+    }
+    return [(label, values) for label, values in facts.items() if values]
 
 
 def retry_command(record: RunRecord, failures: str) -> str:
@@ -33,45 +43,19 @@ def retry_command(record: RunRecord, failures: str) -> str:
     return shlex.join(["cutwork", "sync", "--manifest", failures, *to_flags(record.spec.options)])
 
 
-def _locations(spec: RunSpec) -> Iterator[Fact]:
-    yield Fact("From", [spec.source or f"manifest {spec.manifest}"])
-    yield Fact("Cut-outs to", [spec.image] if spec.image else [])
-    yield Fact("Masks to", [spec.mask] if spec.mask else [])
-    yield Fact("Named", [spec.name] if spec.name != DEFAULT_NAME else [])
-
-
-def _settings(record: RunRecord) -> Iterator[Fact]:
-    spec = record.spec
-    yield Fact("Model", [spec.options.model])
-    runs = (outcome.run for outcome in (*record.sample, *record.slowest, *record.suspicious))
-    devices = [f"{run.device}, {run.engine}, {run.dtype}" for run in runs if run]
-    yield Fact("Ran on", list(dict.fromkeys(devices))[:4])
-    chosen = spec.options.model_dump(exclude={"model"}, mode="json")
+def _changed_options(options: Options) -> list[str]:
     default = Options().model_dump(exclude={"model"}, mode="json")
-    options = [
+    return [
         f"{name.replace('_', '-')} {_value_text(value)}"
-        for name, value in chosen.items()
+        for name, value in options.model_dump(exclude={"model"}, mode="json").items()
         if value != default[name]
     ]
-    yield Fact("Options", options)
-    yield Fact("Only", list(spec.include))
-    yield Fact("Except", list(spec.exclude))
-    yield Fact("Newer than", [timestamp(spec.since)] if spec.since is not None else [])
-    flags = ("force", "changed_options", "retry_failed", "skip_bad_lines")
-    given_flags = [f"--{name.replace('_', '-')}" for name in flags if getattr(spec, name)]
-    given_flags += [f"--limit {spec.limit}"] if spec.limit is not None else []
-    yield Fact("Flags", given_flags)
 
 
-def _times(record: RunRecord) -> Iterator[Fact]:
-    run_figures = figures(record)
-    end = record.finished_at
-    yield Fact("Started", [timestamp(record.created_at)])
-    yield Fact("Ended", [timestamp(end)] if end is not None else [])
-    pauses = [f"{duration(run_figures.pause_seconds)} in all"] if run_figures.pause_seconds else []
-    yield Fact("Pauses", pauses)
-    times = "once" if record.resumed == 1 else f"{count(record.resumed)} times"
-    yield Fact("Resumed", [times] if record.resumed else [])
+def _flags(spec: RunSpec) -> list[str]:
+    names = ("force", "changed_options", "retry_failed", "skip_bad_lines")
+    flags = [f"--{name.replace('_', '-')}" for name in names if getattr(spec, name)]
+    return flags if spec.limit is None else [*flags, f"--limit {spec.limit}"]
 
 
 def _value_text(value: object) -> str:
