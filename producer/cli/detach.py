@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import typer
 
@@ -39,12 +39,15 @@ def detach(client: Client, spec: RunSpec, run: str | None, *, as_json: bool) -> 
         errors.print("interrupted; nothing continues in the background")
         raise typer.Exit(130) from None
     if child.returncode is not None:
-        _exit_as_child(child.returncode, Path(log.name))
+        path = Path(log.name)
+        typer.echo(path.read_text(), nl=False)
+        path.unlink()
+        raise typer.Exit(child.returncode)
     if as_json:
         typer.echo(json.dumps({"run": run, "log": log.name, "pid": child.pid}))
         return
-    what = f"run {run} continues" if run else "the comparison continues"
-    console.print(f"{what} in the background, process {child.pid}, log {log.name}")
+    subject = f"run {run}" if run else "the comparison"
+    console.print(f"{subject} continues in the background, process {child.pid}, log {log.name}")
     if run:
         console.print(f"cutwork follow {run} shows its progress, cutwork cancel {run} stops it")
     else:
@@ -62,10 +65,3 @@ def _wait_for_run(
             return run
         time.sleep(0.1)
     return None
-
-
-def _exit_as_child(status: int, log: Path) -> NoReturn:
-    """Print the output of a child that has ended, and exit with its status."""
-    typer.echo(log.read_text(), nl=False)
-    log.unlink()
-    raise typer.Exit(status)

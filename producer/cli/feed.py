@@ -3,7 +3,7 @@
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 from typing import Final
 
 import redis
@@ -55,16 +55,17 @@ def _feed(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
 
     Returns None if there was nothing to send.
     """
+    runs = client.runs
     while True:
         try:
             return _feed_here(client, feeder, view)
         except FeederRunning as error:
             view.notice(f"{error}; following it")
-            record = watch(client, error.run, view, over=partial(_is_unfed, client, error.run))
+            feeder.run = run = error.run
+            record = watch(client, run, view, over=lambda: not runs.feeder_host(str(feeder.run)))
             if record.state != "running":
                 return record
-            feeder.run = error.run
-            view.notice(f"no process feeds run {error.run} any more; resuming it here")
+            view.notice(f"no process feeds run {run} any more; resuming it here")
 
 
 def _feed_here(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
@@ -80,21 +81,14 @@ def _feed_here(client: Client, feeder: Feeder, view: RunView) -> RunRecord | Non
                 threads.submit(count_remaining, feeder)
                 threads.submit(_check_for_workers, client, feeder, view)
                 threads.submit(client.sweep.run, feeder.stopping, events=view)
-                _watch(client, feeder.run, view, feeding)
+                with suppress(UnknownRun):  # The feeder reports it, with more detail.
+                    watch(client, feeder.run, view, over=feeding.done)
             feeding.result()
         except KeyboardInterrupt:
             _stop(feeder, feeding, view)
         finally:
             feeder.stopping.set()
     return client.runs.summary(feeder.run) if feeder.run else None
-
-
-def _watch(client: Client, run: str, view: RunView, feeding: "Future[None]") -> None:
-    try:
-        watch(client, run, view, over=feeding.done)
-    except UnknownRun:
-        # The feeder reports it, with more detail.
-        return
 
 
 def _stop(feeder: Feeder, feeding: "Future[None]", view: RunView) -> None:
@@ -107,9 +101,8 @@ def _stop(feeder: Feeder, feeding: "Future[None]", view: RunView) -> None:
         # The whole state of the run is in Redis, so a hanging thread may be abandoned.
         os._exit(_INTERRUPTED)
     except (redis.RedisError, KombuError) as error:
-        view.notice(
-            f"run {feeder.run} is not finished, and the broker {failure_verb(error)} ({error})"
-        )
+        verb = failure_verb(error)
+        view.notice(f"run {feeder.run} is not finished, and the broker {verb} ({error})")
         raise typer.Exit(_INTERRUPTED) from error
     if not feeder.run:
         raise typer.Exit(_INTERRUPTED)
@@ -119,13 +112,7 @@ def _check_for_workers(client: Client, feeder: Feeder, view: RunView) -> None:
     """Say once that no worker responds, if no outcome arrives either."""
     if feeder.stopping.wait(_IDLE_SECONDS):
         return
-    try:
+    # The feeder meets the same errors and reports them.
+    with suppress(redis.RedisError, KombuError, UnknownRun):
         if not outcome_count(client.runs.summary(str(feeder.run))) and not client.workers():
             view.notice("no worker responds; start one, see `cutwork doctor`")
-    except (redis.RedisError, KombuError, UnknownRun):
-        # The feeder meets the same error and reports it.
-        return
-
-
-def _is_unfed(client: Client, run: str) -> bool:
-    return client.runs.feeder_host(run) is None

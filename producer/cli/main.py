@@ -10,10 +10,10 @@ import redis
 import typer
 from rich.markup import escape
 
-from producer.cli import runs as cli_runs
-from producer.cli import sync as cli_sync
 from producer.cli.doctor import examine, local_worker
-from producer.cli.exporter import command as cli_exporter
+from producer.cli.exporter.command import exporter
+from producer.cli.runs import cancel, follow, report, runs
+from producer.cli.sync import sync
 from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable
 from producer.client import BrokerUnavailable, OutcomeTimeout
 from producer.console.findings import safe_text, show
@@ -93,17 +93,14 @@ def status(as_json: AsJson = False) -> None:
         }
         typer.echo(json.dumps(facts))
         return
-    each = queues.items() if len(queues) > 1 else ()
-    lines = [
-        ("waiting", f"{queue.waiting}{_oldest(queue)}"),
-        ("in flight", str(queue.in_flight)),
-        *(
-            (name, f"{status.waiting} waiting{_oldest(status)}; {status.in_flight} in flight")
-            for name, status in each
-        ),
-        ("pending", f"{pending} submitted, no outcome yet"),
-        ("workers", ", ".join(workers) or "none responded within a second"),
+    lines = [("waiting", f"{queue.waiting}{_oldest(queue)}"), ("in flight", str(queue.in_flight))]
+    lines += [
+        (name, f"{status.waiting} waiting{_oldest(status)}; {status.in_flight} in flight")
+        for name, status in queues.items()
+        if len(queues) > 1
     ]
+    lines.append(("pending", f"{pending} submitted, no outcome yet"))
+    lines.append(("workers", ", ".join(workers) or "none responded within a second"))
     width = max(10, *(len(name) for name, _ in lines))
     for name, value in lines:
         console.print(f"[bold]{name:<{width}}[/] {escape(value)}")
@@ -151,12 +148,8 @@ def models(context: typer.Context) -> None:
     sys.exit(subprocess.run(command, check=False).returncode)
 
 
-app.command()(cli_sync.sync)
-app.command()(cli_runs.runs)
-app.command()(cli_runs.follow)
-app.command()(cli_runs.cancel)
-app.command()(cli_runs.report)
-app.command()(cli_exporter.exporter)
+for command in (sync, runs, follow, cancel, report, exporter):
+    app.command()(command)
 
 
 def main() -> None:
@@ -192,10 +185,9 @@ def _show(outcome: Outcome) -> None:
     if outcome.state == "skipped":
         console.print("skipped: the outputs already match this source and these options")
         return
+    run, seconds = outcome.run, outcome.seconds.get("total", 0)
+    model = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model used"
     share = f"foreground {outcome.foreground_share or 0:.1%}"
-    run = outcome.run
-    where = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model used"
-    seconds = f"{outcome.seconds.get('total', 0):.2f} s"
-    console.print(f"{share}; {safe_text(where)}; {seconds}")
+    console.print(f"{share}; {safe_text(model)}; {seconds:.2f} s")
     for warning in outcome.warnings:
         console.print(f"[yellow]warning[/]: {safe_text(warning)}")

@@ -35,39 +35,36 @@ RunArgument = Annotated[
 def runs(as_json: AsJson = False) -> None:
     """List the runs of the last month, latest first."""
     with _open_ledger() as client:
-        found = client.runs.runs()
-        feeders = {record.id: client.runs.feeder_host(record.id) for record in found}
+        feeders = [(record, client.runs.feeder_host(record.id)) for record in client.runs.runs()]
     if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    record.model_dump(mode="json", exclude_none=True)
-                    | {"fed_by": feeders[record.id]}
-                    for record in found
-                ]
-            )
-        )
+        dumps = [
+            record.model_dump(mode="json", exclude_none=True) | {"fed_by": feeder}
+            for record, feeder in feeders
+        ]
+        typer.echo(json.dumps(dumps))
         return
-    if not found:
+    if not feeders:
         console.print("no runs yet; start one with `cutwork sync s3://…/in/ s3://…/out/`")
-    for record in found:
+    for record, feeder in feeders:
         counts = record.counts
         started = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
-        where = record.spec.source or f"manifest {record.spec.manifest}"
+        source = record.spec.source or f"manifest {record.spec.manifest}"
         state: str = record.state
         if state == "running":
-            state = f"fed by {feeders[record.id]}" if feeders[record.id] else "interrupted"
+            state = f"fed by {feeder}" if feeder else "interrupted"
         console.print(
             f"[bold]{record.id}[/]  {started}  {safe_text(state)}: {counts.done:,} done, "
             f"{counts.skipped:,} skipped, {counts.failed + counts.conflicting:,} failed, "
-            f"{counts.cancelled:,} cancelled, {counts.in_flight:,} in flight  {safe_text(where)}"
+            f"{counts.cancelled:,} cancelled, {counts.in_flight:,} in flight  {safe_text(source)}"
         )
 
 
 def follow(run: RunArgument, as_json: AsJson = False) -> None:
     """Show the progress of a run until it ends; Ctrl-C stops the display, not the run."""
     with _open_ledger() as client, choose_view(as_json=as_json) as view:
-        _report_if_unfed(client, run, view)
+        record = client.runs.summary(run)
+        if record.state == "running" and client.runs.feeder_host(run) is None:
+            view.notice(f"no process feeds this run at the moment; to resume it: {record.command}")
         try:
             record = watch(client, run, view)
         except KeyboardInterrupt:
@@ -106,12 +103,6 @@ def watch(
     return client.runs.summary(run)
 
 
-def _report_if_unfed(client: Client, run: str, view: RunView) -> None:
-    record = client.runs.summary(run)
-    if record.state == "running" and client.runs.feeder_host(run) is None:
-        view.notice(f"no process feeds this run at the moment; to resume it: {record.command}")
-
-
 def check_report_place(place: str) -> None:
     """Raise `ValueError` if no report can be written there, before the run starts."""
     if place.startswith("s3://"):
@@ -129,10 +120,8 @@ def write_report(record: RunRecord, place: str, view: RunView) -> bool:
     try:
         written = write_run_report(record, folder, s3=listing_client, warn=warn)
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        warn(
-            f"the report cannot be written ({error}); write it elsewhere with `cutwork report "
-            f"{record.id} PLACE`"
-        )
+        command = f"cutwork report {record.id} PLACE"
+        warn(f"the report cannot be written ({error}); write it elsewhere with `{command}`")
         return False
     for item in written:
         view.notice(f"report     {item}")

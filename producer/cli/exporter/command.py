@@ -11,8 +11,8 @@ import typer
 from producer.cli.terminal import refuse
 from producer.client import celery_app
 from producer.config.settings import ProducerSettings, SettingsError
-from producer.observability import log_format
 from producer.observability.http_server import HttpServer
+from producer.observability.log_format import install_line_formatter
 from producer.store import queue_status
 from producer.store import runs as run_ledger
 from producer.store.ledger import Ledger
@@ -20,6 +20,8 @@ from producer.store.routes import Routes
 
 _BROKER_SECONDS: Final = 2.0
 """Below a scraper's own timeout, so that the scrape reports an unavailable broker."""
+_MAX_LOGGED: Final = 1000
+"""The number of messages that are remembered as logged."""
 _END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,7 @@ def exporter(
         refuse("the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`")
     # Imported here: the other commands work without the extra.
     from producer.cli.exporter.figures import Figures
-    from producer.cli.exporter.log_dedup import RepeatFilter
-    from producer.cli.exporter.metrics import Metrics
-    from producer.cli.exporter.pages import exporter_pages
+    from producer.cli.exporter.metrics import Metrics, exporter_pages
 
     # Before any thread starts: only this thread receives signals, in `sigwait` below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
@@ -49,9 +49,10 @@ def exporter(
         routes = Routes.from_app(celery_app(settings))
     except (SettingsError, ValueError) as error:
         refuse(str(error))
-    _open_log(settings.log_format)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    install_line_formatter(logging.getLogger(), form=settings.log_format)
     for module in (queue_status, run_ledger):
-        module.log.addFilter(RepeatFilter())
+        module.log.addFilter(_RepeatFilter())
     ledger = Ledger(settings.broker_url, timeout=_BROKER_SECONDS, retries=1)
     read = partial(Figures.read, ledger, routes, images_per_second=images_per_second)
     try:
@@ -65,6 +66,18 @@ def exporter(
     log.info("stopped by %s", signal.Signals(received).name)
 
 
-def _open_log(form: log_format.LogFormat) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    log_format.install_line_formatter(logging.getLogger(), form=form)
+class _RepeatFilter(logging.Filter):
+    """Drops repeated messages: the exporter meets the same unreadable entries at every scrape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: dict[str, None] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message in self._logged:
+            return False
+        if len(self._logged) >= _MAX_LOGGED:
+            self._logged.pop(next(iter(self._logged)))
+        self._logged[message] = None
+        return True

@@ -1,18 +1,22 @@
-"""The exporter's metrics: names, help texts, and their values at each scrape."""
+"""The exporter's metrics: names, help texts, their values at each scrape, and the HTTP pages."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Final, NamedTuple, get_args
 
 import redis
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from producer.cli.exporter.figures import Figures
 from producer.config.broker_url import failure_advice, failure_verb
 from producer.contract.run import RunState
+from producer.observability.http_server import Page, Pages
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ class Metrics(Collector):
         self._lock = threading.Lock()
         self._read_at = -_FRESH_SECONDS
         self._figures: Figures | None = None
-        self._reported: str | None = None
+        self._is_up = True
 
     def figures(self) -> Figures | None:
         """Return the current figures; None while the broker does not answer."""
@@ -104,17 +108,15 @@ class Metrics(Collector):
         yield BROKER_UP.family([((), float(figures is not None))])
         if figures is None:
             return
-        queues = figures.queues.items()
+        queues, backlog = figures.queues.items(), figures.backlog
         yield WAITING.family(
-            ((name, str(step)), float(count))
+            ((name, str(priority)), count)
             for name, status in queues
-            for step, count in status.priorities.items()
+            for priority, count in status.priorities.items()
         )
         yield IN_FLIGHT.family(((name,), status.in_flight) for name, status in queues)
-        yield OLDEST.family(
-            ((name,), figures.queues[name].oldest_waiting or 0) for name in figures.backlog
-        )
-        yield BACKLOG_IMAGES.family(((name,), count) for name, count in figures.backlog.items())
+        yield OLDEST.family(((name,), figures.queues[name].oldest_waiting or 0) for name in backlog)
+        yield BACKLOG_IMAGES.family(((name,), count) for name, count in backlog.items())
         yield BACKLOG_SECONDS.family(
             ((name,), seconds) for name, seconds in figures.backlog_seconds.items()
         )
@@ -126,14 +128,30 @@ class Metrics(Collector):
         try:
             figures = self._read()
         except (redis.RedisError, OSError) as error:
-            self._report(f"the broker {failure_verb(error)} ({error}); {failure_advice(error)}")
+            if self._is_up:
+                verb, advice = failure_verb(error), failure_advice(error)
+                log.warning("the broker %s (%s); %s", verb, error, advice)
+                self._is_up = False
             return None
-        self._report(None)
+        if not self._is_up:
+            log.info("the broker answers again")
+            self._is_up = True
         return figures
 
-    def _report(self, problem: str | None) -> None:
-        if problem is not None and self._reported is None:
-            log.warning("%s", problem)
-        elif problem is None and self._reported is not None:
-            log.info("the broker answers again")
-        self._reported = problem
+
+def exporter_pages(metrics: Metrics) -> Pages:
+    """Return `/metrics`, `/healthz`, and `/readyz`: ready while the broker answers."""
+    # Without `auto_describe`, registering does not read the broker, which may not answer yet.
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(metrics)
+
+    def metrics_page(accept: str) -> Page:
+        encode, content_type = choose_encoder(accept)
+        return Page(encode(registry), content_type=content_type)
+
+    def readiness_page(_accept: str) -> Page:
+        return unavailable if metrics.figures() is None else ok
+
+    ok = Page(b"ok\n")
+    unavailable = Page(b"the broker does not answer\n", HTTPStatus.SERVICE_UNAVAILABLE)
+    return {"/metrics": metrics_page, "/healthz": lambda _: ok, "/readyz": readiness_page}
