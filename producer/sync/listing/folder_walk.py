@@ -44,12 +44,10 @@ def _folder(fetch: FetchFolder, prefix: str) -> Iterator[tuple[str, Entry | None
 
     Folders have None instead of an entry.
     """
-    token = None
-    while True:
+    token, is_truncated = None, True
+    while is_truncated:
         page = fetch(prefix, token)
         items: list[tuple[str, Entry | None]] = [(entry.key, entry) for entry in page.entries]
         items += [(folder, None) for folder in page.folders]
         yield from sorted(items, key=lambda item: item[0].replace("/", "\0"))
-        token = page.token
-        if not page.is_truncated or token is None:
-            return
+        token, is_truncated = page.token, page.is_truncated and page.token is not None

@@ -10,6 +10,7 @@ guess costs a request, and guessing stops when it costs more than it saves.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from producer.sync.listing.key_space import KeySpace
@@ -29,22 +30,20 @@ _FREE_GUESSES: Final = 2
 _CLOSE_SECONDS: Final = 5.0
 
 
+@dataclass(slots=True, eq=False)
 class _Range:
     """Keys above `low` and up to `high` to be read, and the pages before them to be taken."""
 
-    __slots__ = ("high", "is_absorbed", "is_busy", "is_done", "last_page", "low", "pages")
-
-    def __init__(self, low: str, high: str | None) -> None:
-        self.low = low
-        self.high = high
-        """None stands for the end of the listing."""
-        self.pages: deque[list[Entry]] = deque()
-        self.is_busy = False
-        self.is_done = False
-        self.is_absorbed = False
-        """Whether another range contains it now; a thread may still be reading it."""
-        self.last_page: tuple[str, str, int] | None = None
-        """The first and the last key of the last page, and the number of its keys."""
+    low: str
+    high: str | None
+    """None stands for the end of the listing."""
+    pages: deque[list[Entry]] = field(default_factory=deque)
+    is_busy: bool = False
+    is_done: bool = False
+    is_absorbed: bool = False
+    """Whether another range contains it now; a thread may still be reading it."""
+    last_page: tuple[str, str, int] | None = None
+    """The first and the last key of the last page, and the number of its keys."""
 
 
 class KeyRanges:
@@ -63,19 +62,15 @@ class KeyRanges:
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
         self._is_closed = False
-        self._last_taken: _Range = self._ranges[0]
+        self._last_taken = self._ranges[0]
         """The range whose pages were taken last."""
         self._page_size = 1
         """The number of keys in the longest page so far."""
         self._buffered = 0
         """The number of keys that are read and not taken."""
         self._keys_read = 0
-        self._requests = 1
-
-    @property
-    def requests(self) -> int:
+        self.requests = 1
         """The number of pages requested so far, including the first."""
-        return self._requests
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries in key order. Raises what `fetch` raises, and `OutOfOrder`."""
@@ -84,7 +79,12 @@ class KeyRanges:
             while (page := self._take()) is not None:
                 yield from page
         finally:
-            self._close()
+            with self._lock:
+                self._is_closed = True
+                self._work_ready.notify_all()
+            for thread in self._threads:
+                # A server that hangs must not block the reader: the read timeout ends its thread.
+                thread.join(_CLOSE_SECONDS)
 
     def _take(self) -> list[Entry] | None:
         with self._lock:
@@ -125,7 +125,7 @@ class KeyRanges:
                             return
                         self._work_ready.wait()
                     key_range.is_busy = True
-                    self._requests += 1
+                    self.requests += 1
                 page = self._fetch(key_range.low)
                 with self._lock:
                     key_range.is_busy = False
@@ -187,7 +187,7 @@ class KeyRanges:
         for key_range in self._ranges:
             if not key_range.is_done and not key_range.is_busy:
                 return key_range
-        if self._requests >= 2 * self._keys_read / self._page_size + _FREE_GUESSES:
+        if self.requests >= 2 * self._keys_read / self._page_size + _FREE_GUESSES:
             return None
         return self._split()
 
@@ -223,17 +223,6 @@ class KeyRanges:
             # Two halves are better than one full range and a rest that is not worth its request.
             ahead = min(ahead, page + (remaining - page) // 2)
         split = self._space.key(low + ahead)
-        is_inside = (
-            split is not None
-            and key_range.low < split
-            and (key_range.high is None or split < key_range.high)
-        )
-        return split if is_inside else None
-
-    def _close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            self._work_ready.notify_all()
-        for thread in self._threads:
-            # A server that hangs must not block the reader; its thread ends by the read timeout.
-            thread.join(_CLOSE_SECONDS)
+        if split is None or split <= key_range.low:
+            return None
+        return split if key_range.high is None or split < key_range.high else None

@@ -8,7 +8,7 @@ between them, and a key some pages ahead can be guessed. A wrong guess costs a r
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise, takewhile
+from itertools import pairwise, takewhile, zip_longest
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Final
 
@@ -46,8 +46,9 @@ class KeySpace:
         for key in sample:
             self._learn_characters(key)
         for left, right in pairwise(sample):
-            position = _first_difference(left, right)
-            if position < self._first_varying and left != right:
+            pairs = enumerate(zip_longest(left, right))
+            position = next((index for index, (a, b) in pairs if a != b), _POSITIONS)
+            if position < self._first_varying:
                 self._first_varying, self._alphabets = position, None
 
     def number(self, key: str) -> int:
@@ -102,9 +103,7 @@ class KeySpace:
     def _current_alphabets(self) -> list[list[str]]:
         if self._alphabets is None:
             self._number_cache.clear()
-            self._alphabets = [
-                self._alphabet(position) for position in range(len(self._characters))
-            ]
+            self._alphabets = list(map(self._alphabet, range(len(self._characters))))
         return self._alphabets
 
     def _alphabet(self, position: int) -> list[str]:
@@ -122,11 +121,8 @@ class KeySpace:
                 has_hexadecimal = self._has_hexadecimal()
                 if character_class is digits and has_hexadecimal:
                     characters.update(_HEXADECIMAL)
-                last = (
-                    max(last, 5)
-                    if character_class is not digits and has_hexadecimal
-                    else len(character_class) - 1
-                )
+                is_hexadecimal = character_class is not digits and has_hexadecimal
+                last = max(last, 5) if is_hexadecimal else len(character_class) - 1
             characters.update(character_class[first : last + 1])
         return sorted(characters)
 
@@ -138,10 +134,3 @@ class KeySpace:
             and not characters <= _DIGITS
             for characters in self._characters[self._first_varying + 1 :]
         )
-
-
-def _first_difference(left: str, right: str) -> int:
-    for position, (left_character, right_character) in enumerate(zip(left, right, strict=False)):
-        if left_character != right_character:
-            return position
-    return min(len(left), len(right))

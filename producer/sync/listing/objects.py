@@ -69,13 +69,12 @@ def list_objects(
         first = fetch(after)
         if not first.server.startswith(_FOLDER_LISTING_SERVER):
             ranges = KeyRanges(fetch, prefix=prefix, after=after, first=first, threads=threads)
-            entries = ranges.entries()
+            yield from ranges.entries()
         elif first.is_truncated or after:
             folders = folder_fetcher(s3, bucket=bucket)
-            entries = in_key_order(walk(folders, prefix=prefix, after=after))
+            yield from in_key_order(walk(folders, prefix=prefix, after=after))
         else:
-            entries = iter(sorted(first.entries))
-        yield from entries
+            yield from sorted(first.entries)
 
 
 def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:
@@ -104,11 +103,9 @@ def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE_
 
 def folder_fetcher(s3: "S3Client", *, bucket: str, size: int = _PAGE_KEYS) -> FetchFolder:
     """Return a function that reads a page of a folder."""
-
-    def fetch(folder: str, token: str | None) -> Page:
-        return fetch_page(s3, bucket=bucket, prefix=folder, token=token, delimiter="/", size=size)
-
-    return fetch
+    return lambda folder, token: fetch_page(
+        s3, bucket=bucket, prefix=folder, token=token, delimiter="/", size=size
+    )
 
 
 def fetch_page(
@@ -149,9 +146,8 @@ def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
             f"{error}; use a manifest with this store"
         ) from error
     except MalformedPage as error:
-        raise ListingFailed(
-            f"{uri}: {error}; check that AWS_ENDPOINT_URL leads to an S3 store"
-        ) from error
+        advice = "check that AWS_ENDPOINT_URL leads to an S3 store"
+        raise ListingFailed(f"{uri}: {error}; {advice}") from error
 
 
 def _sentence(error: ClientError | BotoCoreError, bucket: str) -> str:
@@ -166,13 +162,9 @@ def _sentence(error: ClientError | BotoCoreError, bucket: str) -> str:
                 "and give them s3:ListBucket on the bucket"
             )
         case S3Condition.NO_CREDENTIALS:
-            return (
-                "found no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY"
-            )
+            keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            return f"found no credentials; set AWS_PROFILE or {keys}"
         case S3Condition.NO_ANSWER | S3Condition.INVALID_REQUEST:
             return f"S3 did not answer ({failure.answer}); check AWS_ENDPOINT_URL and the network"
-    return (
-        f"S3 answered with an error: {error}; run the same command again to continue where it "
-        "stopped"
-    )
+    advice = "run the same command again to continue where it stopped"
+    return f"S3 answered with an error: {error}; {advice}"

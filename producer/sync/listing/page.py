@@ -69,7 +69,6 @@ def parse_page(body: bytes) -> Page:
     namespace = namespace and namespace + "}"
     if name != "ListBucketResult":
         raise MalformedPage(f"expected ListBucketResult, found {name}")
-    is_encoded = root.findtext(namespace + "EncodingType") == "url"
 
     def texts(tag: str) -> list[str]:
         return [element.text or "" for element in root.iter(namespace + tag)]
@@ -82,20 +81,16 @@ def parse_page(body: bytes) -> Page:
         )
     common_prefixes = root.iterfind(f"{namespace}CommonPrefixes/{namespace}Prefix")
     folders = [element.text or "" for element in common_prefixes]
-    if is_encoded:
+    if root.findtext(namespace + "EncodingType") == "url":
         keys, folders = _decoded(keys), _decoded(folders)
-    columns = (
-        keys,
-        _numbers(sizes),
-        [time if len(time) == 24 and time[19] == "." else normalised_time(time) for time in times],
-        [etag.strip('"') for etag in etags],
-    )
-    return Page(
-        list(map(_entry, zip(*columns, strict=True))),
-        folders,
-        root.findtext(namespace + "IsTruncated") == "true",
-        root.findtext(namespace + "NextContinuationToken"),
-    )
+    times = [
+        time if len(time) == 24 and time[19] == "." else normalised_time(time) for time in times
+    ]
+    etags = [etag.strip('"') for etag in etags]
+    is_truncated = root.findtext(namespace + "IsTruncated") == "true"
+    token = root.findtext(namespace + "NextContinuationToken")
+    entries = list(map(_entry, zip(keys, _numbers(sizes), times, etags, strict=True)))
+    return Page(entries, folders, is_truncated, token)
 
 
 def normalised_time(text: str) -> str:
@@ -103,16 +98,13 @@ def normalised_time(text: str) -> str:
 
     Raises `MalformedPage` for any other text.
     """
-    if len(text) == 24 and text[19] == "." and text[23] == "Z":
-        return text
     if len(text) == 20 and text[19] == "Z":
         return text[:19] + ".000Z"
     try:
         return time_text(datetime.fromisoformat(text))
     except ValueError as error:
-        raise MalformedPage(f"expected a time such as 2024-01-31T23:59:59Z, found {text!r}") from (
-            error
-        )
+        message = f"expected a time such as 2024-01-31T23:59:59Z, found {text!r}"
+        raise MalformedPage(message) from error
 
 
 def time_text(time: datetime) -> str:
@@ -150,9 +142,9 @@ class PageHandler:
     Errors are left to botocore and its retries, also those that arrive with status 200.
     """
 
-    def __init__(self, max_parsing: int = 2) -> None:
-        """`max_parsing` bounds memory: the tree of a page takes several megabytes."""
-        self._parsing = threading.Semaphore(max_parsing)
+    def __init__(self) -> None:
+        # Bounds memory: the tree of a page takes several megabytes.
+        self._parsing = threading.Semaphore(2)
 
     def __call__(
         self, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
