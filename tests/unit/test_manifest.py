@@ -21,7 +21,7 @@ from pyarrow import parquet
 from producer.contract.job import Job
 from producer.contract.run import Failure
 from producer.contract.s3_uri import ImageRef
-from producer.sync.manifest.destinations import Destinations, Duplicate
+from producer.sync.manifest.destinations import Destinations
 from producer.sync.manifest.line import Record, rejection
 from producer.sync.manifest.manifest import (
     BadLine,
@@ -261,10 +261,7 @@ def test_destinations_named_twice_are_found_among_many(tmp_path: Path) -> None:
         destinations.add("s3://cutouts/7", count)
         destinations.add(f"s3://cutouts/{count - 1}", count + 1)
         assert scratch.tell() > 0
-        assert sorted(destinations.duplicates()) == [
-            Duplicate(count, 7),
-            Duplicate(count + 1, count - 1),
-        ]
+        assert sorted(destinations.duplicates()) == [(count, 7), (count + 1, count - 1)]
 
 
 def test_a_set_of_lines_contains_the_numbers_added() -> None:

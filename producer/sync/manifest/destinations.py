@@ -3,7 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Iterator
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
 _DIGEST_BYTES: Final = 16
 """The size of a BLAKE2b digest; collisions are neither known nor feasible to search for."""
@@ -11,14 +11,6 @@ _ENTRY: Final = struct.Struct(f"<{_DIGEST_BYTES}sQ")
 _PARTITIONS: Final = 256
 """Partitions by the first byte of the digest; one is compared at a time."""
 _CHUNK_BYTES: Final = _ENTRY.size * 256
-
-
-class Duplicate(NamedTuple):
-    """A destination that an earlier line names as well."""
-
-    number: int
-    first: int
-    """The number of the line that named it first."""
 
 
 class Destinations:
@@ -41,8 +33,11 @@ class Destinations:
             self._scratch.write(partition)
             partition.clear()
 
-    def duplicates(self) -> Iterator[Duplicate]:
-        """Yield every naming of a destination except the first, in no particular order."""
+    def duplicates(self) -> Iterator[tuple[int, int]]:
+        """Yield every line that names a destination again, and the first line that named it.
+
+        The pairs come in no particular order.
+        """
         for partition, chunk_offsets in zip(self._partitions, self._chunk_offsets, strict=True):
             entries = bytearray()
             for offset in chunk_offsets:
@@ -50,13 +45,10 @@ class Destinations:
                 entries += self._scratch.read(_CHUNK_BYTES)
             entries += partition
             digests = {digest for digest, _ in _ENTRY.iter_unpack(entries)}
-            if len(digests) * _ENTRY.size < len(entries):
-                yield from _duplicates(entries)
-
-
-def _duplicates(entries: bytearray) -> Iterator[Duplicate]:
-    firsts: dict[bytes, int] = {}
-    for digest, number in _ENTRY.iter_unpack(entries):
-        first = firsts.setdefault(digest, number)
-        if first != number:
-            yield Duplicate(number, first)
+            if len(digests) * _ENTRY.size == len(entries):
+                continue
+            first_lines: dict[bytes, int] = {}
+            for digest, number in _ENTRY.iter_unpack(entries):
+                first = first_lines.setdefault(digest, number)
+                if first != number:
+                    yield number, first

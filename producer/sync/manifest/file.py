@@ -117,7 +117,17 @@ def open_file(location: str, *, s3: Callable[[], "S3Client"]) -> Iterator[Manife
 def _local_path(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> Path:
     """Return the path of a regular file; copy anything else to `copy` and return that."""
     if location.startswith("s3://"):
-        _download(location, s3=s3, copy=copy)
+        try:
+            ref = ImageRef.parse(location)
+        except ValueError as error:
+            raise ManifestError(f"manifest {location}: {error}") from error
+        try:
+            s3().download_file(ref.bucket, ref.key, str(copy))
+        except (BotoCoreError, ClientError) as error:
+            raise ManifestError(
+                f"manifest {location}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, "
+                "that the object exists and that its bucket's policy lets these credentials read it"
+            ) from error
         return copy
     if location != "-" and stat.S_ISREG(Path(location).stat().st_mode):
         return Path(location)
@@ -129,20 +139,6 @@ def _local_path(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> P
             with Path(location).open("rb") as source:
                 shutil.copyfileobj(source, target)
     return copy
-
-
-def _download(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> None:
-    try:
-        ref = ImageRef.parse(location)
-    except ValueError as error:
-        raise ManifestError(f"manifest {location}: {error}") from error
-    try:
-        s3().download_file(ref.bucket, ref.key, str(copy))
-    except (BotoCoreError, ClientError) as error:
-        raise ManifestError(
-            f"manifest {location}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, that "
-            "the object exists and that its bucket's policy lets these credentials read it"
-        ) from error
 
 
 def _detect_format(location: str, path: Path) -> tuple[Format, bool]:

@@ -83,14 +83,11 @@ class Manifest:
             if reason is not None:
                 yield BadLine(record.number, reason)
                 continue
-            for uri in (record.image, record.mask):
-                if uri:
-                    destinations.add(uri, record.number)
+            for uri in filter(None, (record.image, record.mask)):
+                destinations.add(uri, record.number)
+        expected = "expected destinations that no other line has"
         for number, first_line in destinations.duplicates():
-            yield BadLine(
-                number,
-                f"expected destinations that no other line has, found one of line {first_line}",
-            )
+            yield BadLine(number, f"{expected}, found one of line {first_line}")
 
 
 class LineSet:

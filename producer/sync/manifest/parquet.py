@@ -1,7 +1,7 @@
 """The records of a manifest in Parquet, read with the optional package pyarrow."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from producer.sync.manifest.file import FIELDS, ManifestFile
 from producer.sync.manifest.line import Record
@@ -65,5 +65,4 @@ def _texts(column: Any) -> list[str | None]:
     longest = compute.max(compute.binary_length(plain)).as_py() or 0
     if longest > _LONGEST_TEXT:
         plain = compute.utf8_slice_codeunits(plain, 0, _LONGEST_TEXT)
-    texts: list[str | None] = plain.to_pylist()
-    return texts
+    return cast(list[str | None], plain.to_pylist())

@@ -31,7 +31,10 @@ def _read_csv(file: ManifestFile) -> Iterator[Record | BadLine]:
     with file.text() as stream:
         lines = PhysicalLines(stream, file)
         rows = csv.reader(lines, strict=True)
-        header = _read_header(file, lines, rows)
+        try:
+            header = next((row for row in rows if row), [])
+        except (csv.Error, RecordTooLong) as error:
+            raise file.error(f"expected CSV with a header, {_problem(error, lines)}") from error
         columns = file.fields(header)
         # A missing column is read from the empty field that is appended to each row.
         width = len(header)
@@ -54,18 +57,9 @@ def _read_csv(file: ManifestFile) -> Iterator[Record | BadLine]:
                 row.append("")
                 yield Record(number, row[source] or None, row[image] or None, row[mask] or None)
             elif row:
-                yield BadLine(
-                    number,
-                    f"expected {width} fields, as the header has, found {len(row)}; "
-                    "put quotes around a field that contains a comma",
-                )
-
-
-def _read_header(file: ManifestFile, lines: PhysicalLines, rows: Iterator[list[str]]) -> list[str]:
-    try:
-        return next((row for row in rows if row), [])
-    except (csv.Error, RecordTooLong) as error:
-        raise file.error(f"expected CSV with a header, {_problem(error, lines)}") from error
+                found, advice = len(row), "put quotes around a field that contains a comma"
+                reason = f"expected {width} fields, as the header has, found {found}; {advice}"
+                yield BadLine(number, reason)
 
 
 def _read_json_lines(file: ManifestFile) -> Iterator[Record | BadLine]:
@@ -91,8 +85,8 @@ def _parse_json(number: int, text: str) -> Record | BadLine:
         return BadLine(number, f"expected a JSON object, found {_excerpt(text)} ({error})")
     if not isinstance(value, dict):
         return BadLine(number, f"expected a JSON object, found {_excerpt(text)}")
-    source, image, mask = value.get("source"), value.get("image"), value.get("mask")
-    for name, uri in (("source", source), ("image", image), ("mask", mask)):
+    source, image, mask = map(value.get, FIELDS)
+    for name, uri in zip(FIELDS, (source, image, mask), strict=True):
         if uri is not None and not isinstance(uri, str):
             excerpt = shorten(repr(uri), 80)
             return BadLine(number, f"{name}: expected s3://bucket/key, found {excerpt}")
