@@ -1,6 +1,7 @@
 """A dry run: what a run would do, and how long it would take."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -20,33 +21,32 @@ _MIN_IMAGES: Final = 10
 class DryRun:
     """The figures of a plan."""
 
-    counts: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0
-    """The total size of the sources to be sent; incomplete unless `bytes_known`."""
-    bytes_known: bool = True
+    counts: Counter[str] = field(default_factory=Counter)
+    """The number of inputs by verdict."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """The number of jobs that would be sent by reason."""
+    bytes: int | None = 0
+    """The total size of the sources to be sent; None if the size of one is unknown."""
     examples: list[Step] = field(default_factory=list)
 
     @property
     def sent(self) -> int:
         """The number of jobs that would be sent."""
-        return self.counts.get("send", 0)
+        return self.counts["send"]
 
     @property
     def seen(self) -> int:
         """The number of inputs that were read."""
-        return sum(self.counts.values())
+        return self.counts.total()
 
     def add(self, step: Step) -> None:
         """Count one step."""
-        self.counts[step.verdict] = self.counts.get(step.verdict, 0) + 1
+        self.counts[step.verdict] += 1
         if step.verdict != "send":
             return
-        self.reasons[step.reason] = self.reasons.get(step.reason, 0) + 1
-        if step.bytes is None:
-            self.bytes_known = False
-        else:
-            self.bytes += step.bytes
+        self.reasons[step.reason] += 1
+        if self.bytes is not None:
+            self.bytes = None if step.bytes is None else self.bytes + step.bytes
         if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(step)
 
@@ -56,7 +56,7 @@ class DryRun:
             "seen": self.seen,
             "counts": self.counts,
             "reasons": self.reasons,
-            "bytes": self.bytes if self.bytes_known else None,
+            "bytes": self.bytes,
             "examples": [
                 {
                     "source": str(step.source),
@@ -115,28 +115,23 @@ def _options_of(spec: RunSpec) -> tuple[object, ...]:
 
 def summary_lines(result: DryRun, estimated: Estimate | None) -> list[tuple[str, str]]:
     """Return the figures as pairs of a label and a text, one per line."""
-    size = f" ({quantity(result.bytes, 'B')})" if result.bytes_known else ""
+    size = "" if result.bytes is None else f" ({quantity(result.bytes, 'B')})"
     lines = [("would send", f"{result.sent:,} of {result.seen:,} inputs{size}")]
     if result.reasons:
         lines.append(("because", _joined(result.reasons)))
-    others = {verdict: n for verdict, n in result.counts.items() if verdict != "send"}
-    if others:
+    if others := {verdict: n for verdict, n in result.counts.items() if verdict != "send"}:
         lines.append(("and leave", _joined(others)))
     for number, step in enumerate(result.examples):
         destinations = " and ".join(str(ref) for ref in (step.image, step.mask) if ref)
         lines.append(("" if number else "first", f"{step.source} → {destinations}"))
     if estimated:
-        lines.append(
-            (
-                "estimated",
-                f"{duration(estimated.seconds)}, as run {estimated.run} did "
-                f"{estimated.images_per_second:.2f} images/s with {estimated.workers} workers",
-            )
-        )
+        throughput = f"{estimated.images_per_second:.2f} images/s with {estimated.workers} workers"
+        time = duration(estimated.seconds)
+        lines.append(("estimated", f"{time}, as run {estimated.run} did {throughput}"))
     elif result.sent:
         lines.append(("estimated", "unknown: no earlier run with this model to go by"))
     return lines
 
 
-def _joined(numbers: dict[str, int]) -> str:
+def _joined(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items())

@@ -1,12 +1,11 @@
 """The plan of a run over a prefix: sources are listed and compared with the outputs."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from producer.contract.run import RunSpec
 from producer.sync.listing.objects import find_object, list_objects
-from producer.sync.listing.page import Entry
 from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.layout import Layout
 from producer.sync.plan.naming import Naming
@@ -25,22 +24,25 @@ def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
     the generator raises `ListingFailed`.
     """
     layout = Layout.from_spec(spec)
+    source = layout.source
     resend: Resend | None = (
         "forced" if spec.force else "changed_options" if spec.changed_options else None
     )
-    source = layout.source
 
     def open_output(naming: Naming | None, cursor: str) -> Output | None:
-        if naming is None:
-            return None
-        return Output(naming, None if resend else _existing_outputs(naming, s3, cursor))
-
-    def list_earlier(beginning: str) -> Iterator[Entry]:
-        return list_objects(s3, bucket=source.bucket, prefix=beginning, threads=1)
+        if naming is None or resend:
+            return Output(naming, None) if naming else None
+        bucket, prefix = naming.target
+        after = naming.beginning(cursor) if cursor else ""
+        existing = ExistingOutputs(
+            list_objects(s3, bucket=bucket, prefix=prefix, after=after),
+            after=after,
+            find_object=lambda key: find_object(s3, bucket=bucket, key=key),
+        )
+        return Output(naming, existing)
 
     def plan(cursor: str) -> Generator[Step, None, None]:
         image, mask = open_output(layout.image, cursor), open_output(layout.mask, cursor)
-        outputs = [output for output in (image, mask) if output is not None]
         planner = Planner(
             bucket=source.bucket,
             selection=layout.selection,
@@ -48,22 +50,14 @@ def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
             mask=mask,
             resend=resend,
             cursor=cursor,
-            list_earlier=list_earlier,
+            list_earlier=lambda beginning: list_objects(
+                s3, bucket=source.bucket, prefix=beginning, threads=1
+            ),
             has_unique_names=layout.template.has_suffix,
-            reserved=reserved_prefixes(outputs, source),
+            reserved=reserved_prefixes(filter(None, (image, mask)), source),
         )
         entries = list_objects(s3, bucket=source.bucket, prefix=source.prefix, after=cursor)
         with closing(entries):
             yield from planner.plan(entries)
 
     return plan
-
-
-def _existing_outputs(naming: Naming, s3: "S3Client", cursor: str) -> ExistingOutputs:
-    target = naming.target
-    after = naming.beginning(cursor) if cursor else ""
-    return ExistingOutputs(
-        list_objects(s3, bucket=target.bucket, prefix=target.prefix, after=after),
-        after=after,
-        find_object=lambda key: find_object(s3, bucket=target.bucket, key=key),
-    )

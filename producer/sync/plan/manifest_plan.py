@@ -10,14 +10,7 @@ def manifest_plan(manifest: Manifest) -> Plan:
     """Return a plan that sends every valid line of a manifest; its cursor is a line number."""
 
     def plan(cursor: str) -> Generator[Step, None, None]:
-        for line in manifest.lines(int(cursor or 0)):
-            yield Step(
-                cursor=str(line.number),
-                verdict="send",
-                reason="listed",
-                source=line.source,
-                image=line.image,
-                mask=line.mask,
-            )
+        for number, source, image, mask in manifest.lines(int(cursor or 0)):
+            yield Step(str(number), "send", "listed", source=source, image=image, mask=mask)
 
     return plan

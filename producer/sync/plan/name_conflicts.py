@@ -34,7 +34,7 @@ class NameConflicts:
             if other_stem == stem:
                 return first_source
         first = self._first_before_cursor(stem) if stem <= self._cursor else None
-        open_ranges.append((stem, stem + "/", key if first is None else first))
+        open_ranges.append((stem, stem + "/", first or key))
         return first
 
     def _first_before_cursor(self, stem: str) -> str | None:

@@ -55,19 +55,15 @@ class Planner(NamedTuple):
     def plan(self, sources: Iterable[Entry]) -> Iterator[Step]:
         """Yield one step per source; `sources` come in key order and begin after the cursor."""
         selection, image, mask = self.selection, self.image, self.mask
-        conflicts = None
-        if not self.has_unique_names:
-            conflicts = NameConflicts(cursor=self.cursor, list_earlier=self._earlier_keys)
+        conflicts = NameConflicts(cursor=self.cursor, list_earlier=self._earlier_keys)
         for source in sources:
             key = source.key
-            exclusion = selection.exclusion_by_key(source)
-            if exclusion is not None:
+            if exclusion := selection.exclusion_by_key(source):
                 yield Step(key, "excluded", exclusion)
                 continue
             # Conflicts come before age: a source that is too old still owns its output's name.
-            first_source = conflicts.first_source(key) if conflicts is not None else None
-            exclusion = selection.exclusion_by_age(source)
-            if exclusion is not None:
+            first_source = None if self.has_unique_names else conflicts.first_source(key)
+            if exclusion := selection.exclusion_by_age(source):
                 yield Step(key, "excluded", exclusion)
                 continue
             image_key = image.naming.key(key) if image is not None else None
@@ -91,8 +87,7 @@ class Planner(NamedTuple):
     def _verdict(
         self, source: Entry, first_source: str | None, image_key: str | None, mask_key: str | None
     ) -> tuple[Verdict, Reason, str]:
-        rejection = self._rejection(first_source, image_key, mask_key)
-        if rejection is not None:
+        if rejection := self._rejection(first_source, image_key, mask_key):
             return "conflicting", *rejection
         reason = self.resend or self._compare(source.modified, image_key, mask_key)
         return "current" if reason == "newer" else "send", reason, ""
