@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import redis
 from celery import Celery
@@ -121,7 +121,9 @@ class Feeder:
                     self.events.notice(f"waiting for S3: {error}")
                     self._wait(min(2**self._listing_failures, 60))
                 except (*_TRANSIENT_ERRORS, redis.ResponseError) as error:
-                    if self.run is None or not _is_transient(error):
+                    is_reply = isinstance(error, redis.ResponseError)
+                    is_lasting = is_reply and not str(error).startswith(_TRANSIENT_REPLIES)
+                    if self.run is None or is_lasting:
                         raise
                     if time.monotonic() - noticed_at > _NOTICE_SECONDS:
                         self.events.notice(f"waiting for the broker: {error}")
@@ -212,7 +214,8 @@ class Feeder:
             else:
                 batch.count(step.verdict)
                 if step.verdict == "conflicting":
-                    batch.failures.append(_failure(step))
+                    failure = Failure(**_refs(step), code=step.reason, message=step.message)
+                    batch.failures.append(failure)
             batch.cursor = step.cursor
         batch.count("seen", len(chunk))
         return len(chunk) < _MAX_BATCH_STEPS and sends < room
@@ -221,16 +224,8 @@ class Feeder:
         # The same input has the same id in every process that feeds the run.
         refs = f"{step.source} {step.image} {step.mask}"
         digest = hashlib.sha256(refs.encode()).hexdigest()[:24]
-        return Job.model_validate(
-            {
-                "id": f"{self.run}.{digest}" if self.run else digest,
-                "source": step.source,
-                "image": step.image,
-                "mask": step.mask,
-                "options": self.spec.options,
-                "tenant": self.tenant,
-            }
-        )
+        job_id = f"{self.run}.{digest}" if self.run else digest
+        return Job(id=job_id, **_refs(step), options=self.spec.options, tenant=self.tenant)
 
     def _remaining_limit(self) -> int | None:
         if self.spec.limit is None or self.run is None:
@@ -308,18 +303,9 @@ class Feeder:
     def _resend_lost(self, run: str, *, before: float = math.inf) -> None:
         """Send the lost jobs that were submitted up to `before` again."""
         self._checked_at = time.monotonic()
-        count = resend_lost_jobs(self.app, self.ledger, run, now=time.time(), before=before)
-        if count:
+        if count := resend_lost_jobs(self.app, self.ledger, run, now=time.time(), before=before):
             self.events.notice(f"sent {count:,} lost jobs again")
 
 
-def _is_transient(error: redis.RedisError | KombuError) -> bool:
-    if isinstance(error, redis.ResponseError):
-        return str(error).startswith(_TRANSIENT_REPLIES)
-    return True
-
-
-def _failure(step: Step) -> Failure:
-    return Failure(
-        source=step.source, image=step.image, mask=step.mask, code=step.reason, message=step.message
-    )
+def _refs(step: Step) -> dict[str, Any]:
+    return {"source": step.source, "image": step.image, "mask": step.mask}

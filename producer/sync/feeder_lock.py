@@ -38,9 +38,7 @@ class FeederLock:
         self._run = run
         key, host, pid = feeder_key(run), socket.gethostname(), os.getpid()
         holder: Any = server.get(key)
-        self._lock: Lock = server.lock(
-            key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False
-        )
+        self._lock = Lock(server, key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False)
         if holder and _is_dead(str(holder), host=host, pid=pid):
             self._lock.local.token = str(holder).encode()
             with suppress(LockError):  # Another process has released it already.
@@ -81,8 +79,6 @@ def _is_dead(holder: str, *, host: str, pid: int) -> bool:
         return True  # An earlier container of the same name: this process has no lock yet.
     try:
         os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
+    except OSError as error:  # A process of another user raises `PermissionError`.
+        return isinstance(error, ProcessLookupError)
     return False

@@ -1,5 +1,6 @@
 """Follow a run from any process: progress, throughput and time remaining."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -51,15 +52,13 @@ def follow_progress(
         samples.append((time.monotonic(), outcome_count(record), record.pixels))
         while len(samples) > 2 and samples[-1][0] - samples[0][0] > _THROUGHPUT_SECONDS:
             samples.popleft()
-        images, pixels = _throughput(samples)
-        jobs_left = record.total - outcome_count(record) if record.total is not None else None
-        yield RunProgress(
-            record=record,
-            failures=new_failures,
-            images_per_second=images,
-            megapixels_per_second=pixels / 1e6,
-            remaining=jobs_left / images if jobs_left is not None and images > 0 else None,
-        )
+        (start, first_images, first_pixels), (end, images, pixels) = samples[0], samples[-1]
+        seconds = (end - start) or math.inf  # The first sample has no throughput.
+        rate, pixel_rate = (images - first_images) / seconds, (pixels - first_pixels) / seconds
+        remaining = None
+        if record.total is not None and rate > 0:
+            remaining = (record.total - outcome_count(record)) / rate
+        yield RunProgress(record, new_failures, rate, pixel_rate / 1e6, remaining)
         if not is_last:
             time.sleep(every)
 
@@ -67,15 +66,6 @@ def follow_progress(
 def outcome_count(record: RunRecord) -> int:
     """Return the number of jobs that have an outcome."""
     return record.counts.sent - record.counts.in_flight
-
-
-def _throughput(samples: deque[tuple[float, int, int]]) -> tuple[float, float]:
-    """Return images and pixels per second between the first and the last sample."""
-    (start, first_images, first_pixels), (end, images, pixels) = samples[0], samples[-1]
-    seconds = end - start
-    if not seconds:
-        return 0.0, 0.0
-    return (images - first_images) / seconds, (pixels - first_pixels) / seconds
 
 
 def _new_failures(ledger: RunLedger, run: str, start: int) -> list[Failure]:
