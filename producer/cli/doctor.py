@@ -33,18 +33,15 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
         if workers.ok:
             yield from _queues(client)
     if not read and not write:
-        yield Finding(
-            "S3", True, "not checked; name buckets: `cutwork doctor s3://in --write s3://out`"
-        )
-    for place in read:
-        yield _s3(place, writing=False)
-    for place in write:
-        yield _s3(place, writing=True)
+        advice = "name buckets: `cutwork doctor s3://in --write s3://out`"
+        yield Finding("S3", True, f"not checked; {advice}")
+    yield from (_s3(uri, is_writing=False) for uri in read)
+    yield from (_s3(uri, is_writing=True) for uri in write)
     yield from _local_worker()
 
 
 def local_worker() -> bool:
-    """Whether a worker is installed here: whether a package that only workers need is found."""
+    """Return whether a package that only workers need is installed here."""
     return find_spec("onnxruntime") is not None
 
 
@@ -53,25 +50,19 @@ def _broker(client: Client) -> Finding:
     try:
         version, eviction = client.server()
     except redis.RedisError as error:
-        return Finding(
-            "broker", False, f"{url} {failure_verb(error)} ({error}); {failure_advice(error)}"
-        )
+        verb, advice = failure_verb(error), failure_advice(error)
+        return Finding("broker", False, f"{url} {verb} ({error}); {advice}")
     if eviction != "noeviction":
-        sentence = "set maxmemory-policy noeviction, otherwise a full server drops jobs"
-        return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {sentence}")
+        advice = "set maxmemory-policy noeviction, otherwise a full server drops jobs"
+        return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {advice}")
     return Finding("broker", True, f"{url} answers, version {version}")
 
 
 def _workers(client: Client) -> Finding:
-    names = client.workers()
-    if names:
+    if names := client.workers():
         return Finding("workers", True, ", ".join(names))
-    return Finding(
-        "workers",
-        False,
-        "none responded; start one with `celery -A worker worker --loglevel INFO "
-        "--without-gossip --without-mingle`",
-    )
+    command = "celery -A worker worker --loglevel INFO --without-gossip --without-mingle"
+    return Finding("workers", False, f"none responded; start one with `{command}`")
 
 
 def _queues(client: Client) -> Iterator[Finding]:
@@ -89,23 +80,23 @@ def _queues(client: Client) -> Iterator[Finding]:
         yield Finding("queues", True, f"workers consume {', '.join(client.queues)}")
 
 
-def _s3(place: str, *, writing: bool) -> Finding:
-    what = f"S3 {'write' if writing else 'read'} {place}"
-    bucket, _, prefix = place.removeprefix("s3://").partition("/")
-    if not place.startswith("s3://") or not bucket:
+def _s3(uri: str, *, is_writing: bool) -> Finding:
+    what = f"S3 {'write' if is_writing else 'read'} {uri}"
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
         return Finding(what, False, "expected s3://bucket or s3://bucket/prefix")
     config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
     try:
         s3 = boto3.client("s3", config=config)
-        if writing:
+        if is_writing:
             key = f"{prefix.rstrip('/')}/cutwork-doctor-{uuid.uuid4().hex}".lstrip("/")
             s3.put_object(Bucket=bucket, Key=key, Body=b"")
             s3.delete_object(Bucket=bucket, Key=key)
             return Finding(what, True, "an empty object was written and removed")
-        found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except (BotoCoreError, ClientError, ValueError) as error:
         return Finding(what, False, f"{error}; {_S3_ADVICE}")
-    return Finding(what, True, "listed" if found["KeyCount"] else "listed; it is empty")
+    return Finding(what, True, "listed" if page["KeyCount"] else "listed; it is empty")
 
 
 def _local_worker() -> Iterator[Finding]:
@@ -115,15 +106,13 @@ def _local_worker() -> Iterator[Finding]:
         return
     command = [sys.executable, "-m", "worker", "doctor", "--json"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     except subprocess.TimeoutExpired:
-        yield Finding(
-            "worker here", False, f"`{' '.join(command[1:])}` did not finish within two minutes"
-        )
+        problem = "did not finish within two minutes"
+        yield Finding("worker here", False, f"`{' '.join(command[1:])}` {problem}")
         return
     try:
-        yield from (Finding(**item) for item in json.loads(done.stdout))
+        yield from (Finding(**finding) for finding in json.loads(process.stdout))
     except (ValueError, TypeError):
-        yield Finding(
-            "worker here", False, f"`{' '.join(command[1:])}` failed: {done.stderr[-500:]}"
-        )
+        problem = f"failed: {process.stderr[-500:]}"
+        yield Finding("worker here", False, f"`{' '.join(command[1:])}` {problem}")

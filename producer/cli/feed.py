@@ -109,7 +109,7 @@ def _stop(feeder: Feeder, feeding: "Future[None]", view: RunView) -> None:
 
 
 def _check_for_workers(client: Client, feeder: Feeder, view: RunView) -> None:
-    """Say once that no worker responds, if no outcome arrives either."""
+    """Print a notice if no outcome arrives and no worker responds."""
     if feeder.stopping.wait(_IDLE_SECONDS):
         return
     # The feeder meets the same errors and reports them.

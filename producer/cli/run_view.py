@@ -22,7 +22,7 @@ _FIRST_LINE_SECONDS: Final = 2.0
 
 
 class RunView(ExitStack, Events):
-    """Plain lines: one every ten seconds and one per failure. Base class of the other views."""
+    """Plain lines: one every ten seconds and one per failure. The base class of the other views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class RunView(ExitStack, Events):
         if not counts.seen:
             console.print("nothing to do: the source is empty")
             return
-        console.print(f"nothing to do: of {counts.seen:,} inputs {', '.join(_unsent(counts))}")
+        console.print(f"nothing to do: {counts.seen:,} inputs, {', '.join(_unsent(counts))}")
 
     def end(self, record: RunRecord) -> None:
         """Print a run's summary."""
@@ -83,20 +83,16 @@ class BarView(RunView):
         return super().__enter__()
 
     def planned(self, counts: RunCounts) -> None:
-        """Let the bar pulse: the total is not known yet."""
-        if not counts.seen:
-            return
-        self._update(f"{counts.seen:,} compared, nothing to send yet", done=0, total=None)
+        """Let the bar pulse, because the total is not known yet."""
+        if counts.seen:
+            self._update(f"{counts.seen:,} compared, nothing to send yet", done=0, total=None)
 
     def progress(self, progress: RunProgress) -> None:
         """Update the bar."""
         for failure in progress.failures:
             console.print(failure_line(failure))
-        self._update(
-            " · ".join(progress_texts(progress)),
-            done=outcome_count(progress.record),
-            total=progress.record.total,
-        )
+        done, total = outcome_count(progress.record), progress.record.total
+        self._update(" · ".join(progress_texts(progress)), done=done, total=total)
 
     def _update(self, text: str, *, done: int, total: int | None) -> None:
         if self._task is None:
@@ -129,11 +125,11 @@ class JsonView(RunView):
         )
 
     def nothing_to_do(self, counts: RunCounts) -> None:
-        """Print the end of a command that began no run."""
+        """Print the end event of a command that began no run."""
         _print_json("end", run=None, state=None, counts=counts.model_dump())
 
     def end(self, record: RunRecord) -> None:
-        """Print the end, also for a run that continues elsewhere or later."""
+        """Print the end event, also for a run that continues elsewhere or later."""
         _print_json("end", **_record_facts(record))
 
 
@@ -147,22 +143,14 @@ def choose_view(*, as_json: bool) -> RunView:
 def progress_texts(progress: RunProgress) -> list[str]:
     """Return the figures of a run as short texts."""
     counts, total = progress.record.counts, progress.record.total
-    of = f" of {total:,}" if total is not None else ""
-    figures = [f"{counts.done:,}{of} done"]
-    figures += [
-        f"{number:,} {name}"
-        for name, number in (
-            ("skipped", counts.skipped),
-            ("failed", counts.failed + counts.conflicting),
-            ("cancelled", counts.cancelled),
-        )
-        if number
+    failed = counts.failed + counts.conflicting
+    return [
+        f"{counts.done:,} done" if total is None else f"{counts.done:,} of {total:,} done",
+        *_nonzero((counts.skipped, "skipped"), (failed, "failed"), (counts.cancelled, "cancelled")),
+        f"{progress.images_per_second:.1f} images/s",
+        f"{progress.megapixels_per_second:.1f} MP/s",
+        *([] if progress.remaining is None else [f"{countdown(progress.remaining)} left"]),
     ]
-    figures.append(f"{progress.images_per_second:.1f} images/s")
-    figures.append(f"{progress.megapixels_per_second:.1f} MP/s")
-    if progress.remaining is not None:
-        figures.append(f"{countdown(progress.remaining)} left")
-    return figures
 
 
 def failure_line(failure: Failure) -> str:
@@ -174,38 +162,35 @@ def failure_line(failure: Failure) -> str:
 
 def summary_lines(record: RunRecord) -> list[str]:
     """Return a run's summary as lines."""
-    counts = record.counts
-    left_alone = _unsent(counts)
-    words = {"finished": "finished", "cancelled": "cancelled", "running": "not finished"}
+    counts, unsent = record.counts, ", ".join(_unsent(record.counts))
+    state = "not finished" if record.state == "running" else record.state
+    outcomes = [f"{counts.done:,} done", f"{counts.skipped:,} skipped"]
+    outcomes.append(f"{counts.failed + counts.conflicting:,} failed")
+    outcomes += _nonzero((counts.cancelled, "cancelled"), (counts.in_flight, "in flight"))
     lines = [
-        f"run {record.id} {words[record.state]}: {counts.done:,} done, {counts.skipped:,} skipped, "
-        f"{counts.failed + counts.conflicting:,} failed"
-        + (f", {counts.cancelled:,} cancelled" if counts.cancelled else "")
-        + (f", {counts.in_flight:,} in flight" if counts.in_flight else "")
-        + f"; {counts.seen:,} seen"
-        + (f", of which {', '.join(left_alone)}" if left_alone else "")
+        f"run {record.id} {state}: {', '.join(outcomes)}; {counts.seen:,} seen"
+        + (f", of which {unsent}" if unsent else "")
     ]
     if record.codes:
         codes = sorted(record.codes.items(), key=lambda item: -item[1])
         lines.append("failed: " + ", ".join(f"{number:,} {code}" for code, number in codes))
     if record.state == "running":
-        lines.append(
-            f"run the command again to resume, or stop the run: cutwork cancel {record.id}"
-        )
+        command = f"cutwork cancel {record.id}"
+        lines.append(f"run the command again to resume, or stop the run: {command}")
     return lines
 
 
 def _unsent(counts: RunCounts) -> list[str]:
-    return [
-        f"{number:,} {text}"
-        for number, text in (
-            (counts.current, "up to date"),
-            (counts.excluded, "left out"),
-            (counts.conflicting, "with conflicting output names"),
-            (counts.known, "known to be unreadable (--retry-failed retries them)"),
-        )
-        if number
-    ]
+    return _nonzero(
+        (counts.current, "up to date"),
+        (counts.excluded, "left out"),
+        (counts.conflicting, "with conflicting output names"),
+        (counts.known, "known to be unreadable (--retry-failed retries them)"),
+    )
+
+
+def _nonzero(*numbers: tuple[int, str]) -> list[str]:
+    return [f"{number:,} {text}" for number, text in numbers if number]
 
 
 def _record_facts(record: RunRecord) -> dict[str, Any]:

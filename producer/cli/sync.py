@@ -91,7 +91,7 @@ def sync(
         bool,
         typer.Option(
             "--changed-options",
-            help="Process sources again whose outputs were made with another model or options.",
+            help="Process sources again if their outputs come from a different model or options.",
         ),
     ] = False,
     retry_failed: Annotated[
@@ -137,13 +137,13 @@ def sync(
             "--detach cannot read a manifest from standard input; save it as a file or an S3 object"
         )
     view = choose_view(as_json=as_json)
-    with open_client() as client, ExitStack() as held:
+    with open_client() as client, ExitStack() as stack:
         try:
             if not run_dry:
                 check_report_place(report_to)
             lines = None
             if manifest:
-                lines = held.enter_context(open_manifest(manifest, s3=listing_client))
+                lines = stack.enter_context(open_manifest(manifest, s3=listing_client))
             spec = RunSpec(
                 source=source and str(S3Prefix.parse(source)),
                 manifest=manifest,
@@ -168,11 +168,9 @@ def sync(
         try:
             if lines:
                 _check_lines(lines, skip=skip_bad_lines)
-            run = client.runs.find_unfinished(spec)
-            if run:
-                spec = client.runs.spec(
-                    run
-                )  # Keeps the moment that `--since 7d` stood for at the start.
+            if run := client.runs.find_unfinished(spec):
+                # The stored one has the time that `--since 7d` stood for at the start.
+                spec = client.runs.spec(run)
             plan = manifest_plan(lines) if lines else listing_plan(spec, listing_client())
             if run_dry:
                 _show_dry_run(client, spec, plan, as_json=as_json)
@@ -200,23 +198,17 @@ def sync(
 
 
 def _check_kind(spec: RunSpec) -> None:
-    """Raise `ValueError` unless the run has either prefixes or a manifest, not a mixture."""
+    """Raise `ValueError` unless the run has either prefixes or a manifest, not both."""
     if not spec.manifest:
         if spec.skip_bad_lines:
             raise ValueError("--skip-bad-lines: expected --manifest as well, found none")
         Layout.from_spec(spec)
         return
-    manifest_only = RunSpec.model_validate(
-        spec.model_dump(
-            include={
-                *("manifest", "manifest_sha256", "options", "limit", "force", "skip_bad_lines")
-            }
-        )
-    )
+    allowed = {"manifest", "manifest_sha256", "options", "limit", "force", "skip_bad_lines"}
     misplaced = [
         name.replace("_", "-")
-        for name, value in spec
-        if name != "since" and value != getattr(manifest_only, name)
+        for name, field in RunSpec.model_fields.items()
+        if name not in {"since", *allowed} and getattr(spec, name) != field.default
     ]
     if misplaced:
         names = {"source": "IN", "image": "OUT", "since-given": "--since"}
@@ -230,9 +222,8 @@ def _warn_of_competing_runs(client: Client, spec: RunSpec, view: RunView) -> Non
     """Warn about unfinished runs that write to the same prefixes: the last write would win."""
     targets = {prefix for prefix in (spec.image, spec.mask) if prefix}
     for record in client.runs.runs():
-        other_targets = {record.spec.image, record.spec.mask}
-        same_sync = record.spec.digest() == spec.digest()
-        if record.state == "running" and not same_sync and targets & other_targets:
+        is_other_sync = record.state == "running" and record.spec.digest() != spec.digest()
+        if is_other_sync and targets & {record.spec.image, record.spec.mask}:
             view.notice(
                 f"run {record.id} writes to the same prefix and is not finished; "
                 f"stop it with `cutwork cancel {record.id}`"
@@ -246,10 +237,8 @@ def _check_lines(manifest: Manifest, *, skip: bool) -> None:
         bad += 1
         errors.print(f"[red]line {line.number}[/]: {safe_text(line.reason)}")
     if bad and not skip:
-        refuse(
-            f"the manifest has {bad:,} invalid lines, and nothing was sent; correct them, or skip "
-            "them with --skip-bad-lines"
-        )
+        advice = "correct them, or skip them with --skip-bad-lines"
+        refuse(f"the manifest has {bad:,} invalid lines, and nothing was sent; {advice}")
     if bad:
         warn(f"{bad:,} invalid lines skipped")
 

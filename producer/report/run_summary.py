@@ -32,7 +32,7 @@ def run_facts(record: RunRecord) -> list[tuple[str, list[str]]]:
         "Flags": _flags(spec),
         "Started": [timestamp(record.created_at)],
         "Ended": [timestamp(end)] if end is not None else [],
-        "Pauses": [f"{duration(pause)} in all"] if pause else [],
+        "Pauses": [f"{duration(pause)} in total"] if pause else [],
         "Resumed": [resumptions] if record.resumed else [],
     }
     return [(label, values) for label, values in facts.items() if values]

@@ -83,7 +83,7 @@ def _readable() -> list[str]:
 def fetch_thumbnails(
     refs: Iterable[ImageRef], *, s3: "Callable[[], S3Client]", max_bytes: int = _LARGEST_OBJECT
 ) -> dict[ImageRef, Thumbnail]:
-    """Return a thumbnail of every object up to `max_bytes`, a few at a time, within a minute."""
+    """Fetch thumbnails of objects of up to `max_bytes`, a few at a time, within a minute."""
     unique_refs = list(dict.fromkeys(refs))
     if not unique_refs:
         return {}
@@ -110,7 +110,7 @@ def _fetch(client: "S3Client", ref: ImageRef, *, max_bytes: int, deadline: float
     except (ClientError, BotoCoreError) as error:
         failure = classify(error)
         if failure.condition in (S3Condition.MISSING_OBJECT, S3Condition.MISSING_BUCKET):
-            return Thumbnail(problem="not there any more")
+            return Thumbnail(problem="no longer exists")
         answer = failure.answer if isinstance(error, ClientError) else "S3 did not answer"
         return Thumbnail(problem=f"not fetched: {answer}")
     except OSError:

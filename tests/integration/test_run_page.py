@@ -158,7 +158,7 @@ def test_everything_is_reached_by_tab(page: Page, report: str) -> None:
         assert len(reached) < 50
     assert [name for name, _ in reached[:2]] == ["a", "a"]
     assert reached[-6:] == [
-        ("summary", "The same as a table"),
+        ("summary", "Show as a table"),
         ("div", "Throughput as a table"),
         ("summary", "All 30, by source"),
         ("div", "Failures by source"),
@@ -181,7 +181,7 @@ def test_headings_landmarks_and_charts_have_names(page: Page, report: str) -> No
     for role in ("banner", "navigation", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1, role
     assert page.get_by_role("region", name="Throughput", exact=True).count() == 1
-    chart = page.get_by_role("img", name="Images a minute")
+    chart = page.get_by_role("img", name="Images per minute")
     assert "60 bars" in (chart.locator("desc").text_content() or "")
     assert "1 gap." in (chart.locator("desc").text_content() or "")
     edges = chart.locator("rect").evaluate_all(

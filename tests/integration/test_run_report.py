@@ -122,6 +122,6 @@ def test_thumbnails_are_small_upright_and_transparent(stack: LocalStack, photogr
     assert len(noise) < 20_000
     for key in ("text.png", "empty.png", "short.png", "bomb.png", "large.png"):
         assert found[refs[key]] == Thumbnail(problem="no preview"), key
-    assert found[refs["gone"]].problem == found[refs["nowhere"]].problem == "deleted meanwhile"
+    assert found[refs["gone"]].problem == found[refs["nowhere"]].problem == "no longer exists"
     small = fetch_thumbnails([refs["noise.png"]], s3=lambda: s3, max_bytes=1_000)
     assert small[refs["noise.png"]].problem == "too large for a preview"

@@ -97,7 +97,7 @@ def test_photographs_and_broken_files(
 
     again = cutwork(*command)
     assert again.exit_code == 0
-    assert "nothing to do: of 12 inputs 2 up to date" in again.stdout
+    assert "nothing to do: 12 inputs, 2 up to date" in again.stdout
     assert "10 known to be unreadable" in again.stdout
 
     manifest = cutwork("sync", "--manifest", str(folder / "failures.jsonl"), "--json")
