@@ -97,7 +97,7 @@ def test_it_is_whole_without_a_network(page: Page, report: str) -> None:
     )
     assert len(widths) == 3 * len(PICTURES) + 3
     assert min(widths) >= 60
-    assert page.get_by_text("deleted meanwhile").count() == 3 + 2 * len(HOSTILE)
+    assert page.get_by_text("no longer exists").count() == 3 + 2 * len(HOSTILE)
 
 
 def test_what_a_stranger_wrote_adds_no_element(page: Page, report: str) -> None:
