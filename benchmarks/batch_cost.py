@@ -1,4 +1,4 @@
-"""What batches bring: images a second of the network alone, one at a time and several."""
+"""The effect of batches: images per second of the bare network by batch size."""
 
 import time
 from functools import partial
@@ -20,11 +20,11 @@ from worker.pipeline.factory import open_file_cache, open_store
 _ROUNDS: Final = 3
 _SIZES: Final = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16)}
 _RUNS: Final = {"cpu": 1, "cuda": 30}
-"""Batches in a row: where one takes milliseconds, one by itself says little."""
+"""Batches per measurement: a single one of a few milliseconds says little."""
 
 
 def batch_cost() -> list[Figure]:
-    """Every size of batch in turns, on each device that is here."""
+    """Measure every batch size in turns on each available device."""
     devices = ["cpu"] if gpu.unavailable_reason(gpu.onnxruntime_facts()) else ["cpu", "cuda"]
     return [_figure(device) for device in devices]
 
@@ -46,7 +46,7 @@ def _figure(device: str) -> Figure:
 
 
 def network(device: str) -> Loop:
-    """The network in a loop on `cpu` or `cuda`, of images that lie there already, its maps too.
+    """Run the network in a loop on `cpu` or `cuda`, with images and maps in the device's memory.
 
     A function of the batch's size that gives images a second.
     """

@@ -1,7 +1,7 @@
-"""`make bench`: what Cutwork costs beside the model, as figures with bounds, from one run.
+"""`make bench`: the overhead of Cutwork over the model, as figures with bounds.
 
-`make bench ARGS='matting overhead'` measures some of it. Prints a table, and writes the figures
-with all that was measured, the machine and the versions to `bench-out/`.
+`make bench ARGS='matting overhead'` measures some parts. It prints a table, and writes the figures
+with all measured values, the machine and the versions to `bench-out/`.
 """
 
 import json
@@ -46,7 +46,7 @@ PARTS: Final[Mapping[str, Callable[[], Sequence[Figure]]]] = {
 
 
 def main() -> None:
-    """Measure the parts that were named, or all; ends with 1 where a bound is missed."""
+    """Measure the named parts, or all; exit with 1 if a bound is missed."""
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := set(wanted) - set(PARTS):
         sys.exit(f"expected some of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
@@ -57,7 +57,7 @@ def main() -> None:
     for name in wanted:
         with console.status(f"measuring {name} …"):
             figures += PARTS[name]()
-        # Each time: a part that fails takes nothing with it.
+        # After each part, so that a failure loses nothing.
         found = {
             "date": now.isoformat(timespec="seconds"),
             "machine": facts,

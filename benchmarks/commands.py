@@ -1,4 +1,4 @@
-"""The `cutwork` command as a process of its own, for a broker and an S3 of this machine."""
+"""The `cutwork` command as a child process, for a local broker and S3 server."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).parents[1]
 
 
 def cutwork(stack: LocalStack, *arguments: str, log: Path, **variables: str) -> Child:
-    """Start one command; its output goes to `log`."""
+    """Start a command whose output goes to `log`."""
     env = {**own_environment(), **stack.environment(), **variables, "PYTHONPATH": str(ROOT)}
     env.setdefault("PATH", os.defpath)
     return Child("cutwork", [sys.executable, "-m", "producer", *arguments], log=log, env=env)

@@ -1,6 +1,6 @@
-"""The stand-in worker, which also writes down what it asks of S3.
+"""The stand-in worker, which also logs its S3 requests.
 
-Every request, retries too, adds a line with its name to the file `CUTWORK_S3_LOG`.
+Every request, including retries, appends a line with its name to the file `CUTWORK_S3_LOG`.
 """
 
 import os
@@ -14,7 +14,7 @@ def _count(event_name: str, **_: object) -> None:
         log.write(event_name.rpartition(".")[2] + "\n")
 
 
-# Before the first session is made: each takes these as they are then.
+# Before the first session, which copies the handlers.
 handlers.BUILTIN_HANDLERS.append(("before-send.s3", _count))
 
 from benchmarks.standin import app, tasks  # noqa: E402

@@ -1,4 +1,4 @@
-"""PNG encoders beside each other: seconds and bytes of the same cut-outs."""
+"""A comparison of PNG encoders: time and size for the same cut-outs."""
 
 import io
 import time
@@ -51,7 +51,7 @@ ENCODERS: Final[Mapping[str, Callable[[Pixels], bytes]]] = {
 
 
 def cut_outs(megapixels: float) -> list[Pixels]:
-    """The demo's photographs as RGBA (H, W, 4), transparent outside an ellipse."""
+    """Return the demo's photographs as RGBA (H, W, 4), transparent outside an ellipse."""
     return [
         _in_an_ellipse(open_image(data, max_pixels=10**9).decode().rgb)
         for data in jpegs(megapixels).values()
@@ -65,7 +65,7 @@ def _in_an_ellipse(rgb: NDArray[np.uint8 | np.uint16]) -> Pixels:
 
 
 def encoders() -> list[Figure]:
-    """Every encoder in turns on the same cut-outs, in one thread."""
+    """Measure every encoder in turns on the same cut-outs, in one thread."""
     pictures = cut_outs(_MEGAPIXELS)
     seconds: dict[str, list[float]] = {name: [] for name in ENCODERS}
     sizes: dict[str, int] = {}

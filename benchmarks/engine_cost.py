@@ -1,4 +1,4 @@
-"""What runs the network on a CPU: ours beside ONNX Runtime, by itself."""
+"""A comparison of the own engine with ONNX Runtime on a CPU."""
 
 import os
 from functools import partial
@@ -14,7 +14,7 @@ _RUNS: Final = 2
 
 
 def engines() -> list[Figure]:
-    """Both in turns, in processes of their own: images a second, and the most memory."""
+    """Measure images per second and peak memory of both in turns, each in its own process."""
     ours, theirs = [], []
     with (
         in_a_process(partial(_loop, "auto")) as mine,
@@ -23,7 +23,7 @@ def engines() -> list[Figure]:
         for _ in range(_ROUNDS):
             theirs.append(other(_RUNS))
             ours.append(mine(_RUNS))
-        # A loop of no images says how much memory it took.
+        # A loop without images returns the peak memory.
         memory = [loop(0) / 1e9 for loop in (mine, other)]
     return [
         Figure(

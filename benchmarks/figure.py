@@ -1,4 +1,4 @@
-"""One measured figure beside what it has to reach, for people and as JSON."""
+"""A measured figure and its bound, as text and as JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ class Figure:
 
     what: str
     value: float | None
-    """None where it could not be measured here; `how` says why."""
+    """None if it could not be measured on this machine; `how` says why."""
     unit: str = ""
     at_least: float | None = None
     at_most: float | None = None
     how: str = ""
-    """What it was made of."""
+    """The values from which it was computed."""
     samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """What was measured, one by one, by name."""
+    """All measured values by name."""
 
     @property
     def ok(self) -> bool | None:
-        """Whether it reaches its bound; None where there is none, or no figure."""
+        """Whether it reaches its bound; None without a bound or a value."""
         if self.value is None or (self.at_least is None and self.at_most is None):
             return None
         return (self.at_least is None or self.value >= self.at_least) and (
@@ -34,18 +34,18 @@ class Figure:
 
     @property
     def measured(self) -> str:
-        """The value, as it is read."""
+        """Return the value as text."""
         return "–" if self.value is None else f"{self.value:.3g} {self.unit}".rstrip()
 
     @property
     def bound(self) -> str:
-        """The bound, as it is read."""
+        """Return the bound as text."""
         if self.at_least is not None:
             return f"≥ {self.at_least:g} {self.unit}".rstrip()
         return "" if self.at_most is None else f"≤ {self.at_most:g} {self.unit}".rstrip()
 
     def to_json(self) -> dict[str, Any]:
-        """The same for a program."""
+        """Return the figure as a JSON value."""
         return {
             "what": self.what,
             "value": self.value,
@@ -70,7 +70,7 @@ def show(figures: Iterable[Figure], *, title: str) -> None:
 
 
 def markdown(figures: Iterable[Figure]) -> str:
-    """The same as a table for docs/evidence/benchmarks.md."""
+    """Return the figures as the table of docs/evidence/benchmarks.md."""
     lines = ["| figure | measured | bound | reached | how |", "|---|---|---|---|---|"]
     lines += [
         f"| {figure.what} | {figure.measured} | {figure.bound} | {_OK[figure.ok]} | {figure.how} |"

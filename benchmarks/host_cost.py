@@ -1,11 +1,11 @@
-"""`python -m benchmarks.host_cost`: processor time of an image beside the model's.
+"""`python -m benchmarks.host_cost`: processor time per image without the model.
 
-The figures go to `bench-out/host.json`; `benchmarks.fleet` reckons with those in
-`benchmarks/results/`.
+The figures go to `bench-out/host.json`; `benchmarks.fleet` uses those in `benchmarks/results/`.
 
-The whole path of a photograph in memory: decode, resize, normalise, mask, edges, encode to RGBA PNG
-and mask. The model runs once for each, before; then its maps are remembered. On a GPU what lies
-next to the model runs on the device, so this is a little more than its host has to do.
+It measures the whole path of a photograph in memory: decode, resize, normalise, mask,
+decontaminate and encode to an RGBA PNG and a mask. The model runs once per photograph beforehand,
+and its maps are reused. With a GPU, preprocessing and postprocessing run on the device, so its host
+does a little less.
 """
 
 import io
@@ -44,7 +44,7 @@ _OPTIONS: Final = Options()
 
 
 class _Remembering:
-    """An engine that runs every picture once."""
+    """An engine that runs the model once per picture."""
 
     def __init__(self, real: Engine) -> None:
         self._real = real
@@ -64,8 +64,8 @@ class _Remembering:
 
 
 def host_cost() -> dict[int, list[float]]:
-    """Seconds of one core for an image, by its megapixels, several times each."""
-    # Threads that wait for each other spin, and would count as work.
+    """Measure the core seconds of an image several times, by megapixels."""
+    # Threads that spin while they wait would count as work.
     numba.set_num_threads(1)
     settings = ModelSettings.read()
     load = make_loader(threads=0, file_cache=open_file_cache(settings))
@@ -107,7 +107,7 @@ def host_cost() -> dict[int, list[float]]:
 
 
 def main() -> None:
-    """Measure, print, and write it down."""
+    """Measure, print the figures and write them to the file."""
     samples = host_cost()
     found = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

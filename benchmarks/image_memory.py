@@ -1,8 +1,8 @@
-"""`make bench-memory`: the most memory a worker takes with twelve large images at once, as a table.
+"""`make bench-memory`: a worker's peak memory with twelve large images at once, as a table.
 
-Every case is a worker of its own, which gets all its jobs together and a thread for each. What the
-model takes is what one small picture makes of a worker, beyond one that asks no model.
-`make bench-memory ARGS='default matted'` measures some of it.
+Every case has a worker of its own with one thread per job, and gets all its jobs at once. The
+model's memory is the difference between a worker after one small image and one without a model.
+`make bench-memory ARGS='default matted'` measures some cases.
 """
 
 import io
@@ -26,7 +26,7 @@ from worker.imaging.masks import to_depth
 from worker.imaging.png import write_png
 
 AROUND: Final = 500 * 10**6
-"""What a worker may take besides the budget and the model."""
+"""The memory allowed in addition to the budget and the model."""
 _JOBS: Final = 12
 _TIMEOUT: Final = 1800
 
@@ -39,7 +39,7 @@ class Case:
     suffix: str = "jpg"
     jobs: int = _JOBS
     budget: float = 4
-    """Gigabytes of `CUTWORK_IMAGE_MEMORY`."""
+    """`CUTWORK_IMAGE_MEMORY` in gigabytes."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +61,7 @@ CASES: Final[Mapping[str, Case]] = {
 
 
 class Peak(NamedTuple):
-    """What a worker took for a case's jobs, in bytes."""
+    """The memory that a worker used for the jobs of a case, in bytes."""
 
     name: str
     case: Case
@@ -69,20 +69,20 @@ class Peak(NamedTuple):
     peak: int
     done: int
     seconds: float
-    """Of the job that took longest."""
+    """The duration of the slowest job."""
 
     @property
     def bound(self) -> float:
-        """What it may take."""
+        """The largest allowed memory."""
         return self.case.budget * 1e9 + self.model + AROUND
 
     @property
     def ok(self) -> bool:
-        """Whether it took no more, for all its jobs."""
+        """Whether all jobs were done within that memory."""
         return self.peak < self.bound and self.done == self.case.jobs
 
     def row(self) -> Row:
-        """As `make bench-memory` shows it."""
+        """Return the row that `make bench-memory` prints."""
         return Row(
             f"{self.name}: {self.case.jobs} × {self.case.megapixels:g} MP, budget "
             f"{self.case.budget:g} GB, model {self.model / 1e6:.0f} MB: peak, done; longest "
@@ -94,7 +94,7 @@ class Peak(NamedTuple):
 
 
 def peaks(names: list[str]) -> Iterator[Peak]:
-    """Measure the cases of these names."""
+    """Measure the cases with these names."""
     with servers() as (stack, _):
         small = Case(megapixels=0.05, jobs=1)
         plain = Case(megapixels=0.05, jobs=1, options={"enabled": False})
@@ -106,7 +106,7 @@ def peaks(names: list[str]) -> Iterator[Peak]:
 
 
 def twelve_at_once() -> list[Figure]:
-    """The case that `make bench` has, too: twelve of 24 MP."""
+    """Measure the case that `make bench` includes: twelve images of 24 MP."""
     (found,) = peaks(["default-24"])
     case = found.case
     return [
@@ -122,7 +122,7 @@ def twelve_at_once() -> list[Figure]:
 
 
 def _peak(stack: LocalStack, case: Case) -> tuple[int, int, float]:
-    """The most memory of a worker with a case's jobs, in bytes; how many were done; the longest."""
+    """Return a worker's peak memory in bytes, the finished jobs and the longest duration."""
     options = Options.model_validate(case.options)
     key = f"{case.megapixels:g}-{options.bit_depth}.{case.suffix}"
     stack.s3().put_object(Bucket="photos", Key=key, Body=_picture(case, options.bit_depth))
@@ -157,7 +157,7 @@ def _run(client: Client, source: str, jobs: int, options: Options) -> list[Outco
 
 
 def _picture(case: Case, depth: int) -> bytes:
-    """A portrait with grain, of so many megapixels."""
+    """Return a portrait with grain, at this many megapixels."""
     side = round((case.megapixels * 10**6) ** 0.5)
     photo = Image.fromarray(skimage.data.astronaut()).resize((side, side))
     pixels = np.array(photo)
@@ -173,7 +173,7 @@ def _picture(case: Case, depth: int) -> bytes:
 
 
 def main() -> None:
-    """Measure the cases that were named, or all; ends with 1 where a bound is missed."""
+    """Measure the named cases, or all; exit with 1 if a bound is missed."""
     wanted = sys.argv[1:] or list(CASES)
     if unknown := set(wanted) - set(CASES):
         sys.exit(f"expected some of {', '.join(CASES)}, found {', '.join(sorted(unknown))}")

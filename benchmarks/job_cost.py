@@ -1,4 +1,4 @@
-"""`python -m benchmarks.job_cost`: what a job costs Redis and S3, counted on real servers.
+"""`python -m benchmarks.job_cost`: the requests and resources of a job in Redis and S3.
 
 A run's jobs are fed while no worker is there, and then worked off; what idle workers ask for is
 counted by itself. The figures go to `bench-out/job.json`; `benchmarks.fleet` reckons with those in
@@ -34,35 +34,35 @@ _BULK: Final = "cutwork.default:6"
 
 @dataclass(frozen=True)
 class JobCost:
-    """What was counted."""
+    """The measured costs."""
 
     jobs: int
     commands: dict[str, float]
-    """Redis commands a job, by name, from feeding to outcome."""
+    """Redis commands per job by name, from feeding to outcome."""
     submit_seconds: float
-    """Redis' own processor time to take one job in."""
+    """Redis' processor seconds to accept a job."""
     work_seconds: float
-    """The same, from a worker's taking it to its outcome."""
+    """Redis' processor seconds from a job's delivery to its outcome."""
     kernel_share: float
-    """Of both, in the kernel: a busier Redis answers more commands with one call of it."""
+    """The share of both in the kernel, which falls when Redis answers several commands per call."""
     idle_commands: float
-    """Redis commands a second of a worker that has nothing to do."""
+    """Redis commands per second of an idle worker."""
     idle_seconds: float
-    """Redis' processor time a second for it."""
+    """Redis' processor seconds per second for an idle worker."""
     connections: float
-    """Of a worker with that many threads, while all are at work."""
+    """Redis connections of a worker with `threads` busy threads."""
     threads: int
     connection_bytes: float
     waiting_bytes: float
-    """Redis memory of a job of a run in the queue."""
+    """Redis memory of a queued job of a run."""
     in_flight_bytes: float
-    """Of one that a worker has."""
+    """Redis memory of a job that a worker runs."""
     outcome_bytes: float
-    """Of the outcome of a job that is no run's, until `CUTWORK_OUTCOME_TTL` is over."""
+    """Redis memory of a single job's outcome, until `CUTWORK_OUTCOME_TTL` is over."""
     network_bytes: float
-    """A job, in and out of Redis."""
+    """Network bytes per job to and from Redis."""
     s3: dict[str, float]
-    """S3 requests a job, by name."""
+    """S3 requests per job by name."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Snapshot:
             Counter(
                 {key.removeprefix("cmdstat_"): value["calls"] for key, value in commands.items()}
             ),
-            # Of the one thread that all commands go through.
+            # The main thread, which runs all commands.
             facts["used_cpu_user_main_thread"],
             facts["used_cpu_sys_main_thread"],
             facts["total_net_input_bytes"] + facts["total_net_output_bytes"],
@@ -103,7 +103,7 @@ class _Snapshot:
 
 
 def measure(*, jobs: int = 2000, workers: int = 2, threads: int = 8, idle: float = 30) -> JobCost:
-    """Count everything once; `idle`: seconds for which idle workers are looked at."""
+    """Measure everything once; idle workers are observed for `idle` seconds."""
     with servers() as (stack, folder), stack.client() as client:
         server: Any = client.runs.server
         log = folder / "requests.log"
@@ -156,7 +156,7 @@ def measure(*, jobs: int = 2000, workers: int = 2, threads: int = 8, idle: float
 
 
 def _held(stack: LocalStack, client: Client, folder: Path, *, threads: int) -> Mapping[str, Any]:
-    """What Redis keeps of jobs while a worker has them, and of its connections."""
+    """Measure the Redis memory of running jobs and of the worker's connections."""
     server: Any = client.runs.server
     own = len(server.client_list())
     worker = _start(stack, folder / "other.log", threads=threads, seconds=5)
@@ -221,7 +221,7 @@ def _feeder(client: Client, jobs: int) -> Feeder:
 
 
 def main() -> None:
-    """Measure, print, and write it down."""
+    """Measure, print the figures and write them to the file."""
     cost = asdict(measure())
     found = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

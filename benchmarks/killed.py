@@ -1,4 +1,4 @@
-"""A run of 500 images whose processes are killed twenty times: every image is cut out once."""
+"""A run of 500 images whose processes are killed twenty times; every image must be cut out."""
 
 import io
 import json
@@ -20,13 +20,13 @@ from deploy.local import LocalStack
 IMAGES: Final = 500
 KILLS: Final = 20
 _TIMEOUT: Final = "6"
-"""Seconds after which what a killed worker held comes back."""
+"""Seconds until the deliveries of a killed worker are requeued."""
 _PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "everysec")
 _DEADLINE: Final = 600
 
 
 def killed(*, images: int = IMAGES, kills: int = KILLS, seed: int = 0) -> list[Row]:
-    """Kill `sync`, a worker and the broker in turn, each when a random number of images is done."""
+    """Kill `sync`, a worker and the broker in turn, each after a random number of images."""
     with (
         tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
         LocalStack(Path(folder)) as stack,
@@ -131,7 +131,7 @@ class _Killed:
         )
 
     def _processed(self) -> int:
-        """How often the stand-in has run."""
+        """Return how many images have reached the stand-in."""
         return self.log.stat().st_size
 
     def _outputs(self) -> tuple[int, int]:

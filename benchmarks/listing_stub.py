@@ -1,4 +1,4 @@
-"""A bucket of any size that holds nothing: ListObjectsV2 alone, each page after 50 ms.
+"""A stub of a huge bucket: only ListObjectsV2, with 50 ms per page and computed keys.
 
 Run as a process of its own, `python -m benchmarks.listing_stub PORT`. A bucket's name says what is
 in it: `counter-1000000` has that many keys of that shape, `counter-1000000-out` the outputs of all
@@ -13,11 +13,11 @@ from typing import Final, overload
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 LATENCY: Final = 0.05
-"""Seconds S3 takes for a page of 1,000 keys."""
+"""Seconds per page of 1,000 keys, as S3 takes."""
 MISSING: Final = 10
-"""Every so many-th output is missing."""
+"""One output in this many is missing."""
 _A_DAY: Final = 700
-"""Photographs, of the shape `dates`."""
+"""Photographs per day, in keys of the shape `dates`."""
 _ETAG: Final = "&quot;9dd4e461268c8034f5c8564e155c67a6&quot;"
 
 
@@ -33,7 +33,7 @@ def _dates(number: int, _: int) -> str:
 
 
 def _uuids(number: int, count: int) -> str:
-    # Rising, and within each step as good as random.
+    # Increasing, and practically random within each step.
     step = 2**128 // count
     return f"{number * step + (number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % step:032x}"
 
@@ -46,10 +46,10 @@ SHAPES: Final[dict[str, Callable[[int, int], str]]] = {
 
 
 class Keys(Sequence[str]):
-    """The keys of a bucket, in order, computed as they are asked for."""
+    """The ordered keys of a bucket, computed on demand."""
 
     def __init__(self, bucket: str) -> None:
-        """`bucket` is the name as above."""
+        """`bucket` is a name as described above."""
         shape, count, *rest = bucket.split("-")
         self._shape = SHAPES[shape]
         self._count = int(count)
@@ -71,7 +71,7 @@ class Keys(Sequence[str]):
 
 
 def answer(target: str) -> bytes:
-    """The body for a request's path and query."""
+    """Return the response body for a request's path and query."""
     parts = urlsplit(target)
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     prefix = query.get("prefix", "")

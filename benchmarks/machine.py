@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""The machine on which a benchmark ran."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ _PACKAGES: Final = (
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, memory, GPU, and the versions that matter."""
+    """Return processor, cores, memory, GPU and the relevant versions."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     name = re.search(r"model name\s*: (.*)", info)
     vector = [each for each in ("amx_bf16", "avx512f", "avx2") if re.search(rf"\b{each}\b", info)]
@@ -36,7 +36,7 @@ def machine() -> dict[str, str]:
 
 
 def gpu() -> str | None:
-    """The first GPU's name and driver; None where there is none."""
+    """Return the first GPU's name and driver, or None without a GPU."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)

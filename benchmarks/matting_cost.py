@@ -1,4 +1,4 @@
-"""Time, memory and result of matting beside pymatting's, each run in a process of its own.
+"""Time, memory and result of matting compared with pymatting, each in its own process.
 
     python -m benchmarks.matting_cost ours|exact|pymatting CASE.npz ALPHA.npy
 
@@ -36,7 +36,7 @@ from worker.pipeline.segment import load_model, segment
 MEGAPIXELS: Final = 6
 _NEAR: Final = 2 / 255
 _PHOTOGRAPHS: Final = ("astronaut.png", "coffee.png", "motorcycle_left.png")
-"""With fur all over or a soft sky a third is unknown, and pymatting takes many minutes."""
+"""Large photographs with fur or a soft sky are excluded: pymatting takes many minutes for them."""
 
 
 class _Run(NamedTuple):
@@ -46,7 +46,7 @@ class _Run(NamedTuple):
 
 
 def matting_cost() -> list[Figure]:
-    """Photographs at 6 MP, matted by both from the same trimap."""
+    """Matte photographs of 6 MP with both from the same trimap."""
     ours: list[_Run] = []
     exact: list[_Run] = []
     theirs: list[_Run] = []
@@ -108,7 +108,7 @@ def _middle(runs: list[_Run], name: str) -> float:
 
 
 def _cases(folder: Path) -> list[Path]:
-    """Each photograph with what the model finds in it, and the trimap of that."""
+    """Yield each photograph with the model's mask and its trimap."""
     settings, options = ModelSettings.read(), Options(model=MODEL)
     store = open_store(settings)
     models = open_models(settings, store)
@@ -133,7 +133,7 @@ def _cases(folder: Path) -> list[Path]:
 def _run(name: str, case: Path) -> _Run:
     target = case.with_suffix(f".{name}.npy")
     command = [sys.executable, "-m", "benchmarks.matting_cost", name, str(case), str(target)]
-    # pymatting prints its warnings, too.
+    # pymatting prints warnings as well.
     said = json.loads(
         subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1]
     )
@@ -141,7 +141,7 @@ def _run(name: str, case: Path) -> _Run:
 
 
 def main(name: str, case: str, target: str) -> None:
-    """One run, in this process."""
+    """Run one measurement in this process."""
     with np.load(case) as arrays:
         rgb, found, trimap = arrays["rgb"], arrays["found"], arrays["trimap"]
     if name in ("ours", "exact"):

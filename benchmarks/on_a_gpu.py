@@ -1,4 +1,4 @@
-"""What only a machine with a GPU can say: beside the device's limit and the processors', and rembg.
+"""Measurements on a GPU, compared with the limits of GPU and processors, and with rembg.
 
 Each part is a function of the device, so that it can be run in small where there is no GPU::
 
@@ -24,37 +24,37 @@ from worker.models.engines.batch_sizes import batch_sizes
 from worker.models.engines.onnx.providers import CPU, CUDA
 
 _LIMITED: Final = (1, 12)
-"""Megapixels at which the limits are what counts."""
+"""The image sizes in megapixels at which the limits matter."""
 _AGAINST_REMBG: Final = (1, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much is measured, with how many workers."""
+    """The extent of the measurement."""
 
     rounds: int = 3
     images: int = 200
-    """Through broker and S3, in a round."""
+    """Images per round through broker and S3."""
     theirs: int = 20
-    """Of rembg, in a round."""
+    """Images per round of rembg."""
     workers: int = 1
-    """Processes, each of which has the model on the device."""
+    """Worker processes, each with the model on the device."""
     threads: int = 4
 
     @classmethod
     def of(cls, cores: int) -> "Extent":
-        """As many threads as keep the cores at decoding and encoding while others wait."""
+        """Return an extent whose threads keep the cores busy with decoding and encoding."""
         workers = max(1, cores // 8)
         return cls(workers=workers, threads=cores // workers + 2)
 
     @classmethod
     def small(cls) -> "Extent":
-        """Enough to see that it runs."""
+        """Return a minimal extent, to see that the measurement works."""
         return cls(rounds=1, images=3, theirs=1)
 
 
 def on_a_gpu() -> list[Figure]:
-    """The rows as they are measured here, or why they are not."""
+    """Return the measured rows, or the reason why they cannot be measured here."""
     why = "no GPU here" if gpu() is None else None
     reason = worker_gpu.unavailable_reason(worker_gpu.onnxruntime_facts())
     if why is None and reason is not None:
@@ -67,7 +67,7 @@ def on_a_gpu() -> list[Figure]:
 
 
 def rows(device: str, extent: Extent) -> list[Figure]:
-    """The rows on `cpu` or `cuda`: ours, the bare model and rembg in turns."""
+    """Measure Cutwork, the bare model and rembg in turns on `cpu` or `cuda`."""
     options = Options(model=MODEL, device_mode="cpu" if device == "cpu" else "require_gpu")
     batches = batch_sizes(1 if device == "cpu" else ModelSettings.read().batch)
     found = _Rates()
@@ -91,18 +91,18 @@ def rows(device: str, extent: Extent) -> list[Figure]:
 
 @dataclass(frozen=True)
 class _Rates:
-    """Images a second of every round, by megapixels."""
+    """Images per second of every round, by megapixels."""
 
     bare: dict[int, list[float]] = field(default_factory=dict)
-    """By the size of the batch."""
+    """Images per second by batch size."""
     with_mask: dict[int, list[float]] = field(default_factory=dict)
     alone: dict[int, list[float]] = field(default_factory=dict)
-    """Without one, as rembg."""
+    """Images per second without a batch, as rembg runs."""
     theirs: dict[int, list[float]] = field(default_factory=dict)
 
 
 def _limits(device: str, found: _Rates, extent: Extent) -> Iterator[Figure]:
-    """Beside the lower of what the device and the processors can do at all."""
+    """Compare with the lower of the device's and the processors' limits."""
     bare = {batch: median(rates) for batch, rates in found.bare.items()}
     best = max(bare, key=lambda batch: bare[batch])
     cores = len(os.sched_getaffinity(0))
@@ -127,7 +127,7 @@ def _limits(device: str, found: _Rates, extent: Extent) -> Iterator[Figure]:
 
 
 def _rembg(device: str, found: _Rates) -> Iterator[Figure]:
-    """Beside rembg on the same device, one image after the other, as it is used."""
+    """Compare with rembg on the same device, one image after the other."""
     for size in _AGAINST_REMBG:
         ours, theirs = median(found.alone[size]), median(found.theirs[size])
         yield Figure(

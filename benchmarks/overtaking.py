@@ -1,4 +1,4 @@
-"""How long single jobs wait while a bucket is being cut out."""
+"""The waiting time of single jobs during a run."""
 
 import statistics
 import tempfile
@@ -12,7 +12,7 @@ from deploy.local import LocalStack
 
 
 def overtaking(*, images: int = 5000, singles: int = 50) -> list[Row]:
-    """Submit single jobs one after another in the middle of a sync."""
+    """Submit single jobs one after another during a run."""
     with (
         tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
         LocalStack(Path(folder)) as stack,

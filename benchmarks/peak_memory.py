@@ -1,11 +1,11 @@
-"""The most memory a process ever had."""
+"""The peak memory of a process."""
 
 import re
 from pathlib import Path
 
 
 def peak_memory(pid: int) -> int:
-    """Bytes of RAM, of a process that still runs."""
+    """Return the peak resident memory of a running process in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:

@@ -1,4 +1,4 @@
-"""Photographs of any number of megapixels, as a camera would write them."""
+"""Photographs of any size, as a camera writes them."""
 
 import io
 import math
@@ -12,7 +12,7 @@ from deploy.demo.command import photographs
 
 @cache
 def jpegs(megapixels: float) -> Mapping[str, bytes]:
-    """The demo's photographs at a size, as JPEGs, by their names."""
+    """Return the demo's photographs as JPEGs of this size, by name."""
     return {name: _jpeg(data, megapixels) for name, data in photographs().items()}
 
 

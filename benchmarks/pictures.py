@@ -1,4 +1,4 @@
-"""Small pictures in a bucket, to be read by a stand-in model."""
+"""Small images in a bucket for a stand-in model."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def put_pictures(s3: "S3Client", bucket: str, prefix: str, count: int) -> None:
-    """Put `count` JPEGs of 64 × 64 pixels under a prefix, named by number."""
+    """Upload `count` JPEGs of 64×64 pixels under a prefix, named by number."""
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 60).convert("RGB").save(buffer, "JPEG")
     data = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""How fast a bucket is compared with its outputs, and in how much memory.
+"""The time and memory of comparing a bucket with its outputs.
 
 Every measurement is a process of its own against the stub: keys read per second from both listings
 together, and the most memory the process ever had.
@@ -30,11 +30,11 @@ from producer.sync.plan.listing_plan import listing_plan
 _KEYS_A_SECOND: Final = 50_000
 _MEGABYTES: Final = 150
 _GROWTH: Final = 1.1
-"""More than this at double size is no flat memory."""
+"""The largest growth at double size that counts as constant memory."""
 
 
 class Measured(NamedTuple):
-    """What one process found."""
+    """The result of one process."""
 
     keys: int
     seconds: float
@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Keys a second."""
+        """Keys per second."""
         return self.keys / self.seconds
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
 
 
 def rows(*, count: int = 1_000_000, shaped: int = 200_000, compared: int = 50_000) -> list[Row]:
-    """Every figure; about a minute at full size."""
+    """Measure every figure; about a minute at full size."""
     with _stub() as url:
         once, twice = (_measure(url, "plan", f"counter-{size}") for size in (count, 2 * count))
         result = [
@@ -123,7 +123,7 @@ def _answers(port: int) -> bool:
 
 
 def _plan(bucket: str) -> int:
-    """Keys of both listings; raises unless every missing output was found, and nothing else."""
+    """Return the keys of both listings; raise unless exactly the missing outputs are found."""
     spec = RunSpec(source=f"s3://{bucket}", image=f"s3://{bucket}-out")
     verdicts: Counter[str] = Counter()
     for step in listing_plan(spec, listing_client())(""):
@@ -145,7 +145,7 @@ def _boto3(bucket: str) -> int:
 
 
 def _obstore(bucket: str) -> int:
-    # Not at the top: it would count in the memory of the others.
+    # Imported here, so that the other measurements do not include its memory.
     import obstore
     from obstore.store import S3Store
 
@@ -170,7 +170,7 @@ def _main(name: str, bucket: str) -> None:
     started = time.perf_counter()
     keys = _MEASUREMENTS[name](bucket)
     seconds = time.perf_counter() - started
-    # Not getrusage: its maximum has in it what the process was forked from.
+    # Not getrusage: its maximum includes the process from which this one was forked.
     status = Path("/proc/self/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     print(json.dumps([keys, seconds, peak]))

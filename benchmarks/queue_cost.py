@@ -1,4 +1,4 @@
-"""What the queue adds to a job, and how workers add up, with a model that sleeps."""
+"""The latency that the queue adds, and the scaling of workers, with a model that sleeps."""
 
 import time
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ _WORKERS: Final = (1, 2, 4, 8)
 _SLEEP: Final = 0.25
 _ROUNDS: Final = 3
 _THREADS: Final = 3
-"""A worker's, as one with a real model has them: others fetch and store while one runs."""
+"""Threads per worker, as with a real model: some fetch and store while one runs the model."""
 _EACH: Final = 40
-"""Images a worker in a round."""
+"""Images per worker and round."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def _jobs(client: Client, count: int, name: str) -> Iterator[Outcome]:
 
 
 def overhead() -> list[Figure]:
-    """Single jobs, one after the other: from enqueueing to the outcome, less its own seconds."""
+    """Measure single jobs in sequence, from submission to outcome, without their own seconds."""
     spent = []
     with _site() as (stack, folder), stack.client() as client:
         _start(stack, folder, seconds=0)
@@ -79,7 +79,7 @@ def overhead() -> list[Figure]:
 
 
 def scaling() -> list[Figure]:
-    """Images a second of more and more workers, each with a model that sleeps."""
+    """Measure images per second of a growing number of workers with a model that sleeps."""
     rates: dict[int, list[float]] = {}
     with _site() as (stack, folder), stack.client() as client:
         running = 0
@@ -105,6 +105,6 @@ def scaling() -> list[Figure]:
 
 def _rate(client: Client, workers: int, name: str) -> float:
     ended = sorted(outcome.finished_at for outcome in _jobs(client, workers * _EACH, name))
-    # All workers are at it between the first outcomes and the last.
+    # All workers are busy between the first outcomes and the last.
     edge = workers * _THREADS
     return (len(ended) - 2 * edge) / (ended[-edge - 1] - ended[edge - 1])

@@ -1,4 +1,4 @@
-"""Jobs through the queue: how fast they get in, and what Redis holds meanwhile."""
+"""The speed of enqueueing, and the memory of Redis meanwhile."""
 
 import statistics
 import tempfile
@@ -54,7 +54,7 @@ def enqueueing(*, jobs: int = 20_000) -> list[Row]:
 
 
 def flat_memory(*, jobs: int = 100_000, window: int = 2000) -> list[Row]:
-    """Feed empty jobs through a small window, and watch what Redis uses."""
+    """Feed empty jobs through a small window and record the memory of Redis."""
     with _Broker() as stack, stack.client() as client:
         for _ in range(2):
             worker = stack.start_worker(
@@ -86,7 +86,7 @@ def flat_memory(*, jobs: int = 100_000, window: int = 2000) -> list[Row]:
 
 
 class _Broker:
-    """A broker alone."""
+    """Start a broker without an S3 server."""
 
     def __enter__(self) -> LocalStack:
         self._folder = tempfile.TemporaryDirectory(prefix="cutwork-bench-")

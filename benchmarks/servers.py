@@ -1,4 +1,4 @@
-"""A broker and an S3 with the buckets that every benchmark uses."""
+"""A broker and an S3 server with the buckets of the benchmarks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from deploy.local import LocalStack
 
 @contextmanager
 def servers() -> Iterator[tuple[LocalStack, Path]]:
-    """Both running, with nothing in them, and a folder that is removed in the end."""
+    """Run both, empty, and yield them with a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="cutwork-bench-") as folder,
         LocalStack(Path(folder)) as stack,

@@ -1,4 +1,4 @@
-"""Images a second against their size, with what bounds them drawn in, as a PNG."""
+"""A plot of images per second by image size, with the limits."""
 
 import os
 import time
@@ -17,13 +17,13 @@ from benchmarks.throughput import bare_model, in_a_process, site
 from worker.imaging.encode import EncodeSettings, encode
 
 SIZES: Final = (0.25, 1, 3, 6, 12, 24)
-"""Megapixels."""
+"""Image sizes in megapixels."""
 _BARE: Final = 4
 _IMAGES: Final = 6
 
 
 def against_size(target: Path) -> list[Figure]:
-    """Measure every size once, beside the bare model and the encoder alone; plot to `target`."""
+    """Measure every size once, the bare model and the encoder alone; write the plot to `target`."""
     with site() as here, in_a_process(bare_model) as loop:
         bare = loop(_BARE)
         through = [here.rate(size, mask=True, images=_IMAGES) for size in SIZES]
@@ -49,7 +49,7 @@ def against_size(target: Path) -> list[Figure]:
 
 
 def encoding(megapixels: float) -> float:
-    """Seconds of one core for an image's RGBA and mask, half of it subject."""
+    """Return the core seconds to encode an image's cut-out and mask, half of it foreground."""
     spent = []
     for rgba in cut_outs(megapixels):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Where a worker's start goes, as its own log says it."""
+"""The stages of a worker's start, as logged by the worker."""
 
 import re
 import time
@@ -14,7 +14,7 @@ _PART: Final = re.compile(r"(\w+) (\d+\.\d+) s")
 
 
 def start() -> list[Figure]:
-    """Seconds from a worker's command to its first message, with the model loaded."""
+    """Measure the seconds from a worker's start until it takes messages, with the model loaded."""
     ready: list[float] = []
     parts: dict[str, list[float]] = {}
     for _ in range(_ROUNDS):

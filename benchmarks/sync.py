@@ -1,4 +1,4 @@
-"""`make bench-sync`: what `cutwork sync` is to reach, measured, as a table.
+"""`make bench-sync`: the performance of `cutwork sync` and its bounds, as a table.
 
 `make bench-sync ARGS='planning killed'` measures some of it.
 """
@@ -27,7 +27,7 @@ PARTS: Final[Mapping[str, Callable[[], Sequence[Row]]]] = {
 
 
 def main() -> None:
-    """Measure the parts that were named, or all; ends with 1 where a bound is missed."""
+    """Measure the named parts, or all; exit with 1 if a bound is missed."""
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := set(wanted) - set(PARTS):
         sys.exit(f"expected some of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")

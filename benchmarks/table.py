@@ -1,4 +1,4 @@
-"""What a benchmark found, beside what was promised."""
+"""The results of a benchmark and their bounds, as a table."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,18 +8,18 @@ from rich.table import Table
 
 
 class Row(NamedTuple):
-    """One figure."""
+    """A figure."""
 
     what: str
     measured: str
     bound: str
-    """What was promised; empty for a figure that others are compared to."""
+    """The bound as text; empty for a figure of reference."""
     ok: bool | None
-    """None where nothing was promised."""
+    """None without a bound."""
 
 
 def show(rows: Iterable[Row]) -> bool:
-    """Print the rows as one table; whether every promise is kept."""
+    """Print the rows as a table and return whether every bound is met."""
     rows = list(rows)
     table = Table("row", "measured", "bound", "ok")
     for row in rows:

@@ -1,4 +1,4 @@
-"""Images a second through broker and S3, beside the bare model's and beside rembg's."""
+"""Images per second through broker and S3, compared with the bare model and rembg."""
 
 import multiprocessing
 import os
@@ -38,7 +38,7 @@ _THREADS: Final = 4
 
 
 class Site:
-    """Workers with a broker and an S3, and photographs to cut out."""
+    """Workers with a broker, an S3 server and photographs."""
 
     def __init__(self, stack: LocalStack, client: Client, options: Options) -> None:
         self._stack = stack
@@ -47,7 +47,7 @@ class Site:
         self._sent = 0
 
     def rate(self, megapixels: float, *, mask: bool, images: int = _IMAGES) -> float:
-        """Images a second, from the first that is done to the last."""
+        """Return images per second between the first and the last outcome."""
         names = list(jpegs(megapixels))
         for name, data in jpegs(megapixels).items():
             self._stack.s3().put_object(Bucket="photos", Key=f"{megapixels}/{name}", Body=data)
@@ -76,7 +76,7 @@ class Site:
 def site(
     *, workers: int = 1, threads: int = _THREADS, options: Options = _OPTIONS
 ) -> Iterator[Site]:
-    """Worker processes that have loaded the model and cut out an image."""
+    """Start worker processes, which have loaded the model and cut out an image."""
     with servers() as (stack, _):
         started = [
             stack.start_worker(concurrency=threads, CUTWORK_PRELOAD=MODEL) for _ in range(workers)
@@ -90,7 +90,7 @@ def site(
 
 
 def against_the_bare_model() -> list[Figure]:
-    """Both in turns: the model in a loop, and jobs through broker and S3."""
+    """Measure the model in a loop and jobs through broker and S3 in turns."""
     bare, through = [], []
     with site() as here, in_a_process(bare_model) as loop:
         for _ in range(_ROUNDS):
@@ -108,7 +108,7 @@ def against_the_bare_model() -> list[Figure]:
 
 
 def against_rembg() -> list[Figure]:
-    """Both in turns: rembg on an image's bytes, and jobs through broker and S3."""
+    """Measure rembg on the bytes of an image and jobs through broker and S3 in turns."""
     figures = []
     with site() as here, in_a_process(rembg_loop) as loop:
         for megapixels, at_least in ((1, 1.5), (6, 2.0)):
@@ -133,7 +133,7 @@ Loop = Callable[..., float]
 
 @contextmanager
 def in_a_process(make: Callable[[], Loop]) -> Iterator[Loop]:
-    """A loop in a process of its own: its threads and its memory are in nobody's way."""
+    """A loop in a process of its own, whose threads and memory do not affect other measurements."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(make, theirs), daemon=True)
@@ -160,7 +160,7 @@ def _serve(make: Callable[[], Loop], pipe: Connection) -> None:
 
 
 def bare_model(cpu_engine: Literal["auto", "onnxruntime"] = "auto") -> Loop:
-    """Nothing but inference, of an input that is ready, as a worker's engine does it."""
+    """Run only inference on a prepared input, with a worker's engine."""
     settings = ModelSettings.read().model_copy(update={"cpu_engine": cpu_engine})
     store = open_store(settings)
     models = open_models(settings, store)
@@ -180,8 +180,8 @@ def bare_model(cpu_engine: Literal["auto", "onnxruntime"] = "auto") -> Loop:
 
 
 def rembg_loop(provider: str = CPU) -> Loop:
-    """`rembg.remove` on the same weights, in full precision with all outputs, as it gets them."""
-    # The one folder that rembg takes models from.
+    """Run `rembg.remove` on the same weights in full precision, with all outputs."""
+    # The only folder from which rembg loads models.
     folder = os.environ["U2NET_HOME"] = tempfile.mkdtemp(prefix="cutwork-bench-")
     path = Path(folder) / "isnet.onnx"
     model = onnx.load(open_store(ModelSettings.read()).resolve(MODEL).path)

@@ -1,4 +1,4 @@
-"""The demo's photographs and ten broken files through the real model; then the same once more."""
+"""A run of the demo's photographs and ten broken files with the real model, twice."""
 
 import json
 import tempfile
@@ -14,7 +14,7 @@ from tests.support.broken_files import broken_files
 
 
 def whole_path() -> list[Row]:
-    """Sync a prefix twice."""
+    """Sync a prefix twice and measure both runs."""
     pictures = photographs()
     broken = broken_files(jpeg=pictures["rocket.jpg"], png=pictures["coffee.png"])
     files = dict(pictures) | {f"broken/{name}": data for name, (data, _) in broken.items()}

@@ -1,1 +1,1 @@
-"""A simulation of a fleet far larger than any machine here: where its first bottleneck is."""
+"""A simulation of a large fleet, which finds its first bottleneck."""

@@ -1,4 +1,4 @@
-"""`make fleet`: 1,000 GPUs and 100 million images, simulated; a table, and a plot.
+"""`make fleet`: simulate 1,000 GPUs and 100 million images; print a table and draw a plot.
 
 `make fleet ARGS='gpu_images=40 prefixes=4'` changes parameters. Writes `bench-out/fleet.md` and
 `bench-out/fleet.png`.
@@ -20,23 +20,23 @@ from benchmarks.fleet.simulation import Steady, simulate
 OUT: Final = Path("bench-out")
 GPUS: Final = (1, 10, 30, 40, 50, 100, 300, 1000)
 RATES: Final = (10, 60)
-"""Images a second of a GPU, besides the parameter's: what nobody has measured yet."""
+"""Further values for the images per second of a GPU, which is not measured yet."""
 
 
 def sweep(
     parameters: Parameters, design: Callable[[Parameters], Parameters], *, gpus: Iterable[int]
 ) -> list[Steady]:
-    """One fleet after the other, of more and more GPUs, each made by the design."""
+    """Simulate fleets with a growing number of GPUs, each built by `design`."""
     return [simulate(design(replace(parameters, gpus=count))) for count in gpus]
 
 
 def first_bottleneck(found: Sequence[Steady]) -> Steady | None:
-    """The smallest fleet whose GPUs wait for something else a twentieth of the time."""
+    """Return the smallest fleet whose GPUs wait at least a twentieth of the time."""
     return next((each for each in found if each.load["GPU"] < 0.95), None)
 
 
 def row(steady: Steady) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     p, bill = steady.parameters, Bill(steady)
     reads, writes = bill.requests_per_prefix
     busiest = steady.bottleneck
@@ -65,7 +65,7 @@ HEAD: Final = (
 
 
 def table_of(parameters: Parameters) -> str:
-    """What was reckoned with, and where it is from."""
+    """Return the parameters and their sources as a table."""
     lines = ["| parameter | value | | from |", "|---|---|---|---|"]
     for each in fields(parameters):
         value = getattr(parameters, each.name)
@@ -80,7 +80,7 @@ def table_of(parameters: Parameters) -> str:
 
 
 def main() -> None:
-    """Simulate, print, draw."""
+    """Simulate the fleets, print the table and draw the plot."""
     try:
         changed = {name: float(value) for name, value in (arg.split("=") for arg in sys.argv[1:])}
         parameters = Parameters.measured(**changed)

@@ -1,4 +1,4 @@
-"""What a fleet asks for in all: memory, operations, requests, hours, money; and what it needs."""
+"""The total needs of a fleet: memory, operations, requests, hours and costs."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,11 +7,11 @@ from benchmarks.fleet.parameters import Parameters
 from benchmarks.fleet.simulation import Steady
 
 _FULL = 0.7
-"""How busy a station may be before its line grows."""
+"""The largest utilisation of a station at which its queue stays short."""
 
 
 def advised(p: Parameters) -> Parameters:
-    """The same GPUs with as much of all else as keeps them busy."""
+    """Return the fleet with enough of everything else to keep its GPUs busy."""
     rate = p.gpus * p.gpu_images
     broker_seconds = p.submit_seconds + p.work_seconds + p.idle_seconds / p.gpu_images
     brokers = max(
@@ -32,23 +32,23 @@ def advised(p: Parameters) -> Parameters:
 
 @dataclass(frozen=True)
 class Bill:
-    """What all images take at a steady rate."""
+    """The needs of all images at a steady rate."""
 
     steady: Steady
 
     @property
     def hours(self) -> float:
-        """Until the last image."""
+        """Hours until the last image."""
         return self.steady.parameters.images / self.steady.images_per_second / 3600
 
     @property
     def redis_operations(self) -> float:
-        """Commands a second, of all brokers."""
+        """Commands per second of all brokers."""
         return self.steady.images_per_second * self.steady.parameters.commands
 
     @property
     def redis_bytes(self) -> float:
-        """Of one broker: jobs in the window, those that workers have, and connections."""
+        """Memory of one broker: jobs in the window, running jobs and connections."""
         p = self.steady.parameters
         workers = p.gpus / p.brokers
         return (
@@ -59,14 +59,14 @@ class Bill:
 
     @property
     def requests_per_prefix(self) -> tuple[float, float]:
-        """Reads and writes a second of one prefix."""
+        """Reads and writes per second of one prefix."""
         p = self.steady.parameters
         rate = self.steady.images_per_second / p.prefixes
         return rate * p.reads, rate * p.writes
 
     @property
     def dollars(self) -> dict[str, float]:
-        """By what they are paid for."""
+        """Costs by cause."""
         p = self.steady.parameters
         return {
             "GPUs": self.hours * p.gpus * p.gpu_price,

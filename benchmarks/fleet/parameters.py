@@ -1,4 +1,4 @@
-"""What the simulation reckons with, and where each number is from."""
+"""The parameters of the simulation and their sources."""
 
 import json
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ def _number(default: float, unit: str, source: Source, why: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """One fleet. Change what differs with you: `python -m benchmarks.fleet gpu_images=40 …`."""
+    """A fleet. Change parameters with `python -m benchmarks.fleet gpu_images=40 …`."""
 
     gpus: float = _number(1000, "", "chosen", "one worker process each")
     images: float = _number(100e6, "", "chosen", "in one run, or several")
@@ -64,13 +64,13 @@ class Parameters:
 
     @property
     def jobs_in_window(self) -> float:
-        """Jobs of one broker in circulation, as wide as `cutwork sync` lets it become."""
+        """Jobs in flight at one broker, at most the largest window of `cutwork sync`."""
         held = self.gpus * self.threads / self.brokers
         return min(self.window, max(2000, 2 * held))
 
     @classmethod
     def measured(cls, **changed: float) -> "Parameters":
-        """With the kept measurements, and what is changed."""
+        """Return the fleet of the stored measurements with the given changes."""
         job = json.loads(_JOB.read_text())["job"]
         host = json.loads(_HOST.read_text())
         reads = sum(job["s3"].get(name, 0) for name in ("GetObject", "HeadObject"))

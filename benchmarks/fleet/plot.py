@@ -1,4 +1,4 @@
-"""Images, Redis operations and S3 requests a second against GPUs, with the limits drawn in."""
+"""A plot of images, Redis operations and S3 requests per second by GPUs, with limits."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _COLOURS = ("#e15759", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
 
 
 def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
-    """Draw every line, one of each design of a fleet, and save a PNG."""
+    """Draw one line per design of a fleet and save a PNG."""
     page = Figure(figsize=(12, 4.2), layout="constrained")
     images, redis, s3 = page.subplots(1, 3)
     first = next(iter(lines.values()))[0].parameters

@@ -1,12 +1,11 @@
-"""The fleet as a network of queues, simulated event by event.
+"""A discrete-event simulation of the fleet as a queueing network.
 
-A job is fed into one broker's queue, taken by a free thread of a worker, fetched, decoded, run on
-the worker's GPU, encoded, stored, and answered; only then may its feeder send another. Every
-station serves in order, and as fast as one of its kind was measured to: a broker is one thread, a
-prefix of S3 one allowance, a GPU one at a time, a host its cores. S3 also takes its time, in
-parallel.
+A feeder sends a job to a broker's queue. A free thread of a worker takes it, fetches, decodes, runs
+the worker's GPU, encodes, stores and records the outcome; then the feeder sends another job. Every
+station serves in order at its measured speed: a broker has one thread, an S3 prefix one request
+rate, a GPU runs one image at a time, a host has its cores. S3 adds a latency in parallel.
 
-Left out: batches on a GPU (a rate says the same), retries, pre-emption, the network's width.
+Not simulated: batches on a GPU (its rate includes them), retries, pre-emption, network bandwidth.
 """
 
 import heapq
@@ -20,24 +19,24 @@ import simpy
 from benchmarks.fleet.parameters import Parameters
 
 _BATCH: Final = 500
-"""Jobs a feeder sends together."""
+"""Jobs per batch of a feeder."""
 Process = Generator[simpy.Event, Any, None]
 
 
 class Station:
-    """Some servers with one line before them, first come first served.
+    """Several servers with one FIFO queue.
 
-    Who comes knows at once when it will be done, so a visit is a single event.
+    The end of a visit is known when it begins, so a visit is a single event.
     """
 
     def __init__(self, world: simpy.Environment, *, servers: int = 1) -> None:
         self._world = world
         self._free = [0.0] * servers
         self.busy = 0.0
-        """Seconds of work done or promised since the last look."""
+        """Seconds of work done or begun since the last measurement."""
 
     def serve(self, seconds: float) -> simpy.Timeout:
-        """An event at the end of so much work."""
+        """Return an event at the end of this much work."""
         begin = max(self._world.now, heapq.heappop(self._free))
         heapq.heappush(self._free, begin + seconds)
         self.busy += seconds
@@ -46,16 +45,16 @@ class Station:
 
 @dataclass(frozen=True)
 class Steady:
-    """What a fleet does once it is at work."""
+    """The steady state of a fleet."""
 
     parameters: Parameters
     images_per_second: float
     load: dict[str, float]
-    """How busy each kind of station is, 0…1, the feeders too."""
+    """The utilisation of each kind of station, 0 to 1, feeders included."""
 
     @property
     def bottleneck(self) -> str:
-        """What is busiest."""
+        """The busiest kind of station."""
         return max(self.load, key=lambda name: self.load[name])
 
 
@@ -81,7 +80,7 @@ class _Fleet:
                 world.process(self._work(gpu))
 
     def go_round(self, times: int) -> None:
-        """Go on until as many jobs are done as are in circulation, so many times."""
+        """Run until every job in flight has been replaced this many times."""
         enough = self.done + times * self.p.brokers * self.p.jobs_in_window
         while self.done < enough:
             self.world.step()
@@ -114,7 +113,7 @@ class _Fleet:
         return sum(self.random.expovariate(1 / mean) for _ in range(round(requests)))
 
     def stations(self) -> dict[str, list[Station]]:
-        """By what they stand for."""
+        """Return the stations by name."""
         return {
             "Redis": self.brokers,
             "cutwork sync": self.feeders,
@@ -126,7 +125,7 @@ class _Fleet:
 
 
 def simulate(parameters: Parameters, *, seed: int = 1) -> Steady:
-    """Let every job in circulation go round twice, and look at the third time."""
+    """Simulate two rounds of all jobs in flight, then measure the third."""
     fleet = _Fleet(parameters, seed)
     fleet.go_round(2)
     for stations in fleet.stations().values():
@@ -140,7 +139,7 @@ def simulate(parameters: Parameters, *, seed: int = 1) -> Steady:
         name: min(1, sum(each.busy for each in found) / len(found) / seconds / servers.get(name, 1))
         for name, found in fleet.stations().items()
     }
-    # What idle workers ask for comes on top of the jobs'.
+    # Idle workers add requests of their own.
     resting = parameters.idle_seconds * parameters.gpus / parameters.brokers
     load["Redis"] = min(1, load["Redis"] + resting * (1 - load["GPU"]))
     return Steady(parameters, (fleet.done - done) / seconds, load)

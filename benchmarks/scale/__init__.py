@@ -1,1 +1,1 @@
-"""A pool of workers that grows from nothing, loses machines, and goes back to nothing."""
+"""A pool of workers that scales up from zero, loses machines and scales down to zero."""

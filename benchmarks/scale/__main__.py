@@ -1,4 +1,4 @@
-"""`make scale-test`: a burst of 2,000 jobs scales a pool from nothing to eight and back.
+"""`make scale-test`: scale a pool from zero to eight workers and back with 2,000 jobs.
 
 Time runs twenty times as fast as in a cluster: what takes a minute there takes three seconds here,
 so that hours of it fit into minutes. Machines are taken away at ten times what is held to be a bad
@@ -26,7 +26,7 @@ _PLOT: Final = Path("docs") / "scale-test.png"
 
 
 def main() -> None:
-    """Try it; ends with 1 where something is lost or the pool does not come back to zero."""
+    """Run the trial; exit with 1 if a job is lost or the pool does not return to zero."""
     setting = Setting(
         jobs=2000,
         image_seconds=0.5,

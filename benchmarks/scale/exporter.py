@@ -1,4 +1,4 @@
-"""A running `cutwork exporter`, and what a scaler reads of it."""
+"""A running `cutwork exporter` and the values that a scaler reads."""
 
 import urllib.request
 from pathlib import Path
@@ -14,7 +14,7 @@ from deploy.local import LocalStack, free_ports
 
 
 class Exporter:
-    """The command in a process of its own, asked over HTTP as Prometheus asks it."""
+    """The command as a child process, scraped over HTTP as by Prometheus."""
 
     def __init__(self, child: Child, port: int) -> None:
         self._child = child
@@ -22,14 +22,14 @@ class Exporter:
 
     @classmethod
     def started(cls, stack: LocalStack, log: Path) -> Self:
-        """Start it for a stack's broker, and wait until it listens."""
+        """Start it for the broker of a stack and wait until it listens."""
         (port,) = free_ports(1)
         child = cutwork(stack, "exporter", "--port", str(port), log=log)
         child.wait_until(lambda: b"listening on" in log.read_bytes(), timeout=60)
         return cls(child, port)
 
     def signals(self) -> Signals | None:
-        """The figures of all queues together; None while there are none."""
+        """Return the values of all queues together, or None if there are none."""
         try:
             with urllib.request.urlopen(self._url, timeout=5) as page:  # noqa: S310 - our own
                 text = page.read().decode()
@@ -49,5 +49,5 @@ class Exporter:
         )
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the process."""
         self._child.stop(grace=5)

@@ -1,4 +1,4 @@
-"""Backlog, workers and images a second over the time of a trial, as a PNG."""
+"""A plot of backlog, workers and images per second over a trial."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""Worker processes as a cluster runs them on machines that may be taken away."""
+"""Worker processes on simulated machines that can be pre-empted."""
 
 import random
 import signal
@@ -10,21 +10,21 @@ from typing import Final
 from deploy.child import Child
 
 _GRACE_SECONDS: Final = 10.0
-"""Of a worker that is no longer wanted: until it has ended by itself, more than it may take."""
+"""Seconds for a removed worker to end, more than its grace period."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hazard:
-    """How machines are taken away."""
+    """The pre-emption of machines."""
 
     lifetimes: Iterator[float]
-    """Seconds that each machine has, one after the other, from when its worker takes jobs on."""
+    """Lifetimes of the machines in order, in seconds from when the worker takes jobs."""
     notices: Iterator[float]
-    """Seconds from SIGTERM until SIGKILL."""
+    """The notice: seconds from SIGTERM to SIGKILL."""
 
 
 def spot(draw: random.Random, *, per_second: float, notice: float) -> Hazard:
-    """Machines that go at a constant rate, with a notice of so many seconds or less."""
+    """Return random lifetimes at a constant rate, with this notice in seconds."""
     return Hazard(
         lifetimes=iter(lambda: draw.expovariate(per_second), None),
         notices=iter(lambda: draw.uniform(0, notice), None),
@@ -37,21 +37,21 @@ class _Machine:
     lifetime: float
     ready_at: float | None = None
     killed_at: float | None = None
-    """When it is over for it, once it was told to end."""
+    """The time of its SIGKILL once it has been asked to end."""
 
 
 @dataclass(kw_only=True)
 class Pool:
-    """The machines there are; `look` does what time has brought."""
+    """All machines; `look` applies what is due."""
 
     start: Callable[[], Child]
     hazard: Hazard
     preempted: list[float] = field(default_factory=list)
-    """When each machine was taken away, in Unix time."""
+    """The times of the pre-emptions, in Unix time."""
     killed: int = 0
-    """How many of those had not ended when their notice was over."""
+    """The number of pre-empted workers that had not ended within their notice."""
     seconds: float = 0
-    """Machines times the seconds they were there."""
+    """Machine seconds used."""
 
     def __post_init__(self) -> None:
         self._machines: list[_Machine] = []
@@ -60,21 +60,21 @@ class Pool:
 
     @property
     def ready(self) -> int:
-        """Workers that take jobs."""
+        """The number of workers that take jobs."""
         return sum(machine.ready_at is not None for machine in self._machines)
 
     @property
     def size(self) -> int:
-        """Machines there are and that are to stay, those included whose worker only starts."""
+        """The number of machines that are to stay, starting ones included."""
         return len(self._machines)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing runs any more, and nothing ends."""
+        """Whether no worker runs or is ending."""
         return not self._machines and not self._leaving
 
     def look(self, *, wanted: int) -> None:
-        """Take machines away, replace them, grow or shrink."""
+        """Pre-empt and replace machines, and scale to the wanted number."""
         now = time.monotonic()
         self.seconds += (now - self._looked) * (len(self._machines) + len(self._leaving))
         self._looked = now

@@ -1,11 +1,11 @@
-"""What a trial showed, as the rows of a table."""
+"""The results of a trial as table rows."""
 
 from benchmarks.scale.trial import Result
 from benchmarks.table import Row
 
 
 def rows(result: Result) -> list[Row]:
-    """The rows, with the promises among them kept or not."""
+    """Return the rows, with whether each bound is met."""
     setting, done = result.setting, result.done
     jobs, most = setting.jobs, max(look.ready for look in result.looks)
     last = result.looks[-1]

@@ -1,4 +1,4 @@
-"""How many workers a pool is to have, as KEDA and the horizontal pod autoscaler decide it."""
+"""The number of workers of a pool, decided as by KEDA and the horizontal pod autoscaler."""
 
 import math
 from collections import deque
@@ -7,38 +7,38 @@ from typing import NamedTuple
 
 
 class Signals(NamedTuple):
-    """What a scaler reads of the exporter."""
+    """The values that a scaler reads from the exporter."""
 
     waiting: int
     in_flight: int
     backlog_seconds: float
-    """What one worker would take for all of it."""
+    """The seconds that one worker would need for the whole backlog."""
     pending: int
     rate: float
-    """Images a second of one worker."""
+    """Images per second of one worker."""
 
     @property
     def active(self) -> bool:
-        """Whether there is anything to do: what is lost in Redis is pending, and nowhere else."""
+        """Whether there is work; a lost job appears only as pending."""
         return self.waiting + self.in_flight + self.pending > 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What is set of a scaler; all in seconds but the last."""
+    """The settings of a scaler; all in seconds but the last."""
 
     target: float
-    """Of backlog, for each worker."""
+    """The target backlog per worker."""
     stabilisation: float
-    """A pool shrinks to the most that was wanted within this time."""
+    """A pool shrinks to the largest number wanted within this time."""
     cooldown: float
-    """With nothing to do until the last worker goes."""
+    """The idle time after which the last worker is removed."""
     most: int
-    """Workers."""
+    """The largest number of workers."""
 
 
 class Scaler:
-    """Remembers what it wanted; the clock is the caller's."""
+    """Remembers the wanted numbers; the caller passes the time."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -46,13 +46,13 @@ class Scaler:
         self._active_at = -math.inf
 
     def wanted(self, signals: Signals | None, *, current: int, now: float) -> int:
-        """The workers there should be; without signals as many as there are."""
+        """Return the wanted number of workers; without signals the present one."""
         if signals is None:
             return current
         if signals.active:
             self._active_at = now
         if current == 0:
-            # KEDA starts the first; the autoscaler makes more of it.
+            # KEDA starts the first worker, the autoscaler adds the others.
             return int(signals.active)
         if now - self._active_at >= self._policy.cooldown:
             self._wanted.clear()

@@ -1,4 +1,4 @@
-"""One trial: a burst of jobs for an empty pool, until the pool is empty again."""
+"""A trial: a burst of jobs for an empty pool, until the pool is empty again."""
 
 import time
 from collections.abc import Iterator
@@ -23,26 +23,26 @@ _PICTURES: Final = 50
 _THREADS: Final = 3
 _TICK_SECONDS: Final = 0.5
 _QUIET_SECONDS: Final = 3.0
-"""Watched before the burst and after the end, to see that an empty pool stays empty."""
+"""Seconds of observation before the burst and after the end: an empty pool must stay empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is tried."""
+    """The settings of a trial."""
 
     jobs: int
     image_seconds: float
-    """That the stand-in model sleeps for each image; a worker does one at a time."""
+    """Seconds that the stand-in sleeps per image; a worker runs one at a time."""
     policy: Policy
     hazard: Hazard
     visibility_timeout: int
     deadline: float
-    """Seconds after which it has failed."""
+    """Seconds after which the trial has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How it stood at one moment."""
+    """The state at one moment."""
 
     at: float
     """Unix time."""
@@ -53,7 +53,7 @@ class Look:
 
 @dataclass(kw_only=True)
 class Result:
-    """What came of a trial."""
+    """The result of a trial."""
 
     setting: Setting
     burst_at: float = 0
@@ -63,22 +63,22 @@ class Result:
     machine_seconds: float = 0
     outcomes: list[Outcome] = field(default_factory=list)
     outputs: int = 0
-    """Cut-outs that are there, of those that were asked for."""
+    """The number of requested cut-outs that exist."""
     model_runs: int = 0
 
     @property
     def done(self) -> list[float]:
-        """When each image was finished, in order."""
+        """The times at which images were finished, in order."""
         return sorted(outcome.finished_at for outcome in self.outcomes if outcome.ok)
 
     @property
     def lost(self) -> int:
-        """Jobs without a good outcome, or without their output."""
+        """The number of jobs without a successful outcome or without their output."""
         return self.setting.jobs - min(len(self.done), self.outputs)
 
 
 def tried(setting: Setting) -> Result:
-    """Run one trial, on a broker and an S3 of its own."""
+    """Run a trial on a broker and an S3 server of its own."""
     result = Result(setting=setting)
     with servers() as (stack, folder), stack.client() as client:
         put_pictures(stack.s3(), "photos", "", _PICTURES)
@@ -95,7 +95,7 @@ def tried(setting: Setting) -> Result:
 
 
 def _play(result: Result, client: Client, pool: Pool, exporter: Exporter) -> None:
-    """Watch the empty pool, send the burst, and look on until the pool is empty again."""
+    """Observe the empty pool, send the burst and observe until the pool is empty again."""
     setting, began = result.setting, time.monotonic()
     scaler, quiet_since = Scaler(setting.policy), began
     burst: Future[list[Handle]] | None = None
