@@ -20,7 +20,7 @@ from producer.contract.s3_prefix import S3Prefix
 from producer.report.run_report import FAILURES, write_run_report
 from producer.report.run_summary import retry_command
 from producer.store.runs import UnknownRun
-from producer.store.unreadable import UnreadableRun
+from producer.store.unreadable_run import UnreadableRun
 from producer.sync.follow import follow_progress
 from producer.sync.listing.objects import listing_client
 

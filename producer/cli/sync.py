@@ -24,7 +24,7 @@ from producer.contract.options import Options
 from producer.contract.run import DEFAULT_NAME, RunSpec
 from producer.contract.s3_prefix import S3Prefix
 from producer.store.runs import UnknownRun
-from producer.store.unreadable import UnreadableRun
+from producer.store.unreadable_run import UnreadableRun
 from producer.sync.feeder import Feeder
 from producer.sync.listing.objects import ListingFailed, listing_client
 from producer.sync.manifest.manifest import Manifest, ManifestError, open_manifest

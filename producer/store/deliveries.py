@@ -2,7 +2,7 @@
 
 The message of a worker that died is delivered again, and a poison message would be so for ever: no
 broker on Redis counts deliveries. They are counted here by the job's id, from the moment a worker
-begins the job until the job has an outcome.
+begins the job until the job has an outcome. `worker/runtime/tasks.py` decides when it is poison.
 """
 
 from pathlib import Path

@@ -23,7 +23,7 @@ from producer.store.deliveries import Deliveries, delivery_key
 from producer.store.runs import RunLedger
 from producer.store.signed_jobs import decode_job, encode_job
 from producer.store.throughput import ThroughputStore
-from producer.store.unreadable import is_of_another_type
+from producer.store.unreadable_run import is_of_another_type
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Detect lost messages: jobs neither queued nor held by a worker.
+"""Find jobs without a message: neither queued nor held by a worker.
 
 A worker that is killed between taking a message from its list and storing it as unacknowledged
 loses the message, and no setting of kombu prevents that:

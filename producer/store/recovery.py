@@ -1,4 +1,4 @@
-"""Detect lost messages and send their jobs again.
+"""Recovery: send pending jobs again whose messages were lost.
 
 Any number of processes may try; a key in Redis lets one of them do it per interval.
 """

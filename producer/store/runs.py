@@ -29,7 +29,7 @@ from producer.contract.run import Failure, RunRecord, RunSpec, RunState
 from producer.store.deliveries import delivery_key
 from producer.store.run_fields import build_minutes, build_record, outcome_figures
 from producer.store.signed_jobs import decode_job, encode_job
-from producer.store.unreadable import UnreadableRun, is_of_another_type, reading_run
+from producer.store.unreadable_run import UnreadableRun, is_of_another_type, reading_run
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from producer.contract.s3_uri import ImageRef
 from producer.store.routes import Routes
 from tests.support.patience import PATIENCE
 from tests.support.runs import until
-from worker.broker.routing import select_queues
+from worker.broker.consumed_queues import select_queues
 from worker.errors import GpuNoDriver
 
 RUN = "20261122-081500-3fa9c1.x"

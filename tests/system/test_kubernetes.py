@@ -16,7 +16,7 @@ from deploy.programs import promtool, run
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.contract.s3_prefix import S3Prefix
 from tests.system.test_alerts import SHOWN, named
-from worker.broker.routing import select_queues
+from worker.broker.consumed_queues import select_queues
 from worker.config.settings import WorkerSettings
 
 DEPLOY = FOLDER.parent

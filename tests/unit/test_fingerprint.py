@@ -4,7 +4,7 @@ import pytest
 
 from producer.contract.options import Options
 from worker.models.files.profile import Profile
-from worker.pipeline.job import fingerprint
+from worker.pipeline.fingerprint import fingerprint
 from worker.pipeline.recipe import Recipe
 
 

@@ -1,5 +1,8 @@
 """The schema of the Celery message around a job: the parts that Celery uses without checking them.
 
+`celery_patches` refuses messages that do not match. Before it, `kombu_patches` drops queue entries
+that are not messages; after it, `worker.runtime.tasks` refuses messages without a valid job.
+
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2.
 """
 

@@ -1,7 +1,7 @@
 """Graceful shutdown: finish running jobs, requeue the others, and end within the grace period.
 
 Celery's own warm shutdown waits for running tasks without a limit and keeps delayed retries until
-then.
+then. As PID 1 of a container, `worker/__init__.py` handles SIGTERM until this module does.
 """
 
 import logging

@@ -1,12 +1,10 @@
 """One job through all stages: fetch → decode → segment → refine → encode → store."""
 
-import hashlib
-import json
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 from producer.contract.job import Job
 from producer.contract.outcome import Outcome, OutputFacts, SourceFacts
@@ -21,6 +19,7 @@ from worker.errors import (
 from worker.imaging.encode import FORMATS
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut, cut_out
+from worker.pipeline.fingerprint import fingerprint
 from worker.pipeline.limits import Limits
 from worker.pipeline.memory_budget import Reservation
 from worker.pipeline.recipe import Recipe
@@ -28,34 +27,6 @@ from worker.pipeline.segment import Models
 from worker.pipeline.storage import S3Storage, Stored
 
 log = logging.getLogger(__name__)
-
-PIPELINE_VERSION: Final = 4
-"""Part of every fingerprint; raised when the same input would give other bytes."""
-
-_NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}
-"""The model counts with its hash and profile; the other options must not change what is written
-(half precision on a GPU changes a mask by less than a level). Default values do not count either:
-an option that a later version adds must not make all stored outputs look outdated."""
-
-
-def fingerprint(etag: str, recipe: Recipe) -> str:
-    """Return the SHA-256 over everything that decides the bytes of the outputs.
-
-    `etag` is the source's. A mask without a cut-out may be made of a picture that was decoded
-    smaller; then its fingerprint differs from that of a mask with a cut-out.
-    """
-    file = recipe.file
-    facts = {
-        "source": etag,
-        "model": file and {"sha256": file.sha256, "profile": file.profile.facts()},
-        "options": recipe.options.model_dump(
-            mode="json", exclude=_NOT_IN_FINGERPRINT, exclude_defaults=True
-        ),
-        "pipeline": PIPELINE_VERSION,
-    }
-    if recipe.can_shrink:
-        facts["smaller"] = True
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

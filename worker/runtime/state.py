@@ -9,8 +9,8 @@ from typing import Final
 from producer.observability.redact import secrets_of
 from producer.store.ledger import Ledger
 from producer.store.routes import Routes
+from worker.broker.consumed_queues import select_queues
 from worker.broker.reader_writer_lock import ReaderWriterLock
-from worker.broker.routing import select_queues
 from worker.broker.shutdown import Shutdown
 from worker.broker.unacked import UnackedDeliveries
 from worker.config.settings import WorkerSettings

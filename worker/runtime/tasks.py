@@ -14,7 +14,7 @@ from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run
 from producer.contract.outcome import Outcome
 from producer.observability.log_context import add_to_log_context, log_context
 from producer.observability.redact import redact
-from worker.broker.routing import find_fallback_queue
+from worker.broker.consumed_queues import find_fallback_queue
 from worker.config.access import require_s3
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
 from worker.observability import tracing

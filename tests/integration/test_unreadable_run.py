@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from producer import Client
 from producer.cli.main import app
-from producer.store.unreadable import UnreadableRun
+from producer.store.unreadable_run import UnreadableRun
 from tests.support.runs import BULK, SPEC, feeder_of, feeding, plan_of, until, waiting
 
 BROKEN = "20261122-000000-bad000"
