@@ -69,7 +69,6 @@ def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
         source=record.spec.source or f"the manifest {record.spec.manifest}",
         facts=run_facts(record),
         retry_command=retry_command(record, "failures.jsonl"),
-        conflicting=record.counts.conflicting,
         input_states=input_states(record.counts),
         undecided=undecided(record.counts),
         over_time=over_time,

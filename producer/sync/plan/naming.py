@@ -40,8 +40,7 @@ class Template:
 
     def __init__(self, fields: tuple[tuple[str, str | None], ...]) -> None:
         self._fields = fields
-        names = [name for _, name in fields]
-        self.has_suffix = "suffix" in names or "name" in names
+        self.has_suffix = any(name in ("suffix", "name") for _, name in fields)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -118,8 +117,7 @@ class Naming:
 
     def has_same_keys(self, other: "Naming") -> bool:
         """Return whether two kinds of output of one source would be the same object."""
-        same_bucket = self.target.bucket == other.target.bucket
-        return same_bucket and self._pattern == other._pattern
+        return self.target.bucket == other.target.bucket and self._pattern == other._pattern
 
 
 def is_too_long(key: str) -> bool:
