@@ -50,9 +50,7 @@ class ModelSettings(EnvironmentSettings):
         description="Ids of restrictive model licences that you accept, separated by commas.",
     )
     model_memory: int = Field(
-        default=0,
-        ge=0,
-        description="Bytes of RAM for loaded models; 0 means half of the RAM.",
+        default=0, ge=0, description="Bytes of RAM for loaded models; 0 means half of the RAM."
     )
     gpu_model_memory: int = Field(
         default=0,
@@ -90,9 +88,7 @@ class ModelSettings(EnvironmentSettings):
         default=100_000_000, ge=1, description="Largest image that is decoded, in pixels."
     )
     max_matted_pixels: int = Field(
-        default=24_000_000,
-        ge=1,
-        description="Largest image for alpha matting, in pixels.",
+        default=24_000_000, ge=1, description="Largest image for alpha matting, in pixels."
     )
     matting_seconds: float = Field(
         default=60,

@@ -31,12 +31,7 @@ def _log_only_json(instance: Any, **_: object) -> None:
 
 
 def _log_warning(
-    message: object,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    *_: object,
-    **__: object,
+    message: object, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
     log.warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
 

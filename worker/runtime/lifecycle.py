@@ -106,9 +106,7 @@ def _begin_consuming(sender: Any, **_: object) -> None:
     runtime.health.finish_start()
     renew = partial(runtime.unacked.renew_forever, visibility_timeout=runtime.visibility_timeout)
     recover = partial(
-        Recovery(app=app, ledger=runtime.ledger).run,
-        runtime.shutdown.begun,
-        events=runtime.metrics,
+        Recovery(app=app, ledger=runtime.ledger).run, runtime.shutdown.begun, events=runtime.metrics
     )
     report = partial(runtime.throughput.report_forever, runtime.ledger.throughput)
     for name, target in (
