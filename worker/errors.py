@@ -45,6 +45,11 @@ class CutworkError(Exception):
 
     code: ClassVar[str]
 
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+
 
 class PermanentError(CutworkError):
     """An error that another attempt at the same job would meet again."""
@@ -54,183 +59,124 @@ class TransientError(CutworkError):
     """An error that may pass, so that another attempt can succeed."""
 
 
-class MalformedMessage(PermanentError):
+class MalformedMessage(PermanentError, code="malformed_message"):
     """The message is not a job of a version that this worker supports."""
 
-    code = "malformed_message"
 
-
-class Forbidden(PermanentError):
+class Forbidden(PermanentError, code="forbidden"):
     """The job names a bucket or prefix that this deployment does not allow."""
 
-    code = "forbidden"
 
-
-class SourceNotFound(PermanentError):
+class SourceNotFound(PermanentError, code="source_not_found"):
     """The source object does not exist."""
 
-    code = "source_not_found"
 
-
-class BucketNotFound(PermanentError):
+class BucketNotFound(PermanentError, code="bucket_not_found"):
     """The bucket does not exist."""
 
-    code = "bucket_not_found"
 
-
-class AccessDenied(PermanentError):
+class AccessDenied(PermanentError, code="access_denied"):
     """The object store denies this worker's credentials the operation."""
 
-    code = "access_denied"
 
-
-class StorageRefused(PermanentError):
+class StorageRefused(PermanentError, code="storage_refused"):
     """The object store rejected the request for a permanent reason."""
 
-    code = "storage_refused"
 
-
-class SourceTooLarge(PermanentError):
+class SourceTooLarge(PermanentError, code="source_too_large"):
     """The source is larger than `CUTWORK_MAX_BYTES` or than ⅛ of `CUTWORK_IMAGE_MEMORY`."""
 
-    code = "source_too_large"
 
-
-class EmptySource(PermanentError):
+class EmptySource(PermanentError, code="empty_source"):
     """The source object is empty."""
 
-    code = "empty_source"
 
-
-class NotAnImage(PermanentError):
+class NotAnImage(PermanentError, code="not_an_image"):
     """The source does not begin like any supported image format."""
 
-    code = "not_an_image"
 
-
-class CorruptImage(PermanentError):
+class CorruptImage(PermanentError, code="corrupt_image"):
     """The source begins like an image but cannot be decoded completely."""
 
-    code = "corrupt_image"
 
-
-class UnsupportedImage(PermanentError):
+class UnsupportedImage(PermanentError, code="unsupported_image"):
     """The image has a pixel format that this worker does not support."""
 
-    code = "unsupported_image"
 
-
-class ImageTooLarge(PermanentError):
+class ImageTooLarge(PermanentError, code="image_too_large"):
     """The image has more pixels than allowed or needs more than `CUTWORK_IMAGE_MEMORY`."""
 
-    code = "image_too_large"
 
-
-class DecompressionBomb(PermanentError):
+class DecompressionBomb(PermanentError, code="decompression_bomb"):
     """The file would cost far more time or memory to decode than its pixels justify."""
 
-    code = "decompression_bomb"
 
-
-class UnknownModel(PermanentError):
+class UnknownModel(PermanentError, code="unknown_model"):
     """The model is neither a catalogue name nor an existing model file."""
 
-    code = "unknown_model"
 
-
-class ModelHashMismatch(PermanentError):
+class ModelHashMismatch(PermanentError, code="model_hash_mismatch"):
     """The model file's SHA-256 differs from the requested one."""
 
-    code = "model_hash_mismatch"
 
-
-class ModelInvalid(PermanentError):
+class ModelInvalid(PermanentError, code="model_invalid"):
     """The model file is damaged, unsafe or of a shape that this worker cannot run."""
 
-    code = "model_invalid"
 
-
-class OptionConflict(PermanentError):
+class OptionConflict(PermanentError, code="option_conflict"):
     """An option contradicts the model."""
 
-    code = "option_conflict"
 
-
-class LicenceNotAccepted(PermanentError):
+class LicenceNotAccepted(PermanentError, code="licence_not_accepted"):
     """The model's licence restricts its use and is not in `CUTWORK_ACCEPT_LICENSES`."""
 
-    code = "licence_not_accepted"
 
-
-class GpuUnavailable(PermanentError):
+class GpuUnavailable(PermanentError, code="gpu_unavailable"):
     """A GPU is required, but the model could not be started on one."""
 
-    code = "gpu_unavailable"
 
-
-class GpuNoDriver(GpuUnavailable):
+class GpuNoDriver(GpuUnavailable, code="gpu_no_driver"):
     """A GPU is required, but there is no NVIDIA driver, or it has no device."""
 
-    code = "gpu_no_driver"
 
-
-class GpuNoProvider(GpuUnavailable):
+class GpuNoProvider(GpuUnavailable, code="gpu_no_provider"):
     """A GPU is required, but ONNX Runtime or PyTorch is a build without CUDA."""
 
-    code = "gpu_no_provider"
 
-
-class GpuWrongCuda(GpuUnavailable):
+class GpuWrongCuda(GpuUnavailable, code="gpu_wrong_cuda"):
     """A GPU is required, but the driver, CUDA or cuDNN has the wrong version."""
 
-    code = "gpu_wrong_cuda"
 
-
-class Poison(PermanentError):
+class Poison(PermanentError, code="poison"):
     """Every worker that ran the job died before the job had an outcome."""
 
-    code = "poison"
 
-
-class InternalError(PermanentError):
+class InternalError(PermanentError, code="internal_error"):
     """A bug in Cutwork; the worker's log has the traceback."""
 
-    code = "internal_error"
 
-
-class DeviceOutOfMemory(TransientError):
+class DeviceOutOfMemory(TransientError, code="out_of_memory"):
     """The model, or a batch of one image, did not fit into the device's memory."""
 
     # Transient, because other models, processes and decoded images share the memory, and the next
     # attempt may run on another worker.
-    code = "out_of_memory"
 
 
-class StorageUnavailable(TransientError):
+class StorageUnavailable(TransientError, code="storage_unavailable"):
     """The object store did not answer, or asked for fewer requests."""
 
-    code = "storage_unavailable"
 
-
-class CredentialsRefused(TransientError):
+class CredentialsRefused(TransientError, code="credentials_refused"):
     """The object store rejects this worker's credentials: expired, revoked or wrong."""
 
-    code = "credentials_refused"
 
-
-class OutputsContested(TransientError):
+class OutputsContested(TransientError, code="outputs_contested"):
     """Another job with another source or options wrote the same outputs at the same time."""
 
-    code = "outputs_contested"
 
-
-class ModelUnavailable(TransientError):
+class ModelUnavailable(TransientError, code="model_unavailable"):
     """None of the model's sources could be reached."""
 
-    code = "model_unavailable"
 
-
-class MemoryExhausted(TransientError):
+class MemoryExhausted(TransientError, code="memory_exhausted"):
     """The worker had too little memory left for the image."""
-
-    code = "memory_exhausted"

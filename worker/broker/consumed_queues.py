@@ -7,17 +7,11 @@ from producer.config.settings import SettingsError
 from producer.contract.job import Job
 from producer.contract.outcome import Outcome
 from producer.store.routes import Routes
-from worker.errors import (
-    GpuNoDriver,
-    GpuNoProvider,
-    GpuUnavailable,
-    GpuWrongCuda,
-    ImageTooLarge,
-    SourceTooLarge,
-)
+from worker.errors import GpuUnavailable, ImageTooLarge, SourceTooLarge
 
 _GPU_CODES: Final = {
-    error.code for error in (GpuUnavailable, GpuNoDriver, GpuNoProvider, GpuWrongCuda)
+    GpuUnavailable.code,
+    *(error.code for error in GpuUnavailable.__subclasses__()),
 }
 _SIZE_CODES: Final = {error.code for error in (ImageTooLarge, SourceTooLarge)}
 
@@ -56,11 +50,10 @@ def find_fallback_queue(
     `consumed` names the queues of this worker.
     """
     capabilities = {need for name in consumed for need in routes.requirements[name]}
+    queue = None
     if outcome.code in _GPU_CODES:
-        queue: str | None = routes.queue_for(job)
+        queue = routes.queue_for(job)
     elif outcome.code in _SIZE_CODES:
         queue = routes.larger_queue(job)
-    else:
-        return None
     # A worker that already has the capabilities of that queue would fail there again.
     return None if queue is None or capabilities.issuperset(routes.requirements[queue]) else queue
