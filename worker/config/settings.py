@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_cache_path
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import NoDecode
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from producer.config.settings import EnvironmentSettings, ProducerSettings
 from worker.config.access import AllowedPrefix
@@ -24,155 +24,84 @@ def _prefixes(items: tuple[str, ...]) -> tuple[str, ...]:
     return items
 
 
+Count = Annotated[int, Field(ge=1)]
+Attempts = Annotated[int, Field(ge=1, le=20)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
 Prefixes = Annotated[Names, AfterValidator(_prefixes)]
 
 
 class ModelSettings(EnvironmentSettings):
-    """The settings for running models, with or without a queue."""
+    """The settings for running models, with or without a queue.
 
-    model_cache: Path = Field(
-        default_factory=lambda: user_cache_path("cutwork") / "models",
-        description="Folder of the model files, shared by all workers of a machine.",
-    )
-    model_mirror: str | None = Field(
-        default=None,
-        pattern=r"^(https?://|file://|/)",
-        description="Folder or URL that is tried before a catalogue model's own sources.",
-    )
-    model_cache_bytes: int = Field(
-        default=20 * 2**30,
-        ge=1,
-        description="Largest size of that folder, in bytes; least recently used files go first.",
-    )
-    accept_licenses: Names = Field(
-        default=(),
-        description="Ids of restrictive model licences that you accept, separated by commas.",
-    )
-    model_memory: int = Field(
-        default=0, ge=0, description="Bytes of RAM for loaded models; 0 means half of the RAM."
-    )
-    gpu_model_memory: int = Field(
-        default=0,
-        ge=0,
-        description="Bytes of GPU memory for loaded models; 0 means half of the GPU's memory.",
-    )
-    gpu_idle_seconds: float = Field(
-        default=60,
-        ge=0,
-        le=86_400,
-        description="Seconds that an idle model stays on the GPU in the device mode `auto`.",
-    )
-    batch: int = Field(
-        default=4,
-        ge=1,
-        le=64,
-        description="Largest batch size on a GPU, in images; a CPU runs one image at a time.",
-    )
-    tensorrt: bool = Field(
-        default=False,
-        description="Whether GPUs run ONNX models with TensorRT; first loads then take minutes.",
-    )
-    device_timeout: float = Field(
-        default=300,
-        gt=0,
-        le=86_400,
-        description="Seconds that a device may take for a batch or a load before the process ends.",
-    )
-    image_memory: int = Field(
-        default=0,
-        ge=0,
-        description="Bytes of RAM for images of running jobs; 0 means three eighths of the RAM.",
-    )
-    max_pixels: int = Field(
-        default=100_000_000, ge=1, description="Largest image that is decoded, in pixels."
-    )
-    max_matted_pixels: int = Field(
-        default=24_000_000, ge=1, description="Largest image for alpha matting, in pixels."
-    )
-    matting_seconds: float = Field(
-        default=60,
-        gt=0,
-        le=86_400,
-        description="Seconds after which alpha matting stops and returns its result so far.",
-    )
-    threads: int = Field(
-        default=0,
-        ge=0,
-        le=1024,
-        description="Threads of one inference on a CPU; 0 means one per core.",
-    )
-    cpu_engine: Literal["auto", "onnxruntime"] = Field(
-        default="auto",
-        description="Engine of ONNX models on a CPU: `onnxruntime`, or `auto` to prefer Cutwork's.",
-    )
+    The docstring of a field is its description in the reference.
+    """
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    model_cache: Path = Field(default_factory=lambda: user_cache_path("cutwork") / "models")
+    """Folder of the model files, shared by all workers of a machine."""
+    model_mirror: str | None = Field(default=None, pattern=r"^(https?://|file://|/)")
+    """Folder or URL that is tried before a catalogue model's own sources."""
+    model_cache_bytes: Count = 20 * 2**30
+    """Largest size of that folder, in bytes; least recently used files go first."""
+    accept_licenses: Names = ()
+    """Ids of restrictive model licences that you accept, separated by commas."""
+    model_memory: NonNegativeInt = 0
+    """Bytes of RAM for loaded models; 0 means half of the RAM."""
+    gpu_model_memory: NonNegativeInt = 0
+    """Bytes of GPU memory for loaded models; 0 means half of the GPU's memory."""
+    gpu_idle_seconds: float = Field(default=60, ge=0, le=86_400)
+    """Seconds that an idle model stays on the GPU in the device mode `auto`."""
+    batch: int = Field(default=4, ge=1, le=64)
+    """Largest batch size on a GPU, in images; a CPU runs one image at a time."""
+    tensorrt: bool = False
+    """Whether GPUs run ONNX models with TensorRT; first loads then take minutes."""
+    device_timeout: float = Field(default=300, gt=0, le=86_400)
+    """Seconds that a device may take for a batch or a load before the process ends."""
+    image_memory: NonNegativeInt = 0
+    """Bytes of RAM for images of running jobs; 0 means three eighths of the RAM."""
+    max_pixels: Count = 100_000_000
+    """Largest image that is decoded, in pixels."""
+    max_matted_pixels: Count = 24_000_000
+    """Largest image for alpha matting, in pixels."""
+    matting_seconds: float = Field(default=60, gt=0, le=86_400)
+    """Seconds after which alpha matting stops and returns its result so far."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Threads of one inference on a CPU; 0 means one per core."""
+    cpu_engine: Literal["auto", "onnxruntime"] = "auto"
+    """Engine of ONNX models on a CPU: `onnxruntime`, or `auto` to prefer Cutwork's."""
 
 
 class WorkerSettings(ModelSettings, ProducerSettings):
     """The settings of a worker."""
 
-    read_from: Prefixes = Field(
-        min_length=1, description="Allow list of prefixes for source images, separated by commas."
-    )
-    write_to: Prefixes = Field(
-        min_length=1, description="Allow list of prefixes for outputs, separated by commas."
-    )
-    models_from: Prefixes = Field(
-        default=(),
-        description="Allow list of prefixes for models, separated by commas; none by default.",
-    )
-    max_bytes: int = Field(
-        default=512 * 2**20, ge=1, description="Largest source object that is fetched, in bytes."
-    )
-    preload: Names = Field(
-        default=(),
-        description="Models to load before the worker takes its first job, separated by commas.",
-    )
-    takes: Names = Field(
-        default=(),
-        description="Job classes to take, by commas; by default all possible ones but `large`.",
-    )
-    max_attempts: int = Field(
-        default=4,
-        ge=1,
-        le=20,
-        description="Largest number of attempts at a job that fails with transient errors.",
-    )
-    max_deliveries: int = Field(
-        default=3,
-        ge=1,
-        le=100,
-        description="Number of workers that may die with a job before it fails as `poison`.",
-    )
-    grace: float = Field(
-        default=60,
-        ge=0,
-        le=86_400,
-        description="Grace period in seconds from SIGTERM until unfinished jobs are requeued.",
-    )
-    metrics_port: int = Field(
-        default=0,
-        ge=0,
-        le=65_535,
-        description="Port for /metrics, /healthz and /readyz; 0 means none.",
-    )
-    metrics_host: str = Field(
-        default="127.0.0.1",
-        min_length=1,
-        description="Address to listen on for that port; 0.0.0.0 means all.",
-    )
-    outcome_ttl: int = Field(
-        default=86_400, ge=60, le=31_536_000, description="Seconds for which an outcome is kept."
-    )
-    s3_connect_timeout: float = Field(
-        default=5, gt=0, le=3600, description="Seconds that connecting to S3 may take."
-    )
-    s3_read_timeout: float = Field(
-        default=30,
-        gt=0,
-        le=3600,
-        description="Seconds for which S3 may send nothing before a call fails.",
-    )
-    s3_attempts: int = Field(
-        default=4, ge=1, le=20, description="Largest number of attempts at one S3 call."
-    )
+    read_from: Prefixes = Field(min_length=1)
+    """Allow list of prefixes for source images, separated by commas."""
+    write_to: Prefixes = Field(min_length=1)
+    """Allow list of prefixes for outputs, separated by commas."""
+    models_from: Prefixes = ()
+    """Allow list of prefixes for models, separated by commas; none by default."""
+    max_bytes: Count = 512 * 2**20
+    """Largest source object that is fetched, in bytes."""
+    preload: Names = ()
+    """Models to load before the worker takes its first job, separated by commas."""
+    takes: Names = ()
+    """Job classes to take, by commas; by default all possible ones but `large`."""
+    max_attempts: Attempts = 4
+    """Largest number of attempts at a job that fails with transient errors."""
+    max_deliveries: int = Field(default=3, ge=1, le=100)
+    """Number of workers that may die with a job before it fails as `poison`."""
+    grace: float = Field(default=60, ge=0, le=86_400)
+    """Grace period in seconds from SIGTERM until unfinished jobs are requeued."""
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    """Port for /metrics, /healthz and /readyz; 0 means none."""
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on for that port; 0.0.0.0 means all."""
+    outcome_ttl: int = Field(default=86_400, ge=60, le=31_536_000)
+    """Seconds for which an outcome is kept."""
+    s3_connect_timeout: float = Field(default=5, gt=0, le=3600)
+    """Seconds that connecting to S3 may take."""
+    s3_read_timeout: float = Field(default=30, gt=0, le=3600)
+    """Seconds for which S3 may send nothing before a call fails."""
+    s3_attempts: Attempts = 4
+    """Largest number of attempts at one S3 call."""
