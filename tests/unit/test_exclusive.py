@@ -12,18 +12,18 @@ def test_a_suspect_passes_alone_and_is_not_starved() -> None:
     inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
-        with job_lock.shared():
+        with job_lock.hold(exclusive=False):
             inside.set()
             leave.wait(PATIENCE)
             seen.append("first")
 
     def suspect() -> None:
         alone.set()
-        with job_lock.exclusive():
+        with job_lock.hold(exclusive=True):
             seen.append("suspect")
 
     def newcomer() -> None:
-        with job_lock.shared():
+        with job_lock.hold(exclusive=False):
             seen.append("newcomer")
 
     threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]

@@ -19,29 +19,16 @@ class ReaderWriterLock:
         self._changed = threading.Condition()
 
     @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Hold the lock shared inside the block."""
+    def hold(self, *, exclusive: bool) -> Iterator[None]:
+        """Hold the lock inside the block."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._writers)
+            self._writers += exclusive
+            self._changed.wait_for(lambda: not (self._holders if exclusive else self._writers))
             self._holders += 1
         try:
             yield
         finally:
             with self._changed:
                 self._holders -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Hold the lock exclusively inside the block."""
-        with self._changed:
-            self._writers += 1
-            self._changed.wait_for(lambda: not self._holders)
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._holders -= 1
-                self._writers -= 1
+                self._writers -= exclusive
                 self._changed.notify_all()

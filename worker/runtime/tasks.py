@@ -139,7 +139,7 @@ def _run_job(runtime: Runtime, job: Job, *, delivery_tag: str, attempt: int) -> 
     max_deliveries, deliveries = runtime.settings.max_deliveries, runtime.ledger.deliveries
     # The last delivery runs alone and records its stages: if the worker dies, this job is why.
     is_last = deliveries.count_unfinished(job.id) >= max_deliveries - 1 > 0
-    with runtime.job_lock.exclusive() if is_last else runtime.job_lock.shared():
+    with runtime.job_lock.hold(exclusive=is_last):
         if runtime.shutdown.begun.is_set():
             raise Reject("this worker is ending", requeue=True)
         # Counted inside the lock: a job that waits for it while another one kills the worker is not
