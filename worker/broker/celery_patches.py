@@ -6,7 +6,7 @@ has no known upstream report.
 """
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery, Task
@@ -18,15 +18,13 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from worker.broker.kombu_patches import QoS
 from worker.broker.message_schema import check, check_id
 
-Handler = Callable[..., Any]
-
 
 def install(app: Celery) -> None:
     """Make every task of the app, Celery's own included, use `checked_strategy`."""
     app.Task.Strategy = f"{__name__}:checked_strategy"
 
 
-def checked_strategy(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Handler:
+def checked_strategy(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Any:
     """Return Celery's handler for messages of a task, restricted to well-formed messages.
 
     Upstream: Celery relies on the shape of a message without checking it. Problem: anything that
@@ -34,7 +32,7 @@ def checked_strategy(task: Task[Any, Any], app: Celery, consumer: Any, **options
     one of its threads: https://github.com/celery/celery/issues/4308. Patch: such messages raise
     `InvalidTaskError`, which Celery logs before it drops the message.
     """
-    handle: Handler = default(task, app, consumer, **options)
+    handle = default(task, app, consumer, **options)
     signed = app.conf.task_serializer == "auth"
 
     def check_and_handle(message: Any, *arguments: Any) -> Any:
@@ -69,14 +67,14 @@ def is_stopping() -> bool:
     return state.should_stop is not None
 
 
-def replace_signal_handlers(handlers: Mapping[signal.Signals, Callable[[], None]]) -> None:
+def replace_signal_handlers(numbers: Iterable[int], handle: Callable[..., None]) -> None:
     """Replace Celery's signal handlers; call in the main thread once the worker is ready.
 
     Upstream: on a second signal Celery's handlers cancel running tasks, which its thread pool does
-    not support. Patch: the given handlers take over.
+    not support. Patch: `handle` takes over.
     """
-    for number, handle in handlers.items():
-        signal.signal(number, lambda *_, handle=handle: handle())
+    for number in numbers:
+        signal.signal(number, handle)
 
 
 def on_loop_turn(consumer: Any, callback: Callable[[], None]) -> None:

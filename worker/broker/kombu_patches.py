@@ -8,8 +8,8 @@ when one of these places has moved. A patch without a link has no known upstream
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import cached_property
 from queue import Empty
 from typing import Any, Final
 
@@ -41,8 +41,7 @@ def install() -> None:
     The aliases keep their names, so that kombu's TLS handling of `rediss://` applies and logs show
     the broker's own URL.
     """
-    transport = f"{__name__}:Transport"
-    TRANSPORT_ALIASES.update(redis=transport, rediss=transport)
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
 
 
 class Message(virtual.Message):
@@ -90,8 +89,6 @@ class QoS(redis.QoS):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._server_offset: float | None = None
-        """Server time minus monotonic time, once known."""
         self._settled_tags: set[str] = set()
         """Messages requeued or acknowledged ahead of Celery."""
 
@@ -102,8 +99,7 @@ class QoS(redis.QoS):
     def renew(self, ledger: Ledger) -> None:
         """Restart the visibility timeout of every unacknowledged message."""
         if tags := self.unacked_tags():
-            times = dict.fromkeys(tags, ledger.now())
-            ledger.redis.zadd(self.unacked_index_key, times, xx=True)
+            ledger.redis.zadd(self.unacked_index_key, dict.fromkeys(tags, ledger.now()), xx=True)
 
     def requeue(self, tag: str, ledger: Ledger) -> None:
         """Requeue a message; a later `ack` or `reject` of it here has no effect.
@@ -128,23 +124,19 @@ class QoS(redis.QoS):
         Upstream: if this fails, kombu counts the message as unacknowledged for ever. Patch: it is
         forgotten and no longer renewed, so the broker redelivers it.
         """
-        if delivery_tag not in self._settled_tags:
-            with self._forget_on_error(delivery_tag):
-                super().ack(delivery_tag)
+        self._unless_settled(super().ack, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Remove a refused message or requeue it; patched in the same way as `ack`."""
-        if delivery_tag not in self._settled_tags:
-            with self._forget_on_error(delivery_tag):
-                super().reject(delivery_tag, requeue=requeue)
+        self._unless_settled(super().reject, delivery_tag, requeue)
 
-    @contextmanager
-    def _forget_on_error(self, tag: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._quick_ack(tag)
-            raise
+    def _unless_settled(self, settle: Callable[..., None], tag: str, *arguments: Any) -> None:
+        if tag not in self._settled_tags:
+            try:
+                settle(tag, *arguments)
+            except BaseException:
+                self._quick_ack(tag)
+                raise
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Requeue an unacknowledged message, or drop it if it is not a message.
@@ -182,18 +174,17 @@ class QoS(redis.QoS):
     @property
     def visibility_timeout(self) -> Any:
         """Seconds that kombu subtracts from this machine's time, corrected by the clock skew."""
-        return float(self.channel.visibility_timeout) + self._clock_skew()
+        return float(self.channel.visibility_timeout) + time.time() - self._server_time()
 
     def _server_time(self) -> float:
-        if self._server_offset is None:
-            with self.channel.conn_or_acquire() as client:
-                seconds, microseconds = client.time()
-            self._server_offset = seconds + microseconds / 1e6 - time.monotonic()
         return time.monotonic() + self._server_offset
 
-    def _clock_skew(self) -> float:
-        """Return the seconds by which this machine's clock is ahead of the server's."""
-        return time.time() - self._server_time()
+    @cached_property
+    def _server_offset(self) -> float:
+        """Server time minus monotonic time."""
+        with self.channel.conn_or_acquire() as client:
+            seconds, microseconds = client.time()
+        return float(seconds + microseconds / 1e6 - time.monotonic())
 
 
 class Channel(redis.Channel):

@@ -9,8 +9,7 @@ import os
 import queue
 import signal
 import threading
-from functools import partial
-from typing import Final, Literal, NoReturn
+from typing import Final, NoReturn
 
 from worker.broker.celery_patches import is_stopping, replace_signal_handlers, request_stop
 from worker.broker.unacked import BROKER_ERRORS, UnackedDeliveries
@@ -21,14 +20,8 @@ EXIT_UNFINISHED: Final = 1
 """The exit status if running jobs were requeued."""
 _REQUEUE_SECONDS: Final = 5.0
 """The time limit for requeueing at the end, because the broker may not answer."""
-
-Mode = Literal["graceful", "immediate"]
-_SIGNALS: Final[dict[signal.Signals, Mode]] = {
-    signal.SIGTERM: "graceful",
-    signal.SIGINT: "graceful",
-    signal.SIGQUIT: "immediate",
-}
-"""A second signal of any kind ends the worker at once."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""SIGQUIT ends the worker at once, and so does a second signal of any kind."""
 
 
 class Shutdown:
@@ -39,7 +32,7 @@ class Shutdown:
         self._unacked = unacked
         self._grace = grace
         # A signal handler may interrupt a `put`; only this kind of queue allows another one then.
-        self._signals: queue.SimpleQueue[Mode] = queue.SimpleQueue()
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.begun = threading.Event()
         """Set when no further job may start."""
         threading.Thread(target=self._run, name="cutwork-shutdown", daemon=True).start()
@@ -50,21 +43,19 @@ class Shutdown:
 
     def install_signal_handlers(self) -> None:
         """Handle the signals that end a worker in place of Celery; call in the main thread."""
-        replace_signal_handlers(
-            {number: partial(self._handle_signal, mode) for number, mode in _SIGNALS.items()}
-        )
+        replace_signal_handlers(_SIGNALS, self._handle_signal)
 
-    def _handle_signal(self, mode: Mode) -> None:
+    def _handle_signal(self, number: int, _frame: object) -> None:
         # Not only in the thread: Celery's main loop checks this as soon as the handler returns.
         if not is_stopping():
             request_stop(status=0)
-        self._signals.put(mode)
+        self._signals.put(number)
 
     def _run(self) -> None:
-        mode = self._signals.get()
+        number = self._signals.get()
         self._stop_consuming(status=0)
         reason = "an immediate end was requested"
-        if mode == "graceful":
+        if number != signal.SIGQUIT:
             # In a thread, so that a broker that does not answer cannot use up the grace period.
             threading.Thread(target=self._requeue_waiting, daemon=True).start()
             try:

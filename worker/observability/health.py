@@ -1,8 +1,7 @@
 """The liveness and readiness of a worker, for the probes of a supervisor."""
 
 import time
-from collections.abc import Callable, Iterator
-from threading import Lock
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import redis
@@ -43,7 +42,6 @@ class Health:
         self._find_overdue = find_overdue
         self._is_stopping = is_stopping
         self._loop_timeout = loop_timeout
-        self._lock = Lock()
         self._start_step: str | None = "reads its settings"
         self._last_turn: float | None = None
 
@@ -58,8 +56,7 @@ class Health:
 
     def record_loop_turn(self) -> None:
         """Record that the main loop has begun another turn."""
-        with self._lock:
-            self._last_turn = time.monotonic()
+        self._last_turn = time.monotonic()
 
     def liveness(self) -> list[Check]:
         """Return the checks that fail only if a restart is the remedy."""
@@ -67,14 +64,13 @@ class Health:
 
     def readiness(self) -> list[Check]:
         """Return the checks that all pass while the worker takes jobs."""
-        return list(self._readiness())
-
-    def _readiness(self) -> Iterator[Check]:
         step, is_stopping = self._start_step, self._is_stopping()
-        yield Check("start", step is None, step or "models loaded, kernels compiled")
-        yield Check("drain", not is_stopping, "takes no more jobs" if is_stopping else "takes jobs")
-        yield self._check_broker()
-        yield from self.liveness()
+        return [
+            Check("start", step is None, step or "models loaded, kernels compiled"),
+            Check("drain", not is_stopping, "takes no more jobs" if is_stopping else "takes jobs"),
+            self._check_broker(),
+            *self.liveness(),
+        ]
 
     def _check_device(self) -> Check:
         overdue = self._find_overdue()
@@ -83,13 +79,11 @@ class Health:
 
     def _check_loop(self) -> Check:
         """Check Celery's main loop, which may stand still while it ends or waits for the broker."""
-        with self._lock:
-            last_turn = self._last_turn
-        if last_turn is None:
+        if self._last_turn is None:
             return Check("loop", True, "has not begun")
         if self._is_stopping():
             return Check("loop", True, "ends")
-        seconds = time.monotonic() - last_turn
+        seconds = time.monotonic() - self._last_turn
         if seconds <= self._loop_timeout:
             return Check("loop", True, "runs")
         if not self._check_broker().ok:

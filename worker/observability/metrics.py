@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal
 
 from prometheus_client import (
@@ -36,67 +37,54 @@ class Metrics(Events):
         disable_created_metrics()
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._images = Counter(
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self._images = counter(
             "cutwork_images_total",
             "Jobs with an outcome, by state, and by code if they failed.",
             ["state", "code"],
-            registry=registry,
         )
-        self._image_seconds = Histogram(
+        self._image_seconds = histogram(
             "cutwork_image_seconds",
             "Seconds from the start of a job to its stored outputs, for jobs that are done.",
             buckets=_STAGE_SECONDS,
-            registry=registry,
         )
-        self._stage_seconds = Histogram(
+        self._stage_seconds = histogram(
             "cutwork_stage_seconds",
             "Seconds of each stage of a job with an outcome.",
             ["stage"],
             buckets=_STAGE_SECONDS,
-            registry=registry,
         )
-        self._queue_wait = Histogram(
+        self._queue_wait = histogram(
             "cutwork_queue_wait_seconds",
             "Seconds from submission to the first start: `single` jobs, or `bulk` jobs of runs.",
             ["kind"],
             buckets=_WAIT_SECONDS,
-            registry=registry,
         )
-        self._batch_images = Histogram(
-            "cutwork_batch_images",
-            "Images in one batch.",
-            ["device"],
-            buckets=_BATCH_IMAGES,
-            registry=registry,
+        self._batch_images = histogram(
+            "cutwork_batch_images", "Images in one batch.", ["device"], buckets=_BATCH_IMAGES
         )
-        self._model_loads = Counter(
+        self._model_loads = counter(
             "cutwork_model_loads_total",
             "Models loaded; models outside the catalogue are called `custom`.",
             ["model"],
-            registry=registry,
         )
-        self._model_hits = Counter(
-            "cutwork_model_cache_hits_total",
-            "Jobs whose model was already loaded.",
-            ["model"],
-            registry=registry,
+        self._model_hits = counter(
+            "cutwork_model_cache_hits_total", "Jobs whose model was already loaded.", ["model"]
         )
-        self._bytes = Counter(
+        self._bytes = counter(
             "cutwork_bytes_total",
             "Bytes of images read from and written to the object store.",
             ["direction"],
-            registry=registry,
         )
-        self._retries = Counter(
+        self._retries = counter(
             "cutwork_retries_total",
             "Failed attempts that are followed by another one, by code.",
             ["code"],
-            registry=registry,
         )
-        self._redeliveries = Counter(
+        self._redeliveries = counter(
             "cutwork_redeliveries_total",
             "Jobs delivered again because the worker that ran them died.",
-            registry=registry,
         )
         # Series that exist from the start have a rate from their first event on.
         for state in ("done", "skipped", "cancelled"):
@@ -113,26 +101,18 @@ class Metrics(Events):
         image_memory_limit: int,
     ) -> None:
         """Add the gauges that are read by the given functions at each scrape."""
-
-        def gauge(name: str, text: str, read: Callable[[], float]) -> None:
-            Gauge(name, text, registry=self.registry).set_function(read)
-
-        gauge("cutwork_jobs_running", "Jobs that are running.", running)
+        gauge = partial(Gauge, registry=self.registry)
+        gauge("cutwork_jobs_running", "Jobs that are running.").set_function(running)
         gauge(
             "cutwork_image_memory_bytes",
             "Bytes of the image memory budget that running jobs have reserved.",
-            image_memory,
-        )
+        ).set_function(image_memory)
         gauge(
-            "cutwork_image_memory_limit_bytes",
-            "Bytes of that budget, CUTWORK_IMAGE_MEMORY.",
-            lambda: image_memory_limit,
-        )
+            "cutwork_image_memory_limit_bytes", "Bytes of that budget, CUTWORK_IMAGE_MEMORY."
+        ).set(image_memory_limit)
         gauge(
-            "cutwork_worker_draining",
-            "1 while the worker is shutting down and takes no more jobs.",
-            stopping,
-        )
+            "cutwork_worker_draining", "1 while the worker is shutting down and takes no more jobs."
+        ).set_function(stopping)
 
     def add_info(self, *, version: str, device: str, queues: str) -> None:
         """Add the constant metric that describes this worker; call once."""

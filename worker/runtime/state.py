@@ -20,7 +20,7 @@ from worker.observability.health import Health, broker_check
 from worker.observability.throughput import ThroughputMeter
 from worker.pipeline.factory import open_limits, open_models, open_store
 from worker.pipeline.job import Pipeline
-from worker.pipeline.storage import S3Storage, open_storage
+from worker.pipeline.storage import open_storage
 from worker.runtime.celery_app import app
 from worker.runtime.events import WorkerEvents
 
@@ -47,7 +47,7 @@ class Runtime:
     health: Health
     visibility_timeout: float
     """Seconds."""
-    secrets: Collection[str] = ()
+    secrets: Collection[str]
     """Texts that must not appear in an outcome."""
     startup_messages: list[str] = field(default_factory=list)
     """Lines for the log, which Celery opens only after `worker_init`."""
@@ -75,7 +75,10 @@ def current() -> Runtime:
     shutdown = Shutdown(unacked, grace=settings.grace)
     metrics = WorkerEvents(shutdown)
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency, events=metrics)
-    store = open_store(settings, remote=_remote_models(storage))
+    remote = RemoteModels(
+        etag=storage.model_etag, download=storage.download_model, read=storage.read_profile
+    )
+    store = open_store(settings, remote=remote)
     models = open_models(settings, store, events=metrics)
     limits = open_limits(settings)
     budgets = (limits.source_memory, limits.image_memory)
@@ -104,10 +107,4 @@ def current() -> Runtime:
         consumed_queues=select_queues(routes.requirements, classes=settings.takes, no_gpu=no_gpu),
         visibility_timeout=float(broker["visibility_timeout"]),
         secrets=secrets_of(os.environ),
-    )
-
-
-def _remote_models(storage: S3Storage) -> RemoteModels:
-    return RemoteModels(
-        etag=storage.model_etag, download=storage.download_model, read=storage.read_profile
     )
