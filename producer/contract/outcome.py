@@ -22,9 +22,13 @@ class SourceFacts(Facts):
     """The source object as the worker found it."""
 
     ref: Ref
+    """The object, `s3://bucket/key`."""
     etag: str | None = None
+    """S3's ETag."""
     bytes: int | None = None
+    """Size of the file."""
     format: str | None = None
+    """Format of the file, such as `JPEG`; None if it was not decoded."""
     mode: str | None = None
     """Pillow's name of the stored colour mode, such as `P` or `I;16`."""
     size: tuple[int, int] | None = None
@@ -35,20 +39,30 @@ class OutputFacts(Facts):
     """One output: an object that was written, or that existed already if the job was skipped."""
 
     ref: Ref
+    """The object, `s3://bucket/key`."""
     etag: str | None = None
+    """S3's ETag."""
     bytes: int
+    """Size of the file."""
     size: tuple[int, int] | None = None
+    """Width and height in pixels; None if the job was skipped."""
 
 
 class RunFacts(Facts):
     """The model and the device of the inference, as the engine that ran it reports them."""
 
     model: str
+    """Name or `s3://` URI of the model."""
     sha256: str
+    """SHA-256 of the model's file."""
     engine: str
+    """The engine: `cutwork` for the own engine, `onnxruntime` with its version, or `torch`."""
     provider: str
+    """The engine's backend, such as `Winograd` or `CUDAExecutionProvider`."""
     device: str
+    """The device, such as `cpu`."""
     dtype: str
+    """The number type of the inference, such as `float32`."""
     fallback: str | None = None
     """Code of the reason why the CPU was used although the device mode prefers a GPU."""
 
@@ -65,18 +79,25 @@ class Outcome(Facts):
     """The outcome of a job. It is final: only a new job for the same image leads to another one."""
 
     version: Literal[1] = SCHEMA_VERSION
+    """Version of the schema."""
     job_id: str
+    """The job's id."""
     state: Literal["done", "skipped", "failed", "cancelled"]
+    """How the job ended; `skipped`: outputs with its fingerprint existed already."""
     code: str | None = None
     """Stable error code if the job failed; docs/reference/errors.md lists all codes."""
     message: str | None = None
     """What was expected, what was found, and what to do."""
     source: SourceFacts | None = None
+    """The source."""
     image: OutputFacts | None = None
+    """The cut-out; None if none was asked for, or the job failed."""
     mask: OutputFacts | None = None
+    """The mask; None if none was asked for, or the job failed."""
     fingerprint: str | None = None
     """SHA-256 of source ETag, model hash, options and pipeline version; metadata of the outputs."""
     run: RunFacts | None = None
+    """The inference; None if there was none."""
     foreground_share: float | None = None
     """Mean of the mask, 0–1."""
     bounding_box: tuple[int, int, int, int] | None = None
@@ -84,13 +105,18 @@ class Outcome(Facts):
     crop: tuple[int, int, int, int] | None = None
     """The part of the upright source that the outputs show, as `bounding_box`; None: all of it."""
     no_foreground: bool | None = None
+    """Whether the mask is all zero; None without an inference."""
     warnings: tuple[str, ...] = ()
+    """Sentences about options without effect and doubtful results."""
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall time of each stage: load, fetch, decode, wait (for the device), model, mask, edges,
-    encode, store; and `total`."""
+    """Wall time of each stage: load, fetch, wait (for memory and the device), decode, prepare,
+    model, mask, matting, edges, encode, store; and `total`."""
     worker: str | None = None
+    """Host name of the worker, as Celery calls it."""
     attempt: int = 1
+    """The number of the attempt, from 1."""
     finished_at: float = Field(default_factory=time.time)
+    """Unix time in seconds."""
 
     @property
     def ok(self) -> bool:
