@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -83,9 +84,15 @@ def _fields(model: type[BaseModel]) -> str:
     for node, following in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(node, ast.AnnAssign):
             meaning = ast.literal_eval(following.value) if isinstance(following, ast.Expr) else ""
-            kind = ast.unparse(node.annotation).replace("'", '"')
+            kind = _type(node.annotation)
             rows.append((code(ast.unparse(node.target)), code(kind), meaning))
     return table(("field", "type", "meaning"), rows)
+
+
+def _type(annotation: ast.expr) -> str:
+    """Return an annotation as callers see it, without constraints and aliases."""
+    text = re.sub(r"Annotated\[(\w+), .*\)\]", r"\1", ast.unparse(annotation).replace("'", '"'))
+    return re.sub(r"\bRef\b", "ImageRef", re.sub(r"\bJobId\b", "str", text))
 
 
 def _signature(function: Function, *, is_property: bool) -> str:

@@ -54,13 +54,17 @@ class Job(Value):
     """One image to process: its source, the destinations of its outputs, and the options."""
 
     version: Literal[1] = SCHEMA_VERSION
+    """Version of the schema."""
     id: JobId = Field(default_factory=lambda: uuid.uuid4().hex)
+    """Unique id, also of the Celery task; random by default."""
     source: Ref
+    """The image to read."""
     image: Ref | None = None
     """Destination of the cut-out, an RGBA image unless the options have a background."""
     mask: Ref | None = None
     """Destination of the mask: grey, 0 is background."""
     options: Options = Options()
+    """How the image is processed."""
     tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] | None = None
     """The service that submitted the job, if services that share workers have own queues."""
     submitted_at: float = Field(default_factory=time.time, ge=0)

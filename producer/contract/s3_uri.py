@@ -31,7 +31,9 @@ class ImageRef(Value):
     """One object in S3, written `s3://bucket/key`; the key is never decoded or normalised."""
 
     bucket: str
+    """Name of the bucket."""
     key: str
+    """Key of the object, 1 to 1024 bytes in UTF-8."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
