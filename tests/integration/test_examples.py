@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from deploy.local import LocalStack
 from tests.support.pages import DOCS
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_django(django: ModuleType) -> None:
     assert submitted.status_code == 202
     job = submitted.json()["job"]
     found: dict[str, Any] = {"state": "pending"}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while found["state"] == "pending" and time.monotonic() < deadline:
         time.sleep(0.1)
         found = http.get(f"/outcomes/{job}/chelsea.png").json()

@@ -33,7 +33,7 @@ def test_a_worker_s_json_log_names_the_job(stack: LocalStack, idle: Client) -> N
     watched.child.wait_until(
         lambda: sum(watched.samples()["cutwork_images_total"].values()) == 2, timeout=PATIENCE
     )
-    watched.child.stop(grace=20)
+    watched.child.stop(grace=PATIENCE)
     lines = [json.loads(line) for line in watched.child.log.read_text().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     last = {line["job_id"]: line for line in lines if "state" in line}

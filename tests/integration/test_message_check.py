@@ -167,7 +167,7 @@ def test_a_malformed_unacknowledged_entry_is_dropped(
 def test_a_message_without_retries_is_a_first_attempt(lonely: LocalStack, victim: Child) -> None:
     with redis.Redis.from_url(lonely.broker_url) as server:
         server.lpush(QUEUE, message(GOOD, headers={"id": "null-retries", "retries": None}))
-    found = Ledger(lonely.broker_url).read_outcomes(["null-retries"], wait=20)
+    found = Ledger(lonely.broker_url).read_outcomes(["null-retries"], wait=PATIENCE)
     assert found["null-retries"].code == "malformed_message"
     assert victim.running
 

@@ -7,6 +7,7 @@ from benchmarks.scale.pool import Hazard
 from benchmarks.scale.rows import rows
 from benchmarks.scale.scaler import Policy, Scaler, Signals
 from benchmarks.scale.trial import Setting, tried
+from tests.support.patience import PATIENCE
 
 POLICY = Policy(target=30, stabilisation=20, cooldown=10, most=8)
 NOTHING = Signals(waiting=0, in_flight=0, backlog_seconds=0, pending=0, rate=1)
@@ -64,7 +65,7 @@ def test_a_pool_that_loses_a_machine_with_its_jobs_loses_none() -> None:
             notices=itertools.repeat(0.1),
         ),
         visibility_timeout=2,
-        deadline=120,
+        deadline=PATIENCE,
     )
     result = tried(setting)
     assert [row for row in rows(result) if row.ok is False] == []

@@ -1,9 +1,10 @@
 """The reader–writer lock under which a job on its last delivery runs alone."""
 
 import threading
-import time
 
+from tests.support.blocked import until_blocked_in
 from tests.support.patience import PATIENCE
+from worker.broker import reader_writer_lock
 from worker.broker.reader_writer_lock import ReaderWriterLock
 
 
@@ -31,9 +32,9 @@ def test_a_suspect_passes_alone_and_is_not_starved() -> None:
     assert inside.wait(PATIENCE)
     threads[1].start()
     assert alone.wait(PATIENCE)
-    time.sleep(0.1)
+    until_blocked_in(reader_writer_lock, 1)
     threads[2].start()
-    time.sleep(0.1)
+    until_blocked_in(reader_writer_lock, 2)
     assert seen == []
     leave.set()
     for thread in threads:
