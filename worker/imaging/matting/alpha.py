@@ -34,7 +34,7 @@ def closed_form_alpha(
     trimap : (H, W) uint8
         255 is sure foreground, 0 is sure background, 128 is unknown.
     start : (H, W) uint8 or uint16, optional
-        Mask from which the iteration starts.
+        Mask from which the iteration starts; the closer to the solution, the fewer iterations.
     seconds : float
         Time limit, after which the iteration stops with the alpha reached so far.
     exact : bool

@@ -10,21 +10,11 @@ from worker.imaging.masks import Pixels, to_uint8
 def trimap_from_mask(
     mask: Pixels, *, foreground_threshold: int, background_threshold: int, erode_size: int
 ) -> NDArray[np.uint8]:
-    """Return the trimap of a mask, by the rules of rembg's `alpha_matting_cutout`.
+    """Return the trimap of a mask (H, W), by the rules of rembg's `alpha_matting_cutout`.
 
-    Parameters
-    ----------
-    mask : (H, W) uint8 or uint16
-        The model's mask.
-    foreground_threshold, background_threshold : int
-        Levels 0–255: pixels above the first are foreground, pixels below the second background.
-    erode_size : int
-        Side in pixels of the square by which both areas are eroded; 0 erodes by a 3×3 cross.
-
-    Returns
-    -------
-    (H, W) uint8
-        255 is sure foreground, 0 is sure background, 128 is unknown.
+    Pixels above the first threshold are foreground, those below the second background, in levels of
+    0–255. Both areas are eroded by a square with a side of `erode_size` pixels, or by a 3×3 cross
+    if it is 0. In the result, uint8, 255 is sure foreground, 0 sure background, 128 unknown.
     """
     levels = to_uint8(mask)
     # The erosion treats pixels outside the picture as background, for both areas.
@@ -43,7 +33,5 @@ def _erode(area: NDArray[np.bool_], size: int, *, outside: bool) -> NDArray[np.b
     # time and memory grow with the fourth power of its side.
     levels = area.view(np.uint8)
     for axis in (0, 1):
-        levels = ndimage.minimum_filter1d(
-            levels, size, axis=axis, mode="constant", cval=int(outside)
-        )
+        levels = ndimage.minimum_filter1d(levels, size, axis, mode="constant", cval=int(outside))
     return levels.view(np.bool_)

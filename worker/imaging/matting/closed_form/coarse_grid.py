@@ -30,9 +30,8 @@ class CoarseGrid:
         while True:
             y, x = laplacian.y // side, laplacian.x // side
             width = int(x.max()) + 3
-            keys, first, tiles = np.unique(
-                (y + 1) * width + x + 1, return_index=True, return_inverse=True
-            )
+            keys = (y + 1) * width + x + 1
+            keys, first, tiles = np.unique(keys, return_index=True, return_inverse=True)
             if len(keys) <= MAX_TILES:
                 break
             side *= 2
@@ -41,43 +40,27 @@ class CoarseGrid:
         self._tiles = tiles.astype(np.int32)
         self._basis = self._vectors(laplacian.colours)
         blocks = np.zeros((self.count, 9, kernels.VECTORS, kernels.VECTORS))
-        kernels.coarsen(
-            laplacian.lower,
-            laplacian.indices,
-            laplacian.positions,
-            laplacian.offsets,
-            self._tiles,
-            self._basis,
-            np.stack((y[first], x[first]), axis=1).astype(np.int32),
-            blocks,
-        )
+        coordinates = np.stack((y[first], x[first]), axis=1).astype(np.int32)
+        kernels.coarsen(*laplacian.storage, self._tiles, self._basis, coordinates, blocks)
         index_of = np.full(int(keys[-1]) + width + 2, -1)
         index_of[keys] = np.arange(self.count)
-        neighbours = np.stack(
-            [index_of[keys + down * width + right] for down in (-1, 0, 1) for right in (-1, 0, 1)],
-            axis=1,
-        )
+        steps = np.add.outer((-width, 0, width), (-1, 0, 1)).ravel()
+        neighbours = index_of[keys[:, np.newaxis] + steps]
         exists = neighbours >= 0
         starts = np.concatenate(([0], np.cumsum(exists.sum(axis=1))))
         matrix = sparse.bsr_matrix((blocks[exists], neighbours[exists], starts)).tocsc()
         diagonal = matrix.diagonal()
         matrix += sparse.diags(np.where(diagonal > 0, _REGULARISATION * diagonal, 1.0))
         # The matrix is symmetric and positive definite, so that no pivoting is needed.
-        self._factors = splu(
-            matrix,
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
+        options = {"SymmetricMode": True}
+        self._factors = splu(matrix, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
 
     def _vectors(self, colours: np.ndarray) -> np.ndarray:
         """Return (N, 4): a constant, and each pixel's colour relative to the mean of its tile."""
         sizes = np.bincount(self._tiles, minlength=self.count)
         means = [np.bincount(self._tiles, colours[:, c], self.count) / sizes for c in range(3)]
         from_mean = colours - np.stack(means, axis=1).astype(np.float32)[self._tiles]
-        return np.ascontiguousarray(
-            np.concatenate((np.ones((len(colours), 1), np.float32), from_mean), axis=1)
-        )
+        return np.insert(from_mean, 0, 1, axis=1)
 
     def correct(self, residual: Vector, correction: Vector) -> None:
         """Add the solution of the coarse equations for `residual` to `correction`."""

@@ -28,7 +28,9 @@ VECTORS: Final = 4
 """Vectors that represent a tile on the coarse level: a constant, and the three colours."""
 
 _WEIGH_TYPE: Final = "void(f8[:,::1], f8, f8, f8, f8, f8, f8, f8[:,::1])"
-_PRODUCT_TYPE: Final = "(f8[:,::1], i4[::1], i4[::1], i4[::1], f8[::1], f8[::1], i8, i8)"
+_STORAGE_TYPE: Final = "f8[:,::1], i4[::1], i4[::1], i4[::1]"
+_PRODUCT_TYPE: Final = f"({_STORAGE_TYPE}, f8[::1], f8[::1], i8, i8)"
+_COARSEN_TYPE: Final = f"void({_STORAGE_TYPE}, i4[::1], f4[:,::1], i4[:,::1], f8[:,:,:,::1])"
 
 
 @njit(_WEIGH_TYPE, cache=True, nogil=True)
@@ -62,16 +64,9 @@ def _weigh_as_pymatting(colour, rr, rg, rb, gg, gb, bb, weighted):  # type: igno
     """
     rr, rg, rb, gg, gb, bb = rr / 9, rg / 9, rb / 9, gg / 9, gb / 9, bb / 9
     scale = 1.0 / (rr * gb * gb + rg * rg * bb + rb * rb * gg - rr * gg * bb - 2 * rg * rb * gb)
-    to_rr, to_rg, to_rb = (
-        (gb * gb - gg * bb) * scale,
-        (rg * bb - rb * gb) * scale,
-        (rb * gg - rg * gb) * scale,
-    )
-    to_gg, to_gb, to_bb = (
-        (rb * rb - rr * bb) * scale,
-        (rr * gb - rg * rb) * scale,
-        (rg * rg - rr * gg) * scale,
-    )
+    to_rr, to_rg = (gb * gb - gg * bb) * scale, (rg * bb - rb * gb) * scale
+    to_rb, to_gg = (rb * gg - rg * gb) * scale, (rb * rb - rr * bb) * scale
+    to_gb, to_bb = (rr * gb - rg * rb) * scale, (rg * rg - rr * gg) * scale
     for k in range(9):
         r, g, b = colour[k]
         weighted[k, 0] = to_rr * r + to_rg * g + to_rb * b
@@ -135,9 +130,7 @@ def assemble(rgb, trimap, indices, lower, rhs, as_pymatting):  # type: ignore[no
 
 
 @njit("f8" + _PRODUCT_TYPE, cache=True, nogil=True)
-def multiply(  # type: ignore[no-untyped-def]
-    lower, indices, positions, offsets, x, product, first, last
-):
+def multiply(lower, indices, positions, offsets, x, product, first, last):  # type: ignore[no-untyped-def]
     """Write the product with `x` to `product[first:last]`; return that part's inner product."""
     inner = 0.0
     for i in range(first, last):
@@ -156,9 +149,7 @@ def multiply(  # type: ignore[no-untyped-def]
 
 
 @njit("void" + _PRODUCT_TYPE, cache=True, nogil=True)
-def gauss_seidel(  # type: ignore[no-untyped-def]
-    lower, indices, positions, offsets, residual, correction, first, last
-):
+def gauss_seidel(lower, indices, positions, offsets, residual, correction, first, last):  # type: ignore[no-untyped-def]
     """Write a forward and a backward sweep within `first:last`, from zero, to `correction`."""
     for i in range(first, last):
         position = positions[i]
@@ -178,14 +169,8 @@ def gauss_seidel(  # type: ignore[no-untyped-def]
         correction[i] -= total / lower[i, 12]
 
 
-@njit(
-    "void(f8[:,::1], i4[::1], i4[::1], i4[::1], i4[::1], f4[:,::1], i4[:,::1], f8[:,:,:,::1])",
-    cache=True,
-    nogil=True,
-)
-def coarsen(  # type: ignore[no-untyped-def]
-    lower, indices, positions, offsets, tiles, basis, coordinates, blocks
-):
+@njit(_COARSEN_TYPE, cache=True, nogil=True)
+def coarsen(lower, indices, positions, offsets, tiles, basis, coordinates, blocks):  # type: ignore[no-untyped-def]
     """Add the matrix in the basis of M tiles to `blocks` (M, 9, 4, 4), one block per neighbour.
 
     `tiles` (N) is each pixel's tile, `basis` (N, 4) its part in the tile's vectors, `coordinates`

@@ -26,10 +26,7 @@ _threads: Final = ThreadPoolExecutor(
 
 
 class Laplacian:
-    """The sparse equations between N unknown pixels: `multiply(alpha)[0] == rhs`.
-
-    `closed_form.kernels` describes the storage: `lower`, `indices`, `positions` and `offsets`.
-    """
+    """The sparse equations between N unknown pixels: `multiply(alpha)[0] == rhs`."""
 
     def __init__(
         self, rgb: Pixels, trimap: NDArray[np.uint8], *, as_pymatting: bool = False
@@ -47,27 +44,19 @@ class Laplacian:
         self.colours = rgb[self.y, self.x] / np.float32(max_level(rgb))
         """(N, 3) float32, in 0…1."""
         self.rhs: Vector = np.zeros(count)
-        self.lower = np.zeros((count, kernels.PRECEDING + 1))
-        self.indices = framed.ravel()
-        self.positions = np.asarray((self.y + frame) * framed.shape[1] + self.x + frame, np.int32)
-        self.offsets = np.array(
-            [y * framed.shape[1] + x for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)],
-            np.int32,
-        )
-        self._assemble(rgb, trimap, framed[frame:-frame, frame:-frame], as_pymatting)
-
-    def _assemble(
-        self, rgb: Pixels, trimap: NDArray[np.uint8], indices: NDArray[np.int32], as_pymatting: bool
-    ) -> None:
-        height = len(trimap)
-        trimap, indices = np.ascontiguousarray(trimap), np.ascontiguousarray(indices)
+        lower = np.zeros((count, kernels.PRECEDING + 1))
+        positions = np.asarray((self.y + frame) * framed.shape[1] + self.x + frame, np.int32)
+        preceding = [(y, x) for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)]
+        offsets = np.array([y * framed.shape[1] + x for y, x in preceding], np.int32)
+        self.storage = lower, framed.ravel(), positions, offsets
+        """`lower`, `indices`, `positions` and `offsets`, which `closed_form.kernels` describes."""
+        indices = np.ascontiguousarray(framed[frame:-frame, frame:-frame])
+        trimap = np.ascontiguousarray(trimap)
 
         def assemble(top: int) -> None:
             part = slice(top - 1, min(top + _ROWS, height - 1) + 1)
             colours = rgb[part] / np.float64(max_level(rgb))
-            kernels.assemble(
-                colours, trimap[part], indices[part], self.lower, self.rhs, as_pymatting
-            )
+            kernels.assemble(colours, trimap[part], indices[part], lower, self.rhs, as_pymatting)
 
         # A window also writes to the rows above and below its centre: adjacent strips would race.
         for first in (1, 1 + _ROWS):
@@ -79,7 +68,7 @@ class Laplacian:
 
         def multiply(first: int) -> float:
             last = min(first + _BLOCK, len(x))
-            return float(kernels.multiply(*self._stored, x, product, first, last))
+            return float(kernels.multiply(*self.storage, x, product, first, last))
 
         return product, sum(_run(multiply, range(0, len(x), _BLOCK)))
 
@@ -89,14 +78,10 @@ class Laplacian:
 
         def sweep(first: int) -> None:
             last = min(first + _BLOCK, len(residual))
-            kernels.gauss_seidel(*self._stored, residual, correction, first, last)
+            kernels.gauss_seidel(*self.storage, residual, correction, first, last)
 
         _run(sweep, range(0, len(residual), _BLOCK))
         return correction
-
-    @property
-    def _stored(self) -> tuple[np.ndarray, ...]:
-        return self.lower, self.indices, self.positions, self.offsets
 
 
 def _run(work: Callable[[int], Result], starts: range) -> list[Result]:

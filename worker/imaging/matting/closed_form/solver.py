@@ -15,11 +15,8 @@ _TOLERANCE: Final = 1 / 16_384
 """Largest estimated error of alpha, at any pixel, at which the iteration stops. The estimate is too
 low for smooth errors: these can be larger."""
 _EXACT_TOLERANCE: Final = 1e-6
-"""The tolerance if foreground colours are estimated from alpha.
-
-Where alpha is almost 0 it hardly determines those colours: with `_TOLERANCE`, whole skies differ in
-colour from those of pymatting's alpha.
-"""
+"""The tolerance if foreground colours are estimated from alpha. Where alpha is almost 0 it hardly
+determines them: with `_TOLERANCE`, whole skies differ in colour from those of pymatting's alpha."""
 _MAX_ITERATIONS: Final = 2_000
 _MARGIN: Final = 2
 """Pixels around the unknown ones that share a window with them."""
@@ -44,23 +41,12 @@ def solve(
     seconds: float = math.inf,
     exact: bool = False,
 ) -> Solution:
-    """Solve for the alpha of a trimap's unknown pixels.
+    """Solve for the alpha of a trimap's unknown pixels, of which there must be one or more.
 
-    The iteration ends when the estimated error is below the tolerance, after `seconds`, after 2,000
-    iterations, or when numbers are no longer finite, and returns the alpha reached by then.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8 or uint16
-        At least 3×3 pixels.
-    trimap : (H, W) uint8
-        255 is sure foreground, 0 is sure background, 128 is unknown, at one pixel or more.
-    start : (H, W) uint8 or uint16, optional
-        Mask from which the iteration starts; the closer to the solution, the fewer iterations.
-    seconds : float
-        Time limit.
-    exact : bool
-        Use the smaller tolerance and round as pymatting does.
+    The parameters are those of `closed_form_alpha`; `exact` selects the smaller tolerance and the
+    rounding of pymatting. The iteration ends when the estimated error is below the tolerance, after
+    `seconds`, after 2,000 iterations, or when numbers are no longer finite, and returns the alpha
+    reached by then.
     """
     began, tolerance = time.monotonic(), _EXACT_TOLERANCE if exact else _TOLERANCE
     unknown = trimap == 128
