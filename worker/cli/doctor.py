@@ -71,12 +71,9 @@ def _onnx_device() -> Finding:
         provider = probe_gpu(Path(folder))
     if provider == "CUDAExecutionProvider":
         return Finding(check, True, "runs on the GPU")
-    return Finding(
-        check,
-        False,
-        f"CPU only (gpu_unavailable): CUDA is installed but does not start, a model ran on "
-        f"{provider}; look at the output of `nvidia-smi`",
-    )
+    problem = f"CUDA is installed but does not start, a model ran on {provider}"
+    advice = "look at the output of `nvidia-smi`"
+    return Finding(check, False, f"CPU only (gpu_unavailable): {problem}; {advice}")
 
 
 def _torch_device() -> Finding:

@@ -70,12 +70,9 @@ def segment(
         with download_bar(console) as progress:
             store = open_store(settings, local_paths=True, progress=progress)
             with watch.stage("load"):
-                file = (
-                    store.resolve(options.model, sha256=options.model_sha256)
-                    if options.enabled
-                    else None
-                )
-            if options.enabled:
+                sha256, enabled = options.model_sha256, options.enabled
+                file = store.resolve(options.model, sha256=sha256) if enabled else None
+            if enabled:
                 with watch.stage("kernels"):
                     compile_kernels()
         limits = open_limits(settings)
@@ -108,11 +105,8 @@ def segment(
         return
     for warning in cutout.warnings:
         console.print(f"[yellow]warning[/]: {safe_text(warning)}")
-    engine = (
-        f"{cutout.run.engine} on {cutout.run.device}, {cutout.run.dtype}"
-        if cutout.run
-        else "no model"
-    )
+    run = cutout.run
+    engine = f"{run.engine} on {run.device}, {run.dtype}" if run else "no model"
     seconds = watch.seconds()
     stages = "" if profile else f"; {format_stages(seconds)}"
     console.print(f"foreground {facts['foreground_share']:.1%}; {safe_text(engine)}{stages}")

@@ -43,14 +43,11 @@ def models(
         typer.echo(json.dumps(rows))
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "licence", "MB", "cached", "runs on"):
-        right = heading == "MB"
-        table.add_column(
-            heading,
-            justify="right" if right else "left",
-            no_wrap=right or heading in ("model", "cached"),
-            overflow="fold",
-        )
+    table.add_column("model", no_wrap=True, overflow="fold")
+    table.add_column("licence", overflow="fold")
+    table.add_column("MB", justify="right", no_wrap=True, overflow="fold")
+    table.add_column("cached", no_wrap=True, overflow="fold")
+    table.add_column("runs on", overflow="fold")
     for row in rows:
         size = "?" if row["bytes"] is None else f"{row['bytes'] / 1e6:.0f}"
         mark = "" if row["accepted"] else " *"
