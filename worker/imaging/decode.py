@@ -17,7 +17,7 @@ from worker.imaging import pillow_patches
 from worker.imaging.bombs import bmp, gif, heif, jpeg, png, tiff
 from worker.imaging.colour_modes import has_transparency, to_eight_bits, to_rgb
 from worker.imaging.libvips import has_sixteen_bits, read_sixteen_bits
-from worker.imaging.masks import Depth, Pixels, to_depth
+from worker.imaging.masks import Depth, Pixels, Size, to_depth
 from worker.imaging.orientation import resolution, turn_upright
 from worker.imaging.strips import strips
 
@@ -31,6 +31,13 @@ pillow_heif.register_heif_opener()
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """The formats that are accepted; untrusted input never reaches Pillow's other plugins."""
+
+_STRUCTURE_CHECKS: Final = {
+    b"\xff\xd8\xff": jpeg.check_header,
+    b"\x89PNG": png.check_chunks,
+    b"GIF8": gif.check_blocks,
+}
+"""By signature: raise `DecompressionBomb` if even opening the file would take too long."""
 
 _MAX_SIDE: Final = 1_000_000
 """Pixels. Each row costs memory of its own, and Pillow's encoders refuse rows that are too long."""
@@ -51,8 +58,8 @@ class Picture:
     mode: str
     """Pillow's name of the pixel format as stored."""
     warnings: tuple[str, ...]
-    size: tuple[int, int]
-    """Width and height of the image in pixels; `rgb` may have been decoded smaller."""
+    size: Size
+    """Of the whole image, in pixels; `rgb` may have been decoded smaller."""
 
 
 class Header(NamedTuple):
@@ -61,8 +68,8 @@ class Header(NamedTuple):
     format: str
     mode: str
     """Pillow's name of the pixel format as stored."""
-    size: tuple[int, int]
-    """Width and height in pixels, as stored."""
+    size: Size
+    """In pixels, as stored."""
     has_transparency: bool
     has_sixteen_bits: bool
     """Whether it has 16 bits per channel that can be kept."""
@@ -76,9 +83,7 @@ class OpenedImage:
         self._data = data
         self._image = image
 
-    def decode(
-        self, *, depth: Depth = np.uint8, min_size: tuple[int, int] | None = None
-    ) -> Picture:
+    def decode(self, *, depth: Depth = np.uint8, min_size: Size | None = None) -> Picture:
         """Decode the first frame, upright, as straight RGB and alpha of the given depth; call once.
 
         With `depth=np.uint16`, 16-bit sources keep their 16 bits and 8-bit sources are widened;
@@ -126,7 +131,9 @@ def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
     """
     if not data:
         raise EmptySource("expected an image, found an object of 0 bytes")
-    _check_structure(data)
+    for signature, check in _STRUCTURE_CHECKS.items():
+        if data.startswith(signature):
+            check(data)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         header = Header(
@@ -144,21 +151,10 @@ def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
     except (MemoryError, CutworkError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers raise.
-        raise CorruptImage(
-            f"expected an image, found a header that cannot be read: {error}"
-        ) from error
+        sentence = f"expected an image, found a header that cannot be read: {error}"
+        raise CorruptImage(sentence) from error
     _check_opened(data, image, max_pixels)
     return OpenedImage(data, image, header)
-
-
-def _check_structure(data: bytes) -> None:
-    """Raise `DecompressionBomb` if even opening the file would take too long."""
-    if data.startswith(b"\xff\xd8\xff"):
-        jpeg.check_header(data)
-    elif data.startswith(b"\x89PNG"):
-        png.check_chunks(data)
-    elif data.startswith(b"GIF8"):
-        gif.check_blocks(data)
 
 
 def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
@@ -176,8 +172,7 @@ def _check_opened(data: bytes, image: Image.Image, max_pixels: int) -> None:
     if image.format in ("JPEG", "MPO"):
         jpeg.check_scans(data, width * height)
     elif image.format in ("AVIF", "HEIF"):
-        heif.check_length(data)
-        heif.check_parts(data, max_pixels)
+        heif.check_cost(data, max_pixels)
     elif image.format == "TIFF":
         tiff.check_tiles(image, max_pixels)
     elif image.format == "BMP" and image.info.get("compression"):
@@ -195,7 +190,7 @@ def _to_sixteen_bits(picture: Picture, pixels_16: Pixels | None) -> Picture:
     return replace(picture, rgb=np.ascontiguousarray(pixels_16[:, :, :3]), alpha=alpha)
 
 
-def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
+def _picture(image: Image.Image, size: Size) -> Picture:
     warnings: list[str] = []
     stored_format, stored_mode = str(image.format), image.mode
     profile = image.info.get("icc_profile")

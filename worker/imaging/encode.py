@@ -12,13 +12,15 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 
 from worker.errors import OptionConflict
 from worker.imaging import libvips
 from worker.imaging.masks import Pixels, to_uint8
 from worker.imaging.png import Resolution, write_png
 
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
+_INCH: Final = 2
+"""Value of the EXIF tag `ResolutionUnit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +115,8 @@ def _pillow(pixels: Pixels, settings: EncodeSettings, name: str, **options: Any)
 def _resolution(dpi: Resolution) -> Image.Exif:
     """Return EXIF with the resolution alone, for formats without a header field for it."""
     exif = Image.Exif()
-    exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = dpi
-    exif[_RESOLUTION_UNIT] = _INCH
+    exif[Base.XResolution], exif[Base.YResolution] = dpi
+    exif[Base.ResolutionUnit] = _INCH
     return exif
 
 

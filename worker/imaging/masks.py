@@ -58,7 +58,9 @@ def to_input(
     channels: Literal["rgb", "bgr"] = "rgb",
     resize: Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]] | None = None,
 ) -> NDArray[np.float32]:
-    """Return a model's input for a picture: `(x / divisor - mean) / std`.
+    """Return a model's input, (1, 3, height, width) float32, contiguous.
+
+    It is `(x / divisor - mean) / std` of the resized picture.
 
     Parameters
     ----------
@@ -76,10 +78,6 @@ def to_input(
         Order of the channels in the result.
     resize : callable, optional
         A faster LANCZOS than Pillow's, where the result need not equal rembg's bit by bit.
-
-    Returns
-    -------
-    (1, 3, height, width) float32, contiguous
     """
     means, stds = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
     if resampling == "bilinear":

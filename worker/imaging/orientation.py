@@ -3,10 +3,10 @@
 from typing import Final
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from worker.errors import CutworkError
 
-_ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -16,11 +16,9 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""The operation that undoes an EXIF orientation."""
-_SIDEWAYS: Final = (5, 6, 7, 8)
-"""The orientations that swap width and height."""
-
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
+"""The operation that undoes an EXIF orientation; from 5 on, width and height are swapped."""
+_CENTIMETRE: Final = 3
+"""Value of the tag `ResolutionUnit`."""
 _CM_PER_INCH: Final = 2.54
 
 
@@ -30,7 +28,7 @@ def turn_upright(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, 
     An image that needs no turn is returned as it is. Unreadable EXIF adds a sentence to `warnings`.
     """
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(Base.Orientation, 1)
     except (CutworkError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - Pillow raises errors of any class for broken EXIF
@@ -41,7 +39,7 @@ def turn_upright(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, 
         return image, False
     turned = image.transpose(method)
     image.close()  # Frees the pixels; format and metadata stay readable.
-    return turned, orientation in _SIDEWAYS
+    return turned, orientation >= 5
 
 
 def resolution(image: Image.Image) -> tuple[float, float] | None:
@@ -50,8 +48,8 @@ def resolution(image: Image.Image) -> tuple[float, float] | None:
     try:
         if not dpi:
             exif = image.getexif()
-            scale = _CM_PER_INCH if exif.get(_RESOLUTION_UNIT) == _CENTIMETRE else 1
-            dpi = [exif[tag] * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
+            scale = _CM_PER_INCH if exif.get(Base.ResolutionUnit) == _CENTIMETRE else 1
+            dpi = [exif[tag] * scale for tag in (Base.XResolution, Base.YResolution)]
         x, y = (float(value) for value in dpi)
     except Exception:  # noqa: BLE001 - Pillow raises errors of any class for broken EXIF
         return None

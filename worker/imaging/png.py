@@ -23,8 +23,6 @@ _COLOUR_TYPES: Final = {1: 0, 3: 2, 4: 6}
 """By number of channels: grey, RGB, RGBA."""
 _UP: Final = 2
 """Filter type: each byte minus the byte above it."""
-_METRE: Final = 1
-"""Unit of `pHYs`."""
 _INCHES_PER_METRE: Final = 1 / 0.0254
 _LEVEL: Final = 1
 """ISA-L has 0 to 3; the higher ones are slower, and their files hardly smaller."""
@@ -44,7 +42,7 @@ def write_png(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | No
         parts += _chunk(b"iCCP", b"icc\0\0" + isal_zlib.compress(icc_profile))
     if dpi is not None:
         x, y = (round(side * _INCHES_PER_METRE) for side in dpi)
-        parts += _chunk(b"pHYs", struct.pack(">IIB", x, y, _METRE))
+        parts += _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))  # 1: per metre
     deflate = isal_zlib.compressobj(_LEVEL)
     above = np.zeros((1, width * channels * pixels.dtype.itemsize), np.uint8)
     for rows in strips(height, width):

@@ -31,20 +31,17 @@ class _Items(NamedTuple):
     """The items that a derived item consists of, as often as it names them."""
 
 
-def check_length(data: bytes) -> None:
-    """Raise `DecompressionBomb` for more coded bytes than can be decoded in time."""
+def check_cost(data: bytes, max_pixels: int) -> None:
+    """Raise `DecompressionBomb` for too many bytes, or parts with far more pixels than are allowed.
+
+    Broken files pass, because the decoder refuses them.
+    """
     if len(data) > _MAX_BYTES:
         raise DecompressionBomb(
             f"AVIF or HEIF: expected at most {_MAX_BYTES:,} bytes, found {len(data):,}; "
             "store it as PNG or TIFF"
         )
 
-
-def check_parts(data: bytes, max_pixels: int) -> None:
-    """Raise `DecompressionBomb` if the parts of a picture have far more pixels than are allowed.
-
-    Broken files pass, because the decoder refuses them.
-    """
     for kind, start, end in _boxes(data, 0, len(data)):
         if kind != b"meta":
             continue
@@ -69,12 +66,10 @@ def _cost(item: int, items: _Items, costs: dict[int, int], depth: int) -> int:
             f"HEIF: expected pictures within pictures at most {_MAX_DEPTH} times, found more"
         )
     if item not in costs:
-        parts = items.parts.get(item)
-        costs[item] = (
-            items.pixels.get(item, 0)
-            if parts is None
-            else sum(_cost(part, items, costs, depth + 1) for part in parts)
-        )
+        if item in items.parts:
+            costs[item] = sum(_cost(part, items, costs, depth + 1) for part in items.parts[item])
+        else:
+            costs[item] = items.pixels.get(item, 0)
     return costs[item]
 
 

@@ -8,6 +8,7 @@ import struct
 from typing import IO, Final
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from worker.errors import DecompressionBomb
 
@@ -23,7 +24,6 @@ _MAX_DIRECTORIES: Final = 10_000
 _VALUE_BYTES: Final = {3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 """Bytes of a value, by type, for the types of whose values Pillow makes Python objects."""
 _RATIONAL, _SIGNED_RATIONAL = 5, 10
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 def check_directory(fp: IO[bytes], *, big_endian: bool, bigtiff: bool) -> None:
@@ -58,7 +58,7 @@ def check_directory(fp: IO[bytes], *, big_endian: bool, bigtiff: bool) -> None:
 def check_tiles(image: Image.Image, max_pixels: int) -> None:
     """Raise `DecompressionBomb` if one tile of a TIFF has more pixels than an image may have."""
     tags = getattr(image, "tag_v2", {})
-    width, length = (tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+    width, length = (tags.get(tag, 0) for tag in (Base.TileWidth, Base.TileLength))
     if isinstance(width, int) and isinstance(length, int) and width * length > max_pixels:
         raise DecompressionBomb(
             f"TIFF: expected tiles of at most {max_pixels:,} pixels, found {width}×{length}"

@@ -27,6 +27,10 @@ def closed_form_alpha(
 ) -> tuple[NDArray[np.float64], str | None]:
     """Solve for the alpha of a trimap's unknown pixels by closed-form matting.
 
+    Returns the alpha (H, W), float64 in 0…1, and a sentence if the time limit or the iteration
+    limit was reached. Raises `MattingImpossible` if a side is below 3 pixels, if the trimap lacks
+    sure foreground or sure background, or if the iteration diverged.
+
     Parameters
     ----------
     rgb : (H, W, 3) uint8 or uint16
@@ -39,19 +43,6 @@ def closed_form_alpha(
         Time limit, after which the iteration stops with the alpha reached so far.
     exact : bool
         Solve precisely enough to estimate foreground colours from alpha, not only for its levels.
-
-    Returns
-    -------
-    alpha : (H, W) float64
-        In 0…1.
-    warning : str or None
-        A sentence if the time limit or the iteration limit was reached.
-
-    Raises
-    ------
-    MattingImpossible
-        If a side is below 3 pixels, if the trimap lacks sure foreground or sure background, or if
-        the iteration diverged.
     """
     if min(trimap.shape) < 3:
         height, width = trimap.shape

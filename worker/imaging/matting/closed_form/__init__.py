@@ -5,6 +5,6 @@ to Natural Image Matting", 2008. Iterative solvers converge slowly on them becau
 the colours of a picture over long distances at almost no cost; `coarse_grid` corrects such errors.
 """
 
-from worker.imaging.matting.closed_form.solver import Solution, solve
+from worker.imaging.matting.closed_form.solver import solve
 
-__all__ = ["Solution", "solve"]
+__all__ = ["solve"]
