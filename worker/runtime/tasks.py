@@ -25,9 +25,11 @@ from worker.runtime.state import Runtime
 
 log = logging.getLogger(__name__)
 
+_Task = Task[Any, Any]
+
 
 @app.task(name=TASK_NAME, bind=True, typing=False, max_retries=None)
-def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[str, Any]:
+def segment(self: _Task, /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job and return its outcome as a JSON value, so that it composes in any canvas."""
     runtime = state.current()
     job_id = _claimed_id(args) or str(self.request.id)
@@ -45,7 +47,7 @@ def segment(self: Task[Any, Any], /, *args: object, **kwargs: object) -> dict[st
 
 
 def _process(
-    task: Task[Any, Any],
+    task: _Task,
     runtime: Runtime,
     job_id: str,
     delivery_tag: str,
@@ -62,9 +64,8 @@ def _process(
         add_to_log_context("source", str(job.source))
         tracing.record_job(job)
         outcome = _run_job(runtime, job, delivery_tag=delivery_tag, attempt=attempt)
-        queue = find_fallback_queue(
-            outcome, job, routes=runtime.routes, consumed=runtime.consumed_queues
-        )
+        routes, consumed = runtime.routes, runtime.consumed_queues
+        queue = find_fallback_queue(outcome, job, routes=routes, consumed=consumed)
         # Each move counts as an attempt: two pools could otherwise exchange a job for ever.
         if queue and attempt <= runtime.settings.max_attempts:
             log.info("job %s: %s; sent on to %s", job_id, outcome.code, queue)
@@ -109,9 +110,7 @@ def _process(
     return outcome
 
 
-def _resend(
-    task: Task[Any, Any], runtime: Runtime, job_id: str, *, queue: str, delay: float
-) -> NoReturn:
+def _resend(task: _Task, runtime: Runtime, job_id: str, *, queue: str, delay: float) -> NoReturn:
     """Send the job again to `queue` after `delay` seconds; raises `Retry` to end this delivery."""
     try:
         runtime.ledger.deliveries.release(job_id)
@@ -121,14 +120,10 @@ def _resend(
         raise Reject("the retry could not be sent", requeue=True) from error
 
 
-def _source_queue(task: Task[Any, Any], runtime: Runtime) -> str:
+def _source_queue(task: _Task, runtime: Runtime) -> str:
     """Return the queue that the message names as its own, or the default if that is unknown."""
-    routing_key = (task.request.delivery_info or {}).get("routing_key")
-    return (
-        routing_key
-        if routing_key is not None and routing_key in runtime.routes.requirements
-        else QUEUE
-    )
+    queue = (task.request.delivery_info or {}).get("routing_key") or QUEUE
+    return queue if queue in runtime.routes.requirements else QUEUE
 
 
 def _run_job(runtime: Runtime, job: Job, *, delivery_tag: str, attempt: int) -> Outcome:
