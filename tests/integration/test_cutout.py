@@ -28,6 +28,7 @@ from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut
 from worker.pipeline.factory import open_models
+from worker.pipeline.memory_budget import MemoryBudget
 from worker.pipeline.recipe import Recipe
 from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, load_model, segment
@@ -157,7 +158,15 @@ def test_soft_edges_show_less_than_half_of_their_original_background(
     colour_errors, whole_errors = [], []
     for estimate in (False, True):
         recipe = Recipe.resolve(Options(estimate_foreground=estimate), file=None)
-        refined = refine(picture, mask, recipe)
+        with MemoryBudget(10**9).reserve() as reservation:
+            refined = refine(
+                picture,
+                mask,
+                recipe,
+                reservation=reservation,
+                matting_seconds=60,
+                watch=Stopwatch(),
+            )
         rgb, found = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
         edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
         pasted = rgb * found + third * (1 - found)

@@ -31,11 +31,11 @@ class Waiters:
                 self.release[name].wait(PATIENCE)
 
         thread = threading.Thread(target=work, daemon=True)
-        waiting = self.budget.waiting
+        waiting = len(self.budget._queue)
         thread.start()
         self.threads.append(thread)
         # The next one arrives once this one has been granted its memory or waits for it.
-        while name not in self.granted and self.budget.waiting == waiting:
+        while name not in self.granted and len(self.budget._queue) == waiting:
             thread.join(0.01)
 
     def finish(self, name: str, *, then: int) -> list[str]:
@@ -111,10 +111,10 @@ def test_a_growing_reservation_goes_before_empty_ones() -> None:
         assert all(event.wait(PATIENCE) for event in entered)
         threads.append(threading.Thread(target=begins))
         threads[-1].start()
-        while budget.waiting < 1:
+        while len(budget._queue) < 1:
             time.sleep(0.01)
         go.set()
-        while budget.waiting < 3:
+        while len(budget._queue) < 3:
             time.sleep(0.01)
         assert got == []
     # Two reservations grow to 9 of 10 bytes: one must exceed the total, or both would wait forever.

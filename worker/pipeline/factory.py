@@ -38,10 +38,7 @@ def open_store(
 
 
 def open_models(
-    settings: ModelSettings,
-    store: ModelStore,
-    *,
-    events: Events = NO_EVENTS,
+    settings: ModelSettings, store: ModelStore, *, events: Events = NO_EVENTS
 ) -> Models:
     """Return a store with an empty cache of loaded models, which reports to `events`."""
     watchdog = Watchdog(timeout=settings.device_timeout, events=events)

@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -45,34 +45,29 @@ class Pipeline:
         stages before the last one succeeded.
         """
         with self.limits.image_memory.reserve() as reservation:
-            watch = watch or Stopwatch()
-            attempt = _Attempt(
-                job=job, pipeline=self, reservation=reservation, watch=watch, final=final
-            )
+            attempt = _Attempt(self, job, reservation, watch or Stopwatch(), final=final)
             try:
                 return attempt.run()
-            except PermanentError as error:
-                return attempt.failed(error)
             except CutworkError as error:
-                if not final:
-                    raise
-                return attempt.failed(error)
+                if final or isinstance(error, PermanentError):
+                    return attempt.failed(error)
+                raise
 
     def refused(self, job: Job, error: PermanentError) -> Outcome:
         """Return the outcome of a job that is refused before it runs."""
         with self.limits.image_memory.reserve() as reservation:
-            return _Attempt(job=job, pipeline=self, reservation=reservation).failed(error)
+            return _Attempt(self, job, reservation, Stopwatch()).failed(error)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Attempt:
     """One attempt at a job, and what is known so far for an outcome at any point."""
 
-    job: Job
     pipeline: Pipeline
+    job: Job
     reservation: Reservation
     """Memory for the image, from its first pixel to the last byte stored."""
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch
     final: bool = True
     """Whether this is the last attempt."""
     source: SourceFacts | None = None
@@ -118,10 +113,7 @@ class _Attempt:
         self.source = self.source.model_copy(update=cutout.source_facts())
         with self.watch.stage("store"):
             outputs = self._store(cutout)
-        sized = {
-            name: facts.model_copy(update={"size": cutout.size}) for name, facts in outputs.items()
-        }
-        return self._outcome("done", **sized, **cutout.facts())
+        return self._outcome("done", **outputs, **cutout.facts())
 
     def failed(self, error: CutworkError) -> Outcome:
         """Return the outcome of a job that ended with an error."""
@@ -170,17 +162,24 @@ class _Attempt:
 
     def _store(self, cutout: CutOut) -> dict[str, OutputFacts]:
         """Write the outputs, the cut-out last: a reader that sees it can rely on the mask."""
-        options = self.job.options
+        job, options = self.job, self.job.options
         outputs: dict[str, OutputFacts] = {}
         try:
-            if self.job.mask and cutout.mask_bytes:
-                outputs["mask"] = self._put(
-                    "mask", self.job.mask, cutout.mask_bytes, options.mask_format
-                )
-            if self.job.image and cutout.image_bytes:
-                outputs["image"] = self._put(
-                    "image", self.job.image, cutout.image_bytes, options.image_format
-                )
+            for name, ref, data, image_format in (
+                ("mask", job.mask, cutout.mask_bytes, options.mask_format),
+                ("image", job.image, cutout.image_bytes, options.image_format),
+            ):
+                if ref and data:
+                    etag = self.pipeline.storage.put(
+                        ref,
+                        data,
+                        content_type=FORMATS[image_format].content_type,
+                        fingerprint=self.fingerprint or "",
+                        output=name,
+                    )
+                    outputs[name] = OutputFacts(
+                        ref=ref, etag=etag, bytes=len(data), size=cutout.size
+                    )
             if len(outputs) == 2:
                 self._check_mask(outputs["mask"].ref)
         except CutworkError as error:
@@ -216,13 +215,3 @@ class _Attempt:
                 f"{ref}: expected the mask stored a moment ago, found another one or none; the "
                 "source was replaced, or two jobs write to the same destination"
             )
-
-    def _put(self, output: str, ref: ImageRef, data: bytes, image_format: str) -> OutputFacts:
-        etag = self.pipeline.storage.put(
-            ref,
-            data,
-            content_type=FORMATS[image_format].content_type,
-            fingerprint=self.fingerprint or "",
-            output=output,
-        )
-        return OutputFacts(ref=ref, etag=etag, bytes=len(data))

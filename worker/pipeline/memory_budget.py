@@ -15,21 +15,12 @@ class MemoryBudget:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._free = total
+        self.free = total
+        """Bytes that are not reserved."""
         self._queue: deque[Reservation] = deque()
         self._idle = 0
         """Bytes of reservations that wait to grow."""
         self._changed = threading.Condition()
-
-    @property
-    def free(self) -> int:
-        """Bytes that are not reserved."""
-        return self._free
-
-    @property
-    def waiting(self) -> int:
-        """The number of waiting requests."""
-        return len(self._queue)
 
     @contextmanager
     def reserve(self) -> Iterator["Reservation"]:
@@ -47,7 +38,7 @@ class MemoryBudget:
             self._idle += reservation.size
             try:
                 self._changed.wait_for(lambda: self._can_grant(reservation, size))
-                self._free -= size
+                self.free -= size
             finally:
                 self._idle -= reservation.size
                 self._queue.remove(reservation)
@@ -57,12 +48,12 @@ class MemoryBudget:
         if self._queue[0] is not reservation:
             return False
         # If all reserved bytes belong to waiting jobs, none of them would ever release any.
-        deadlock = reservation.size > 0 and self.total - self._free == self._idle
-        return self._free >= size or deadlock
+        deadlock = reservation.size > 0 and self.total - self.free == self._idle
+        return self.free >= size or deadlock
 
     def _release(self, size: int) -> None:
         with self._changed:
-            self._free += size
+            self.free += size
             self._changed.notify_all()
 
 

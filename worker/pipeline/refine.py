@@ -1,6 +1,5 @@
 """A model's mask to the cut-out: threshold, post-processing, matting, colours, background."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +35,9 @@ def refine(
     mask: Pixels,
     recipe: Recipe,
     *,
-    reservation: Reservation | None = None,
-    matting_seconds: float = math.inf,
-    watch: Stopwatch | None = None,
+    reservation: Reservation,
+    matting_seconds: float,
+    watch: Stopwatch,
 ) -> Refined:
     """Return the cut-out of a picture and the soft mask (H, W) that a model made of it.
 
@@ -49,7 +48,6 @@ def refine(
 
     Raises `ImageTooLarge` if matting needs more memory than there is.
     """
-    watch = watch or Stopwatch()
     options, preset = recipe.options, recipe.preset
     if recipe.threshold is not None:
         mask = masks.binarise(mask, recipe.threshold)
@@ -66,10 +64,9 @@ def refine(
                     background_threshold=options.alpha_matting_background_threshold,
                     erode_size=options.alpha_matting_erode_size,
                 )
-                if reservation is not None:
-                    unknown = int(np.count_nonzero(trimap == 128))
-                    with watch.stage("wait"):
-                        reserve_matting(reservation, pixels=mask.size, unknown=unknown)
+                unknown = int(np.count_nonzero(trimap == 128))
+                with watch.stage("wait"):
+                    reserve_matting(reservation, pixels=mask.size, unknown=unknown)
                 alpha, warning = closed_form_alpha(
                     picture.rgb,
                     trimap,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,17 +99,17 @@ def segment(
             rgb = masks.composite_on_white(rgb, masks.to_uint8(picture.alpha))
     segmenter = model.engine.segmenter
     if segmenter is not None and fits_device(preset, model.file.profile, picture.rgb):
-        result = _segment_on_device(rgb, segmenter, model=model, watch=watch)
+        mask, minimum, maximum = _segment_on_device(rgb, segmenter, model=model, watch=watch)
     else:
         depth = picture.rgb.dtype.type
-        result = _segment_on_host(
+        mask, minimum, maximum = _segment_on_host(
             rgb, preset, model=model, depth=depth, size=picture.size, watch=watch
         )
     warnings: tuple[str, ...] = ()
-    if not -_TOLERANCE <= result.minimum <= result.maximum <= 1 + _TOLERANCE:
+    if not -_TOLERANCE <= minimum <= maximum <= 1 + _TOLERANCE:
         warnings = (
-            f"{model.file.name}: expected a saliency map of 0…1, found {result.minimum:.3g}…"
-            f"{result.maximum:.3g}; a model of logits needs `sigmoid` in its profile",
+            f"{model.file.name}: expected a saliency map of 0…1, found {minimum:.3g}…"
+            f"{maximum:.3g}; a model of logits needs `sigmoid` in its profile",
         )
     facts = model.engine.facts
     run = RunFacts(
@@ -121,20 +121,16 @@ def segment(
         dtype=facts.dtype,
         fallback=model.fallback,
     )
-    return result.mask, run, warnings
-
-
-class _Segmented(NamedTuple):
-    mask: Pixels
-    minimum: float
-    """The lowest value of the saliency map."""
-    maximum: float
+    return mask, run, warnings
 
 
 def _segment_on_device(
     rgb: NDArray[np.uint8], segmenter: DeviceSegmenter, *, model: LoadedModel, watch: Stopwatch
-) -> _Segmented:
-    """Upload the picture as it is; the device resizes it and makes the mask of its saliency map."""
+) -> tuple[Pixels, float, float]:
+    """Upload the picture as it is; the device resizes it and makes the mask of its saliency map.
+
+    Returns the mask, and the lowest and the highest value of the saliency map.
+    """
     name, profile, engine = model.file.name, model.file.profile, model.engine
     with watch.stage("prepare"):
         uploaded = model.inference.upload(engine, segmenter, rgb, size=model.input_size, name=name)
@@ -144,7 +140,7 @@ def _segment_on_device(
     watch.add("model", timed.run_seconds)
     with watch.stage("mask"):
         _check_finite(timed.result.is_finite, name)
-        return _Segmented(timed.result.mask, timed.result.minimum, timed.result.maximum)
+        return timed.result.mask, timed.result.minimum, timed.result.maximum
 
 
 def _segment_on_host(
@@ -155,8 +151,11 @@ def _segment_on_host(
     depth: Depth,
     size: tuple[int, int],
     watch: Stopwatch,
-) -> _Segmented:
-    """Prepare the model's input and make the mask of its saliency map on the CPU."""
+) -> tuple[Pixels, float, float]:
+    """Prepare the model's input and make the mask of its saliency map on the CPU.
+
+    Returns the same as `_segment_on_device`.
+    """
     name, profile = model.file.name, model.file.profile
     with watch.stage("prepare"):
         batch = masks.to_input(
@@ -178,7 +177,7 @@ def _segment_on_host(
         if profile.sigmoid:
             saliency = masks.sigmoid(saliency)
         mask = preset.map_to_mask(saliency, size, stretched=profile.stretch, depth=depth)
-        return _Segmented(mask, float(saliency.min()), float(saliency.max()))
+        return mask, float(saliency.min()), float(saliency.max())
 
 
 def _check_finite(finite: bool, name: str) -> None:

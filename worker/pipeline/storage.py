@@ -4,10 +4,9 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -20,11 +19,7 @@ from producer.contract.s3_uri import ImageRef
 from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require_allowed
 from worker.config.settings import WorkerSettings
-from worker.errors import (
-    BucketNotFound,
-    SourceNotFound,
-    SourceTooLarge,
-)
+from worker.errors import BucketNotFound, SourceNotFound, SourceTooLarge
 from worker.pipeline.storage_errors import translate_errors
 
 if TYPE_CHECKING:
@@ -63,11 +58,6 @@ class Source:
     opened_at: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether the object store may have closed the connection since it was opened."""
-        return time.monotonic() - self.opened_at > _STALE_SECONDS
-
     def close(self) -> None:
         """Release the connection, and drop an unread body."""
         self._response["Body"].close()
@@ -78,7 +68,7 @@ class Source:
         A source that has waited for a model or for memory is opened again, because the object store
         may have closed the connection; then it must still have the same ETag.
         """
-        if self.is_stale:
+        if time.monotonic() - self.opened_at > _STALE_SECONDS:
             self.close()
             with self._storage.open(self.ref, etag=self.etag) as reopened:
                 return reopened.read()
@@ -90,40 +80,27 @@ class Source:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
+@dataclass(frozen=True, eq=False)
 class S3Storage:
     """The object store, within the allow lists of a worker. Thread-safe."""
 
-    def __init__(
-        self,
-        client: "S3Client",
-        *,
-        read_from: Sequence[AllowedPrefix],
-        write_to: Sequence[AllowedPrefix],
-        models_from: Sequence[AllowedPrefix],
-        max_bytes: int,
-        events: Events = NO_EVENTS,
-    ) -> None:
-        self.events = events
-        self._client = client
-        self._read_from = read_from
-        self._write_to = write_to
-        self._models_from = models_from
-        self._max_bytes = max_bytes
+    client: "S3Client"
+    _: KW_ONLY
+    read_from: Sequence[AllowedPrefix]
+    write_to: Sequence[AllowedPrefix]
+    models_from: Sequence[AllowedPrefix]
+    max_bytes: int
+    events: Events = NO_EVENTS
 
     def check(self, *, source: ImageRef, outputs: Sequence[ImageRef]) -> None:
         """Raise `Forbidden` unless the allow lists cover a job's source and outputs."""
-        require_allowed(source, self._read_from, action="read", variable="CUTWORK_READ_FROM")
+        require_allowed(source, self.read_from, action="read", variable="CUTWORK_READ_FROM")
         for ref in outputs:
-            require_allowed(ref, self._write_to, action="write", variable="CUTWORK_WRITE_TO")
+            require_allowed(ref, self.write_to, action="write", variable="CUTWORK_WRITE_TO")
 
     def open(self, ref: ImageRef, *, etag: str | None = None) -> Source:
         """Open an object for reading.
@@ -133,15 +110,15 @@ class S3Storage:
         """
         with translate_errors(ref):
             response = (
-                self._client.get_object(Bucket=ref.bucket, Key=ref.key)
+                self.client.get_object(Bucket=ref.bucket, Key=ref.key)
                 if etag is None
-                else self._client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
+                else self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
             )
         length = response["ContentLength"]
-        if length > self._max_bytes:
+        if length > self.max_bytes:
             response["Body"].close()
             raise SourceTooLarge(
-                f"{ref}: expected at most {self._max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
+                f"{ref}: expected at most {self.max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
                 f"found {length:,}"
             )
         etag = response["ETag"].strip('"')
@@ -151,7 +128,7 @@ class S3Storage:
         """Return what is stored at a key; None if there is no object or no bucket."""
         try:
             with translate_errors(ref):
-                response = self._client.head_object(Bucket=ref.bucket, Key=ref.key)
+                response = self.client.head_object(Bucket=ref.bucket, Key=ref.key)
         except (SourceNotFound, BucketNotFound):
             return None
         metadata = response["Metadata"]
@@ -169,7 +146,7 @@ class S3Storage:
     ) -> str:
         """Store an output atomically, in one request, and return its ETag."""
         with translate_errors(ref):
-            response = self._client.put_object(
+            response = self.client.put_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
                 Body=data,
@@ -182,7 +159,7 @@ class S3Storage:
     def renew(self, ref: ImageRef, stored: Stored) -> None:
         """Set an output's modification time to now, by copying it onto itself."""
         with translate_errors(ref):
-            self._client.copy_object(
+            self.client.copy_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
                 CopySource={"Bucket": ref.bucket, "Key": ref.key},
@@ -195,7 +172,7 @@ class S3Storage:
     def remove(self, ref: ImageRef) -> None:
         """Delete an output."""
         with translate_errors(ref):
-            self._client.delete_object(Bucket=ref.bucket, Key=ref.key)
+            self.client.delete_object(Bucket=ref.bucket, Key=ref.key)
 
     def model_etag(self, ref: ImageRef) -> str | None:
         """Return the ETag of a model; None if there is no such object.
@@ -203,7 +180,7 @@ class S3Storage:
         Raises `Forbidden` outside the allow list for models.
         """
         require_allowed(
-            ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
+            ref, self.models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
         )
         stored = self.head(ref)
         return stored.etag if stored else None
@@ -214,11 +191,11 @@ class S3Storage:
         Raises `Forbidden` outside the allow list for models.
         """
         require_allowed(
-            ref, self._models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
+            ref, self.models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
         )
         try:
             with translate_errors(ref):
-                response = self._client.get_object(Bucket=ref.bucket, Key=ref.key)
+                response = self.client.get_object(Bucket=ref.bucket, Key=ref.key)
                 with closing(response["Body"]) as body:
                     return body.read(max_bytes)
         except SourceNotFound:
@@ -227,7 +204,7 @@ class S3Storage:
     def download_model(self, ref: ImageRef, etag: str, path: Path) -> None:
         """Write a model to `path`; raise `StorageUnavailable` unless it still has this ETag."""
         with translate_errors(ref), path.open("wb") as file:
-            response = self._client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
+            response = self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
             with closing(response["Body"]) as body:
                 shutil.copyfileobj(body, file, 2**20)
 
