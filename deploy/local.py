@@ -81,7 +81,7 @@ class LocalStack:
         ]
         return self._start(name, command, env=env)
 
-    def wait_for_worker(self, child: Child, *, timeout: float = 120) -> None:
+    def wait_for_worker(self, child: Child, *, timeout: float = 300) -> None:
         """Wait until a worker has loaded its models and takes jobs."""
         child.wait_until(lambda: b" ready." in child.log.read_bytes(), timeout=timeout)
 
@@ -193,7 +193,7 @@ class LocalStack:
             except redis.RedisError:
                 return False
 
-        child.wait_until(ready, timeout=60)
+        child.wait_until(ready, timeout=120)
         self.broker_url = url
         return child
 
@@ -243,7 +243,7 @@ class LocalStack:
                 return False
             return True
 
-        child.wait_until(ready, timeout=60)
+        child.wait_until(ready, timeout=120)
         return child
 
 

@@ -224,11 +224,11 @@ class Cluster:
 def until(condition: Callable[[], object], what: str, *, timeout: float = GUARD_SECONDS) -> Any:
     """Wait until a condition is true and return its value, or raise `UnexpectedState`."""
     deadline = time.monotonic() + timeout
-    while not (found := condition()):
+    while not (value := condition()):
         if time.monotonic() > deadline:
             raise UnexpectedState(f"expected within {timeout:g} s: {what}")
         time.sleep(0.01)
-    return found
+    return value
 
 
 def stopped(pid: int) -> bool:

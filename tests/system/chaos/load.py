@@ -90,14 +90,14 @@ class Singles:
 
     def wait(self, seconds: float) -> Mapping[str, str]:
         """Wait for the outcomes in the ledger."""
-        found: dict[str, str] = {}
+        results: dict[str, str] = {}
         try:
             for handle, outcome in self.client.as_completed(self.handles, seconds):
                 assert handle.job.image is not None
-                found[handle.job.image.key] = _state(outcome)
+                results[handle.job.image.key] = _state(outcome)
         except OutcomeTimeout:
             pass  # The caller sees which outcomes are missing.
-        return found
+        return results
 
 
 @dataclass

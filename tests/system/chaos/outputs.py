@@ -41,12 +41,12 @@ def state(s3: "S3Client", item: Item) -> State:
 
 def _read(s3: "S3Client", key: str) -> tuple[bytes, dict[str, str]] | None:
     try:
-        found = s3.get_object(Bucket="cutouts", Key=key)
+        response = s3.get_object(Bucket="cutouts", Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
         return None
-    return found["Body"].read(), found["Metadata"]
+    return response["Body"].read(), response["Metadata"]
 
 
 def _is_picture(data: bytes, mode: str) -> bool:

@@ -70,16 +70,16 @@ def _play_round(fault: Fault, cluster: Cluster, load: Load) -> Round:
     except (UnexpectedState, BrokerUnavailable) as error:
         wrong.append(f"{type(error).__name__}: {error}")
     fault_end = cluster.fault_end or time.monotonic()
-    found = load.wait(fault.patience)
+    results = load.wait(fault.patience)
     seconds = time.monotonic() - fault_end
     cluster.settle()
     states = outputs.states(cluster.s3, load.items)
     done = [
-        found.get(item.image) == "ok" and state == "valid"
+        results.get(item.image) == "ok" and state == "valid"
         for item, state in zip(load.items, states, strict=True)
     ]
-    codes = sorted({code for code in found.values() if code != "ok"})
-    silent = sum(item.image not in found for item in load.items)
+    codes = sorted({code for code in results.values() if code != "ok"})
+    silent = sum(item.image not in results for item in load.items)
     wrong += [f"outcomes: {', '.join(codes)}"] if codes else []
     wrong += [f"{silent} without an outcome"] if silent else []
     wrong += cluster.unexpected_states()

@@ -36,8 +36,8 @@ class Exchange(BaseHTTPRequestHandler):
     @property
     def worker_name(self) -> str:
         """The name of the worker that sent the request, or an empty string."""
-        found = _APP.search(self.headers.get("User-Agent", ""))
-        return found[1] if found else ""
+        match = _APP.search(self.headers.get("User-Agent", ""))
+        return match[1] if match else ""
 
     def body(self) -> bytes:
         """Return the request's body; it must be read before the response is sent."""

@@ -103,9 +103,9 @@ class TcpProxy:
     def _cut(self, pair: _Pair) -> None:
         self._pairs.discard(pair)
         for writer in (pair.client, pair.server):
-            found: socket.socket | None = writer.get_extra_info("socket")
-            if found is not None and found.fileno() >= 0:
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock: socket.socket | None = writer.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

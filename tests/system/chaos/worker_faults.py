@@ -60,14 +60,15 @@ def _terminate(cluster: Cluster, load: Load) -> None:
     # Stopped, it takes no more images between the count and the signal.
     worker.child.signal(signal.SIGSTOP)
     until(lambda: stopped(worker.child.pid), "a stopped worker")
-    held = worker.runs()
+    runs_before = worker.runs()
     worker.child.signal(signal.SIGTERM)
     status = cluster.kill(worker, signal.SIGCONT)
     if status:
         raise UnexpectedState(f"expected exit status 0 after SIGTERM, found {status}")
     # It finishes the jobs of its threads, and those that the threads had already taken.
-    if worker.runs() - held > cluster.spec.concurrency:
-        raise UnexpectedState(f"expected no new images after SIGTERM, found {worker.runs() - held}")
+    new_runs = worker.runs() - runs_before
+    if new_runs > cluster.spec.concurrency:
+        raise UnexpectedState(f"expected no new images after SIGTERM, found {new_runs}")
 
 
 def _terminate_then_kill(cluster: Cluster, load: Load) -> None:
