@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from producer.contract.options import Options
-from tests.support.cutting import cut_alone
+from tests.support.cutting import cut_alone, refine_alone
 from tests.support.photographs import photograph
 from tests.support.tiny_models import channel_mean
 from worker.config.settings import ModelSettings
@@ -28,9 +28,7 @@ from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut
 from worker.pipeline.factory import open_models
-from worker.pipeline.memory_budget import MemoryBudget
 from worker.pipeline.recipe import Recipe
-from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, load_model, segment
 
 
@@ -158,15 +156,7 @@ def test_soft_edges_show_less_than_half_of_their_original_background(
     colour_errors, whole_errors = [], []
     for estimate in (False, True):
         recipe = Recipe.resolve(Options(estimate_foreground=estimate), file=None)
-        with MemoryBudget(10**9).reserve() as reservation:
-            refined = refine(
-                picture,
-                mask,
-                recipe,
-                reservation=reservation,
-                matting_seconds=60,
-                watch=Stopwatch(),
-            )
+        refined = refine_alone(picture, mask, recipe)
         rgb, found = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
         edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
         pasted = rgb * found + third * (1 - found)

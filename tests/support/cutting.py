@@ -1,14 +1,19 @@
 """Cut out an image without a queue or an object store."""
 
 import io
+import math
 from typing import Final
 
 from producer.contract.options import Options
+from worker.imaging.decode import Picture
+from worker.imaging.masks import Pixels
 from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import CutOut, cut_out
 from worker.pipeline.limits import Limits
+from worker.pipeline.memory_budget import MemoryBudget
 from worker.pipeline.recipe import Recipe
+from worker.pipeline.refine import Refined, refine
 from worker.pipeline.segment import Models
 
 MEMORY: Final = 16 * 2**30
@@ -33,5 +38,17 @@ def cut_alone(
             models=models,
             limits=limits,
             reservation=reservation,
+            watch=Stopwatch(),
+        )
+
+
+def refine_alone(picture: Picture, mask: Pixels, recipe: Recipe) -> Refined:
+    with MemoryBudget(MEMORY).reserve() as reservation:
+        return refine(
+            picture,
+            mask,
+            recipe,
+            reservation=reservation,
+            matting_seconds=math.inf,
             watch=Stopwatch(),
         )

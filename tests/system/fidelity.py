@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from producer.contract.options import Options
+from tests.support.cutting import refine_alone
 from tests.support.isnet_checkpoint import checkpoint_from_onnx
 from tests.support.originals import ISNetSegment, SegmentationCustom, opened
 from tests.support.photographs import Photograph, photographs
@@ -36,7 +37,6 @@ from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store
 from worker.pipeline.recipe import Recipe
-from worker.pipeline.refine import refine
 from worker.pipeline.segment import Models, load_model, segment
 
 THRESHOLDS: Final = (0.3, 0.5, 0.9)
@@ -157,7 +157,7 @@ def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
 
     def both(**options: Any) -> tuple[Levels, Levels, Levels]:
         recipe = Recipe.resolve(base.model_copy(update=options), file=None)
-        ours = refine(picture, found, recipe)
+        ours = refine_alone(picture, found, recipe)
         return ours.mask, ours.pixels, systems.segmentation_custom.remove(upright, **options)
 
     yield levels_off(found, systems.segmentation_custom.remove(upright, only_mask=True))
