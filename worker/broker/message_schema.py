@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from producer.contract.validation_errors import explain
 
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
-_Signature = dict[str, Any]
 
 
 class _Part(BaseModel):
@@ -50,10 +49,10 @@ class _Properties(_Part):
 
 
 class _Embed(_Part):
-    callbacks: list[_Signature] | None = None
-    errbacks: list[_Signature] | None = None
-    chain: list[_Signature] | None = None
-    chord: _Signature | None = None
+    callbacks: list[dict[str, Any]] | None = None
+    errbacks: list[dict[str, Any]] | None = None
+    chain: list[dict[str, Any]] | None = None
+    chord: dict[str, Any] | None = None
 
 
 class _Message(_Part):

@@ -34,7 +34,6 @@ class UnackedDeliveries:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._deliveries = ledger.deliveries
         self._consumer: Any = None
         self._running_jobs: dict[str, str] = {}
         """The ids of running jobs, by delivery tag."""
@@ -87,7 +86,7 @@ class UnackedDeliveries:
                 with self._lock:
                     running = set(self._running_jobs.values())
                 for job_id in running:
-                    self._deliveries.touch(job_id)
+                    self._ledger.deliveries.touch(job_id)
             except BROKER_ERRORS as error:
                 log.info("this worker's deliveries were not renewed: %s", error)
             except Exception:  # without this thread every long job would be processed twice
@@ -113,9 +112,9 @@ class UnackedDeliveries:
         count = self._requeue_all_but(set())
         for job_id in running:
             if count_as_failed:
-                self._deliveries.mark_failed(job_id)
+                self._ledger.deliveries.mark_failed(job_id)
             else:
-                self._deliveries.release(job_id)
+                self._ledger.deliveries.release(job_id)
         return count
 
     def _requeue_all_but(self, kept_tags: set[str]) -> int:

@@ -9,7 +9,6 @@ from producer.contract.s3_prefix import S3Prefix
 from producer.contract.s3_uri import ImageRef
 from worker.errors import Forbidden
 
-_REFERENCE_FIELDS: Final = ("source", "image", "mask")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,19}):[/\\]|[/\\~]|\.\.?[/\\]")
 """The beginning of a URL or of a file path."""
 
@@ -62,10 +61,9 @@ def require_allowed(
 
 def require_s3(message: object) -> None:
     """Raise `Forbidden` if an invalid job refers to something outside S3, such as a file path."""
-    if not isinstance(message, dict):
-        return
-    for name in _REFERENCE_FIELDS:
-        value = message.get(name)
+    fields = message if isinstance(message, dict) else {}
+    for name in ("source", "image", "mask"):
+        value = fields.get(name)
         if isinstance(value, str) and is_foreign(value):
             raise Forbidden(
                 f"{name}: a worker reads and writes s3://bucket/key and nothing else, "

@@ -4,7 +4,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from producer.contract.job import Job
 from producer.contract.outcome import Outcome, OutputFacts, SourceFacts
@@ -119,16 +119,14 @@ class _Attempt:
         """Return the outcome of a job that ended with an error."""
         return self._outcome("failed", code=error.code, message=str(error))
 
-    def _outcome(self, state: Literal["done", "skipped", "failed"], **facts: object) -> Outcome:
-        return Outcome.model_validate(
-            {
-                "job_id": self.job.id,
-                "state": state,
-                "source": self.source or SourceFacts(ref=self.job.source),
-                "fingerprint": self.fingerprint,
-                "seconds": self.watch.seconds(),
-                **facts,
-            }
+    def _outcome(self, state: Literal["done", "skipped", "failed"], **facts: Any) -> Outcome:
+        return Outcome(
+            job_id=self.job.id,
+            state=state,
+            source=self.source or SourceFacts(ref=self.job.source),
+            fingerprint=self.fingerprint,
+            seconds=self.watch.seconds(),
+            **facts,
         )
 
     def _stored_outputs(self, modified: datetime) -> dict[str, OutputFacts]:

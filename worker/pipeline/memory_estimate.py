@@ -79,13 +79,10 @@ def estimate_memory(
     if recipe.want_image:
         # RGBA, its copy on a background, and the alpha.
         cutout = (5 if options.background is None else 9) * sample
-    if options.enabled and options.alpha_matting:
+    matted = options.alpha_matting
+    if options.enabled and matted:
         work = max(work, round(_MATTING + _MATTING_UNKNOWN * _UNKNOWN_SHARE))
-    if (
-        options.enabled
-        and recipe.want_image
-        and recipe.estimates_foreground(matted=options.alpha_matting)
-    ):
+    if options.enabled and recipe.want_image and recipe.estimates_foreground(matted=matted):
         if recipe.preset.matches_rembg:
             work = max(work, _FOREGROUND_COLOURS + _DOUBLE_ALPHA)
         else:

@@ -108,12 +108,9 @@ class S3Storage:
         Raises `SourceTooLarge` before any of its body is read, and `StorageUnavailable` if `etag`
         is given and the object no longer has it.
         """
+        condition: Any = {} if etag is None else {"IfMatch": etag}
         with translate_errors(ref):
-            response = (
-                self.client.get_object(Bucket=ref.bucket, Key=ref.key)
-                if etag is None
-                else self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
-            )
+            response = self.client.get_object(Bucket=ref.bucket, Key=ref.key, **condition)
         length = response["ContentLength"]
         if length > self.max_bytes:
             response["Body"].close()
