@@ -41,11 +41,7 @@ class Inference:
     """
 
     def __init__(
-        self,
-        *,
-        cache: ModelCache,
-        watchdog: Watchdog,
-        events: Events = NO_EVENTS,
+        self, *, cache: ModelCache, watchdog: Watchdog, events: Events = NO_EVENTS
     ) -> None:
         """`cache` closes idle models when memory runs out; `watchdog` limits each device call."""
         self._cache = cache
@@ -90,12 +86,7 @@ class Inference:
                 return segmenter.upload(rgb, size)
 
     def segment(
-        self,
-        engine: Engine,
-        image: DeviceImage,
-        conversion: Conversion,
-        *,
-        name: str,
+        self, engine: Engine, image: DeviceImage, conversion: Conversion, *, name: str
     ) -> TimedResult[DeviceMask]:
         """Return the mask of an uploaded image; batches and errors are as with `infer`."""
         result: TimedResult[DeviceMask] = self._run(_Task(engine, name, image, conversion))

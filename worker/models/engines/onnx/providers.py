@@ -30,11 +30,7 @@ class TensorRtOptions(NamedTuple):
 
 
 def providers(
-    device: str,
-    *,
-    device_id: int = 0,
-    exact: bool = False,
-    tensorrt: TensorRtOptions | None = None,
+    device: str, *, device_id: int = 0, exact: bool = False, tensorrt: TensorRtOptions | None = None
 ) -> list[Provider]:
     """Return the providers for `cpu` or `cuda` with their options, the preferred one first.
 

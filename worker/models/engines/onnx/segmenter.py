@@ -67,10 +67,7 @@ class OnnxSegmenter(BaseSegmenter):
     def __init__(self, network: Network, device: OrtDevice) -> None:
         self._network = network
         self._device = device
-        super().__init__(
-            max_batch=network.max_batch,
-            translate_errors=network.translate_errors,
-        )
+        super().__init__(max_batch=network.max_batch, translate_errors=network.translate_errors)
         self._input_session = cache(lambda: _session(input_graph(network.element), device))
         self._mask_session = cache(
             lambda element, rank, channels, sigmoid, stretch: _session(
