@@ -11,20 +11,15 @@ from tests.support.tiny_models import value
 from worker.errors import OptionConflict
 from worker.models.engines import gpu
 from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
-from worker.models.engines.onnx.providers import (
-    TENSORRT,
-    TensorRtOptions,
-    providers,
-    tensorrt_options,
-)
-from worker.models.engines.onnx.session import can_use_tensorrt
+from worker.models.engines.onnx.load import can_use_tensorrt
+from worker.models.engines.onnx.providers import TENSORRT, Options, providers, tensorrt_options
 from worker.models.files.profile import Profile
 
 FOLDER = Path("engines")
-SHAPES = TensorRtOptions(FOLDER, half_precision=True, min_shape="x:1x3x8x8", max_shape="x:4x3x8x8")
+TENSORRT_OPTIONS = {"trt_profile_min_shapes": "x:1x3x8x8"}
 
 
-def names(device: str, tensorrt: TensorRtOptions | None = None) -> list[str]:
+def names(device: str, tensorrt: Options | None = None) -> list[str]:
     return [
         name.removesuffix("ExecutionProvider") for name, _ in providers(device, tensorrt=tensorrt)
     ]
@@ -32,13 +27,13 @@ def names(device: str, tensorrt: TensorRtOptions | None = None) -> list[str]:
 
 def test_each_device_has_its_providers_and_the_cpu_last() -> None:
     assert names("cpu") == ["CPU"]
-    assert names("cpu", SHAPES) == ["CPU"]
+    assert names("cpu", TENSORRT_OPTIONS) == ["CPU"]
     assert names("cuda") == ["CUDA", "CPU"]
-    assert names("cuda", SHAPES) == ["Tensorrt", "CUDA", "CPU"]
+    assert names("cuda", TENSORRT_OPTIONS) == ["Tensorrt", "CUDA", "CPU"]
 
 
 def test_options_are_strings_and_name_the_device() -> None:
-    for name, options in providers("cuda", device_id=1, tensorrt=SHAPES):
+    for name, options in providers("cuda", device_id=1, tensorrt=TENSORRT_OPTIONS):
         assert all(isinstance(item, str) for pair in options.items() for item in pair)
         assert options.get("device_id") == (None if name.startswith("CPU") else "1")
 
@@ -49,11 +44,10 @@ def test_tf32_is_disabled_only_for_exact_sessions() -> None:
 
 
 def test_a_tensorrt_engine_is_stored_with_its_shapes() -> None:
-    options = providers("cuda", tensorrt=SHAPES)[0][1]
+    options = tensorrt_options_of(graph("n", 3, 8, 8), Profile())
     assert options["trt_engine_cache_path"] == "engines"
     assert options["trt_fp16_enable"] == "1"
-    assert options["trt_profile_min_shapes"] == "x:1x3x8x8"
-    assert options["trt_profile_opt_shapes"] == options["trt_profile_max_shapes"] == "x:4x3x8x8"
+    assert providers("cuda", tensorrt=options)[0][1] == {"device_id": "0", **options}
 
 
 def graph(*axes: int | str, weights: str = "float16") -> ModelProto:
@@ -65,8 +59,8 @@ def graph(*axes: int | str, weights: str = "float16") -> ModelProto:
     return model
 
 
-def shapes(model: ModelProto, profile: Profile) -> TensorRtOptions:
-    return tensorrt_options(model, profile=profile, name="own", max_batch=4, cache_folder=FOLDER)
+def tensorrt_options_of(model: ModelProto, profile: Profile) -> Options:
+    return tensorrt_options(model, profile, name="own", max_batch=4, cache_folder=FOLDER)
 
 
 @pytest.mark.parametrize(
@@ -83,16 +77,19 @@ def shapes(model: ModelProto, profile: Profile) -> TensorRtOptions:
 def test_a_tensorrt_engine_covers_all_batch_sizes(
     axes: tuple[int | str, ...], profile: Profile, min_shape: str, max_shape: str
 ) -> None:
-    assert shapes(graph(*axes), profile) == TensorRtOptions(FOLDER, True, min_shape, max_shape)
+    options = tensorrt_options_of(graph(*axes), profile)
+    assert options["trt_profile_min_shapes"] == min_shape
+    assert options["trt_profile_opt_shapes"] == options["trt_profile_max_shapes"] == max_shape
 
 
 def test_half_precision_follows_the_weights() -> None:
-    assert not shapes(graph(1, 3, 8, 8, weights="float32"), Profile()).half_precision
+    options = tensorrt_options_of(graph(1, 3, 8, 8, weights="float32"), Profile())
+    assert options["trt_fp16_enable"] == "0"
 
 
 def test_a_profile_that_contradicts_its_graph_is_refused() -> None:
     with pytest.raises(OptionConflict, match="takes 64×32"):
-        shapes(graph(1, 3, 32, 64), Profile(size=48))
+        tensorrt_options_of(graph(1, 3, 32, 64), Profile(size=48))
 
 
 @pytest.mark.skipif(

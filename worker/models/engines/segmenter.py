@@ -82,8 +82,8 @@ class DeviceImage:
 
     pixels: Any
     """uint8 (H, W, 3), as a tensor of the engine's library."""
-    width: int
-    height: int
+    size: tuple[int, int]
+    """Width and height."""
 
 
 class DeviceSegmenter(Protocol):
@@ -111,20 +111,24 @@ class BaseSegmenter(ABC):
     def __init__(
         self, *, max_batch: int, translate_errors: Callable[[str], AbstractContextManager[None]]
     ) -> None:
-        """`translate_errors(input)` makes a context manager that raises the errors of this project.
-
-        Its argument describes what the network is given.
-        """
+        """`translate_errors(network_input)` makes a context manager that raises our own errors."""
         self._max_batch = max_batch
         self._translate_errors = translate_errors
-        self._matrices = ResizeMatrices(self._copy_to_device)
+
+        def build(source: int, target: int, horizontal: bool) -> Any:
+            weights = lanczos_weights(source, target)
+            return self._copy_to_device(np.ascontiguousarray(weights.T) if horizontal else weights)
+
+        # Two threads may build the same matrix at once, which is harmless.
+        self._matrix = lru_cache(maxsize=_MAX_MATRICES)(build)
 
     def upload(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> DeviceImage:
         """See `DeviceSegmenter`."""
-        height, width = rgb.shape[:2]
+        image_size = (rgb.shape[1], rgb.shape[0])
         with self._translate_errors(f"an image of {rgb.shape}"):
-            self._matrices.preload((width, height), size)
-            return DeviceImage(self._copy_to_device(rgb), width, height)
+            self._resize_matrices(image_size, size)
+            self._resize_matrices(size, image_size)
+            return DeviceImage(self._copy_to_device(rgb), image_size)
 
     def masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> list[DeviceMask]:
         """See `DeviceSegmenter`."""
@@ -137,7 +141,15 @@ class BaseSegmenter(ABC):
 
     def close(self) -> None:
         """Free the device's memory; a running call keeps what it needs until it is done."""
-        self._matrices.clear()
+        self._matrix.cache_clear()
+
+    def _resize_matrices(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[Any, Any]:
+        """Return the LANCZOS matrices between two sizes (width, height), cached on the device.
+
+        The first one (target, source) resizes the height from the left, the second one (source,
+        target) the width from the right.
+        """
+        return self._matrix(source[1], target[1], False), self._matrix(source[0], target[0], True)
 
     @abstractmethod
     def _copy_to_device(self, array: NDArray[Any]) -> Any:
@@ -146,33 +158,3 @@ class BaseSegmenter(ABC):
     @abstractmethod
     def _masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> list[DeviceMask]:
         """Return the masks of at most `max_batch` images."""
-
-
-class ResizeMatrices:
-    """LANCZOS matrices in a device's memory, the least recently used dropped. Thread-safe."""
-
-    def __init__(self, copy_to_device: Callable[[NDArray[np.float32]], Any]) -> None:
-        def build(source: int, target: int, horizontal: bool) -> Any:
-            weights = lanczos_weights(source, target)
-            return copy_to_device(np.ascontiguousarray(weights.T) if horizontal else weights)
-
-        # Two threads may build the same matrix at once, which is harmless.
-        self._matrix = lru_cache(maxsize=_MAX_MATRICES)(build)
-
-    def vertical(self, source: int, target: int) -> Any:
-        """Return the matrix (target, source) that resizes an image's height from the left."""
-        return self._matrix(source, target, False)
-
-    def horizontal(self, source: int, target: int) -> Any:
-        """Return the matrix (source, target) that resizes an image's width from the right."""
-        return self._matrix(source, target, True)
-
-    def preload(self, image: tuple[int, int], model: tuple[int, int]) -> None:
-        """Build the matrices between an image and a model's input, both (width, height)."""
-        for source, target in ((image, model), (model, image)):
-            self.horizontal(source[0], target[0])
-            self.vertical(source[1], target[1])
-
-    def clear(self) -> None:
-        """Free the memory of all matrices."""
-        self._matrix.cache_clear()

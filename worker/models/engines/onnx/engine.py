@@ -16,7 +16,7 @@ from worker.models.engines.engine import EngineFacts
 from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
 from worker.models.engines.onnx.output import channel_axis
 from worker.models.engines.onnx.providers import CPU
-from worker.models.engines.onnx.segmenter import ELEMENTS, Network, OnnxSegmenter, OrtDevice
+from worker.models.engines.onnx.segmenter import ELEMENTS, OnnxSegmenter, OrtDevice
 from worker.models.files.profile import Layout
 from worker.models.watchdog import DeviceLost
 
@@ -89,15 +89,14 @@ class OnnxEngine:
         """
         if self._layout != "nchw" or self._output.type not in ELEMENTS:
             return None
-        network = Network(
-            run=self._run,
+        return OnnxSegmenter(
+            self._run,
             channel_axis=self._channel_axis,
-            translate_errors=self._translate_errors,
+            device=self._device,
             element=ELEMENTS[self._input.type],
-            dtype=_DTYPES[self._input.type],
             max_batch=self.max_batch,
+            translate_errors=self._translate_errors,
         )
-        return OnnxSegmenter(network, self._device)
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the saliency maps (N, h, w) of a batch (N, 3, H, W), both float32.

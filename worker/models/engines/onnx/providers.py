@@ -1,7 +1,7 @@
 """Execution providers: the options that ONNX Runtime gets for a device."""
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from onnx import ModelProto
 
@@ -9,49 +9,37 @@ from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
 from worker.models.engines.onnx.output import shape_of
 from worker.models.files.profile import Profile, input_size
 
-Provider = tuple[str, dict[str, str]]
+Options = dict[str, str]
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
 
 
-class TensorRtOptions(NamedTuple):
-    """What TensorRT builds an engine for."""
-
-    cache_folder: Path
-    """Where the built engine is stored; each graph has a folder of its own."""
-    half_precision: bool
-    """Whether the graph's weights are float16."""
-    min_shape: str
-    """The smallest input, such as `name:1x3x1024x1024`."""
-    max_shape: str
-    """The largest input, for which the engine is also optimised."""
-
-
 def providers(
-    device: str, *, device_id: int = 0, exact: bool = False, tensorrt: TensorRtOptions | None = None
-) -> list[Provider]:
+    device: str, *, device_id: int = 0, exact: bool = False, tensorrt: Options | None = None
+) -> list[tuple[str, Options]]:
     """Return the providers for `cpu` or `cuda` with their options, the preferred one first.
 
     `device_id` is CUDA's number of the device. `exact` computes products in float32 instead of
-    TF32. With `tensorrt`, TensorRT runs the nodes that it supports.
+    TF32. With `tensorrt`, see `tensorrt_options`, TensorRT runs the nodes that it supports.
     """
-    chosen: list[Provider] = [(CPU, {})]
+    chosen: list[tuple[str, Options]] = [(CPU, {})]
     if device != "cpu":
         chosen.insert(0, (CUDA, _cuda_options(device_id, exact=exact)))
         if tensorrt is not None:
-            chosen.insert(0, (TENSORRT, _tensorrt_options(device_id, tensorrt)))
+            chosen.insert(0, (TENSORRT, {"device_id": str(device_id), **tensorrt}))
     return chosen
 
 
 def tensorrt_options(
-    model: ModelProto, *, profile: Profile, name: str, max_batch: int, cache_folder: Path
-) -> TensorRtOptions:
-    """Return what TensorRT builds for a prepared graph: batches of 1 to `max_batch`, one size.
+    model: ModelProto, profile: Profile, *, name: str, max_batch: int, cache_folder: Path
+) -> Options:
+    """Return the options for an engine of a prepared graph: batches of 1 to `max_batch`, one size.
 
-    A graph with a fixed batch of 1 keeps it. Raises `OptionConflict` where profile and graph
-    contradict each other.
+    The built engine is stored in `cache_folder`; each graph needs a folder of its own. A graph with
+    a fixed batch of 1 keeps it. Raises `OptionConflict` where profile and graph contradict each
+    other.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     (value,) = (value for value in model.graph.input if value.name not in weights)
@@ -67,11 +55,21 @@ def tensorrt_options(
         for images in (1, axes[0] if isinstance(axes[0], int) else max_batch)
     )
     metadata = {item.key: item.value for item in model.metadata_props}
-    half_precision = metadata.get(WEIGHT_TYPE_KEY) == "float16"
-    return TensorRtOptions(cache_folder, half_precision, min_shape, max_shape)
+    return {
+        # Building an engine takes minutes. Its file is valid for this GPU model and this release.
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(cache_folder),
+        "trt_timing_cache_enable": "1",
+        "trt_fp16_enable": "1" if metadata.get(WEIGHT_TYPE_KEY) == "float16" else "0",
+        # One engine for all batch sizes: a shape outside this range would start a new build during
+        # a job.
+        "trt_profile_min_shapes": min_shape,
+        "trt_profile_opt_shapes": max_shape,
+        "trt_profile_max_shapes": max_shape,
+    }
 
 
-def _cuda_options(device_id: int, *, exact: bool) -> dict[str, str]:
+def _cuda_options(device_id: int, *, exact: bool) -> Options:
     return {
         "device_id": str(device_id),
         # Every algorithm is timed once for each shape. There are few shapes: the batch sizes, which
@@ -82,20 +80,4 @@ def _cuda_options(device_id: int, *, exact: bool) -> dict[str, str]:
         # The default would double the arena when a batch is slightly larger than the last one.
         "arena_extend_strategy": "kSameAsRequested",
         "use_tf32": "0" if exact else "1",
-    }
-
-
-def _tensorrt_options(device_id: int, options: TensorRtOptions) -> dict[str, str]:
-    return {
-        "device_id": str(device_id),
-        # Building an engine takes minutes. Its file is valid for this GPU model and this release.
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(options.cache_folder),
-        "trt_timing_cache_enable": "1",
-        "trt_fp16_enable": "1" if options.half_precision else "0",
-        # One engine for all batch sizes: a shape outside this range would start a new build during
-        # a job.
-        "trt_profile_min_shapes": options.min_shape,
-        "trt_profile_opt_shapes": options.max_shape,
-        "trt_profile_max_shapes": options.max_shape,
     }

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 from onnxruntime import OrtValue
 
 from worker.models.engines.batch_sizes import padded_batch_size
@@ -42,33 +42,30 @@ class OrtDevice(NamedTuple):
         return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self)
 
 
-class Network(NamedTuple):
-    """A session's network, as the segmenter needs it."""
-
-    run: Callable[[OrtValue], OrtValue]
-    """Returns the output for prepared images, both on the device."""
-    channel_axis: Callable[[Sequence[int], int], int | None]
-    """Returns the axis of channels in an output of this shape, for this number of images.
-
-    Raises `ModelInvalid` where that is not a batch of saliency maps.
-    """
-    translate_errors: Callable[[str], AbstractContextManager[None]]
-    """Makes a context manager that raises `DeviceOutOfMemory`, `DeviceLost` or `ModelInvalid`."""
-    element: int
-    """ONNX element type of the input."""
-    dtype: type[np.float32] | type[np.float16]
-    """The same type in numpy."""
-    max_batch: int
-
-
 class OnnxSegmenter(BaseSegmenter):
     """See `segmenter.DeviceSegmenter`. It also runs on a CPU, but only tests use that."""
 
-    def __init__(self, network: Network, device: OrtDevice) -> None:
-        self._network = network
+    def __init__(
+        self,
+        run: Callable[[OrtValue], OrtValue],
+        *,
+        channel_axis: Callable[[Sequence[int], int], int | None],
+        device: OrtDevice,
+        element: int,
+        max_batch: int,
+        translate_errors: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
+        """`run` returns the output for prepared images of the ONNX type `element`, on `device`.
+
+        `channel_axis` returns the axis of channels in an output, by its shape and the number of
+        images; it raises `ModelInvalid` where that is not a batch of saliency maps.
+        """
+        super().__init__(max_batch=max_batch, translate_errors=translate_errors)
+        self._run = run
+        self._channel_axis = channel_axis
         self._device = device
-        super().__init__(max_batch=network.max_batch, translate_errors=network.translate_errors)
-        self._input_session = cache(lambda: _session(input_graph(network.element), device))
+        self._dtype = helper.tensor_dtype_to_np_dtype(element)
+        self._input_session = cache(lambda: _session(input_graph(element), device))
         self._mask_session = cache(
             lambda element, rank, channels, sigmoid, stretch: _session(
                 mask_graph(
@@ -89,17 +86,16 @@ class OnnxSegmenter(BaseSegmenter):
 
     def _masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> list[DeviceMask]:
         batch = self._prepare_batch(images, conversion)
-        maps = self._network.run(batch)
+        maps = self._run(batch)
         shape = maps.shape()
-        channels = self._network.channel_axis(shape, batch.shape()[0])
+        channels = self._channel_axis(shape, batch.shape()[0])
         session = self._mask_session(
             ELEMENTS[maps.data_type()], len(shape), channels, conversion.sigmoid, conversion.stretch
         )
         height, width = (side for axis, side in enumerate(shape) if axis not in (0, channels))
         masks = []
         for index, image in enumerate(images):
-            vertical = self._matrices.vertical(height, image.height)
-            horizontal = self._matrices.horizontal(width, image.width)
+            vertical, horizontal = self._resize_matrices((width, height), image.size)
             binding = session.io_binding()
             binding.bind_ortvalue_input("maps", maps)
             binding.bind_cpu_input("index", np.array([index]))
@@ -116,22 +112,19 @@ class OnnxSegmenter(BaseSegmenter):
     def _prepare_batch(self, images: Sequence[DeviceImage], conversion: Conversion) -> OrtValue:
         """Return the network's input; images that only pad the batch are left uninitialised."""
         width, height = conversion.size
-        dtype = self._network.dtype
-        batch_size = padded_batch_size(len(images), self._network.max_batch)
-        shape = (3, height, width)
-        batch = OrtValue.ortvalue_from_shape_and_type((batch_size, *shape), dtype, *self._device)
+        shape = (padded_batch_size(len(images), self._max_batch), 3, height, width)
+        batch = OrtValue.ortvalue_from_shape_and_type(shape, self._dtype, *self._device)
         session = self._input_session()
         for index, image in enumerate(images):
-            vertical = self._matrices.vertical(image.height, height)
-            horizontal = self._matrices.horizontal(image.width, width)
+            vertical, horizontal = self._resize_matrices(image.size, conversion.size)
             binding = session.io_binding()
             binding.bind_ortvalue_input("image", image.pixels)
             binding.bind_ortvalue_input("vertical", vertical)
             binding.bind_ortvalue_input("horizontal", horizontal)
             for name in ("scale", "offset", "channel_order"):
                 binding.bind_cpu_input(name, getattr(conversion, name))
-            address = batch.data_ptr() + index * 3 * height * width * np.dtype(dtype).itemsize
-            binding.bind_output("x", *self._device, dtype, (1, *shape), address)
+            address = batch.data_ptr() + index * 3 * height * width * self._dtype.itemsize
+            binding.bind_output("x", *self._device, self._dtype, (1, *shape[1:]), address)
             session.run_with_iobinding(binding)
         return batch
 

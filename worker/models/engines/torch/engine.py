@@ -14,29 +14,18 @@ from worker.models.engines.device_error import translate_errors
 from worker.models.engines.engine import EngineFacts
 from worker.models.engines.torch.checkpoint import read_state_dict
 from worker.models.engines.torch.isnet import ISNetBase, network_for
-from worker.models.engines.torch.segmenter import Network, TorchSegmenter
+from worker.models.engines.torch.segmenter import TorchSegmenter
 from worker.models.watchdog import Watch, no_watchdog
-
-__all__ = ["TorchEngine", "halve_precision", "load_torch_engine"]
 
 
 class TorchEngine:
-    """ISNet on one device.
+    """ISNet on one device."""
 
-    Args:
-        network: the network, on its device, in evaluation mode.
-        max_batch: the most images per inference.
-    """
-
-    facts: EngineFacts
-    input_size: tuple[int | None, int | None]
-    bytes: int
-    segmenter: TorchSegmenter | None
-    max_batch: int
+    input_size = (None, None)  # Fully convolutional.
 
     def __init__(self, network: ISNetBase, *, max_batch: int = 1) -> None:
+        """`network` is on its device, in evaluation mode."""
         weight = network.conv_in.weight
-        self.input_size = (None, None)  # Fully convolutional.
         self.facts = EngineFacts(
             engine="torch",
             provider=f"torch-{weight.device.type}",
@@ -53,28 +42,16 @@ class TorchEngine:
     def build_segmenter(self) -> TorchSegmenter:
         """Return a segmenter on the engine's device, even on a CPU."""
         return TorchSegmenter(
-            Network(
-                run=self._saliency,
-                device=torch.device(self.facts.device),
-                translate_errors=self._translate_errors,
-                max_batch=self.max_batch,
-            )
+            self._saliency,
+            device=torch.device(self.facts.device),
+            max_batch=self.max_batch,
+            translate_errors=self._translate_errors,
         )
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the saliency maps (side output d1) of prepared images.
+        """Return the saliency maps (side output d1), each value in 0…1; see `Engine.infer`.
 
-        Args:
-            batch: float32 of shape (N, 3, H, W), normalised as the model's profile says.
-
-        Returns:
-            Saliency maps, float32 of shape (N, H, W), each value in 0…1.
-
-        Raises:
-            ValueError: the batch is not of shape (N, 3, H, W).
-            RuntimeError: the engine is closed.
-            DeviceOutOfMemory: the batch does not fit into the device's memory.
-            DeviceLost: the device accepts no more calls from this process.
+        Raises `RuntimeError` when the engine is closed.
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
@@ -114,20 +91,12 @@ def load_torch_engine(
     On CUDA the convolutions run in half precision and BatchNorm in float32. On the CPU everything
     runs in float32, whatever types the checkpoint has. Tensors are in channels-last layout.
 
-    Args:
-        path: a ``.pth`` or ``.pt`` file that contains only tensors, or a ``.safetensors`` file.
-        device: ``cpu``, ``cuda`` or ``cuda:<index>``.
-        threads: CPU threads of torch in the whole process; 0 leaves their number unchanged.
-        max_batch: the most images per inference on a GPU.
-        watch: limits the time of device calls.
+    `device` is `cpu`, `cuda` or `cuda:<index>`. `threads` are torch's in the whole process; 0
+    leaves their number unchanged.
 
-    Raises:
-        ModelInvalid: the file is damaged, contains code, or is not a checkpoint of ISNet.
-        OSError: the file cannot be opened.
-        DeviceOutOfMemory: the network does not fit into the device's memory.
-        DeviceLost: the device accepts no more calls from this process.
-        RuntimeError: torch finds no such CUDA device.
-        ValueError: the device is neither a CPU nor a CUDA device.
+    Raises `ModelInvalid` for a file that is damaged, contains code or is not a checkpoint of ISNet,
+    `OSError` when it cannot be opened, `DeviceOutOfMemory`, `DeviceLost`, `RuntimeError` when torch
+    finds no such CUDA device, and `ValueError` for another device.
     """
     target = _device(device)
     if threads > 0:

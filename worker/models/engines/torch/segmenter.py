@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -13,51 +13,42 @@ from worker.imaging.masks import SALIENCY_THRESHOLD
 from worker.models.engines.batch_sizes import padded_batch_size
 from worker.models.engines.segmenter import BaseSegmenter, Conversion, DeviceImage, DeviceMask
 
-__all__ = ["Network", "TorchSegmenter"]
-
-
-class Network(NamedTuple):
-    """A network, as the segmenter needs it."""
-
-    run: Callable[[Tensor], Tensor]
-    """Returns saliency maps (N, h, w) of prepared images (N, 3, H, W), float32, on the device."""
-    device: torch.device
-    translate_errors: Callable[[str], AbstractContextManager[None]]
-    """Makes a context manager that raises `DeviceOutOfMemory` or `DeviceLost`."""
-    max_batch: int
-
 
 class TorchSegmenter(BaseSegmenter):
     """See `segmenter.DeviceSegmenter`. It also runs on a CPU, but only tests use that."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        super().__init__(max_batch=network.max_batch, translate_errors=network.translate_errors)
+    def __init__(
+        self,
+        run: Callable[[Tensor], Tensor],
+        *,
+        device: torch.device,
+        max_batch: int,
+        translate_errors: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
+        """`run` returns maps (N, h, w) of images (N, 3, H, W), both float32 and on `device`."""
+        super().__init__(max_batch=max_batch, translate_errors=translate_errors)
+        self._run = run
+        self._device = device
         # Not the network's stream, where an upload would wait for another image's inference.
-        self._upload_stream = _new_stream(network.device)
+        self._upload_stream = None
+        if device.type != "cpu":
+            self._upload_stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's stub
 
     @torch.inference_mode()
     def _masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> list[DeviceMask]:
-        device, (width, height) = self._network.device, conversion.size
-        batch_size = padded_batch_size(len(images), self._network.max_batch)
-        batch = torch.zeros((batch_size, 3, height, width), device=device)
-        scale = torch.tensor(conversion.scale, device=device)
-        offset = torch.tensor(conversion.offset, device=device)
+        width, height = conversion.size
+        batch_size = padded_batch_size(len(images), self._max_batch)
+        batch = torch.zeros((batch_size, 3, height, width), device=self._device)
+        scale = torch.tensor(conversion.scale, device=self._device)
+        offset = torch.tensor(conversion.offset, device=self._device)
         for index, image in enumerate(images):
-            levels = resized_levels(
-                image.pixels,
-                vertical=self._matrices.vertical(image.height, height),
-                horizontal=self._matrices.horizontal(image.width, width),
-            )
+            matrices = self._resize_matrices(image.size, conversion.size)
+            levels = resized_levels(image.pixels, *matrices)
             batch[index] = (levels * scale + offset)[conversion.channel_order.tolist()]
-        maps = self._network.run(batch)
+        maps = self._run(batch)
+        map_size = (maps.shape[2], maps.shape[1])
         return [
-            mask_of(
-                saliency,
-                vertical=self._matrices.vertical(saliency.shape[0], image.height),
-                horizontal=self._matrices.horizontal(saliency.shape[1], image.width),
-                conversion=conversion,
-            )
+            mask_of(saliency, *self._resize_matrices(map_size, image.size), conversion)
             for saliency, image in zip(maps, images, strict=False)
         ]
 
@@ -67,19 +58,16 @@ class TorchSegmenter(BaseSegmenter):
         with torch.cuda.stream(self._upload_stream):
             # Only a copy from pinned memory overlaps with the network's kernels.
             pinned = torch.tensor(array).pin_memory()
-            tensor = pinned.to(self._network.device, non_blocking=True)
+            tensor = pinned.to(self._device, non_blocking=True)
         self._upload_stream.synchronize()
         # Without this the allocator could reuse the memory for the next upload while the network's
         # stream still reads it.
-        tensor.record_stream(torch.cuda.default_stream(self._network.device))
+        tensor.record_stream(torch.cuda.default_stream(self._device))
         return tensor
 
 
-def resized_levels(image: Tensor, *, vertical: Tensor, horizontal: Tensor) -> Tensor:
-    """Return an image uint8 (H, W, 3) resized to (3, h, w): float32, integer values of 0…255.
-
-    `vertical` is (h, H), `horizontal` (W, w).
-    """
+def resized_levels(image: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """Return an image uint8 (H, W, 3) as (3, h, w), float32 with integer values of 0…255."""
     # The height first: with interleaved colours the image is a matrix (H, 3·W), so that the large
     # image need not be transposed. The other order would save at most a tenth of the
     # multiplications.
@@ -90,12 +78,9 @@ def resized_levels(image: Tensor, *, vertical: Tensor, horizontal: Tensor) -> Te
 
 
 def mask_of(
-    saliency: Tensor, *, vertical: Tensor, horizontal: Tensor, conversion: Conversion
+    saliency: Tensor, vertical: Tensor, horizontal: Tensor, conversion: Conversion
 ) -> DeviceMask:
-    """Return the mask (H, W) of a float32 saliency map (h, w).
-
-    `vertical` is (H, h), `horizontal` (w, W).
-    """
+    """Return the mask (H, W) of a map (h, w); `vertical` is (H, h), `horizontal` (w, W)."""
     is_finite = saliency.isfinite().all()
     if conversion.sigmoid:
         saliency = saliency.sigmoid()
@@ -110,9 +95,3 @@ def mask_of(
     mask = levels.clamp(0, 255).to(torch.uint8)
     statistics = torch.stack([minimum, maximum, is_finite.float()]).tolist()
     return DeviceMask(mask.cpu().numpy(), statistics[0], statistics[1], statistics[2] == 1)
-
-
-def _new_stream(device: torch.device) -> torch.cuda.Stream | None:
-    if device.type == "cpu":
-        return None
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's stub
