@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from producer.contract.validation_errors import hide_password
+
+Result = TypeVar("Result")
 
 _TIMEOUT: Final = (5, 30)
 """Seconds to connect, and between two reads."""
@@ -56,14 +60,7 @@ def download(url: str, target: Path, progress: Progress) -> None:
         shutil.copyfile(url.removeprefix("file://"), target)
         return
     with _session(url) as session:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                _resume(session, url, target, progress)
-            except _INTERRUPTIONS:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                return
+        _retry(lambda: _resume(session, url, target, progress))
 
 
 def download_chunks(base: str, resource: str, target: Path, progress: Progress) -> None:
@@ -75,15 +72,8 @@ def download_chunks(base: str, resource: str, target: Path, progress: Progress) 
     with _session(base) as session:
 
         def read(name: str) -> bytes:
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    response = session.get(base + name, timeout=_TIMEOUT)
-                except _INTERRUPTIONS:
-                    if attempt == _ATTEMPTS:
-                        raise
-                else:
-                    response.raise_for_status()
-                    break
+            response = _retry(lambda: session.get(base + name, timeout=_TIMEOUT))
+            response.raise_for_status()
             return response.content
 
         listing = json.loads(read("resources.json"))[resource]
@@ -98,6 +88,14 @@ def download_chunks(base: str, resource: str, target: Path, progress: Progress) 
                     file.flush()
                 done = end
                 progress(hide_password(base), done, int(listing["size"]))
+
+
+def _retry(request: Callable[[], Result]) -> Result:
+    """Return the result of a request, which is repeated when its response is interrupted."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(*_INTERRUPTIONS):
+            return request()
+    return request()
 
 
 def _resume(session: requests.Session, url: str, target: Path, progress: Progress) -> None:

