@@ -45,14 +45,10 @@ class Inference:
     ) -> None:
         """`cache` closes idle models when memory runs out; `watchdog` limits each device call."""
         self._cache = cache
-        self._watchdog = watchdog
+        self.watchdog = watchdog
         self._events = events
         self._batchers: dict[str, Batcher[_Task, Any]] = {}
         self._lock = Lock()
-
-    def overdue_call(self) -> str | None:
-        """Return a description of a device call that exceeds the timeout, or None."""
-        return self._watchdog.overdue_call()
 
     def infer(self, engine: Engine, image: Images, *, name: str) -> TimedResult[Images]:
         """Return the saliency map (h, w) of one prepared image (1, 3, H, W), both float32.
@@ -78,7 +74,7 @@ class Inference:
         `DeviceSegmenter.upload` raises.
         """
         device = engine.facts.device
-        with self._watchdog.watch(f"uploading an image for {name} to {device}"):
+        with self.watchdog.watch(f"uploading an image for {name} to {device}"):
             try:
                 return segmenter.upload(rgb, size)
             except DeviceOutOfMemory:
@@ -115,7 +111,7 @@ class Inference:
         arrays = [task.image for task in tasks if isinstance(task.image, np.ndarray)]
         uploads = [task.image for task in tasks if isinstance(task.image, DeviceImage)]
         self._events.batch_ran(len(tasks), engine.facts.device)
-        with self._watchdog.watch(f"{model}, a batch of {len(tasks)} on {engine.facts.device},"):
+        with self.watchdog.watch(f"{model}, a batch of {len(tasks)} on {engine.facts.device},"):
             if conversion is not None and engine.segmenter is not None:
                 return engine.segmenter.masks(uploads, conversion)
             return list(engine.infer(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)))

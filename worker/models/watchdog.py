@@ -82,11 +82,8 @@ class Watchdog:
     def overdue_call(self) -> str | None:
         """Return the description of a call past its deadline, for which this process will end."""
         with self._changed:
-            return self._overdue_call()
-
-    def _overdue_call(self) -> str | None:
-        now = self._now()
-        return next((call for call, deadline in self._calls.values() if deadline <= now), None)
+            now = self._now()
+            return next((call for call, deadline in self._calls.values() if deadline <= now), None)
 
     def _now(self) -> float:
         """Return monotonic seconds without those in which the process was stopped."""
@@ -109,14 +106,8 @@ class Watchdog:
             self._is_armed = False  # No memory for the timer's thread. This thread still checks.
 
     def _enforce(self) -> None:
-        call = self._wait_for_overdue_call()
-        self._end(
-            f"{call} has not answered for {self._timeout:g} s (CUTWORK_DEVICE_TIMEOUT): it hangs"
-        )
-
-    def _wait_for_overdue_call(self) -> str:
         with self._changed:
-            while True:
+            while (call := self.overdue_call()) is None:
                 if not self._calls:
                     faulthandler.cancel_dump_traceback_later()
                     self._is_armed = False
@@ -131,8 +122,9 @@ class Watchdog:
                 overslept = time.monotonic() - started - pause
                 if overslept > 2 * self._interval:
                     self._stopped_seconds += overslept
-                if (call := self._overdue_call()) is not None:
-                    return call
+        self._end(
+            f"{call} has not answered for {self._timeout:g} s (CUTWORK_DEVICE_TIMEOUT): it hangs"
+        )
 
     def _end(self, reason: str) -> NoReturn:
         """Log the reason, report to `events`, and end this process without waiting for threads."""

@@ -94,7 +94,7 @@ def current() -> Runtime:
         metrics=metrics,
         health=Health(
             check_broker=broker_check(settings.broker_url),
-            find_overdue=models.inference.overdue_call,
+            find_overdue=models.inference.watchdog.overdue_call,
             is_stopping=shutdown.is_stopping,
             loop_timeout=_LOOP_TURN_SECONDS + 2 * broker["socket_timeout"],
         ),

@@ -27,11 +27,6 @@ class EngineKey(NamedTuple):
     layout: str
     output: str | int | None
 
-    @classmethod
-    def of(cls, file: ModelFile, device: str) -> "EngineKey":
-        """Return the key of a model file on a device."""
-        return cls(file.sha256, device, file.profile.layout, file.profile.output)
-
 
 @dataclass(eq=False)
 class _Entry:
@@ -80,7 +75,7 @@ class ModelCache:
         With `keep`, an idle engine also stays on a GPU, and is closed last when memory runs out.
         After a failed load, the next request loads again.
         """
-        key = EngineKey.of(file, device)
+        key = EngineKey(file.sha256, device, file.profile.layout, file.profile.output)
         with self._lock:
             entry = self._entries.get(key)
             is_new = entry is None
@@ -199,11 +194,10 @@ class ModelCache:
 
     def _schedule_idle_check(self) -> None:
         """Start one timer for the next engine to leave its GPU; call with the lock held."""
-        idle = self._idle_on_gpu()
-        if self._timer is not None or not idle:
+        idle_since = [entry.last_used for _, entry, _ in self._idle_on_gpu()]
+        if self._timer is not None or not idle_since:
             return
-        oldest = min(entry.last_used for _, entry, _ in idle)
-        delay = max(0.0, oldest + self._budget.gpu_idle - time.monotonic())
+        delay = max(0.0, min(idle_since) + self._budget.gpu_idle - time.monotonic())
         self._timer = threading.Timer(delay, self._close_idle)
         self._timer.daemon = True
         self._timer.start()

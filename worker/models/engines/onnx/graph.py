@@ -70,9 +70,10 @@ def _prepare_model(
         raise ModelInvalid(f"{name} is not an ONNX model with an output")
     if model.functions:
         model = inliner.inline_local_functions(model)
-    if any(tensor.external_data for tensor in _tensors(model.graph)):
+    graphs = list(_graphs(model.graph))
+    if any(tensor.external_data for graph in graphs for tensor in _tensors(graph)):
         raise ModelInvalid(f"{name} keeps weights in other files; export it as one file")
-    custom = sorted({domain for domain in _domains(model.graph) if domain not in _DOMAINS})
+    custom = sorted({node.domain for graph in graphs for node in graph.node} - _DOMAINS)
     if custom:
         raise ModelInvalid(
             f"{name} needs operators from a custom library ({', '.join(custom)}), and such "
@@ -119,9 +120,7 @@ def prune_to_output(model: ModelProto, output: str) -> None:
 
 def convert_to_float32(model: ModelProto) -> None:
     """Convert every float16 weight, constant, cast, input and output to float32."""
-    pending = [model.graph]
-    while pending:
-        graph = pending.pop()
+    for graph in _graphs(model.graph):
         for tensor in graph.initializer:
             _convert_tensor(tensor)
         for node in graph.node:
@@ -130,8 +129,6 @@ def convert_to_float32(model: ModelProto) -> None:
                     _convert_tensor(attribute.t)
                 elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
                     attribute.i = TensorProto.FLOAT
-                elif attribute.type == AttributeProto.GRAPH:
-                    pending.append(attribute.g)
         for value in (*graph.input, *graph.output):
             if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
                 value.type.tensor_type.elem_type = TensorProto.FLOAT
@@ -153,25 +150,23 @@ def _convert_tensor(tensor: TensorProto) -> None:
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and all its subgraphs."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in ([attribute.g] if attribute.HasField("g") else []) + [*attribute.graphs]:
+                yield from _graphs(inner)
+
+
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Yield every tensor stored in a graph: weights and constants, including its subgraphs'."""
+    """Yield every tensor stored in a graph, without its subgraphs: weights and constants."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
-
-
-def _domains(graph: GraphProto) -> Iterator[str]:
-    """Yield the domain of every operator, including those of subgraphs."""
-    for node in graph.node:
-        yield node.domain
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _domains(inner)
 
 
 def _input_names(node: NodeProto) -> list[str]:

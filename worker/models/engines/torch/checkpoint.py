@@ -32,30 +32,22 @@ def _read(path: Path) -> object:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        rejected = _REJECTED_GLOBAL.search(str(error))
-        if rejected is None:
-            raise ModelInvalid(_unreadable(path)) from error
-        raise ModelInvalid(
-            f"{path.name} holds code and not only tensors: its pickle names {rejected[1]}. It was "
-            "not run; save only the network's state dict"
-        ) from error
     except MemoryError:
         raise
-    except OSError as error:
-        # In a truncated zip file torch seeks to a negative offset, which is EINVAL.
-        if error.errno != errno.EINVAL:
-            raise
-        raise ModelInvalid(_unreadable(path)) from error
     except Exception as error:  # Damaged bytes cause nearly any error: EOF, Runtime, Key, …
-        raise ModelInvalid(_unreadable(path)) from error
-
-
-def _unreadable(path: Path) -> str:
-    return (
-        f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or damaged, "
-        "or is not a checkpoint of tensors; fetch it again and compare its hash"
-    )
+        # In a truncated zip file torch seeks to a negative offset, which is EINVAL.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        rejected = _REJECTED_GLOBAL.search(str(error))
+        if isinstance(error, pickle.UnpicklingError) and rejected:
+            raise ModelInvalid(
+                f"{path.name} holds code and not only tensors: its pickle names {rejected[1]}. It "
+                "was not run; save only the network's state dict"
+            ) from error
+        raise ModelInvalid(
+            f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or "
+            "damaged, or is not a checkpoint of tensors; fetch it again and compare its hash"
+        ) from error
 
 
 def _state_dict(checkpoint: object) -> dict[str, Tensor]:

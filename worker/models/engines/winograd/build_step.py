@@ -131,6 +131,7 @@ def _convolution(
     bias = np.zeros(len(values), np.float32)
     if bias_names:
         bias += numpy_helper.to_array(weights[bias_names[0]])
+    lower_bound = np.float32(0 if operation.has_relu else -np.inf)
     keeps_size = source.view.shape[:2] == target.view.shape[:2]
     if side == 3 and stride == 1 and set(pads) == {dilation} and keeps_size:
         height, width, _ = target.array.shape
@@ -139,7 +140,7 @@ def _convolution(
             target=target,
             weights=transform_weights(values),
             bias=bias,
-            has_relu=operation.has_relu,
+            lower_bound=lower_bound,
             dilation=dilation,
             tiles=tile_origins(height, width, dilation),
         )
@@ -150,7 +151,7 @@ def _convolution(
         target=target,
         weights=values.transpose(2, 3, 1, 0).reshape(-1, len(values)).copy(),
         bias=bias,
-        has_relu=operation.has_relu,
+        lower_bound=lower_bound,
         side=side,
         stride=stride,
         dilation=dilation,

@@ -32,19 +32,27 @@ _G: Final = np.array(
 
 
 @dataclass(frozen=True, kw_only=True)
-class WinogradConvolution(Step):
+class Convolution(Step):
+    """What the convolutions have in common."""
+
+    source: Layer
+    target: Layer
+    weights: Floats
+    """Winograd: (36, source channels, target channels), see `transform_weights`; im2col:
+    (side · side · source channels, target channels)."""
+    bias: Floats
+    lower_bound: np.float32
+    """Of every output: 0 for a ReLU, otherwise minus infinity."""
+    dilation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinogradConvolution(Convolution):
     """A 3×3 convolution with stride 1 that keeps the size of the layer, in tiles of 4×4 pixels.
 
     With a dilation above 1, the pixels of a tile are that far apart.
     """
 
-    source: Layer
-    target: Layer
-    weights: Floats
-    """(36, source channels, target channels), see `transform_weights`."""
-    bias: Floats
-    has_relu: bool
-    dilation: int
     tiles: NDArray[np.int64]
     """(row, column) of the first pixel of each tile, see `tile_origins`."""
 
@@ -113,24 +121,17 @@ class WinogradConvolution(Step):
     def _transform_output(self, products: Floats, tiles: NDArray[np.int64], part: slice) -> None:
         target = self.target
         kernels.transform_output(
-            *(products, self.bias, _lower_bound(self.has_relu), target.array, target.first),
+            *(products, self.bias, self.lower_bound, target.array, target.first),
             *(self.dilation, tiles, part.start, part.stop),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Im2colConvolution(Step):
+class Im2colConvolution(Convolution):
     """Any other convolution with a square kernel: gather neighbourhoods as rows, then one GEMM."""
 
-    source: Layer
-    target: Layer
-    weights: Floats
-    """(side · side · source channels, target channels)."""
-    bias: Floats
-    has_relu: bool
     side: int
     stride: int
-    dilation: int
     padding: int
     """Zero pixels above and to the left."""
 
@@ -145,19 +146,10 @@ class Im2colConvolution(Step):
         def run_rows(rows: range, scratch: Floats) -> None:
             width, (taps, channels) = self.target.array.shape[1], self.weights.shape
             kernels.convolve_im2col(
-                self.source.array,
-                self.source.first,
-                self.side,
-                self.stride,
-                self.dilation,
-                self.padding,
-                self.weights,
-                self.bias,
-                _lower_bound(self.has_relu),
-                self.target.array,
-                self.target.first,
-                rows.start,
-                rows.stop,
+                *(self.source.array, self.source.first),
+                *(self.side, self.stride, self.dilation, self.padding),
+                *(self.weights, self.bias, self.lower_bound),
+                *(self.target.array, self.target.first, rows.start, rows.stop),
                 scratch[: width * taps].reshape(width, taps),
                 scratch[width * taps : width * (taps + channels)].reshape(width, channels),
             )
@@ -181,8 +173,3 @@ def tile_origins(height: int, width: int, dilation: int) -> NDArray[np.int64]:
 
     rows, columns = list(origins(height)), list(origins(width))
     return np.array([(row, column) for row in rows for column in columns], np.int64)
-
-
-def _lower_bound(has_relu: bool) -> np.float32:
-    """Return the lower bound of every output, by which the kernels apply the ReLU."""
-    return np.float32(0 if has_relu else -np.inf)

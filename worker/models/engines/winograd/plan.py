@@ -9,7 +9,7 @@ from onnx import ModelProto
 from onnx.shape_inference import InferenceError
 
 from worker.models.engines.winograd.build_step import build_step
-from worker.models.engines.winograd.convolution import Im2colConvolution, WinogradConvolution
+from worker.models.engines.winograd.convolution import Convolution, WinogradConvolution
 from worker.models.engines.winograd.layer import Layer
 from worker.models.engines.winograd.layout import allocate_layers, merge_concatenations
 from worker.models.engines.winograd.operation import infer_shapes, read_operations
@@ -54,11 +54,7 @@ class Network:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the convolutions' weights, in the form in which the steps hold them."""
-        return sum(
-            step.weights.nbytes
-            for step in self.steps
-            if isinstance(step, (WinogradConvolution, Im2colConvolution))
-        )
+        return sum(step.weights.nbytes for step in self.steps if isinstance(step, Convolution))
 
 
 def _multiplications(step: WinogradConvolution) -> int:

@@ -44,9 +44,8 @@ class Team:
         finally:
             # Wait even after an error here: the next call uses the same memory.
             errors = [future.exception() for future in futures]
-        for error in errors:
-            if error is not None:
-                raise error
+        for error in filter(None, errors):
+            raise error
 
     def close(self) -> None:
         """End the threads."""
