@@ -91,20 +91,17 @@ class Inference:
     def _run(self, task: _Task) -> TimedResult[Any]:
         device = task.engine.facts.device
         with self._lock:
-            batcher = self._batchers.get(device)
-            if batcher is None:
-                batcher = self._batchers[device] = self._batcher(device)
+            if device not in self._batchers:
+                self._batchers[device] = Batcher(
+                    self._run_batch,
+                    # On two cores a batch took longer than its images one after the other.
+                    max_batch=lambda task: 1 if device == "cpu" else task.engine.max_batch,
+                    group_key=lambda task: task.group_key,
+                    is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
+                    free_memory=lambda: self._cache.free_memory(device),
+                )
+            batcher = self._batchers[device]
         return batcher.wait(batcher.submit(task))
-
-    def _batcher(self, device: str) -> Batcher[_Task, Any]:
-        return Batcher(
-            self._run_batch,
-            # On two cores a batch took longer than its images one after the other.
-            max_batch=lambda task: 1 if device == "cpu" else task.engine.max_batch,
-            group_key=lambda task: task.group_key,
-            is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
-            free_memory=lambda: self._cache.free_memory(device),
-        )
 
     def _run_batch(self, tasks: Sequence[_Task]) -> Sequence[Any]:
         engine, model, conversion = tasks[0].engine, tasks[0].model, tasks[0].conversion

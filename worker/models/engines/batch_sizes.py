@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 
 def batch_sizes(max_batch: int) -> tuple[int, ...]:
     """Return 1, 2, 4, … and `max_batch` itself, so that padding never doubles a batch."""
-    sizes = [1]
-    while 2 * sizes[-1] < max_batch:
-        sizes.append(2 * sizes[-1])
-    return tuple(sizes) if max_batch == 1 else (*sizes, max_batch)
+    return (*(2**power for power in range((max_batch - 1).bit_length())), max_batch)
 
 
 def padded_batch_size(images: int, max_batch: int) -> int:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +43,9 @@ class _Entry:
         if not self.engine.done() or self.engine.exception() is not None:
             return None
         return self.engine.result()
+
+
+_Loaded = tuple[EngineKey, _Entry, Engine]
 
 
 class ModelCache:
@@ -108,13 +111,9 @@ class ModelCache:
         """Close all idle models on this kind of device, CPU or GPU, even those with `keep`."""
         gpu = _is_gpu(device)
         with self._lock:
-            idle = [
-                (key, engine) for key, entry, engine in self._loaded(gpu=gpu) if not entry.users
-            ]
-            for key, _ in idle:
-                del self._entries[key]
+            idle = self._remove(item for item in self._loaded(gpu=gpu) if not item[1].users)
         log.warning("%s is out of memory: closing %d idle models", device, len(idle))
-        _close_all([engine for _, engine in idle])
+        _close_all(idle)
         if gpu:
             release_cached_memory()
 
@@ -181,7 +180,7 @@ class ModelCache:
     def _limit(self, *, gpu: bool) -> int:
         return self._budget.gpu_memory if gpu else self._budget.memory
 
-    def _loaded(self, *, gpu: bool) -> list[tuple[EngineKey, _Entry, Engine]]:
+    def _loaded(self, *, gpu: bool) -> list[_Loaded]:
         """Return what is loaded on the GPUs or on the CPU, by where each engine really runs."""
         return [
             (key, entry, engine)
@@ -189,7 +188,14 @@ class ModelCache:
             if (engine := entry.loaded) and _is_gpu(engine.facts.device) == gpu
         ]
 
-    def _idle_on_gpu(self) -> list[tuple[EngineKey, _Entry, Engine]]:
+    def _remove(self, items: Iterable[_Loaded]) -> list[Engine]:
+        engines = []
+        for key, _, engine in items:
+            del self._entries[key]
+            engines.append(engine)
+        return engines
+
+    def _idle_on_gpu(self) -> list[_Loaded]:
         return [item for item in self._loaded(gpu=True) if not item[1].users and not item[1].keep]
 
     def _schedule_idle_check(self) -> None:
@@ -206,12 +212,10 @@ class ModelCache:
         """Close the engines that have been idle on a GPU for the budget's time."""
         with self._lock:
             self._timer = None
-            now = time.monotonic()
-            expired = []
-            for key, entry, engine in self._idle_on_gpu():
-                if entry.last_used + self._budget.gpu_idle <= now:
-                    del self._entries[key]
-                    expired.append(engine)
+            limit = time.monotonic() - self._budget.gpu_idle
+            expired = self._remove(
+                item for item in self._idle_on_gpu() if item[1].last_used <= limit
+            )
             self._schedule_idle_check()
         _close_all(expired)
 

@@ -14,8 +14,7 @@ from worker.errors import GpuNoDriver, GpuNoProvider, GpuUnavailable, GpuWrongCu
 
 Version = tuple[int, int]
 
-_NO_DEVICE: Final = 100
-"""CUDA_ERROR_NO_DEVICE."""
+_CUDA_ERROR_NO_DEVICE: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ def driver() -> Driver:
         return Driver(cuda=None, problem=str(error))
     status = cuda.cuInit(0)
     if status != 0:
-        reason = "no device" if status == _NO_DEVICE else f"error {status}"
+        reason = "no device" if status == _CUDA_ERROR_NO_DEVICE else f"error {status}"
         return Driver(cuda=None, problem=f"cuInit: {reason}")
     version, devices, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
     cuda.cuDriverGetVersion(ctypes.byref(version))
@@ -142,8 +141,7 @@ def tensorrt_unavailable_reason() -> str | None:
     library = f"onnxruntime {onnxruntime.__version__}"
     if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
         return f"{library} is a build without TensorRT; install cutwork[worker-gpu]"
-    missing = _missing_library("tensorrt")
-    if missing is not None:
+    if missing := _missing_library("tensorrt"):
         return (
             f"{library} needs {missing}, which cannot be loaded; install that release of TensorRT, "
             "and put it on LD_LIBRARY_PATH"
@@ -174,10 +172,7 @@ def release_cached_memory() -> None:
 
 
 def _missing_library(provider: str) -> str | None:
-    """Return the missing library that prevents ONNX Runtime's provider from loading.
-
-    `provider` is `cuda` or `tensorrt`.
-    """
+    """Return the missing library that prevents a provider, `cuda` or `tensorrt`, from loading."""
     folder = Path(build_and_package_info.__file__).parent
     try:
         ctypes.CDLL(str(folder / f"libonnxruntime_providers_{provider}.so"))

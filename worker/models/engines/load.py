@@ -51,14 +51,10 @@ def make_loader(
 ) -> Callable[[ModelFile, str], Engine]:
     """Return the function with which the model cache loads a model file on a device.
 
-    Args:
-        threads: CPU threads of one inference; 0: one per core.
-        file_cache: stores prepared graphs.
-        batch: the most images that a GPU is given at once; a model's profile may lower it.
-        tensorrt: run ONNX models in TensorRT on a GPU, where it is installed.
-        own_engine: on a CPU, run the networks that the own engine supports in it, instead of in
-            ONNX Runtime.
-        watch: limits the time of device calls.
+    `threads` are the CPU threads of one inference, 0 for one per core. `batch` is the most images
+    that a GPU is given at once; a model's profile may lower it. With `tensorrt`, ONNX models run in
+    TensorRT on a GPU, where it is installed. With `own_engine`, a CPU runs the networks that the
+    own engine supports in it. `watch` limits the time of device calls.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
@@ -72,7 +68,12 @@ def make_loader(
     def load_cold(file: ModelFile, device: str, max_batch: int) -> Engine:
         try:
             if is_checkpoint(file.path.suffix):
-                _check_checkpoint_profile(file)
+                if file.profile.layout != "nchw" or file.profile.output not in (None, 0):
+                    raise ModelInvalid(
+                        f"{file.name}: expected a profile with layout nchw and output 0, which "
+                        f"ISNet checkpoints have; found layout {file.profile.layout} and output "
+                        f"{file.profile.output!r}"
+                    )
                 engine: Engine = _torch().load_torch_engine(
                     file.path, device=device, threads=threads, max_batch=max_batch, watch=watch
                 )
@@ -183,15 +184,6 @@ def device_warnings(
         f"device_mode={placement.device_mode}: the model is on the CPU "
         f"({engine.facts.provider}); {reason}",
     )
-
-
-def _check_checkpoint_profile(file: ModelFile) -> None:
-    if file.profile.layout != "nchw" or file.profile.output not in (None, 0):
-        raise ModelInvalid(
-            f"{file.name}: expected a profile with layout nchw and output 0, which ISNet "
-            f"checkpoints have; found layout {file.profile.layout} and output "
-            f"{file.profile.output!r}"
-        )
 
 
 def _torch() -> ModuleType:

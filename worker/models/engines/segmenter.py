@@ -49,14 +49,13 @@ class Conversion:
     @property
     def scale(self) -> NDArray[np.float32]:
         """The factor (3, 1, 1) for pixel values 0…255."""
-        scale: NDArray[np.float64] = 1 / (255 * np.array(self.std))
-        return scale.astype(np.float32).reshape(3, 1, 1)
+        return np.asarray(1 / (255 * np.array(self.std)), np.float32).reshape(3, 1, 1)
 
     @property
     def offset(self) -> NDArray[np.float32]:
         """The summand (3, 1, 1) after multiplication by `scale`."""
-        offset: NDArray[np.float64] = -np.array(self.mean) / np.array(self.std)
-        return offset.astype(np.float32).reshape(3, 1, 1)
+        offset = -np.array(self.mean) / np.array(self.std)
+        return np.asarray(offset, np.float32).reshape(3, 1, 1)
 
     @property
     def channel_order(self) -> NDArray[np.int64]:
@@ -95,14 +94,12 @@ class DeviceSegmenter(Protocol):
         `size` is (width, height). Any thread may call this while the engine runs other images.
         Raises what `masks` raises.
         """
-        ...
 
     def masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> Sequence[DeviceMask]:
         """Run the network on a batch of images, whose sizes may differ; one call at a time.
 
         Raises `ModelInvalid`, `DeviceOutOfMemory` and `DeviceLost` as `Engine.infer` does.
         """
-        ...
 
 
 class BaseSegmenter(ABC):

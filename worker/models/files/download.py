@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -14,6 +14,8 @@ from urllib3.util import Retry
 from producer.contract.validation_errors import hide_password
 
 Result = TypeVar("Result")
+Progress = Callable[[str, int, int | None], None]
+"""Takes a source, and how many bytes are done of how many; None while the total is unknown."""
 
 _TIMEOUT: Final = (5, 30)
 """Seconds to connect, and between two reads."""
@@ -36,13 +38,6 @@ _INTERRUPTIONS: Final = (
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
 )
-
-
-class Progress(Protocol):
-    """A callback for the progress of a download."""
-
-    def __call__(self, source: str, done: int, total: int | None) -> None:
-        """Report `done` of `total` bytes from `source`; `total` is None while unknown."""
 
 
 def no_progress(source: str, done: int, total: int | None) -> None:

@@ -5,12 +5,13 @@ every node treats each image separately, and the batch reaches the output as its
 """
 
 import math
+from copy import deepcopy
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from worker.models.engines.onnx.output import FLOATS, Axis, shape_of
 
@@ -76,8 +77,7 @@ def _mixes_images(model: ModelProto) -> bool:
     A selection along the batch axis can, and so can the batch's length when it is cast to a float
     and used with pixels. Operators on shapes, which are integers, may do as they like.
     """
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    values = _infer_values(model)
     pixels = {value.name for value in values if value.type.tensor_type.elem_type in FLOATS}
     for node in model.graph.node:
         integers = {attribute.name: attribute.i for attribute in node.attribute}
@@ -142,9 +142,7 @@ def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
     """
     shapes = _infer_shapes(model)
     constants = _constants(model.graph)
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    probe = upgrade_opset(probe)
+    probe = upgrade_opset(deepcopy(model))
     graph = probe.graph
     del graph.value_info[:]
     for value in graph.input:
@@ -195,9 +193,9 @@ def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
 
 
 def _infer_shapes(model: ModelProto) -> dict[str, tuple[Axis, ...]]:
+    return {value.name: axes for value in _infer_values(model) if (axes := shape_of(value))}
+
+
+def _infer_values(model: ModelProto) -> list[ValueInfoProto]:
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    shapes = {
-        value.name: shape_of(value)
-        for value in (*inferred.input, *inferred.value_info, *inferred.output)
-    }
-    return {name: axes for name, axes in shapes.items() if axes is not None}
+    return [*inferred.input, *inferred.value_info, *inferred.output]

@@ -13,16 +13,7 @@ from typing import Final
 
 import numpy as np
 import onnx
-from onnx import (
-    AttributeProto,
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    helper,
-    inliner,
-    numpy_helper,
-)
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner, numpy_helper
 
 from worker.errors import ModelInvalid
 from worker.models.engines.onnx.batch_axis import free_batch_axis
@@ -125,7 +116,7 @@ def convert_to_float32(model: ModelProto) -> None:
             _convert_tensor(tensor)
         for node in graph.node:
             for attribute in node.attribute:
-                if attribute.type == AttributeProto.TENSOR:
+                if attribute.type == onnx.AttributeProto.TENSOR:
                     _convert_tensor(attribute.t)
                 elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
                     attribute.i = TensorProto.FLOAT

@@ -26,7 +26,8 @@ def prepared_graph(file: ModelFile, *, full_precision: bool, file_cache: FileCac
     """
     output = file.profile.output
     # The output's name is untrusted, and therefore not part of the path itself.
-    suffix = "" if output is None else "-" + _digest(json.dumps(output))
+    digest = hashlib.sha256(json.dumps(output).encode()).hexdigest()[:16]
+    suffix = "" if output is None else f"-{digest}"
     precision = "float32" if full_precision else "as-is"
     name = f"{file.sha256}{suffix}-{precision}-v{_VERSION}.onnx"
     path = file_cache.folder / "prepared" / name
@@ -50,7 +51,3 @@ def prepared_graph(file: ModelFile, *, full_precision: bool, file_cache: FileCac
 
     file_cache.ensure(path, write)
     return path
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -18,8 +18,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name in PyTorch's documentation
 from torch import Tensor, nn
 
-__all__ = ["ISNetBase", "ISNetDIS", "network_for"]
-
 _MAX_NAMES_IN_ERRORS = 3
 
 
@@ -53,14 +51,8 @@ class RSU(nn.Module):
 
     The paper's RSU7, RSU6, RSU5 and RSU4 have ``height`` 7…4: each level halves the map, except
     the last one, which has a dilation of 2 instead. Its RSU4F is ``height=4, dilated=True``: the
-    map keeps its size and the dilation doubles per level (1, 2, 4, 8).
-
-    Args:
-        height: levels of the inner U-Net.
-        in_channels: channels of the input.
-        mid_channels: channels inside the U-Net.
-        out_channels: channels of the output.
-        dilated: dilate instead of pooling.
+    map keeps its size and the dilation doubles per level (1, 2, 4, 8). Inside the inner U-Net, maps
+    have ``mid_channels``.
     """
 
     def __init__(
@@ -129,13 +121,9 @@ class ISNetBase(nn.Module):
         return self.saliency(x)
 
     def saliency(self, x: Tensor) -> Tensor:
-        """Compute only the finest side output, d1.
+        """Return only the finest side output, d1: maps (N, 1, H, W) with values in 0…1.
 
-        Args:
-            x: images of shape (N, 3, H, W), normalised, in the dtype of the convolutions.
-
-        Returns:
-            Saliency maps of shape (N, 1, H, W), each value in 0…1.
+        ``x`` are images (N, 3, H, W), normalised, in the dtype of the convolutions.
         """
         return _side_map(self.side1, self._decode(x)[0], x)
 
@@ -173,14 +161,7 @@ class ISNetDIS(ISNetBase):
     def forward(  # type: ignore[override]
         self, x: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Compute every side output and the features that it is made from.
-
-        Args:
-            x: images of shape (N, 3, H, W), normalised, in the dtype of the convolutions.
-
-        Returns:
-            The maps d1…d6, each (N, 1, H, W) in 0…1; and the features hx1d…hx5d, hx6.
-        """
+        """Return the side outputs d1…d6 and the features hx1d…hx5d, hx6 they are made from."""
         features = self._decode(x)
         sides = (self.side1, self.side2, self.side3, self.side4, self.side5, self.side6)
         maps = (_side_map(side, hx, x) for side, hx in zip(sides, features, strict=True))
@@ -195,15 +176,9 @@ def _side_map(side: nn.Conv2d, features: Tensor, image: Tensor) -> Tensor:
 def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
     """Build the ISNet that a state dict belongs to, and load the state dict strictly.
 
-    Args:
-        state_dict: parameter name to tensor, of any floating dtype.
-
-    Returns:
-        The network in evaluation mode, on the CPU, in float32: an ``ISNetDIS`` where the state
-        dict has ``side2.weight``, else an ``ISNetBase``.
-
-    Raises:
-        ValueError: names or shapes differ from those of the network, or a tensor is not dense.
+    The network is in evaluation mode, on the CPU, in float32: an ``ISNetDIS`` where the state dict
+    has ``side2.weight``, else an ``ISNetBase``. Raises `ValueError` where names or shapes differ
+    from those of the network, or a tensor is not dense.
     """
     kind = ISNetDIS if "side2.weight" in state_dict else ISNetBase
     with torch.device("meta"):  # Nothing is allocated or initialised before the names match.
@@ -211,16 +186,14 @@ def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
     expected = network.state_dict()
     # The batch counter is unused in evaluation, and converters commonly drop it.
     counters = {name for name in expected if name.endswith(".num_batches_tracked")}
-    required = expected.keys() - counters
+    required = [name for name in expected if name not in counters]
     wrong_shapes = [
         f"{name} {tuple(state_dict[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in expected
         if name in state_dict and state_dict[name].shape != expected[name].shape
     ]
     problems = [
-        _count_and_name(
-            "missing", [name for name in expected if name in required - state_dict.keys()]
-        ),
+        _count_and_name("missing", [name for name in required if name not in state_dict]),
         _count_and_name("unexpected", [name for name in state_dict if name not in expected]),
         _count_and_name("of another shape", wrong_shapes),
     ]

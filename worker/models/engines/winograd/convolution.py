@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from worker.models.engines.winograd import kernels
 from worker.models.engines.winograd.kernels import TILE, TRANSFORM_SIZE
 from worker.models.engines.winograd.layer import Floats, Layer
-from worker.models.engines.winograd.step import Scratch, Step, row_strips
+from worker.models.engines.winograd.step import RowStep, Scratch, Step
 from worker.models.engines.winograd.team import Team
 
 _SCRATCH: Final = 2**20
@@ -19,16 +19,7 @@ _FEW_TILES: Final = 2000
 """Below this number, threads share the transform's elements instead of the tiles."""
 
 # G of F(4×4, 3×3), from Lavin & Gray.
-_G: Final = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
+_G: Final = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +118,7 @@ class WinogradConvolution(Convolution):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Im2colConvolution(Convolution):
+class Im2colConvolution(Convolution, RowStep):
     """Any other convolution with a square kernel: gather neighbourhoods as rows, then one GEMM."""
 
     side: int
@@ -140,21 +131,17 @@ class Im2colConvolution(Convolution):
         """Memory for the neighbourhoods of one row of the target, and for their products."""
         return Scratch(private=self.target.array.shape[1] * sum(self.weights.shape))
 
-    def run(self, team: Team) -> None:
-        """Write the target."""
-
-        def run_rows(rows: range, scratch: Floats) -> None:
-            width, (taps, channels) = self.target.array.shape[1], self.weights.shape
-            kernels.convolve_im2col(
-                *(self.source.array, self.source.first),
-                *(self.side, self.stride, self.dilation, self.padding),
-                *(self.weights, self.bias, self.lower_bound),
-                *(self.target.array, self.target.first, rows.start, rows.stop),
-                scratch[: width * taps].reshape(width, taps),
-                scratch[width * taps : width * (taps + channels)].reshape(width, channels),
-            )
-
-        team.run(run_rows, row_strips(self.target))
+    def run_rows(self, rows: range, scratch: Floats) -> None:
+        """Write rows of the target."""
+        width, (taps, channels) = self.target.array.shape[1], self.weights.shape
+        kernels.convolve_im2col(
+            *(self.source.array, self.source.first),
+            *(self.side, self.stride, self.dilation, self.padding),
+            *(self.weights, self.bias, self.lower_bound),
+            *(self.target.array, self.target.first, rows.start, rows.stop),
+            scratch[: width * taps].reshape(width, taps),
+            scratch[width * taps : width * (taps + channels)].reshape(width, channels),
+        )
 
 
 def transform_weights(weights: Floats) -> Floats:

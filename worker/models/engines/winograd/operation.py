@@ -53,15 +53,11 @@ def infer_shapes(model: ModelProto, input_name: str) -> dict[str, Shape]:
     # All other inputs are weights.
     images = [value for value in inferred.input if value.name == input_name]
     for value in (*images, *inferred.value_info, *inferred.output):
-        axes = shape_of(value)
-        if (
-            value.type.tensor_type.elem_type == TensorProto.FLOAT
-            and axes is not None
-            and len(axes) == 4
-            and axes[0] == 1
-            and all(isinstance(axis, int) for axis in axes)
-        ):
-            _, channels, height, width = (int(axis) for axis in axes if axis is not None)
+        axes = shape_of(value) or ()
+        sides = [axis for axis in axes if isinstance(axis, int)]
+        is_float = value.type.tensor_type.elem_type == TensorProto.FLOAT
+        if is_float and len(axes) == len(sides) == 4 and sides[0] == 1:
+            _, channels, height, width = sides
             shapes[value.name] = Shape(height, width, channels)
     return shapes
 

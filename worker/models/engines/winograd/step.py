@@ -1,7 +1,7 @@
 """Steps of a network: each computes one layer from others."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -37,8 +37,23 @@ class Step(ABC):
         """Write the target."""
 
 
+class RowStep(Step):
+    """A step for which the threads share the rows of the target."""
+
+    def run(self, team: Team) -> None:
+        """Write the target."""
+        height, width, _ = self.target.array.shape
+        rows = max(1, _STRIP_ELEMENTS // (width * self.target.channels))
+        strips = (range(top, min(top + rows, height)) for top in range(0, height, rows))
+        team.run(self.run_rows, strips)
+
+    @abstractmethod
+    def run_rows(self, rows: range, scratch: Floats) -> None:
+        """Write rows of the target."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Resample(Step):
+class Resample(RowStep):
     """Max-pooling or bilinear resizing, channel by channel."""
 
     kernel: Callable[..., None]
@@ -46,21 +61,17 @@ class Resample(Step):
     source: Layer
     target: Layer
 
-    def run(self, team: Team) -> None:
-        """Write the target."""
+    def run_rows(self, rows: range, _: Floats) -> None:
+        """Write rows of the target."""
         source, target = self.source, self.target
-
-        def run_rows(rows: range, _: Floats) -> None:
-            self.kernel(
-                *(source.array, source.first, target.array, target.first),
-                *(source.channels, rows.start, rows.stop),
-            )
-
-        team.run(run_rows, row_strips(target))
+        self.kernel(
+            *(source.array, source.first, target.array, target.first),
+            *(source.channels, rows.start, rows.stop),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elementwise(Step):
+class Elementwise(RowStep):
     """A function of the elements at the same position in one or two layers."""
 
     function: Callable[..., object]
@@ -68,22 +79,10 @@ class Elementwise(Step):
     sources: Sequence[Layer]
     target: Layer
 
-    def run(self, team: Team) -> None:
-        """Write the target."""
-
-        def run_rows(rows: range, _: Floats) -> None:
-            part = slice(rows.start, rows.stop)
-            sources = (source.view[part] for source in self.sources)
-            self.function(*sources, out=self.target.view[part])
-
-        team.run(run_rows, row_strips(self.target))
-
-
-def row_strips(target: Layer) -> Iterator[range]:
-    """Yield the rows of a layer in strips that are the threads' shares."""
-    height, width, _ = target.array.shape
-    rows = max(1, _STRIP_ELEMENTS // (width * target.channels))
-    return (range(top, min(top + rows, height)) for top in range(0, height, rows))
+    def run_rows(self, rows: range, _: Floats) -> None:
+        """Write rows of the target."""
+        part = slice(rows.start, rows.stop)
+        self.function(*(source.view[part] for source in self.sources), out=self.target.view[part])
 
 
 def relu(values: Floats, *, out: Floats) -> None:
