@@ -12,7 +12,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from tests.support.tiny_models import saved, value
 from worker.models.engines.load import make_loader
 from worker.models.engines.winograd.engine import WinogradEngine, load_winograd_engine
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
+from worker.models.engines.winograd.operation import UnsupportedGraph
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile

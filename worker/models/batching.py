@@ -1,7 +1,4 @@
-"""A batcher without delay: items that arrive while a batch runs form the next batch.
-
-Generic over callables, so that it depends on no engine.
-"""
+"""A batcher without delay, for any engine: items that arrive during a batch form the next one."""
 
 import threading
 import time
@@ -110,7 +107,7 @@ class Batcher(Generic[Item, Result]):
         """Run a batch, settle the future of every item in it, and give up the lead."""
         try:
             if batch:
-                self._settle(batch, started=time.perf_counter(), memory_freed=False)
+                self._settle(batch, time.perf_counter(), retried=False)
         except BaseException as error:
             # Even an interrupt must not leave the other threads of the batch waiting for ever.
             for entry in batch:
@@ -123,9 +120,7 @@ class Batcher(Generic[Item, Result]):
                 self._has_leader = False
                 self._changed.notify_all()
 
-    def _settle(
-        self, batch: list[_Entry[Item, Result]], *, started: float, memory_freed: bool
-    ) -> None:
+    def _settle(self, batch: list[_Entry[Item, Result]], started: float, *, retried: bool) -> None:
         """Run a batch; when it fails, run its halves."""
         results = self._try_run([entry.item for entry in batch])
         if not isinstance(results, Exception):
@@ -134,7 +129,7 @@ class Batcher(Generic[Item, Result]):
                 wait_seconds = started - entry.queued_at
                 entry.future.set_result(TimedResult(result, wait_seconds, run_seconds))
             return
-        must_free = self._is_out_of_memory(results) and not memory_freed
+        must_free = self._is_out_of_memory(results) and not retried
         if len(batch) == 1 and not must_free:
             batch[0].future.set_exception(results)
             return
@@ -145,7 +140,7 @@ class Batcher(Generic[Item, Result]):
         middle = len(batch) // 2
         for half in (batch[:middle], batch[middle:]):
             if half:
-                self._settle(half, started=started, memory_freed=memory_freed or must_free)
+                self._settle(half, started, retried=retried or must_free)
 
     def _try_run(self, items: list[Item]) -> Sequence[Result] | Exception:
         try:

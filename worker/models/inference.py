@@ -56,8 +56,7 @@ class Inference:
         Images of other threads may share the batch, up to the engine's `max_batch`; each has its
         own result or error. Raises what `Engine.infer` raises for this image alone.
         """
-        result: TimedResult[Images] = self._run(_Task(engine, name, image))
-        return result
+        return self._run(_Task(engine, name, image))
 
     def upload(
         self,
@@ -85,8 +84,7 @@ class Inference:
         self, engine: Engine, image: DeviceImage, conversion: Conversion, *, name: str
     ) -> TimedResult[DeviceMask]:
         """Return the mask of an uploaded image; batches and errors are as with `infer`."""
-        result: TimedResult[DeviceMask] = self._run(_Task(engine, name, image, conversion))
-        return result
+        return self._run(_Task(engine, name, image, conversion))
 
     def _run(self, task: _Task) -> TimedResult[Any]:
         device = task.engine.facts.device

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, NoReturn
 
 from producer.observability.events import NO_EVENTS, Events
@@ -22,17 +22,12 @@ _MAX_INTERVAL: Final = 5.0
 """Longest seconds between two checks of the deadlines."""
 _STDERR: Final = 2
 
-Watch = Callable[[str], AbstractContextManager[None]]
-"""Makes a context manager around a device call, which the text describes."""
+Watch = Callable[[str], AbstractContextManager[object]]
+"""Makes a context manager around a device call that the text describes; `nullcontext` for none."""
 
 
 class DeviceLost(Exception):
     """The device accepts no more calls from this process; the text is the library's own."""
-
-
-def no_watchdog(_call: str) -> AbstractContextManager[None]:
-    """Return a context manager that sets no time limit."""
-    return nullcontext()
 
 
 class Watchdog:

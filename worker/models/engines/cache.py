@@ -96,7 +96,7 @@ class ModelCache:
             with self._lock:
                 entry.users -= 1
                 entry.last_used = time.monotonic()
-                surplus = self._pop_surplus(newest=entry)
+                surplus = self._pop_surplus(entry)
                 self._schedule_idle_check()
             _close_all(surplus)
 
@@ -132,7 +132,7 @@ class ModelCache:
             # file's size is an estimate of the engine's.
             size = file.path.stat().st_size if file.path.is_file() else 0
             with self._lock:
-                surplus = self._pop_surplus(newest=entry, incoming=(_is_gpu(key.device), size))
+                surplus = self._pop_surplus(entry, incoming=(_is_gpu(key.device), size))
             _close_all(surplus)
             try:
                 engine = self._load(file, key.device)
@@ -146,7 +146,7 @@ class ModelCache:
             raise
         entry.engine.set_result(engine)
         with self._lock:
-            surplus = self._pop_surplus(newest=entry)
+            surplus = self._pop_surplus(entry)
         _close_all(surplus)
         limit = self._limit(gpu=_is_gpu(engine.facts.device))
         if engine.bytes > limit:
@@ -155,9 +155,7 @@ class ModelCache:
                 *(file.name, engine.bytes, engine.facts.device, limit),
             )
 
-    def _pop_surplus(
-        self, *, newest: _Entry, incoming: tuple[bool, int] | None = None
-    ) -> list[Engine]:
+    def _pop_surplus(self, new: _Entry, incoming: tuple[bool, int] | None = None) -> list[Engine]:
         """Remove and return idle engines until the others fit the budget; call with the lock held.
 
         `incoming`: whether an engine about to be loaded goes to a GPU, and its size in bytes.
@@ -168,7 +166,7 @@ class ModelCache:
             size = sum(engine.bytes for _, _, engine in loaded)
             if incoming is not None and incoming[0] == gpu:
                 size += incoming[1]
-            idle = [item for item in loaded if item[1].users == 0 and item[1] is not newest]
+            idle = [item for item in loaded if item[1].users == 0 and item[1] is not new]
             for key, _, engine in sorted(idle, key=lambda item: (item[1].keep, item[1].last_used)):
                 if size <= self._limit(gpu=gpu):
                     break

@@ -1,7 +1,6 @@
 """Recognise errors of the device in the exceptions of ONNX Runtime and torch.
 
-Neither library has exception types for them. Running out of memory is a `Fail`, a
-`RuntimeException`, a `RuntimeError` or others, and is recognised by the messages of CUDA, cuDNN,
+Neither library has exception types for them, so they are recognised by the messages of CUDA, cuDNN,
 cuBLAS, oneDNN and the memory allocators.
 """
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
@@ -12,10 +13,10 @@ from worker.models.engines.engine import Engine
 from worker.models.engines.onnx.load import load_onnx_engine
 from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.engines.warm_up import warm_up
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
+from worker.models.engines.winograd.operation import UnsupportedGraph
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelFile
-from worker.models.watchdog import Watch, no_watchdog
+from worker.models.watchdog import Watch
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def make_loader(
     batch: int = 1,
     tensorrt: bool = False,
     own_engine: bool = False,
-    watch: Watch = no_watchdog,
+    watch: Watch = nullcontext,
 ) -> Callable[[ModelFile, str], Engine]:
     """Return the function with which the model cache loads a model file on a device.
 

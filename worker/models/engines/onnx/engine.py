@@ -18,15 +18,13 @@ from worker.models.engines.onnx.output import channel_axis
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.segmenter import ELEMENTS, OnnxSegmenter, OrtDevice
 from worker.models.files.profile import Layout
+from worker.models.files.store import ModelFile
 from worker.models.watchdog import DeviceLost
 
 _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
 _RUN_ERROR: Final = "Error in execution"
-_DTYPES: Final[dict[str, type[np.float32] | type[np.float16]]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-}
+_INPUT_TYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class OnnxEngine:
@@ -36,8 +34,7 @@ class OnnxEngine:
         self,
         session: onnxruntime.InferenceSession,
         *,
-        name: str,
-        layout: Layout,
+        file: ModelFile,
         weight_bytes: int,
         max_batch: int = 1,
     ) -> None:
@@ -47,8 +44,8 @@ class OnnxEngine:
         """
         self._session: onnxruntime.InferenceSession | None = session
         self.bytes = weight_bytes
-        self._layout = layout
-        self._name = name
+        self._layout = layout = file.profile.layout
+        self._name = name = file.name
         inputs, (self._output,) = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise ModelInvalid(
@@ -57,7 +54,7 @@ class OnnxEngine:
             )
         self._input = inputs[0]
         _check_channels(self._input.shape, layout, name=name)
-        if self._input.type not in _DTYPES:
+        if self._input.type not in _INPUT_TYPES:
             raise ModelInvalid(f"{name}: expected a float input, found {self._input.type}")
         batch, *axes = self._input.shape
         if isinstance(batch, int) and batch != 1:
@@ -67,11 +64,8 @@ class OnnxEngine:
             )
         self._has_fixed_batch = isinstance(batch, int)
         self.max_batch = 1 if self._has_fixed_batch else max_batch
-        height, width = axes[1:] if layout == "nchw" else axes[:2]
-        self.input_size = (
-            width if isinstance(width, int) else None,
-            height if isinstance(height, int) else None,
-        )
+        sides = [side if isinstance(side, int) else None for side in axes]
+        self.input_size = (sides[2], sides[1]) if layout == "nchw" else (sides[1], sides[0])
         provider = session.get_providers()[0]
         self.facts = EngineFacts(
             engine=f"onnxruntime {onnxruntime.__version__}",
@@ -83,10 +77,7 @@ class OnnxEngine:
         self.segmenter = None if self._device.kind == "cpu" else self.build_segmenter()
 
     def build_segmenter(self) -> OnnxSegmenter | None:
-        """Return a segmenter on the engine's device, even on a CPU.
-
-        Returns None for a model with the layout `nhwc` or an output of an unusual number type.
-        """
+        """Return a segmenter, even on a CPU; None for layout `nhwc` or an unusual output type."""
         if self._layout != "nchw" or self._output.type not in ELEMENTS:
             return None
         return OnnxSegmenter(
@@ -99,14 +90,11 @@ class OnnxEngine:
         )
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the saliency maps (N, h, w) of a batch (N, 3, H, W), both float32.
-
-        Raises what `Engine.infer` raises.
-        """
+        """See `Engine.infer`."""
         if self._has_fixed_batch and len(batch) > 1:
             return np.concatenate([self.infer(image[np.newaxis]) for image in batch])
         images = batch if self._layout == "nchw" else batch.transpose(0, 2, 3, 1)
-        images = padded(images.astype(_DTYPES[self._input.type], copy=False), self.max_batch)
+        images = padded(images.astype(_INPUT_TYPES[self._input.type], copy=False), self.max_batch)
         session = self._require_session()
         with self._translate_errors(f"an input of {images.shape}"):
             (output,) = session.run([self._output.name], {self._input.name: images})
@@ -132,10 +120,7 @@ class OnnxEngine:
         return self._session
 
     def _channel_axis(self, shape: Sequence[int], images: int) -> int | None:
-        """Return the axis of channels in the output of this many images; None if it has none.
-
-        Raises `ModelInvalid` where the shape is not that of saliency maps.
-        """
+        """Return an output's axis of channels, if any; raise `ModelInvalid` for another shape."""
         if len(shape) not in (3, 4) or shape[0] != images:
             raise ModelInvalid(
                 f"{self._name}: expected an output of ({images}, channels, height, width), "

@@ -30,15 +30,14 @@ def prepare(
     source: Path,
     target: Path,
     *,
-    name: str | None = None,
-    output: str | int | None = None,
     full_precision: bool,
+    name: str = "",
+    output: str | int | None = None,
 ) -> None:
     """Write the prepared graph of `source` to `target`, with only the saliency map as output.
 
     `name` is the user's name for the model, for errors. `output` is the map's name or index; None:
-    see `choose_output`. With `full_precision`, the graph is converted to float32. The batch axis
-    becomes symbolic where the graph allows that.
+    see `choose_output`. With `full_precision`, the graph is converted to float32.
 
     Raises `ModelInvalid` when the file is not an ONNX model, not safe to load, or has no such map.
     """

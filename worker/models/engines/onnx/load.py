@@ -1,6 +1,7 @@
 """Load models into ONNX Runtime."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import onnx
@@ -17,7 +18,7 @@ from worker.models.engines.onnx.providers import CPU, TENSORRT, Options, provide
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
-from worker.models.watchdog import DeviceLost, Watch, no_watchdog
+from worker.models.watchdog import DeviceLost, Watch
 
 log = logging.getLogger(__name__)
 _ort = onnxruntime.capi.onnxruntime_pybind11_state
@@ -31,7 +32,7 @@ def load_onnx_engine(
     file_cache: FileCache,
     max_batch: int = 1,
     tensorrt: bool = False,
-    watch: Watch = no_watchdog,
+    watch: Watch = nullcontext,
 ) -> OnnxEngine:
     """Load an ONNX file as its profile says, on `cpu` or `cuda`; parameters as in `make_loader`.
 
@@ -67,13 +68,7 @@ def load_onnx_engine(
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
         raise ModelInvalid(f"{file.name} cannot be loaded: {error}") from error
-    return OnnxEngine(
-        session,
-        name=file.name,
-        layout=file.profile.layout,
-        weight_bytes=weight_bytes,
-        max_batch=max_batch,
-    )
+    return OnnxEngine(session, file=file, weight_bytes=weight_bytes, max_batch=max_batch)
 
 
 def can_use_tensorrt() -> bool:

@@ -24,12 +24,22 @@ def providers(
     `device_id` is CUDA's number of the device. `exact` computes products in float32 instead of
     TF32. With `tensorrt`, see `tensorrt_options`, TensorRT runs the nodes that it supports.
     """
-    chosen: list[tuple[str, Options]] = [(CPU, {})]
-    if device != "cpu":
-        chosen.insert(0, (CUDA, _cuda_options(device_id, exact=exact)))
-        if tensorrt is not None:
-            chosen.insert(0, (TENSORRT, {"device_id": str(device_id), **tensorrt}))
-    return chosen
+    cpu: tuple[str, Options] = (CPU, {})
+    if device == "cpu":
+        return [cpu]
+    cuda = {
+        "device_id": str(device_id),
+        # Every algorithm is timed once for each shape. There are few shapes: the batch sizes, which
+        # run at warm-up.
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        # Without it the search excludes algorithms that need more than 32 MB of workspace.
+        "cudnn_conv_use_max_workspace": "1",
+        # The default would double the arena when a batch is slightly larger than the last one.
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0" if exact else "1",
+    }
+    first = [] if tensorrt is None else [(TENSORRT, {"device_id": str(device_id), **tensorrt})]
+    return [*first, (CUDA, cuda), cpu]
 
 
 def tensorrt_options(
@@ -66,18 +76,4 @@ def tensorrt_options(
         "trt_profile_min_shapes": min_shape,
         "trt_profile_opt_shapes": max_shape,
         "trt_profile_max_shapes": max_shape,
-    }
-
-
-def _cuda_options(device_id: int, *, exact: bool) -> Options:
-    return {
-        "device_id": str(device_id),
-        # Every algorithm is timed once for each shape. There are few shapes: the batch sizes, which
-        # run at warm-up.
-        "cudnn_conv_algo_search": "EXHAUSTIVE",
-        # Without it the search excludes algorithms that need more than 32 MB of workspace.
-        "cudnn_conv_use_max_workspace": "1",
-        # The default would double the arena when a batch is slightly larger than the last one.
-        "arena_extend_strategy": "kSameAsRequested",
-        "use_tf32": "0" if exact else "1",
     }

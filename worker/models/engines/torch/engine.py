@@ -1,6 +1,6 @@
 """Run ISNet checkpoints in PyTorch: in float32 on the CPU, in half precision on a CUDA device."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from worker.models.engines.engine import EngineFacts
 from worker.models.engines.torch.checkpoint import read_state_dict
 from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.engines.torch.segmenter import TorchSegmenter
-from worker.models.watchdog import Watch, no_watchdog
+from worker.models.watchdog import Watch
 
 
 class TorchEngine:
@@ -49,18 +49,14 @@ class TorchEngine:
         )
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the saliency maps (side output d1), each value in 0…1; see `Engine.infer`.
-
-        Raises `RuntimeError` when the engine is closed.
-        """
+        """Return the saliency maps (side output d1), each value in 0…1; see `Engine.infer`."""
         if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
             raise ValueError(f"expected a batch of shape (N, 3, H, W), found {batch.shape}")
         images = padded(batch, self.max_batch)
         with self._translate_errors(f"an input of {images.shape}"), torch.inference_mode():
             # torch.tensor copies, so that a read-only array is allowed.
-            maps = self._saliency(torch.tensor(images)).cpu().numpy()
-        result: NDArray[np.float32] = maps[: len(batch)]
-        return result
+            maps: NDArray[np.float32] = self._saliency(torch.tensor(images)).cpu().numpy()
+        return maps[: len(batch)]
 
     def close(self) -> None:
         """Free the network's memory as soon as a running inference is done."""
@@ -84,7 +80,7 @@ class TorchEngine:
 
 
 def load_torch_engine(
-    path: Path, *, device: str, threads: int, max_batch: int = 1, watch: Watch = no_watchdog
+    path: Path, *, device: str, threads: int, max_batch: int = 1, watch: Watch = nullcontext
 ) -> TorchEngine:
     """Load an ISNet checkpoint.
 

@@ -52,35 +52,29 @@ class RSU(nn.Module):
     The paper's RSU7, RSU6, RSU5 and RSU4 have ``height`` 7…4: each level halves the map, except
     the last one, which has a dilation of 2 instead. Its RSU4F is ``height=4, dilated=True``: the
     map keeps its size and the dilation doubles per level (1, 2, 4, 8). Inside the inner U-Net, maps
-    have ``mid_channels``.
+    have ``mid_ch``.
     """
 
     def __init__(
-        self,
-        height: int,
-        in_channels: int,
-        mid_channels: int,
-        out_channels: int,
-        *,
-        dilated: bool = False,
+        self, height: int, in_ch: int, mid_ch: int, out_ch: int, *, dilated: bool = False
     ) -> None:
         super().__init__()
         self.height = height
         self.dilated = dilated
-        self.rebnconvin = _ConvNormReLU(in_channels, out_channels)
+        self.rebnconvin = _ConvNormReLU(in_ch, out_ch)
         for level in range(1, height + 1):
             dilation = 2 ** (level - 1) if dilated else 2 if level == height else 1
-            width = out_channels if level == 1 else mid_channels
-            block = _ConvNormReLU(width, mid_channels, dilation=dilation)
+            width = out_ch if level == 1 else mid_ch
+            block = _ConvNormReLU(width, mid_ch, dilation=dilation)
             self.add_module(f"rebnconv{level}", block)
         for level in range(height - 1, 0, -1):
             dilation = 2 ** (level - 1) if dilated else 1
-            width = out_channels if level == 1 else mid_channels
-            block = _ConvNormReLU(2 * mid_channels, width, dilation=dilation)
+            width = out_ch if level == 1 else mid_ch
+            block = _ConvNormReLU(2 * mid_ch, width, dilation=dilation)
             self.add_module(f"rebnconv{level}d", block)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        """Map (N, in_ch, H, W) to (N, out_ch, H, W)."""
         shortcut: Tensor = self.rebnconvin(x)
         hx: Tensor = shortcut
         skips: list[Tensor] = []
@@ -144,10 +138,7 @@ class ISNetBase(nn.Module):
 
 
 class ISNetDIS(ISNetBase):
-    """ISNet with all six side outputs, as published: ``isnet-general-use``.
-
-    For inference call :meth:`saliency`, which computes d1 without the cost of the other five.
-    """
+    """ISNet with all six side outputs, as in ``isnet-general-use``; ``saliency`` spares five."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -68,12 +68,9 @@ class TorchSegmenter(BaseSegmenter):
 
 def resized_levels(image: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     """Return an image uint8 (H, W, 3) as (3, h, w), float32 with integer values of 0…255."""
-    # The height first: with interleaved colours the image is a matrix (H, 3·W), so that the large
-    # image need not be transposed. The other order would save at most a tenth of the
-    # multiplications.
+    # Why the height comes first, and why levels are clamped: see `onnx.conversion_graphs`.
     rows = vertical @ image.float().flatten(1)
     planes = rows.view(len(vertical), -1, 3).permute(2, 0, 1)
-    # A resized image has integer values of 0…255 again; LANCZOS overshoots at edges.
     return torch.round((planes @ horizontal).clamp(0, 255))
 
 

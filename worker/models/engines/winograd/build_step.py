@@ -15,9 +15,11 @@ from worker.models.engines.winograd.convolution import (
     transform_weights,
 )
 from worker.models.engines.winograd.layer import Layer
-from worker.models.engines.winograd.operation import Operation
+from worker.models.engines.winograd.operation import Operation, UnsupportedGraph
 from worker.models.engines.winograd.step import Elementwise, Resample, Step, relu
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
+
+Attributes = Mapping[str, Any]
+Weights = Mapping[str, TensorProto]
 
 _HALF_PIXEL: Final = {b"half_pixel", b"pytorch_half_pixel"}
 _RESIZE_ATTRIBUTES: Final = {
@@ -35,9 +37,7 @@ _MAX_DISTANCE: Final = 2**12
 """Pixels of dilation, stride or padding; the compiled kernels do not check for overflows."""
 
 
-def build_step(
-    operation: Operation, layers: Mapping[str, Layer], weights: Mapping[str, TensorProto]
-) -> Step:
+def build_step(operation: Operation, layers: Mapping[str, Layer], weights: Weights) -> Step:
     """Return the step that computes an operation's target.
 
     Raises `UnsupportedGraph` where the kernels do not implement its attributes or shapes.
@@ -62,7 +62,7 @@ def build_step(
     return Elementwise(function=function, sources=sources, target=target)
 
 
-def _check_max_pool(attributes: Mapping[str, Any], source: Layer, target: Layer) -> None:
+def _check_max_pool(attributes: Attributes, source: Layer, target: Layer) -> None:
     """Raise `UnsupportedGraph` unless `kernels.max_pool` computes this `MaxPool`."""
     sides, strides = attributes["kernel_shape"], attributes.get("strides")
     is_padded = any(attributes.get("pads", ())) or _has_auto_pad(attributes)
@@ -77,11 +77,7 @@ def _check_max_pool(attributes: Mapping[str, Any], source: Layer, target: Layer)
 
 
 def _check_resize(
-    node: NodeProto,
-    attributes: Mapping[str, Any],
-    source: Layer,
-    target: Layer,
-    weights: Mapping[str, TensorProto],
+    node: NodeProto, attributes: Attributes, source: Layer, target: Layer, weights: Weights
 ) -> None:
     """Raise `UnsupportedGraph` unless `kernels.resize` computes this `Resize`."""
     mode = attributes.get("coordinate_transformation_mode", b"half_pixel")
@@ -100,16 +96,12 @@ def _check_resize(
         raise UnsupportedGraph(f"expected a Resize to whole pixels, found scales {scales}")
 
 
-def _has_auto_pad(attributes: Mapping[str, Any]) -> bool:
+def _has_auto_pad(attributes: Attributes) -> bool:
     return bool(attributes.get("auto_pad", b"NOTSET") != b"NOTSET")
 
 
 def _convolution(
-    operation: Operation,
-    attributes: Mapping[str, Any],
-    source: Layer,
-    target: Layer,
-    weights: Mapping[str, TensorProto],
+    operation: Operation, attributes: Attributes, source: Layer, target: Layer, weights: Weights
 ) -> Step:
     _, weight_name, *bias_names = operation.node.input
     if weight_name not in weights or not set(bias_names) <= weights.keys():

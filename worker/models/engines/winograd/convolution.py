@@ -1,6 +1,5 @@
 """Convolutions with fused bias and ReLU: Winograd's for 3×3 with stride 1, im2col for others."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -153,10 +152,9 @@ def transform_weights(weights: Floats) -> Floats:
 
 def tile_origins(height: int, width: int, dilation: int) -> NDArray[np.int64]:
     """Return the (row, column) of the first pixel of each tile that covers a layer, (n, 2)."""
-
-    def origins(length: int) -> Iterator[int]:
-        for phase in range(min(dilation, length)):
-            yield from range(phase, length, TILE * dilation)
-
-    rows, columns = list(origins(height)), list(origins(width))
+    step = TILE * dilation
+    rows, columns = (
+        [first for phase in range(min(dilation, length)) for first in range(phase, length, step)]
+        for length in (height, width)
+    )
     return np.array([(row, column) for row in rows for column in columns], np.int64)

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 from threading import Lock
-from typing import Final
 
 import numpy as np
 import onnx
@@ -11,17 +10,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from worker.models.engines.engine import EngineFacts
+from worker.models.engines.winograd.operation import UnsupportedGraph
 from worker.models.engines.winograd.plan import Network, plan
 from worker.models.engines.winograd.team import Team
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
-
-_FACTS: Final = EngineFacts(engine="cutwork", provider="Winograd", device="cpu", dtype="float32")
 
 
 class WinogradEngine:
     """A network that is planned for images of one size."""
 
-    facts = _FACTS
+    facts = EngineFacts(engine="cutwork", provider="Winograd", device="cpu", dtype="float32")
     segmenter = None
     max_batch = 1
 
@@ -29,7 +26,7 @@ class WinogradEngine:
         """`threads`: 0 for one per core."""
         height, width, _ = network.image.view.shape
         self.input_size = (width, height)
-        self.bytes = network.weight_bytes + network.layer_bytes
+        self.bytes = network.bytes
         self._network: Network | None = network
         scratches = [step.scratch for step in network.steps]
         self._team = Team(
@@ -43,10 +40,7 @@ class WinogradEngine:
         self._lock = Lock()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return saliency maps (N, h, w) of a batch (N, 3, H, W), float32, one after the other.
-
-        Raises `ValueError` for another shape.
-        """
+        """See `Engine.infer`; images are computed one after the other."""
         network = self._network
         if network is None:
             raise RuntimeError("this engine is closed; load the model again")

@@ -8,8 +8,7 @@ import numpy as np
 from onnx import helper
 
 from worker.models.engines.winograd.layer import Floats, Layer
-from worker.models.engines.winograd.operation import Operation, Shape
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
+from worker.models.engines.winograd.operation import Operation, Shape, UnsupportedGraph
 
 
 class _Location(NamedTuple):

@@ -10,9 +10,12 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from worker.models.engines.onnx.batch_axis import strip_weights, upgrade_opset
 from worker.models.engines.onnx.output import shape_of
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
 
 _SUPPORTED: Final = {"Add", "Concat", "Conv", "MaxPool", "Relu", "Resize", "Sigmoid"}
+
+
+class UnsupportedGraph(Exception):
+    """The graph contains something that this engine does not implement; the message says what."""
 
 
 class Shape(NamedTuple):

@@ -12,9 +12,8 @@ from worker.models.engines.winograd.build_step import build_step
 from worker.models.engines.winograd.convolution import Convolution, WinogradConvolution
 from worker.models.engines.winograd.layer import Layer
 from worker.models.engines.winograd.layout import allocate_layers, merge_concatenations
-from worker.models.engines.winograd.operation import infer_shapes, read_operations
+from worker.models.engines.winograd.operation import UnsupportedGraph, infer_shapes, read_operations
 from worker.models.engines.winograd.step import Step
-from worker.models.engines.winograd.unsupported import UnsupportedGraph
 
 _WIDE_CHANNELS: Final = 32
 """Channels from which a layer is wide. With 16, ONNX Runtime took half of this engine's time."""
@@ -42,19 +41,15 @@ class Network:
         return wide / (sum(map(_multiplications, convolutions)) or 1)
 
     @property
-    def layer_bytes(self) -> int:
-        """Bytes of the arrays that hold the layers."""
+    def bytes(self) -> int:
+        """Bytes of the layers' arrays, and of the weights in the form in which steps hold them."""
         sizes: dict[int, int] = {}
         for step in self.steps:
             # Arrays of several sizes use the same memory one after the other.
             address, size = step.target.array.ctypes.data, step.target.array.nbytes
             sizes[address] = max(sizes.get(address, 0), size)
-        return sum(sizes.values())
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the convolutions' weights, in the form in which the steps hold them."""
-        return sum(step.weights.nbytes for step in self.steps if isinstance(step, Convolution))
+        convolutions = (step for step in self.steps if isinstance(step, Convolution))
+        return sum(sizes.values()) + sum(step.weights.nbytes for step in convolutions)
 
 
 def _multiplications(step: WinogradConvolution) -> int:
