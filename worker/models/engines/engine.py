@@ -56,4 +56,4 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Free the network's memory. Harmless when repeated; `infer` raises `RuntimeError` afterwards."""
+        """Free the network's memory; `infer` then raises `RuntimeError`. Harmless when repeated."""
