@@ -27,7 +27,7 @@ _RULES: Final = (
 def redact(text: str, *, secrets: Collection[str] = ()) -> str:
     """Return the text without the credentials of URLs and signed requests, and without `secrets`.
 
-    >>> redacted("GET http://s3/a.jpg?X-Amz-Signature=0a1b&x=2")
+    >>> redact("GET http://s3/a.jpg?X-Amz-Signature=0a1b&x=2")
     'GET http://s3/a.jpg?X-Amz-Signature=***&x=2'
     """
     for secret in secrets:

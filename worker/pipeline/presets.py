@@ -69,7 +69,7 @@ class Preset:
 
 
 def fits_device(preset: Preset, profile: Profile, pixels: Pixels) -> bool:
-    """Return whether an engine's `pictures` make the same mask of (H, W, 3) pixels as the host.
+    """Return whether a device segmenter makes the same mask of (H, W, 3) pixels as the host.
 
     They do not implement every way to feed a model, nor 16 bits per channel, and a very large
     picture would take the device's memory from the network.
