@@ -7,10 +7,13 @@ outcome = client.submit("s3://shop/a.jpg", image="s3://shop/a.png").wait(timeout
 """
 
 from producer.client import BrokerUnavailable, Client, Handle, OutcomeTimeout
+from producer.config.settings import SettingsError
 from producer.contract.job import InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome, UnreadableOutcome
 from producer.contract.s3_uri import ImageRef
+from producer.store.runs import UnknownRun
+from producer.store.unreadable_run import UnreadableRun
 
 __all__ = [
     "BrokerUnavailable",
@@ -22,5 +25,8 @@ __all__ = [
     "Options",
     "Outcome",
     "OutcomeTimeout",
+    "SettingsError",
+    "UnknownRun",
     "UnreadableOutcome",
+    "UnreadableRun",
 ]

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 import producer
 from deploy.reference.markdown import code, table
 from producer import Client, Handle, ImageRef, Job, Outcome
-from producer.config.settings import SettingsError
 from producer.contract.outcome import OutputFacts, RunFacts, SourceFacts
 
 _LONGEST_SIGNATURE: Final = 80
@@ -26,7 +25,7 @@ def classes() -> str:
 def exceptions() -> str:
     """Return the tree of exceptions by their built-in bases, and a subsection for each."""
     exported = [getattr(producer, name) for name in producer.__all__]
-    found = [item for item in exported if issubclass(item, Exception)] + [SettingsError]
+    found = [item for item in exported if issubclass(item, Exception)]
     lines = ["Exception"]
     bases = {item.__base__.__name__: item.__base__ for item in found}
     for name, base in sorted(bases.items()):
