@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent import futures
-from types import TracebackType
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import redis
@@ -153,16 +153,9 @@ class Client:
         `InvalidJob` if the arguments do not describe a job, and `BrokerUnavailable` if the job
         could not be enqueued.
         """
+        values = {"source": source, "image": image, "mask": mask, "tenant": self.tenant}
         try:
-            job = Job.model_validate(
-                {
-                    "source": source,
-                    "image": image,
-                    "mask": mask,
-                    "options": options or Options(),
-                    "tenant": self.tenant,
-                }
-            )
+            job = Job.model_validate(values | {"options": options or Options()})
         except ValidationError as error:
             raise InvalidJob(explain(error)) from error
         return self.submit_many([job])[0]
@@ -200,7 +193,9 @@ class Client:
                 )
                 sent += len(group)
         except (KombuError, redis.RedisError, OSError) as error:
-            self._discard_pending(jobs[sent : sent + _GROUP])
+            # In the same outage. The recovery sends jobs that stay pending without a message.
+            with suppress(redis.RedisError):
+                self._ledger.discard_pending(*jobs[sent : sent + _GROUP])
             reason = error.__cause__ if isinstance(error, BatchPublishError) else error
             raise BrokerUnavailable(
                 f"cannot reach the broker at {hide_password(self._url)} after enqueueing {sent} "
@@ -291,20 +286,8 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _discard_pending(self, jobs: list[Job]) -> None:
-        try:
-            self._ledger.discard_pending(*jobs)
-        except redis.RedisError:
-            # The same outage. Jobs that stay pending without a message are sent by the recovery.
-            return
 
 
 def celery_app(settings: ProducerSettings) -> Celery:

@@ -3,12 +3,7 @@
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    ParamValidationError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
 
 class S3Condition(Enum):
@@ -55,12 +50,13 @@ _BY_CODE: Final = {
             *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"),
             "SignatureDoesNotMatch",
         ),
+        S3Condition.CLOCK_SKEW: ("RequestTimeTooSkewed",),
+        S3Condition.TRANSIENT: (
+            *("PreconditionFailed", "SlowDown", "RequestTimeout", "InternalError", "Throttling"),
+            *("ServiceUnavailable", "ThrottlingException", "RequestLimitExceeded"),
+        ),
     }.items()
     for code in codes
-}
-_TRANSIENT: Final = {
-    *("PreconditionFailed", "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable"),
-    *("Throttling", "ThrottlingException", "RequestLimitExceeded"),
 }
 
 
@@ -86,8 +82,6 @@ def _classify_response(error: ClientError) -> S3Failure:
         return S3Failure(_BY_CODE[code], answer)
     if status.startswith("3"):
         return S3Failure(S3Condition.REDIRECT, answer)
-    if code == "RequestTimeTooSkewed":
-        return S3Failure(S3Condition.CLOCK_SKEW, answer)
-    if code in _TRANSIENT or status in ("408", "429") or status.startswith("5"):
+    if status in ("408", "429") or status.startswith("5"):
         return S3Failure(S3Condition.TRANSIENT, answer)
     return S3Failure(S3Condition.REFUSED, answer)

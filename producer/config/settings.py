@@ -90,12 +90,9 @@ class ProducerSettings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _validate_signing(self) -> Self:
-        files = {
-            name: getattr(self, name)
-            for name in ("signing_key", "signing_certificate", "signing_store")
-        }
-        unset = [f"CUTWORK_{name.upper()}" for name, path in files.items() if path is None]
-        if 0 < len(unset) < len(files):
+        names = ("signing_key", "signing_certificate", "signing_store")
+        unset = [f"CUTWORK_{name.upper()}" for name in names if getattr(self, name) is None]
+        if 0 < len(unset) < len(names):
             raise ValueError(
                 "signing: expected a key, a certificate and a store, or none of them; not set: "
                 + ", ".join(unset)

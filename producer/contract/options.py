@@ -3,13 +3,7 @@
 import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from producer.contract.s3_uri import Value
 
@@ -96,8 +90,7 @@ class Options(Value):
         description="Divisor of the input after the mean; one number or three, above 0.",
     )
     size: Size | None = Field(
-        default=None,
-        description="Input size of the model in pixels: one number, or width,height.",
+        default=None, description="Input size of the model in pixels: one number, or width,height."
     )
     post_process_mask: bool = Field(
         default=False, description="Smooth the mask and make it binary, as rembg does."

@@ -18,12 +18,11 @@ from redis.retry import Retry
 
 from producer.contract.job import InvalidJob, Job, run_of_job_id
 from producer.contract.outcome import Outcome, UnreadableOutcome
-from producer.contract.validation_errors import explain
 from producer.store.deliveries import Deliveries, delivery_key
 from producer.store.runs import RunLedger
 from producer.store.signed_jobs import decode_job, encode_job
 from producer.store.throughput import ThroughputStore
-from producer.store.unreadable_run import is_of_another_type
+from producer.store.unreadable_run import describe
 
 log = logging.getLogger(__name__)
 
@@ -151,9 +150,7 @@ class Ledger:
         try:
             reply: Any = self.redis.xread(streams, count=1, block=block)
         except redis.ResponseError as error:
-            if not is_of_another_type(error):
-                raise
-            raise _unreadable(", ".join(job_ids), str(error)) from error
+            raise _unreadable(", ".join(job_ids), error) from error
         # A list of pairs in RESP2, a mapping to lists in RESP3.
         pairs = reply.items() if isinstance(reply, dict) else reply or []
         outcomes = {}
@@ -163,10 +160,8 @@ class Ledger:
             job_id = key.removeprefix(_OUTCOME)
             try:
                 outcomes[job_id] = Outcome.model_validate_json(entries[0][1][_FIELD])
-            except ValidationError as error:
-                raise _unreadable(job_id, explain(error)) from error
-            except KeyError as error:
-                raise _unreadable(job_id, f"found no field {error}") from error
+            except (KeyError, ValidationError) as error:
+                raise _unreadable(job_id, error) from error
         return outcomes
 
     def count_pending(self) -> int:
@@ -184,10 +179,10 @@ class Ledger:
         self.redis.close()
 
 
-def _unreadable(job_id: str, reason: str) -> UnreadableOutcome:
+def _unreadable(job_id: str, error: KeyError | ValueError | redis.ResponseError) -> ValueError:
     return UnreadableOutcome(
-        f"job {job_id}: expected an outcome as a worker writes it ({reason}); submit it again, and "
-        "let no other program write to the broker's database"
+        f"job {job_id}: expected an outcome as a worker writes it ({describe(error)}); submit it "
+        "again, and let no other program write to the broker's database"
     )
 
 

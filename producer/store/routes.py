@@ -74,9 +74,5 @@ class Routes:
     def _names(classes: Collection[str], tenant: str | None) -> list[str]:
         """Return queue names by preference; the class takes precedence over the tenant."""
         prefix = QUEUE.partition(".")[0]
-        names = []
-        for name in classes:
-            if tenant:
-                names.append(f"{prefix}.{name}.{tenant}")
-            names.append(f"{prefix}.{name}")
-        return names
+        suffixes = [f".{tenant}", ""] if tenant else [""]
+        return [f"{prefix}.{name}{suffix}" for name in classes for suffix in suffixes]

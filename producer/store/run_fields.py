@@ -7,17 +7,10 @@ from typing import Any, Final
 from producer.contract.outcome import Outcome
 from producer.contract.run import Minute, RunCounts, RunRecord, RunSpec
 
-UNREADABLE_CODES: Final = frozenset(
-    {
-        "corrupt_image",
-        "decompression_bomb",
-        "empty_source",
-        "image_too_large",
-        "not_an_image",
-        "source_too_large",
-        "unsupported_image",
-    }
-)
+UNREADABLE_CODES: Final = {
+    *("corrupt_image", "decompression_bomb", "empty_source", "image_too_large", "not_an_image"),
+    *("source_too_large", "unsupported_image"),
+}
 """Codes of failures that recur until the source changes."""
 
 

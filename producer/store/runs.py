@@ -45,7 +45,8 @@ _LIMITS: Final = {
     "sample": 24,
     "unreadable": 200_000,
 }
-_PARTS: Final = ("jobs", "failures", "slowest", "suspicious", "sample", "minutes")
+_RANKED: Final = ("slowest", "suspicious", "sample")
+_PARTS: Final = ("jobs", "failures", *_RANKED, "minutes")
 
 
 class UnknownRun(LookupError):
@@ -89,37 +90,28 @@ class RunLedger:
         """Begin a run and return its id, or that of a running one with the same specification."""
         now = time.time()
         run = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + secrets.token_hex(3)
-        facts = {
-            "state": "running",
-            "spec": spec.model_dump_json(),
-            "created_at": now,
-            "command": command,
-        }
+        facts = {"state": "running", "created_at": now, "command": command}
         key = _sync_key(spec)
-        run_id = [run]
 
-        def write(pipe: Any) -> None:
+        def write(pipe: Any) -> Any:
             earlier = pipe.get(key)
             if earlier and pipe.hget(_key(earlier), "state") == "running":
-                run_id[0] = earlier
-                return
+                return str(earlier)
             pipe.multi()
-            pipe.hset(_key(run), mapping=facts)
+            pipe.hset(_key(run), mapping=facts | {"spec": spec.model_dump_json()})
             pipe.zadd(_RUNS, {run: now})
             pipe.zremrangebyscore(_RUNS, 0, now - 12 * _EXPIRY_SECONDS)
             pipe.set(key, run)
             pipe.expire(_key(run), _EXPIRY_SECONDS)
             pipe.expire(key, _EXPIRY_SECONDS)
+            return run
 
-        self.server.transaction(write, key)
-        return run_id[0]
+        return str(self.server.transaction(write, key, value_from_callable=True))
 
     def find_unfinished(self, spec: RunSpec) -> str | None:
         """Return the id of the running run with this specification, None if there is none."""
         run: Any = self.server.get(_sync_key(spec))
-        if run and self.server.hget(_key(run), "state") == "running":
-            return str(run)
-        return None
+        return str(run) if run and self.state(run) == "running" else None
 
     def spec(self, run: str) -> RunSpec:
         """Return the specification of a run."""
@@ -136,9 +128,8 @@ class RunLedger:
         """Store how many jobs the whole run will send; do nothing if the run does not exist."""
 
         def write(pipe: Any) -> None:
-            exists = pipe.hexists(_key(run), "state")
-            pipe.multi()
-            if exists:
+            if pipe.hexists(_key(run), "state"):
+                pipe.multi()
                 pipe.hset(_key(run), "total", total)
 
         self.server.transaction(write, _key(run))
@@ -171,14 +162,8 @@ class RunLedger:
             "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
-        text = json.dumps(message)
-        arguments: list[str | int] = [
-            before,
-            batch.cursor,
-            _LIMITS["failures"],
-            text,
-            _EXPIRY_SECONDS,
-        ]
+        limit, text = _LIMITS["failures"], json.dumps(message)
+        arguments: list[Any] = [before, batch.cursor, limit, text, _EXPIRY_SECONDS]
         return bool(self._commit_batch(keys=keys, args=arguments))
 
     def in_flight(self, run: str) -> int:
@@ -229,7 +214,7 @@ class RunLedger:
 
     def is_cancelled(self, run: str) -> bool:
         """Return whether a run was cancelled, so that its queued jobs are not to be processed."""
-        return bool(self.server.hget(_key(run), "state") == "cancelled")
+        return self.state(run) == "cancelled"
 
     def state(self, run: str) -> str | None:
         """Return the state of a run, None if the run does not exist."""
@@ -241,22 +226,20 @@ class RunLedger:
         key = _key(run)
         # A newer release's specification has another digest: its key is then left to expire.
         sync = _sync_key(self.summary(run).spec)
-        ended = [False]
 
-        def write(pipe: Any) -> None:
-            ended[0] = pipe.hget(key, "state") == "running"
+        def write(pipe: Any) -> Any:
+            if pipe.hget(key, "state") != "running":
+                return False
             latest = pipe.get(sync)
             pipe.multi()
-            if not ended[0]:
-                return
             pipe.hset(key, mapping={"state": state, "finished_at": time.time()})
             if latest == run:
                 pipe.delete(sync)
             for name in (key, *(_key(run, part) for part in _PARTS)):
                 pipe.expire(name, _EXPIRY_SECONDS)
+            return True
 
-        self.server.transaction(write, key, sync)
-        return ended[0]
+        return bool(self.server.transaction(write, key, sync, value_from_callable=True))
 
     def record(self, run: str) -> RunRecord:
         """Return everything that a report needs."""
@@ -264,21 +247,18 @@ class RunLedger:
         with reading_run(run):
             with self.server.pipeline(transaction=True) as pipe:
                 pipe.lrange(_key(run, "failures"), 0, -1)
-                for part in ("slowest", "suspicious", "sample"):
+                for part in _RANKED:
                     pipe.zrange(_key(run, part), 0, -1, desc=True)
                 pipe.hgetall(_key(run, "minutes"))
-                failures, slowest, suspicious, sample, minutes = pipe.execute()
+                failures, *ranked, minutes = pipe.execute()
             record = build_record(run, facts)
-            return record.model_copy(
-                update={
-                    "failures": tuple(map(_failure, failures)),
-                    "failures_left_out": sum(record.codes.values()) - len(failures),
-                    "slowest": tuple(map(Outcome.model_validate_json, slowest)),
-                    "suspicious": tuple(map(Outcome.model_validate_json, suspicious)),
-                    "sample": tuple(map(Outcome.model_validate_json, sample)),
-                    "minutes": build_minutes(minutes),
-                }
-            )
+            lists: dict[str, object] = {
+                part: tuple(map(Outcome.model_validate_json, texts))
+                for part, texts in zip(_RANKED, ranked, strict=True)
+            }
+            lists["failures"] = tuple(map(_failure, failures))
+            lists["failures_left_out"] = sum(record.codes.values()) - len(failures)
+            return record.model_copy(update=lists | {"minutes": build_minutes(minutes)})
 
     def summary(self, run: str) -> RunRecord:
         """Return the record without its lists: one small read."""

@@ -22,25 +22,22 @@ def reading_run(run: str) -> Iterator[None]:
     """Raise `UnreadableRun` if the block, which reads the record of a run, fails to decode it."""
     try:
         yield
-    except ValidationError as error:
-        raise _unreadable(run, explain(error)) from error
-    except KeyError as error:
-        raise _unreadable(run, f"found no field {error}") from error
-    except ValueError as error:
-        raise _unreadable(run, str(error)) from error
-    except redis.ResponseError as error:
-        if not is_of_another_type(error):
-            raise
-        raise _unreadable(run, str(error)) from error
+    except (KeyError, ValueError, redis.ResponseError) as error:
+        raise UnreadableRun(
+            f"run {run}: expected a record as this release writes it ({describe(error)}); use the "
+            "release that began the run, or begin another"
+        ) from error
+
+
+def describe(error: KeyError | ValueError | redis.ResponseError) -> str:
+    """Return why a value cannot be decoded; raise other errors of Redis again."""
+    if isinstance(error, redis.ResponseError) and not is_of_another_type(error):
+        raise error
+    if isinstance(error, ValidationError):
+        return explain(error)
+    return f"found no field {error}" if isinstance(error, KeyError) else str(error)
 
 
 def is_of_another_type(error: redis.ResponseError) -> bool:
     """Return whether Redis refused a command because the key holds another type of value."""
     return str(error).startswith("WRONGTYPE")
-
-
-def _unreadable(run: str, reason: str) -> UnreadableRun:
-    return UnreadableRun(
-        f"run {run}: expected a record as this release writes it ({reason}); use the release that "
-        "began the run, or begin another"
-    )

@@ -40,9 +40,8 @@ class OutcomeWaiter:
         with self._lock:
             self._waiting.setdefault(job_id, []).append(future)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._run, name="cutwork-outcomes", daemon=True
-                )
+                name = "cutwork-outcomes"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
         return future
 
@@ -76,21 +75,20 @@ class OutcomeWaiter:
                     self._fail(job_id, error)
                 continue
             for job_id, outcome in outcomes.items():
-                for future in self._pop_futures(job_id):
-                    if future.set_running_or_notify_cancel():
-                        future.set_result(outcome)
+                for future in self._claim_futures(job_id):
+                    future.set_result(outcome)
             if outcomes and len(job_ids) > _FEW:
                 time.sleep(_BLOCK_SECONDS / 2)  # Others end soon; gather them in one read.
 
-    def _pop_futures(self, job_id: str) -> list[Future[Outcome]]:
+    def _claim_futures(self, job_id: str) -> list[Future[Outcome]]:
         with self._lock:
-            return self._waiting.pop(job_id, [])
+            popped = self._waiting.pop(job_id, [])
+        return [future for future in popped if future.set_running_or_notify_cancel()]
 
     def _fail(self, job_id: str, error: Exception) -> None:
         """Raise a permanent error in the callers that wait for a job."""
-        for future in self._pop_futures(job_id):
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        for future in self._claim_futures(job_id):
+            future.set_exception(error)
 
     def _fail_unreadable(self, job_ids: list[str]) -> None:
         """Find the jobs whose stored values are not outcomes; raise that in their callers only."""
