@@ -65,16 +65,12 @@ def classify(error: ClientError | BotoCoreError | RuntimeError) -> S3Failure:
 
     `RuntimeError` is what botocore raises if a role still returns expired credentials.
     """
-    if isinstance(error, ClientError):
-        return _classify_response(error)
     if isinstance(error, NoCredentialsError | RuntimeError):
         return S3Failure(S3Condition.NO_CREDENTIALS, str(error))
     if isinstance(error, ParamValidationError):
         return S3Failure(S3Condition.INVALID_REQUEST, str(error))
-    return S3Failure(S3Condition.NO_ANSWER, str(error))
-
-
-def _classify_response(error: ClientError) -> S3Failure:
+    if not isinstance(error, ClientError):
+        return S3Failure(S3Condition.NO_ANSWER, str(error))
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     answer = code or status

@@ -3,15 +3,19 @@
 import runpy
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.config.broker_url import validate_broker_url
 from producer.contract.validation_errors import explain
 from producer.observability.log_format import LogFormat
 from producer.observability.redact import redact
+
+BrokerUrl = Annotated[
+    str, StringConstraints(pattern=r"^rediss?://"), AfterValidator(validate_broker_url)
+]
 
 
 class SettingsError(ValueError):
@@ -57,9 +61,8 @@ class Signing(NamedTuple):
 class ProducerSettings(EnvironmentSettings):
     """The settings of a service that submits jobs."""
 
-    broker_url: str = Field(
+    broker_url: BrokerUrl = Field(
         default="redis://localhost:6379/0",
-        pattern=r"^rediss?://",
         description="URL of Redis or Valkey: broker and ledger. Needs a database of its own.",
     )
     log_format: LogFormat = Field(
@@ -82,11 +85,6 @@ class ProducerSettings(EnvironmentSettings):
         default=None,
         description="Folder of certificates (PEM); only messages signed with one are accepted.",
     )
-
-    @field_validator("broker_url")
-    @classmethod
-    def _validate_broker_url(cls, url: str) -> str:
-        return validate_broker_url(url)
 
     @model_validator(mode="after")
     def _validate_signing(self) -> Self:

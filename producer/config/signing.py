@@ -39,7 +39,13 @@ def register_signing(signing: Signing | None) -> None:
             "CUTWORK_SIGNING_KEY: signing needs cryptography; install cutwork[signing]"
         ) from error
     store = CertStore()
-    for path in _certificates(signing.store):
+    paths = sorted(path for pattern in _PATTERNS for path in signing.store.glob(pattern))
+    if not paths:
+        raise SettingsError(
+            f"CUTWORK_SIGNING_STORE: expected a folder of certificates ({', '.join(_PATTERNS)}), "
+            f"found none in {signing.store}"
+        )
+    for path in paths:
         with _naming("STORE", path):
             # An expired certificate may stay: Celery refuses the messages that it signed.
             store.add_cert(Certificate(path.read_text()))
@@ -63,16 +69,6 @@ def register_signing(signing: Signing | None) -> None:
         content_type="application/data",
         content_encoding="utf-8",
     )
-
-
-def _certificates(folder: Path) -> list[Path]:
-    paths = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
-    if not paths:
-        raise SettingsError(
-            f"CUTWORK_SIGNING_STORE: expected a folder of certificates ({', '.join(_PATTERNS)}), "
-            f"found none in {folder}"
-        )
-    return paths
 
 
 @contextmanager

@@ -150,5 +150,4 @@ class RunRecord(Facts):
     @property
     def ok(self) -> bool:
         """Whether the run has finished without a failure."""
-        counts = self.counts
-        return self.state == "finished" and not counts.failed and not counts.conflicting
+        return self.state == "finished" and not (self.counts.failed or self.counts.conflicting)

@@ -36,9 +36,8 @@ def explain(error: ValidationError, *, name: Callable[[str], str] = str) -> str:
 
 
 def _is_union_member(part: int | str) -> bool:
-    if part in ("float", "int"):
-        return True
-    return isinstance(part, str) and re.fullmatch(r"[a-z_0-9]+", part) is None
+    is_name = isinstance(part, int) or re.fullmatch(r"[a-z_0-9]+", part) is not None
+    return part in ("float", "int") or not is_name
 
 
 def hide_password(text: str) -> str:

@@ -27,15 +27,12 @@ class Deliveries:
     """The delivery counts in one Redis database. Every method raises `redis.RedisError`."""
 
     def __init__(self, server: redis.Redis) -> None:
-        folder = Path(__file__).parent / "scripts"
-
-        def script(name: str) -> Any:
-            return server.register_script((folder / name).read_text(encoding="utf-8"))
-
         self._server = server
-        self._count = script("count_delivery.lua")
-        self._touch = script("touch_delivery.lua")
-        self._release = script("release_delivery.lua")
+        folder = Path(__file__).parent / "scripts"
+        self._count, self._touch, self._release = (
+            server.register_script((folder / f"{name}_delivery.lua").read_text(encoding="utf-8"))
+            for name in ("count", "touch", "release")
+        )
 
     def count_unfinished(self, job_id: str) -> int:
         """Return how many workers have begun the job without ending it."""
@@ -51,9 +48,8 @@ class Deliveries:
         A delivery within half of `visibility_timeout` (seconds) of the last sign of life is a copy
         of a message whose worker lives, and is not counted.
         """
-        reply: Any = self._count(
-            keys=[delivery_key(job_id)], args=[visibility_timeout, _EXPIRY_SECONDS]
-        )
+        arguments = [visibility_timeout, _EXPIRY_SECONDS]
+        reply: Any = self._count(keys=[delivery_key(job_id)], args=arguments)
         return Delivery(int(reply[0]), str(reply[1]) or None)
 
     def touch(self, job_id: str, *, stage: str = "") -> None:

@@ -7,7 +7,6 @@ any number of readers can wait and none can miss it. Celery's result backend wou
 subscription per job.
 """
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -16,15 +15,13 @@ from pydantic import ValidationError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from producer.contract.job import InvalidJob, Job, run_of_job_id
+from producer.contract.job import Job, run_of_job_id
 from producer.contract.outcome import Outcome, UnreadableOutcome
 from producer.store.deliveries import Deliveries, delivery_key
 from producer.store.runs import RunLedger
-from producer.store.signed_jobs import decode_job, encode_job
+from producer.store.signed_jobs import decode_jobs, encode_job
 from producer.store.throughput import ThroughputStore
-from producer.store.unreadable_run import describe
-
-log = logging.getLogger(__name__)
+from producer.store.unreadable_run import DecodingError, describe
 
 _PENDING: Final = "cutwork:pending"
 """A sorted set: job ids by the server time at which each was last known to have a message."""
@@ -52,12 +49,25 @@ class Ledger:
     ) -> None:
         """Prepare a ledger; the first command connects.
 
-        `outcome_ttl`: seconds for which an outcome is stored. `timeout`, `retries`: see `connect`.
-        `signed`: jobs are stored with a signature, and unsigned ones are refused.
+        `outcome_ttl`: seconds for which an outcome is stored. `timeout`: seconds without a reply
+        after which a connection is closed, as a network can drop a connection silently; no command
+        of the ledger takes a tenth of that. `retries`: how often a command is retried, within some
+        seconds. `signed`: jobs are stored with a signature, and unsigned ones are refused.
         """
         self._outcome_ttl = outcome_ttl
         self._signed = signed
-        self.redis = connect(url, timeout=timeout, retries=retries)
+        self.redis = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            # Decode leniently: other programs may have written these bytes.
+            encoding_errors="backslashreplace",
+            socket_connect_timeout=min(5, timeout),
+            socket_timeout=timeout,
+            socket_keepalive=True,
+            health_check_interval=timeout,
+            retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=retries),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        )
         self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
         self.throughput = ThroughputStore(self.redis)
@@ -92,25 +102,14 @@ class Ledger:
         return list(job_ids)
 
     def pending_jobs(self, job_ids: Sequence[str]) -> list[Job]:
-        """Return those of the jobs that are pending and readable.
-
-        Jobs that another release or program wrote, or that lack a required signature, are left out
-        and named in the log.
-        """
+        """Return those of the jobs that are pending and readable; see `decode_jobs`."""
         if not job_ids:
             return []
         texts: Any = self.redis.hmget(_MESSAGES, job_ids)
-        jobs = (self._job(job_id, text) for job_id, text in zip(job_ids, texts, strict=True))
-        return [job for job in jobs if job]
-
-    def _job(self, job_id: str, text: str | None) -> Job | None:
-        if text is None:
-            return None  # Sent by an older release, which stored no text.
-        try:
-            return decode_job(text, job_id=job_id, signed=self._signed)
-        except InvalidJob as error:
-            log.warning("job %s cannot be sent again: %s", job_id, error)
-            return None
+        pairs = zip(job_ids, texts, strict=True)
+        # An older release stored no text.
+        stored = {job_id: text for job_id, text in pairs if text is not None}
+        return list(decode_jobs(stored, signed=self._signed).values())
 
     def touch_pending(self, job_ids: Sequence[str]) -> None:
         """Record that these jobs have a message now, except those that have got an outcome."""
@@ -125,17 +124,16 @@ class Ledger:
             self.runs.record_outcome(outcome)
             return
         key = _OUTCOME + outcome.job_id
-        if outcome.state == "skipped" and self.redis.exists(key):
-            # A redelivered job finds its own outputs; the first outcome has more details.
-            with self.redis.pipeline(transaction=True) as pipe:
-                _end(pipe, outcome.job_id)
-                pipe.execute()
-            return
+        # A redelivered job finds its own outputs; the first outcome has more details.
+        is_repeated = outcome.state == "skipped" and self.redis.exists(key)
         with self.redis.pipeline(transaction=True) as pipe:
-            pipe.delete(key)
-            pipe.xadd(key, {_FIELD: outcome.model_dump_json(exclude_none=True)})
-            pipe.expire(key, self._outcome_ttl)
-            _end(pipe, outcome.job_id)
+            if not is_repeated:
+                pipe.delete(key)
+                pipe.xadd(key, {_FIELD: outcome.model_dump_json(exclude_none=True)})
+                pipe.expire(key, self._outcome_ttl)
+            pipe.zrem(_PENDING, outcome.job_id)
+            pipe.hdel(_MESSAGES, outcome.job_id)
+            pipe.delete(delivery_key(outcome.job_id))
             pipe.execute()
 
     def read_outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
@@ -179,36 +177,8 @@ class Ledger:
         self.redis.close()
 
 
-def _unreadable(job_id: str, error: KeyError | ValueError | redis.ResponseError) -> ValueError:
+def _unreadable(job_id: str, error: DecodingError) -> UnreadableOutcome:
     return UnreadableOutcome(
         f"job {job_id}: expected an outcome as a worker writes it ({describe(error)}); submit it "
         "again, and let no other program write to the broker's database"
-    )
-
-
-def _end(pipe: Any, job_id: str) -> None:
-    """Queue the commands that delete everything stored about a pending job."""
-    pipe.zrem(_PENDING, job_id)
-    pipe.hdel(_MESSAGES, job_id)
-    pipe.delete(delivery_key(job_id))
-
-
-def connect(url: str, *, timeout: float = 10, retries: int = 4) -> redis.Redis:
-    """Return a Redis client for the ledger that retries commands while the server restarts.
-
-    `timeout`: seconds without a reply after which a connection is closed, as a network can drop a
-    connection silently; no command of the ledger takes a tenth of that. `retries`: how often a
-    command is retried, within some seconds.
-    """
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        # Decode leniently: other programs may have written these bytes.
-        encoding_errors="backslashreplace",
-        socket_connect_timeout=min(5, timeout),
-        socket_timeout=timeout,
-        socket_keepalive=True,
-        health_check_interval=timeout,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=retries),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )

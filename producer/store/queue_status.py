@@ -29,7 +29,7 @@ class QueueStatus:
     """Messages that no worker has taken yet, by priority; 0 is delivered first."""
     in_flight: int
     """Unacknowledged deliveries, those of dead workers included."""
-    oldest_waiting: float | None
+    oldest_waiting: float | None = None
     """Seconds since the submission of the oldest waiting job; None if none waits."""
 
     @property
@@ -64,9 +64,7 @@ def queue_statuses(server: redis.Redis, *, routes: Routes) -> dict[str, QueueSta
             priorities=lengths, in_flight=in_flight.pop(queue, 0), oldest_waiting=_oldest(ages)
         )
     if in_flight:
-        statuses[OTHER] = QueueStatus(
-            priorities={}, in_flight=in_flight[OTHER], oldest_waiting=None
-        )
+        statuses[OTHER] = QueueStatus(priorities={}, in_flight=in_flight[OTHER])
     return statuses
 
 

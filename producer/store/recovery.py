@@ -1,14 +1,19 @@
-"""Recovery: send pending jobs again whose messages were lost.
+"""Recovery: find pending jobs whose messages were lost, and send them again.
 
-Any number of processes may try; a key in Redis lets one of them do it per interval.
+A worker that is killed between taking a message from its list and storing it as unacknowledged
+loses the message, and no setting of kombu prevents that:
+https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html#caveats
+Any number of processes may try to recover it; a key in Redis lets one of them do it per interval.
 """
 
+import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import redis
 from celery import Celery
@@ -16,7 +21,6 @@ from kombu.exceptions import KombuError
 
 from producer.observability.events import Events
 from producer.store.ledger import Ledger
-from producer.store.lost_messages import find_lost
 from producer.store.publish import publish
 from producer.store.routes import Routes
 from producer.store.runs import RunLedger
@@ -26,6 +30,10 @@ log = logging.getLogger(__name__)
 _SWEEP: Final = "cutwork:sweep"
 _MAX_JOBS: Final = 10_000
 """Single jobs checked in one pass."""
+_CHUNK: Final = 200
+"""Messages per read: some hundreds of kilobytes."""
+_RECHECK_SECONDS: Final = 1.0
+"""Time between two checks: a message that moves from a list to a worker is in neither place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +85,18 @@ class Recovery:
         now = (self.clock or self.ledger.now)()
         before = now - self.visibility_timeout
         singles = self.ledger.pending_ids(before=before, limit=_MAX_JOBS)
-        lost = find_lost(server, singles, queues=Routes.from_app(self.app).all_lists())
+        lost = _find_lost(server, singles, queues=Routes.from_app(self.app).all_lists())
         jobs = self.ledger.pending_jobs([job_id for job_id in singles if job_id in lost])
         publish(self.app, jobs)
         # Unreadable jobs are touched as well, or they would fill every later pass.
         self.ledger.touch_pending(singles)
+        runs = self.ledger.runs
         return len(jobs) + sum(
-            resend_lost_jobs(self.app, self.ledger.runs, run, now=now, before=before)
-            for run in self._runs_without_feeder()
+            resend_lost_jobs(self.app, runs, record.id, now=now, before=before)
+            for record in runs.runs()
+            # A feeder resends the jobs of its run.
+            if record.state == "running" and runs.feeder_host(record.id) is None
         )
-
-    def _runs_without_feeder(self) -> Iterator[str]:
-        """Yield the running runs that no process feeds; a feeder resends the jobs of its run."""
-        for record in self.ledger.runs.runs():
-            if record.state == "running" and self.ledger.runs.feeder_host(record.id) is None:
-                yield record.id
 
 
 def resend_lost_jobs(
@@ -102,9 +107,53 @@ def resend_lost_jobs(
     `now` is the Unix time with which they count as submitted. Raises as `publish` does.
     """
     jobs = {job_id: job for job_id, job in runs.jobs(run).items() if job.submitted_at <= before}
-    lost = find_lost(runs.server, jobs, queues=Routes.from_app(app).all_lists())
+    lost = _find_lost(runs.server, jobs, queues=Routes.from_app(app).all_lists())
     resent = [jobs[job_id].model_copy(update={"submitted_at": now}) for job_id in lost]
     # A job whose outcome was recorded meanwhile is not sent.
     pending = runs.replace_jobs(run, resent)
     publish(app, [job for job in resent if job.id in pending])
     return len(pending)
+
+
+def _find_lost(server: redis.Redis, job_ids: Collection[str], *, queues: Sequence[str]) -> set[str]:
+    """Return the jobs without a message, neither in the lists `queues` nor unacknowledged.
+
+    Takes a second if any job seems lost, as these are checked twice. Raises `redis.RedisError`.
+    """
+    lost = set(job_ids)
+    for delay in (0, _RECHECK_SECONDS):
+        if lost:
+            time.sleep(delay)
+            _remove_present(lost, server, queues)
+    return lost
+
+
+def _remove_present(job_ids: set[str], server: redis.Redis, queues: Sequence[str]) -> None:
+    for queued_ids in _queued_ids(server, queues):
+        job_ids -= queued_ids
+        if not job_ids:
+            return
+    # Read after the lists: messages move from the lists to this hash, and return only after the
+    # visibility timeout.
+    for _, entry in server.hscan_iter("unacked", count=_CHUNK):
+        job_ids.discard(_job_id(entry, unacknowledged=True))
+
+
+def _queued_ids(server: redis.Redis, queues: Sequence[str]) -> Iterator[set[str]]:
+    for queue in queues:
+        start = 0
+        # Read from the end where messages are pushed: a push shifts messages towards the unread
+        # part, and a message popped at the other end is found among the unacknowledged ones.
+        while messages := server.lrange(queue, start, start + _CHUNK - 1):
+            chunk: Any = messages
+            yield {_job_id(message, unacknowledged=False) for message in chunk}
+            start += _CHUNK
+
+
+def _job_id(entry: str, *, unacknowledged: bool) -> str:
+    """Return the job's id in a kombu message; empty if the entry is not a message."""
+    try:
+        value: Any = json.loads(entry)
+        return str((value[0] if unacknowledged else value)["headers"]["id"])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return ""

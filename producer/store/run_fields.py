@@ -12,6 +12,7 @@ UNREADABLE_CODES: Final = {
     *("source_too_large", "unsupported_image"),
 }
 """Codes of failures that recur until the source changes."""
+_SUMS: Final = ("pixels", "source_bytes", "output_bytes")
 
 
 def outcome_figures(outcome: Outcome) -> dict[str, Any]:
@@ -66,19 +67,14 @@ def build_record(run: str, facts: Mapping[str, str]) -> RunRecord:
             # A newer release may have more fields; a record that is only displayed can ignore them.
             "spec": RunSpec.model_validate_json(facts["spec"], extra="ignore"),
             "created_at": facts["created_at"],
-            "finished_at": facts.get("finished_at"),
+            **{name: facts.get(name) for name in ("finished_at", "command", "total")},
             "resumed": facts.get("resumed", 0),
-            "command": facts.get("command"),
-            "total": facts.get("total"),
             "counts": RunCounts.model_validate(group("count"), extra="ignore"),
             "codes": group("code"),
             "suspicions": group("suspicion"),
             "workers": group("worker"),
             "seconds": group("seconds"),
-            **{
-                name: float(facts.get(name, 0))
-                for name in ("pixels", "source_bytes", "output_bytes")
-            },
+            **{name: float(facts.get(name, 0)) for name in _SUMS},
         }
     )
 

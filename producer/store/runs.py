@@ -23,12 +23,12 @@ from typing import Any, Final
 
 import redis
 
-from producer.contract.job import InvalidJob, Job, run_of_job_id
+from producer.contract.job import Job, run_of_job_id
 from producer.contract.outcome import Outcome
 from producer.contract.run import Failure, RunRecord, RunSpec, RunState
 from producer.store.deliveries import delivery_key
 from producer.store.run_fields import build_minutes, build_record, outcome_figures
-from producer.store.signed_jobs import decode_job, encode_job
+from producer.store.signed_jobs import decode_jobs, encode_job
 from producer.store.unreadable_run import UnreadableRun, is_of_another_type, reading_run
 
 log = logging.getLogger(__name__)
@@ -172,20 +172,14 @@ class RunLedger:
 
     def jobs(self, run: str) -> dict[str, Job]:
         """Return these jobs by id, except unreadable ones, which the log names."""
-        jobs: dict[str, Job] = {}
         try:
             texts: Any = self.server.hgetall(_key(run, "jobs"))
         except redis.ResponseError as error:
             if not is_of_another_type(error):
                 raise
             log.warning("the jobs of run %s cannot be read: %s", run, error)
-            return jobs
-        for job_id, text in texts.items():
-            try:
-                jobs[job_id] = decode_job(text, job_id=job_id, signed=self._signed)
-            except InvalidJob as error:
-                log.warning("job %s cannot be sent again: %s", job_id, error)
-        return jobs
+            return {}
+        return decode_jobs(texts, signed=self._signed)
 
     def replace_jobs(self, run: str, jobs: Sequence[Job]) -> set[str]:
         """Replace the texts of jobs, before they are sent again; return the ids still in flight."""
@@ -206,11 +200,8 @@ class RunLedger:
         if not sources:
             return set()
         unreadable_etags: Any = self.server.hmget(_UNREADABLE, list(sources))
-        return {
-            source
-            for (source, etag), unreadable in zip(sources.items(), unreadable_etags, strict=True)
-            if unreadable == etag
-        }
+        pairs = zip(sources.items(), unreadable_etags, strict=True)
+        return {source for (source, etag), unreadable in pairs if unreadable == etag}
 
     def is_cancelled(self, run: str) -> bool:
         """Return whether a run was cancelled, so that its queued jobs are not to be processed."""

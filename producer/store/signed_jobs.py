@@ -5,11 +5,15 @@ with its own key, and must not do so for a text that another program wrote into 
 """
 
 import json
+import logging
+from collections.abc import Mapping
 
 from kombu.exceptions import KombuError
 from kombu.serialization import dumps, loads
 
 from producer.contract.job import InvalidJob, Job
+
+log = logging.getLogger(__name__)
 
 _SEAL = "signed"
 
@@ -23,7 +27,22 @@ def encode_job(job: Job, *, signed: bool) -> str:
     return json.dumps(message)
 
 
-def decode_job(text: str, *, job_id: str, signed: bool) -> Job:
+def decode_jobs(texts: Mapping[str, str], *, signed: bool) -> dict[str, Job]:
+    """Return the jobs by id.
+
+    Those that another release or program wrote, or that lack a required signature, are left out
+    and named in the log.
+    """
+    jobs = {}
+    for job_id, text in texts.items():
+        try:
+            jobs[job_id] = _decode_job(text, job_id=job_id, signed=signed)
+        except InvalidJob as error:
+            log.warning("job %s cannot be sent again: %s", job_id, error)
+    return jobs
+
+
+def _decode_job(text: str, *, job_id: str, signed: bool) -> Job:
     """Return the job in a text.
 
     Raises `InvalidJob` if the text is not a job, has another id than `job_id`, or, with `signed`,

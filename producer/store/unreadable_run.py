@@ -8,6 +8,8 @@ from pydantic import ValidationError
 
 from producer.contract.validation_errors import explain
 
+DecodingError = KeyError | ValueError | redis.ResponseError
+
 
 class UnreadableRun(ValueError):
     """A run exists, but this release cannot read its record.
@@ -29,7 +31,7 @@ def reading_run(run: str) -> Iterator[None]:
         ) from error
 
 
-def describe(error: KeyError | ValueError | redis.ResponseError) -> str:
+def describe(error: DecodingError) -> str:
     """Return why a value cannot be decoded; raise other errors of Redis again."""
     if isinstance(error, redis.ResponseError) and not is_of_another_type(error):
         raise error

@@ -86,7 +86,6 @@ class OutcomeWaiter:
         return [future for future in popped if future.set_running_or_notify_cancel()]
 
     def _fail(self, job_id: str, error: Exception) -> None:
-        """Raise a permanent error in the callers that wait for a job."""
         for future in self._claim_futures(job_id):
             future.set_exception(error)
 
