@@ -20,7 +20,7 @@ from worker.pipeline.factory import open_file_cache, open_store
 _ROUNDS: Final = 3
 _SIZES: Final = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16)}
 _RUNS: Final = {"cpu": 1, "cuda": 30}
-"""Batches per measurement: a single one of a few milliseconds says little."""
+"""Batches per measurement; a single one of a few milliseconds would be too inaccurate."""
 
 
 def batch_cost() -> list[Figure]:
@@ -38,7 +38,7 @@ def _figure(device: str) -> Figure:
     medians = {size: median(found) for size, found in rates.items()}
     best = max(medians, key=lambda size: medians[size])
     return Figure(
-        what=f"ONNX Runtime's images/s in batches of {best} ÷ one at a time, {_named(device)}",
+        what=f"images/s of ONNX Runtime in batches of {best} ÷ one at a time, {_named(device)}",
         value=medians[best] / medians[1],
         how=", ".join(f"{size}: {rate:.3g}" for size, rate in medians.items()) + " images/s",
         samples={f"in batches of {size}, images/s": found for size, found in rates.items()},
@@ -46,9 +46,9 @@ def _figure(device: str) -> Figure:
 
 
 def network(device: str) -> Loop:
-    """Run the network in a loop on `cpu` or `cuda`, with images and maps in the device's memory.
+    """Return a function that runs batches of a size and returns images per second.
 
-    A function of the batch's size that gives images a second.
+    `device` is `cpu` or `cuda`; images and maps stay in its memory.
     """
     settings = ModelSettings.read()
     file = open_store(settings).resolve(MODEL)
@@ -72,7 +72,7 @@ def network(device: str) -> Loop:
         binding.bind_ortvalue_input(fed.name, place.copy(batch))
         binding.bind_output(read.name, *place)
         if device != "cpu":
-            session.run_with_iobinding(binding)  # What is searched once for a shape.
+            session.run_with_iobinding(binding)  # The first run for a shape selects algorithms.
         began = time.perf_counter()
         for _ in range(_RUNS[device]):
             session.run_with_iobinding(binding)

@@ -41,10 +41,10 @@ def _libvips(**options: object) -> Callable[[Pixels], bytes]:
 
 
 ENCODERS: Final[Mapping[str, Callable[[Pixels], bytes]]] = {
-    "ours (ISA-L)": lambda pixels: write_png(pixels, icc_profile=None, dpi=None),
-    "Pillow 6, its default": _pillow(6),
+    "Cutwork (ISA-L)": lambda pixels: write_png(pixels, icc_profile=None, dpi=None),
+    "Pillow 6 (default)": _pillow(6),
     "Pillow 1": _pillow(1),
-    "libvips 6, its default": _libvips(compression=6),
+    "libvips 6 (default)": _libvips(compression=6),
     "libvips 1": _libvips(compression=1),
     "libvips 1, up": _libvips(compression=1, filter="up"),
 }
@@ -79,7 +79,7 @@ def encoders() -> list[Figure]:
     fastest = min(others, key=lambda name: middle[name])
     return [
         Figure(
-            what=f"PNG of a {_MEGAPIXELS} MP cut-out: time ÷ the fastest other encoder's",
+            what=f"PNG of a {_MEGAPIXELS} MP cut-out: time ÷ that of the fastest other encoder",
             value=middle[ours] / middle[fastest],
             how="; ".join(
                 f"{name} {1000 * spent:.0f} ms, {sizes[name] / len(pictures) / 1e6:.1f} MB"

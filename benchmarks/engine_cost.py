@@ -27,9 +27,9 @@ def engines() -> list[Figure]:
         memory = [loop(0) / 1e9 for loop in (mine, other)]
     return [
         Figure(
-            what="the network by our engine ÷ by ONNX Runtime, images/s, CPU",
+            what="images/s of the own engine ÷ those of ONNX Runtime, network only, CPU",
             value=median(ours) / median(theirs),
-            how=f"{median(ours):.3f} ÷ {median(theirs):.3f} images/s; a process of "
+            how=f"{median(ours):.3f} ÷ {median(theirs):.3f} images/s; processes of "
             f"{memory[0]:.2f} and {memory[1]:.2f} GB",
             samples={"ours, images/s": ours, "ONNX Runtime, images/s": theirs},
         )

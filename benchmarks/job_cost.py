@@ -1,7 +1,7 @@
 """`python -m benchmarks.job_cost`: the requests and resources of a job in Redis and S3.
 
-A run's jobs are fed while no worker is there, and then worked off; what idle workers ask for is
-counted by itself. The figures go to `bench-out/job.json`; `benchmarks.fleet` reckons with those in
+The jobs of a run are fed before any worker starts, and then processed; the commands of idle workers
+are counted separately. The figures go to `bench-out/job.json`; `benchmarks.fleet` uses those in
 `benchmarks/results/`.
 """
 

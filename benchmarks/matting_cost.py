@@ -2,7 +2,7 @@
 
     python -m benchmarks.matting_cost ours|exact|pymatting CASE.npz ALPHA.npy
 
-runs one and prints its seconds and the bytes it took at most.
+runs one of them and prints its seconds and its peak memory in bytes.
 """
 
 import json
@@ -46,7 +46,7 @@ class _Run(NamedTuple):
 
 
 def matting_cost() -> list[Figure]:
-    """Matte photographs of 6 MP with both from the same trimap."""
+    """Matte photographs of 6 MP with both, each time from the same trimap."""
     ours: list[_Run] = []
     exact: list[_Run] = []
     theirs: list[_Run] = []
@@ -66,7 +66,7 @@ def matting_cost() -> list[Figure]:
     share = f"{min(unknown):.0f} to {max(unknown):.0f} % of the pixels unknown"
     return [
         Figure(
-            what=f"matting {MEGAPIXELS} MP, time ÷ pymatting's",
+            what=f"matting {MEGAPIXELS} MP, time ÷ that of pymatting",
             value=median(seconds),
             at_most=0.25,
             how=f"{_middle(ours, 'seconds'):.2f} ÷ {_middle(theirs, 'seconds'):.1f} s; {share}",
@@ -76,14 +76,14 @@ def matting_cost() -> list[Figure]:
             },
         ),
         Figure(
-            what="the same, as exact as segmentation-custom needs it for its colours",
+            what="the same at the precision that segmentation-custom needs for its colours",
             value=median(a.seconds / b.seconds for a, b in zip(exact, theirs, strict=True)),
             at_most=0.25,
             how=f"{_middle(exact, 'seconds'):.2f} ÷ {_middle(theirs, 'seconds'):.1f} s",
             samples={"exact, s": [run.seconds for run in exact]},
         ),
         Figure(
-            what=f"matting {MEGAPIXELS} MP, peak memory ÷ pymatting's",
+            what=f"matting {MEGAPIXELS} MP, peak memory ÷ that of pymatting",
             value=median(memory),
             at_most=0.5,
             how=f"{_middle(ours, 'memory') / 1e9:.2f} ÷ {_middle(theirs, 'memory') / 1e9:.2f} GB",
@@ -93,7 +93,7 @@ def matting_cost() -> list[Figure]:
             },
         ),
         Figure(
-            what=f"matting {MEGAPIXELS} MP, pixels within 2/255 of pymatting's",
+            what=f"matting {MEGAPIXELS} MP, pixels within 2/255 of pymatting",
             value=min(near),
             unit="%",
             at_least=99.5,
@@ -108,7 +108,7 @@ def _middle(runs: list[_Run], name: str) -> float:
 
 
 def _cases(folder: Path) -> list[Path]:
-    """Yield each photograph with the model's mask and its trimap."""
+    """Write each photograph with the model's mask and its trimap; return the files."""
     settings, options = ModelSettings.read(), Options(model=MODEL)
     store = open_store(settings)
     models = open_models(settings, store)

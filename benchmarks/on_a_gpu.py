@@ -1,6 +1,6 @@
 """Measurements on a GPU, compared with the limits of GPU and processors, and with rembg.
 
-Each part is a function of the device, so that it can be run in small where there is no GPU::
+Each part is a function of the device, so that a minimal measurement runs without a GPU::
 
     python -c 'from benchmarks.on_a_gpu import Extent, rows; print(rows("cpu", Extent.small()))'
 """
@@ -55,7 +55,7 @@ class Extent:
 
 def on_a_gpu() -> list[Figure]:
     """Return the measured rows, or the reason why they cannot be measured here."""
-    why = "no GPU here" if gpu() is None else None
+    why = "no GPU was available" if gpu() is None else None
     reason = worker_gpu.unavailable_reason(worker_gpu.onnxruntime_facts())
     if why is None and reason is not None:
         why = str(reason)
@@ -145,7 +145,9 @@ def _within(size: int, device: str) -> str:
 
 
 def _beside(size: int, device: str) -> str:
-    return f"images/s ÷ rembg's with its {device.upper()} provider, {size} MP, {_named(device)}"
+    return (
+        f"images/s ÷ those of rembg with its {device.upper()} provider, {size} MP, {_named(device)}"
+    )
 
 
 def _named(device: str) -> str:

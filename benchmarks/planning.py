@@ -1,7 +1,7 @@
 """The time and memory of comparing a bucket with its outputs.
 
-Every measurement is a process of its own against the stub: keys read per second from both listings
-together, and the most memory the process ever had.
+Every measurement is a process of its own against the stub: keys per second of both listings
+together, and the peak memory of the process.
 """
 
 import json
@@ -68,7 +68,7 @@ def rows(*, count: int = 1_000_000, shaped: int = 200_000, compared: int = 50_00
             ),
         ]
         for what, name, size in (
-            ("one listing, this", "list", shaped),
+            ("one listing, Cutwork", "list", shaped),
             ("one listing, obstore", "obstore", compared),
             ("one listing, boto3's paginator", "boto3", compared),
         ):

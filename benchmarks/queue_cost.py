@@ -54,7 +54,7 @@ def _jobs(client: Client, count: int, name: str) -> Iterator[Outcome]:
 
 
 def overhead() -> list[Figure]:
-    """Measure single jobs in sequence, from submission to outcome, without their own seconds."""
+    """Measure single jobs in sequence, from submission to outcome, minus their processing time."""
     spent = []
     with _site() as (stack, folder), stack.client() as client:
         _start(stack, folder, seconds=0)
@@ -68,11 +68,12 @@ def overhead() -> list[Figure]:
             spent.append(time.perf_counter() - began - outcome.seconds["total"])
     return [
         Figure(
-            what="overhead of the queue for one job, median",
+            what="queue overhead of one job, median",
             value=1000 * median(spent),
             unit="ms",
             at_most=15,
-            how=f"submit to outcome less the pipeline's own time, {_SINGLES} jobs one by one",
+            how="submit to outcome, minus the pipeline's own time; "
+            f"{_SINGLES} jobs one after the other",
             samples={"seconds": spent},
         )
     ]
@@ -93,7 +94,7 @@ def scaling() -> list[Figure]:
     steps = ", ".join(f"{workers}: {rate:.1f}" for workers, rate in middle.items())
     return [
         Figure(
-            what="1 → 2 → 4 → 8 workers, ÷ linear, the least",
+            what="1 → 2 → 4 → 8 workers ÷ linear, minimum",
             value=min(each.values()),
             at_least=0.95,
             how=f"images/s by workers: {steps}; 3 threads each, a model that "

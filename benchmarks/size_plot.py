@@ -33,7 +33,7 @@ def against_size(target: Path) -> list[Figure]:
     shares = [rate / min(bare, limit) for rate, limit in zip(through, encoder, strict=True)]
     return [
         Figure(
-            what="images/s ÷ the lower of bare model and encoder, 0.25 to 24 MP, the least",
+            what="images/s ÷ the lower of bare model and encoder, 0.25 to 24 MP, minimum",
             value=min(shares),
             how=", ".join(
                 f"{size:g} MP {share:.2f}" for size, share in zip(SIZES, shares, strict=True)

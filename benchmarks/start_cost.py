@@ -30,11 +30,11 @@ def start() -> list[Figure]:
                 parts.setdefault(name, []).append(float(spent))
     return [
         Figure(
-            what="a worker's start, from its command until it takes jobs",
+            what="start of a worker, from its command until it takes jobs",
             value=median(ready),
             unit="s",
             how="; ".join(f"{name} {median(spent):.2f} s" for name, spent in parts.items())
-            + "; the rest is Celery's",
+            + "; the rest is Celery",
             samples={"ready, s": ready, **{f"{name}, s": spent for name, spent in parts.items()}},
         )
     ]

@@ -98,7 +98,7 @@ def against_the_bare_model() -> list[Figure]:
             through.append(here.rate(1, mask=True))
     return [
         Figure(
-            what="images/s through broker and S3 ÷ the bare model's in a loop, 1 MP, CPU",
+            what="images/s through broker and S3 ÷ images/s of the bare model in a loop, 1 MP, CPU",
             value=median(through) / median(bare),
             at_least=0.9,
             how=f"{median(through):.3f} ÷ {median(bare):.3f} images/s; RGBA PNG and mask",
@@ -118,7 +118,7 @@ def against_rembg() -> list[Figure]:
                 ours.append(here.rate(megapixels, mask=False))
             figures.append(
                 Figure(
-                    what=f"images/s ÷ rembg's, {megapixels} MP, CPU",
+                    what=f"images/s ÷ those of rembg, {megapixels} MP, CPU",
                     value=median(ours) / median(theirs),
                     at_least=at_least,
                     how=f"{median(ours):.3f} ÷ {median(theirs):.3f} images/s; JPEG to RGBA PNG",
@@ -133,7 +133,7 @@ Loop = Callable[..., float]
 
 @contextmanager
 def in_a_process(make: Callable[[], Loop]) -> Iterator[Loop]:
-    """A loop in a process of its own, whose threads and memory do not affect other measurements."""
+    """Run a loop in its own process, so that it does not affect other measurements."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(make, theirs), daemon=True)

@@ -83,9 +83,9 @@ def _kept(name: str, unpack: Callable[[Path, Path], None]) -> Path:
         whole.mkdir()
         unpack(work, whole)
         try:
-            whole.rename(folder)  # at once: a broken download is never taken for a program
+            whole.rename(folder)  # atomic, so that a partial download never counts as a program
         except OSError:
-            if not folder.is_dir():  # or else another run was quicker
+            if not folder.is_dir():  # otherwise another process was faster
                 raise
     return folder
 

@@ -58,7 +58,7 @@ def row(steady: Steady) -> str:
 HEAD: Final = (
     "| GPUs × images/s | Redis, prefixes, cores, threads | images/s | GPUs busy | busiest "
     "| Redis operations/s, each "
-    "| Redis memory, each | S3 reads / writes a second and prefix | hours "
+    "| Redis memory, each | S3 reads / writes per second and prefix | hours "
     "| $: GPUs + Redis + S3 requests |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )

@@ -25,42 +25,42 @@ class Parameters:
     """A fleet. Change parameters with `python -m benchmarks.fleet gpu_images=40 …`."""
 
     gpus: float = _number(1000, "", "chosen", "one worker process each")
-    images: float = _number(100e6, "", "chosen", "in one run, or several")
+    images: float = _number(100e6, "", "chosen", "in one run or several")
     gpu_images: float = _number(
-        25, "images/s", "assumed", "of one GPU; no GPU was here: 10 to 60 is drawn too"
+        25, "images/s", "assumed", "of one GPU; none was available: 10 and 60 are simulated too"
     )
     threads: float = _number(24, "", "chosen", "`CUTWORK_CONCURRENCY`")
-    cores: float = _number(10, "", "chosen", "for each GPU")
-    brokers: float = _number(1, "", "chosen", "Redis instances, each with workers of its own")
-    prefixes: float = _number(1, "", "chosen", "each with inputs, cut-outs and masks below it")
+    cores: float = _number(10, "", "chosen", "per GPU")
+    brokers: float = _number(1, "", "chosen", "Redis instances, each with its own workers")
+    prefixes: float = _number(1, "", "chosen", "each with inputs, cut-outs and masks")
 
     submit_seconds: float = _number(0, "s", "measured", MEASURED_JOB)
     work_seconds: float = _number(0, "s", "measured", MEASURED_JOB)
-    idle_seconds: float = _number(0, "s/s", "measured", f"{MEASURED_JOB}, a worker")
-    commands: float = _number(0, "a job", "measured", MEASURED_JOB)
+    idle_seconds: float = _number(0, "s/s", "measured", f"{MEASURED_JOB}, per worker")
+    commands: float = _number(0, "per job", "measured", MEASURED_JOB)
     network_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
     waiting_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
     in_flight_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
-    connections: float = _number(0, "a worker", "measured", f"{MEASURED_JOB}, 8 threads")
+    connections: float = _number(0, "per worker", "measured", f"{MEASURED_JOB}, 8 threads")
     connection_bytes: float = _number(0, "bytes", "measured", MEASURED_JOB)
-    reads: float = _number(0, "a job", "measured", f"GET and HEAD, {MEASURED_JOB}")
-    writes: float = _number(0, "a job", "measured", f"PUT, {MEASURED_JOB}")
+    reads: float = _number(0, "per job", "measured", f"GET and HEAD, {MEASURED_JOB}")
+    writes: float = _number(0, "per job", "measured", f"PUT, {MEASURED_JOB}")
     host_seconds: float = _number(0, "core s", "measured", MEASURED_HOST)
     feed_rate: float = _number(
-        3300, "jobs/s", "measured", "`make bench-sync`, one `cutwork sync`; one for each broker"
+        3300, "jobs/s", "measured", "`make bench-sync`, one `cutwork sync`; one per broker"
     )
-    window: float = _number(64_000, "jobs", "documented", "what a run widens its window to")
+    window: float = _number(64_000, "jobs", "documented", "the largest window of a run")
 
-    read_limit: float = _number(5500, "1/s", "documented", f"of a prefix, {AWS_LIMITS}")
-    write_limit: float = _number(3500, "1/s", "documented", f"of a prefix, {AWS_LIMITS}")
-    read_latency: float = _number(0.04, "s", "assumed", "mean of an exponential, a request")
-    write_latency: float = _number(0.08, "s", "assumed", "mean of an exponential, a request")
+    read_limit: float = _number(5500, "1/s", "documented", f"per prefix, {AWS_LIMITS}")
+    write_limit: float = _number(3500, "1/s", "documented", f"per prefix, {AWS_LIMITS}")
+    read_latency: float = _number(0.04, "s", "assumed", "mean per request, exponential")
+    write_latency: float = _number(0.08, "s", "assumed", "mean per request, exponential")
     clients_limit: float = _number(10_000, "", "documented", "Redis' `maxclients` by default")
 
     gpu_price: float = _number(0.35, "$/h", "assumed", "a spot machine with one small GPU")
     broker_price: float = _number(0.25, "$/h", "assumed", "8 GB of Redis")
-    put_price: float = _number(5e-6, "$", "assumed", "a PUT, list price of a large region")
-    get_price: float = _number(4e-7, "$", "assumed", "a GET or HEAD, likewise")
+    put_price: float = _number(5e-6, "$", "assumed", "per PUT, list price of a large region")
+    get_price: float = _number(4e-7, "$", "assumed", "per GET or HEAD, the same region")
 
     @property
     def jobs_in_window(self) -> float:

@@ -38,9 +38,9 @@ def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
     _limit(s3, first.read_limit, f"reads of a prefix, {first.read_limit:,.0f}/s")
     _limit(images, first.feed_rate, f"one `cutwork sync`, {first.feed_rate:,.0f}/s")
     for axes, title in (
-        (images, "images a second"),
-        (redis, "Redis operations a second, each broker"),
-        (s3, "S3 requests a second, each prefix"),
+        (images, "images per second"),
+        (redis, "Redis operations per second and broker"),
+        (s3, "S3 requests per second and prefix"),
     ):
         axes.set(xscale="log", yscale="log", xlabel="GPUs")
         axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,9 +1,9 @@
 """`make scale-test`: scale a pool from zero to eight workers and back with 2,000 jobs.
 
-Time runs twenty times as fast as in a cluster: what takes a minute there takes three seconds here,
-so that hours of it fit into minutes. Machines are taken away at ten times what is held to be a bad
-rate for spot machines, five of a hundred an hour; published are some 5 to 20 of a hundred a month
-(AWS's Spot Instance Advisor). Their notice is 30 s at most, as on Google Cloud and Azure.
+Time runs twenty times as fast as in a cluster: a minute there is three seconds here, so that hours
+fit into minutes. Machines are pre-empted ten times as often as 5 % per hour, which is already a bad
+rate for spot machines: AWS's Spot Instance Advisor publishes 5 to 20 % per month. Their notice is
+at most 30 s, as on Google Cloud and Azure.
 """
 
 import random

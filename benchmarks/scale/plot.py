@@ -37,12 +37,12 @@ def plot(result: Result, target: Path) -> None:
     counts, _ = np.histogram(times, edges)
     rate.stairs(counts / _BIN_SECONDS, edges, fill=True, color=_GREEN, alpha=0.5, label="done")
     ready = [look.ready / result.setting.image_seconds for look in result.looks]
-    rate.step(at, ready, color=_GREEN, where="post", label="what the workers there could do")
-    rate.set_ylabel("images a second")
+    rate.step(at, ready, color=_GREEN, where="post", label="capacity of these workers")
+    rate.set_ylabel("images per second")
     rate.set_xlabel("seconds since the burst")
     for axes in (backlog, workers, rate):
         for number, moment in enumerate(result.preempted):
-            label = "a machine is taken away" if number == 0 else None
+            label = "a machine is pre-empted" if number == 0 else None
             axes.axvline(moment - start, color=_RED, linestyle=":", label=label)
         axes.grid(visible=True, alpha=0.25)
         axes.set_ylim(bottom=0)
@@ -50,7 +50,7 @@ def plot(result: Result, target: Path) -> None:
     facts, setting = machine(), result.setting
     page.suptitle(
         f"{setting.jobs:,} jobs for an empty pool, {setting.policy.most} workers at most, "
-        f"{len(result.preempted)} taken away, {result.lost} images lost; a model that sleeps "
+        f"{len(result.preempted)} pre-empted, {result.lost} images lost; a model that sleeps "
         f"{setting.image_seconds:g} s\n{facts['processor']}, {facts['cores']} cores",
         fontsize=9,
     )

@@ -82,7 +82,7 @@ class Pool:
             if machine.ready_at is None and b" ready." in machine.child.log.read_bytes():
                 machine.ready_at = now
             if not machine.child.running:
-                raise RuntimeError(f"{machine.child.name} ended by itself: {machine.child.tail()}")
+                raise RuntimeError(f"{machine.child.name} has ended: {machine.child.tail()}")
             if machine.ready_at is not None and now > machine.ready_at + machine.lifetime:
                 self._end(machine, within=next(self.hazard.notices))
                 self.preempted.append(time.time())

@@ -30,18 +30,18 @@ def rows(result: Result) -> list[Row]:
             left == (0, 0, 0),
         ),
         Row(
-            "workers: at the start, the most, at the end",
+            "workers: at the start, maximum, at the end",
             f"{result.looks[0].ready}, {most}, {last.ready}",
             f"0, {setting.policy.most}, 0",
             at_zero and result.looks[0].ready == 0 and most == setting.policy.most,
         ),
         Row(
-            "machines taken away, of which killed before they had ended",
+            "machines pre-empted, of which killed before they had shut down",
             f"{len(result.preempted)}, {result.killed}",
             "≥ 1",
             bool(result.preempted),
         ),
-        Row("images done twice", f"{again} ({again / jobs:.1%})", "", None),
+        Row("images processed twice", f"{again} ({again / jobs:.1%})", "", None),
     ]
     if not done:
         return table
@@ -52,9 +52,9 @@ def rows(result: Result) -> list[Row]:
         Row("empty pool to first result", f"{done[0] - result.burst_at:.1f} s", "", None),
         Row("burst to last result", f"{done[-1] - result.burst_at:.0f} s", "", None),
         Row("last result to empty pool", f"{empty_at - done[-1]:.0f} s", "", None),
-        Row("images' own time ÷ time of machines", f"{use:.0%}", "", None),
+        Row("processing time of the images ÷ machine time", f"{use:.0%}", "", None),
         Row(
-            "a worker's rate as measured, at the end; as it is",
+            "throughput of a worker as measured; as it is",
             f"{rates[-1]:.2f}; {true_rate:.2f} images/s",
             "× or ÷ 1.5",
             true_rate / 1.5 < rates[-1] < true_rate * 1.5,

@@ -95,7 +95,7 @@ def _type(annotation: ast.expr) -> str:
 
 
 def _signature(function: Function, *, is_property: bool) -> str:
-    """Return a function's header, with one parameter a line where it is long."""
+    """Return a function's header, with one parameter per line if it is long."""
     returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
     if is_property:
         return f"{function.name}{returns.replace(' ->', ':')}"

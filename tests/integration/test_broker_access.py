@@ -48,7 +48,7 @@ NEVER = [
 
 @dataclass(frozen=True)
 class Guarded:
-    """A broker with users, behind TLS, and the folder of the certificates."""
+    """A broker with users behind TLS, and the folder of the certificates."""
 
     stack: LocalStack
     port: int
@@ -56,14 +56,14 @@ class Guarded:
     keys: Path
 
     def url(self, user: str, *, ca: str | None = "server") -> str:
-        """The TLS URL of one of the users, trusting one of the certificates."""
+        """Return the TLS URL of a user, which trusts the named certificate."""
         name, query = quote(PASSWORDS[user], safe=""), ""
         if ca is not None:
             query = f"?ssl_cert_reqs=required&ssl_ca_certs={self.keys / ca}.pem"
         return f"rediss://{user}:{name}@127.0.0.1:{self.port}/0{query}"
 
     def server(self, user: str) -> redis.Redis:
-        """A connection as one of the users, without TLS."""
+        """Return a connection as one of the users, without TLS."""
         return redis.Redis.from_url(
             self.plain, username=user, password=PASSWORDS[user], decode_responses=True
         )
@@ -175,7 +175,7 @@ def test_an_exporter_reads_all_of_it(producer: Client, guarded: Guarded) -> None
 
 
 def rules_of(server: redis.Redis, user: str) -> set[str]:
-    """The commands that a user may run, as the server sees them."""
+    """Return the commands that the server allows a user."""
     facts: Any = server.acl_getuser(user)
     return {word[1:] for word in facts["commands"] if word.startswith("+")}
 
@@ -231,7 +231,7 @@ def test_other_users_are_refused(guarded: Guarded) -> None:
 
 
 def assert_refused(url: str, sentence: str) -> None:
-    """Each of the two libraries refuses the server: one writes the ledger, the other sends."""
+    """Both libraries refuse the server: redis writes the ledger, kombu sends messages."""
     with Client(url) as client:
         with pytest.raises(OperationalError, match=sentence):
             client.app.connection().ensure_connection(max_retries=0)

@@ -1,4 +1,4 @@
-"""The `cutwork` command against a real broker, S3 and worker; that it is installed, too."""
+"""The `cutwork` command with a real broker, S3 and worker, in this process and as installed."""
 
 import json
 import os
@@ -21,7 +21,7 @@ CUTWORK = Path(sys.executable).with_name("cutwork")
 
 
 def cutwork(stack: LocalStack, *arguments: str, **env: str) -> Result:
-    """The command in this process; an error it does not expect is raised here."""
+    """Run the command in this process; unexpected errors are raised here."""
     return CliRunner().invoke(
         app,
         arguments,

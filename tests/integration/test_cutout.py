@@ -138,16 +138,16 @@ BEHIND = {"white": (255, 255, 255), "blue": (25, 50, 230), "green": (0, 200, 25)
 def test_soft_edges_show_less_than_half_of_their_original_background(
     name: str, behind: str, models: Models
 ) -> None:
-    """A known subject over a known colour, cut out, and put on a third one.
+    """Put a known subject on a known colour, cut it out and put it on a third colour.
 
-    The colour error is against the same alpha, the model's own, which both cut-outs keep. The whole
-    error has that of the model's alpha in it, too: it is halved where the edge is well found.
+    Both cut-outs have the model's alpha, which the colour error takes as given. The whole error
+    includes the error of that alpha: it is halved only where the model finds the edge well.
     """
     photo = np.asarray(Image.open(io.BytesIO(photograph(name)))) / 255
     whole = mask_by_isnet(models, photograph(name)) > 127
     labels, _ = ndimage.label(whole)
     subject = labels == np.bincount(labels[whole]).argmax()
-    subject = ndimage.binary_erosion(subject, iterations=5)  # Its own colours alone.
+    subject = ndimage.binary_erosion(subject, iterations=5)  # Pure colours.
     alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
     seen = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
     data = png(np.rint(seen * 255).astype(np.uint8))

@@ -24,12 +24,12 @@ def job_of(number: int) -> Job:
 
 
 def recovery_of(client: Client, *, seconds_later: float) -> Recovery:
-    """The client's recovery, run so many seconds from now."""
+    """Return the client's recovery with a clock that is ahead by some seconds."""
     return replace(client.sweep, clock=lambda: client._ledger.now() + seconds_later)
 
 
 def recovered(client: Client, *, seconds_later: float = LATER) -> int:
-    """The jobs that a recovery pass sends again, whether or not it is this process's turn."""
+    """Return the jobs that a recovery pass sends again, even if another process has the lease."""
     client.runs.server.delete("cutwork:sweep")
     return recovery_of(client, seconds_later=seconds_later).recover()
 

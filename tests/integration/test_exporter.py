@@ -1,4 +1,4 @@
-"""The exporter: how the queues stand, over HTTP, whether or not a worker or the broker is there."""
+"""The exporter serves the state of the queues, with and without a worker or a broker."""
 
 import json
 import re
@@ -27,7 +27,7 @@ GPU = Options(device_mode="require_gpu")
 
 
 class Exporter:
-    """A running `cutwork exporter`, and what it says."""
+    """A running `cutwork exporter` and its pages."""
 
     def __init__(self, stack: LocalStack, log: Path, *, broker: str, **variables: str) -> None:
         (self.port,) = free_ports(1)
@@ -36,7 +36,7 @@ class Exporter:
         self.child.wait_until(lambda: b"listening on" in log.read_bytes(), timeout=PATIENCE)
 
     def get(self, path: str) -> tuple[int, str]:
-        """The status and the text of a page."""
+        """Return the status and the text of a page."""
         try:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE
@@ -46,7 +46,7 @@ class Exporter:
             return error.code, error.read().decode()
 
     def series(self) -> dict[str, float]:
-        """Every value by the metric's name, behind it its labels: queue, priority."""
+        """Return every value by the metric's name, followed by its labels: queue, priority."""
         families = text_string_to_metric_families(self.get("/metrics")[1])
         return {
             " ".join(
@@ -105,7 +105,7 @@ def test_the_queues_without_a_worker(
         "cutwork_pending": 5,
         "cutwork_runs running": 1,
     }
-    # Every list of every queue is there, and so is what is nought.
+    # Every list of every queue has a series, also if its value is zero.
     assert len([name for name in found if name.startswith("cutwork_queue_waiting ")]) == 8
     assert found["cutwork_queue_oldest_seconds cutwork.gpu"] == 0
 
@@ -132,7 +132,7 @@ def test_what_is_none_of_ours_is_not_counted_and_said_once(
     assert found["cutwork_queue_backlog_images cutwork.default"] == 4
     assert found["cutwork_worker_images_per_second cutwork.default"] == 0.55
     assert "cutwork_queue_backlog_images other" not in found
-    # A change is seen with the next look, which meets the same strangers.
+    # The next reading shows the change and must not log the same entries again.
     server.delete("unacked")
     server.set("unacked", "no hash")
     until(lambda: "cutwork_queue_in_flight other" not in exporter.series())
@@ -186,7 +186,7 @@ def test_many_scrapers_are_served_from_one_look(
             thread.join()
         with alone.client() as client:
             commands: Any = client.runs.server.info("commandstats")
-        # One a look; the broker is this test's alone.
+        # One call per reading; no other program uses this broker.
         assert 1 <= commands["cmdstat_hmget"]["calls"] < 40
 
 
@@ -211,7 +211,7 @@ def test_every_metric_is_exposed_with_its_description(
 def test_the_rate_is_the_worker_s_and_outlives_it(
     tmp_path: Path, start: Callable[..., Exporter]
 ) -> None:
-    """Two threads whose one model takes 0.2 s: five images a second."""
+    """Two threads share a model that takes 0.2 s per image: five images per second."""
     with LocalStack(tmp_path) as alone:
         alone.start_broker()
         alone.start_s3()
@@ -230,7 +230,7 @@ def test_the_rate_is_the_worker_s_and_outlives_it(
         rate = "cutwork_worker_images_per_second cutwork.default"
         places = [("s3://photos/000000.jpg", f"s3://cutouts/{n}.png") for n in range(45)]
         with alone.client() as client:
-            # One at a time leaves a thread idle, and says nothing of how fast the worker could be.
+            # Single jobs leave one thread idle, so they do not measure the throughput.
             for source, image in places[:3]:
                 assert client.submit(source, image=image).wait(PATIENCE).ok
             assert exporter.series()[rate] == 0.55

@@ -1,4 +1,4 @@
-"""A device that hangs, on a real worker: it ends, says why, and acknowledges nothing."""
+"""A real worker whose device hangs ends, logs the reason and acknowledges nothing."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 @pytest.fixture
 def own(stack: LocalStack) -> Iterator[Client]:
-    """A producer for a database of its own, in which nobody else's worker takes the jobs."""
+    """A producer for a separate database, so that no other worker takes the jobs."""
     with Client(stack.broker_url.removesuffix("/0") + "/2") as client:
         client.runs.server.flushdb()
         yield client
@@ -31,7 +31,7 @@ def own(stack: LocalStack) -> Iterator[Client]:
 
 @pytest.fixture
 def short(stack: LocalStack, own: Client, tmp_path: Path) -> Iterator[Child]:
-    """A worker that waits two seconds for its device."""
+    """A worker with a device timeout of two seconds."""
     child = stack.start_worker(
         concurrency=2,
         CUTWORK_BROKER_URL=stack.broker_url.removesuffix("/0") + "/2",
@@ -58,7 +58,7 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_stay(
         }
 
     assert run(own, "s3://photos/rocket.jpg", **places(0, "mean")).state == "done"
-    # Files that vanish under a worker are fetched again; what runs runs on.
+    # A loaded model does not need its files; deleted files are fetched again.
     for path in (tmp_path / "models").rglob("*.onnx"):
         path.unlink()
     assert run(own, "s3://photos/rocket.jpg", **places(1, "mean")).state == "done"
@@ -72,7 +72,7 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_stay(
         "(CUTWORK_DEVICE_TIMEOUT): it hangs. This process ends with code 70; its jobs are "
         "unacknowledged, and go back to the queue" in line
     )
-    # Both are the next to be taken, and both count as delivered in vain.
+    # Both are next in the queue, and their delivery stays counted.
     waiting: Any = own.runs.server.lrange(f"{QUEUE}:3", 0, -1)
     ids = {json.loads(message)["headers"]["id"] for message in waiting}
     assert ids == {handle.job.id for handle in handles}

@@ -1,4 +1,4 @@
-"""Every hostile file through one real worker: an end for each, in time, and the worker stays."""
+"""One real worker processes every hostile file in time and keeps running."""
 
 import http.server
 import threading
@@ -26,17 +26,17 @@ from worker.imaging.decode import open_image
 from worker.pipeline.storage import S3Storage
 
 SECONDS = 10
-"""What the slowest file may take, waiting for others included."""
+"""The longest time for a file, waiting for others included."""
 MEMORY = 700 * 2**20
-"""Bytes that four jobs at once may add to what the worker has when it is ready."""
+"""The largest growth in bytes of the worker's memory after its start, with four jobs at once."""
 CONCURRENCY = 4
 PLAIN = Options(enabled=False)
-"""Decoded and passed through: a model would only make the same of what is decodable."""
+"""The image is decoded and passed through; a model would not test more."""
 
 
 @pytest.fixture(scope="module")
 def victim(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
-    """A worker with a queue of its own, so that its memory is that of these jobs alone."""
+    """A worker with its own database, so that only these jobs use its memory."""
     path = channel_mean(tmp_path_factory.mktemp("model") / "tiny.onnx")
     stack.s3().upload_file(str(path), "models", "hostile.onnx")
     child = stack.start_worker(
@@ -59,7 +59,7 @@ def memory_when_ready(victim: Child) -> int:
 def outcomes(
     stack: LocalStack, victim: Child, memory_when_ready: int
 ) -> Mapping[str, tuple[HostileFile, Outcome]]:
-    """What became of each file, by name."""
+    """Each file and its outcome, by name."""
     s3 = stack.s3()
     with ThreadPoolExecutor(8) as threads:
         sent = threads.map(
@@ -120,7 +120,7 @@ def test_none_takes_longer_than_ten_seconds(
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_each_file_ends_in_a_picture_or_a_code_in_sixteen_bits(suffix: str) -> None:
-    """Another library reads those then."""
+    """Another library reads files with 16 bits."""
     for file in corpus():
         if file.name.endswith(suffix):
             with suppress(CutworkError):
@@ -149,7 +149,7 @@ def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:
                 return
 
         def log_message(self, *_: object) -> None:
-            """Nothing of it is for the tests' output."""
+            """Log nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Endless) as server:
         serving = threading.Thread(target=server.handle_request)
@@ -169,7 +169,7 @@ def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:
         with pytest.raises(SourceTooLarge, match="found 2,000,000,000"):
             storage.open(ImageRef.parse("s3://photos/endless.jpg"))
         serving.join(30)
-    # What lies in the sockets' buffers is all that left the server.
+    # The server has sent no more than the socket buffers hold.
     assert written < 2**25
 
 

@@ -1,4 +1,4 @@
-"""Keys that mean something elsewhere are keys: to S3, to the worker's files, and to its log."""
+"""Keys with special characters are opaque to S3, to the worker's files and to its log."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ OPAQUE = [
     "b/" * 500 + "c",
 ]
 REFUSED = ["../up", "a/../b", "a/../../private/s", "./x", "nul\0", "a\\..\\..\\private\\s"]
-"""What SeaweedFS does not take for a key; other stores do."""
+"""Keys that SeaweedFS refuses; other stores accept them."""
 FORMS = {form: unicodedata.normalize(form, "hostile/é-Å") for form in ("NFC", "NFD")}
 
 
@@ -73,7 +73,7 @@ def test_both_normal_forms_are_two_keys(client: Client, stack: LocalStack, image
 
 @pytest.mark.parametrize("key", REFUSED, ids=range(len(REFUSED)))
 def test_what_the_store_refuses_ends_so(client: Client, key: str) -> None:
-    """In the object store, not in a path or a URL on the way: it sees the key as it is."""
+    """The object store refuses the key; no path or URL changes it on the way there."""
     assert done(client, key) == "storage_refused"
 
 
@@ -86,7 +86,7 @@ def test_a_longer_key_than_s3_has_is_no_job() -> None:
 
 
 def test_no_key_forges_a_line_of_the_log(client: Client, worker: Child) -> None:
-    """Whether the job fails, is refused, or asks for a model of that name."""
+    """The job fails, or its model has such a name."""
     for key, options in (
         (f"missing/{FORGED}", Options(enabled=False)),
         ("rocket.jpg", Options(model=f"s3://models/{FORGED}.onnx")),

@@ -1,4 +1,4 @@
-"""Manifests: what is read, what is refused and where, in every format and from every place."""
+"""Manifests in S3."""
 
 import gzip
 import hashlib

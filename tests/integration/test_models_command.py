@@ -1,4 +1,4 @@
-"""`python -m worker models` and `cutwork models`: the list, and an image with models inside."""
+"""`python -m worker models` and `cutwork models`: the list, and images that include models."""
 
 import json
 import os
@@ -28,11 +28,11 @@ if os.geteuid() == 0 and ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRI
     sys.exit("root keeps its override of file permissions")
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Runs a program to which file permissions apply, whoever runs the tests."""
+"""Runs a program to which file permissions apply, even if root runs the tests."""
 
 
 def models(*arguments: str, **env: str) -> Result:
-    """The command in this process; an error it does not expect is raised here."""
+    """Run the command in this process; unexpected errors are raised here."""
     return CliRunner().invoke(
         app,
         ["models", *arguments],
@@ -46,7 +46,7 @@ def models(*arguments: str, **env: str) -> Result:
 def baked(
     store: ModelStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, str]]:
-    """A model cache as an image has it, read-only, and what was said when it was filled."""
+    """A read-only model cache, as in a container image, and what the command printed."""
     folder = tmp_path_factory.mktemp("image") / "models"
     mirror = store.resolve("u2netp").path.parent
     env = {"CUTWORK_MODEL_CACHE": str(folder), "CUTWORK_MODEL_MIRROR": str(mirror)}
@@ -133,5 +133,5 @@ def test_the_producer_s_command_is_the_same() -> None:
             env=os.environ | {"COLUMNS": "200"},
         )
         same = models(*arguments)
-        # By words: help is wrapped at another column in this process.
+        # Compared by words: help is wrapped at another column in this process.
         assert (done.returncode, done.stdout.split()) == (same.exit_code, same.stdout.split())

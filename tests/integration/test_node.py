@@ -1,4 +1,4 @@
-"""A service in Node has images cut out: real npm packages, a real broker, S3 and worker."""
+"""A Node.js service submits jobs: real npm packages, a real broker, S3 and worker."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ Ask = Callable[[Sequence[dict[str, Any]]], "subprocess.Popen[str]"]
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """The service's packages, exactly those of its lock file, fetched once a machine."""
+    """The packages of the service's lock file, fetched once per machine."""
     lock = (NODE / "package-lock.json").read_bytes()
     folder = user_cache_path("cutwork") / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def packages() -> Path:
 
 @pytest.fixture
 def ask(idle: Client, packages: Path) -> Iterator[Ask]:
-    """Starts the service, with jobs to send."""
+    """Return a function that starts the service, which sends the given jobs."""
     with ExitStack() as ending:
 
         def asked(jobs: Sequence[dict[str, Any]]) -> "subprocess.Popen[str]":
@@ -74,7 +74,7 @@ def ask(idle: Client, packages: Path) -> Iterator[Ask]:
 
 @pytest.fixture
 def start(stack: LocalStack, idle: Client) -> Iterator[Start]:
-    """Starts workers whose model is one that sleeps."""
+    """Return a function that starts a worker with a model that sleeps."""
     put_pictures(stack.s3(), "photos", "node/", 2)
     with ExitStack() as ending:
 
@@ -117,7 +117,7 @@ def test_node_enqueues_and_reads_outcomes(
     service = ask(jobs)
     server = idle.runs.server
     until(lambda: server.llen(LIST) == len(jobs))
-    # It is pending as our own are: were the message lost, it would be sent again.
+    # The jobs are pending, as a Python producer's are, so a lost message would be sent again.
     assert idle.pending() == len(jobs)
     start()
     found = outcomes(service)
@@ -145,7 +145,7 @@ def test_a_message_of_node_s_that_is_given_back_waits_where_it_did(
 
 
 def test_a_message_alone_has_an_outcome_too(idle: Client, start: Start, packages: Path) -> None:
-    """celery-node and nothing else: no ledger is written, and the job is done all the same."""
+    """A message from celery-node alone, without a ledger entry, is processed too."""
     script = """
         const [broker, text] = process.argv.slice(1);
         const job = JSON.parse(text);

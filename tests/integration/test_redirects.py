@@ -1,4 +1,4 @@
-"""Nobody who answers leads a worker elsewhere: not the object store, not a source of models."""
+"""Redirects: S3 cannot send a worker to another server; model sources must stay on HTTPS."""
 
 import http.server
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PLACE = ImageRef.parse("s3://photos/a.jpg")
 
 @dataclass
 class Server:
-    """What it answers to everything, and what it was asked."""
+    """The response of a server to every request, and the requests that it has received."""
 
     url: str = ""
     status: int = 200
@@ -66,14 +66,14 @@ def running() -> Iterator[Server]:
 
 @pytest.fixture
 def asked() -> Iterator[Server]:
-    """The server that is asked."""
+    """The server to which the requests are addressed."""
     with running() as server:
         yield server
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[Server]:
-    """Where its answers lead; it would have an object."""
+    """The target of the redirects, which would serve an object."""
     with running() as server:
         server.headers = {"ETag": '"1"', "Last-Modified": "Sun, 22 Nov 2026 08:00:00 GMT"}
         server.body = b"stolen"
@@ -100,7 +100,7 @@ def storage(asked: Server, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
 def test_the_object_store_leads_nowhere(
     storage: S3Storage, asked: Server, elsewhere: Server, status: int, region: str | None
 ) -> None:
-    """Also not by the region a bucket is said to be in, which the AWS SDK does follow."""
+    """The AWS SDK alone would follow the region that a response names for the bucket."""
     asked.status = status
     asked.headers = {"Location": f"{elsewhere.url}/photos/a.jpg"}
     if region is not None:

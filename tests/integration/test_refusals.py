@@ -220,7 +220,7 @@ def test_a_forbidden_prefix_is_logged_with_the_sender_s_job_id(
 
 @pytest.fixture
 def own_app(stack: LocalStack) -> Celery:
-    """A service's own Celery app, which knows nothing of ours but the task's name."""
+    """The Celery app of a service, which knows only the name of the task."""
     return Celery("service", broker=stack.broker_url, set_as_current=False)
 
 

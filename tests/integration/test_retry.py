@@ -39,7 +39,7 @@ def test_an_object_store_that_is_gone(tmp_path: Path) -> None:
 
 
 def _priority_of_a_retry(client: Client, options: Options) -> int:
-    """Send a job of a run, and look for its second attempt, which some worker holds back."""
+    """Send a job of a run; return the priority of its second attempt, which a worker holds."""
     name = "20261122-081500-3fa9c1.1"
     publish(client.app, [Job(id=name, source=A, image=B, options=options)])
     deadline = time.monotonic() + PATIENCE

@@ -57,7 +57,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a page with everything on it."""
+    """The URL of a page that has every section."""
     put_outputs(stack.s3(), [Path(name).stem for name in PICTURES])
     done = [outcome(name) for name in PICTURES]
     folder = tmp_path_factory.mktemp("report")
@@ -204,7 +204,7 @@ def test_it_works_without_scripts_and_prints_whole(browser: Browser, report: str
         region = page.get_by_role("region", name="Failures by source")
         assert region.is_visible()
         body = page.evaluate("getComputedStyle(document.body).color")
-        assert body == "rgb(27, 31, 36)", "dark ink on paper, whatever the screen"
+        assert body == "rgb(27, 31, 36)", "expected dark text in print"
         page.emulate_media(media="screen", color_scheme="light")
         assert not region.is_visible()
         page.locator("summary", has_text="by source").press("Enter")

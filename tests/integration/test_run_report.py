@@ -1,4 +1,4 @@
-"""The report of a run: what is written where, what it counts, and what it does without pictures."""
+"""The report of a run: where it is written, and its thumbnails from a real S3."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def unasked() -> "S3Client":
-    raise AssertionError("there is nothing to fetch")
+    raise AssertionError("expected no use of S3")
 
 
 def unwarned(sentence: str) -> None:
@@ -80,7 +80,7 @@ def shown(thumbnail: Thumbnail) -> Image.Image:
 
 
 def as_png_that_says(size: tuple[int, int]) -> bytes:
-    """A small file whose header promises a large picture."""
+    """Return a small PNG whose header declares this size."""
     data = as_png(Image.new("1", (8, 8)))
     header = data[12:16] + struct.pack(">II", *size) + data[24:29]
     return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]

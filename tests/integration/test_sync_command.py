@@ -33,7 +33,7 @@ def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 @pytest.fixture
 def quiet(environment: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A database no worker looks at."""
+    """A producer for a database that no worker uses."""
     url = environment.broker_url.removesuffix("/0") + "/2"
     monkeypatch.setenv("CUTWORK_BROKER_URL", url)
     with Client(url) as client:
@@ -50,7 +50,7 @@ def events(result: Result) -> list[dict[str, Any]]:
 
 
 def put(stack: LocalStack, prefix: str, photographs: Path) -> dict[str, str]:
-    """Put two photographs and ten broken files under a prefix; returns the codes of those."""
+    """Upload two photographs and ten broken files; return the error codes of the latter."""
     rocket = (photographs / "rocket.jpg").read_bytes()
     with Image.open(photographs / "astronaut.png") as image:
         buffer = io.BytesIO()
@@ -105,7 +105,7 @@ def test_photographs_and_broken_files(
     assert events(manifest)[-1]["counts"]["failed"] == 10
 
     rocket = environment.s3().get_object(Bucket="photos", Key="sync/good/rocket.jpg")["Body"]
-    time.sleep(1.1)  # Its time is in whole seconds.
+    time.sleep(1.1)  # Modification times have whole seconds.
     environment.s3().put_object(Bucket="photos", Key="sync/good/rocket.jpg", Body=rocket.read())
     touched = cutwork(*command, "--json")
     assert touched.exit_code == 0

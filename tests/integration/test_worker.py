@@ -191,7 +191,7 @@ def keep(outcomes):
 if __name__ == "__main__":
     jobs = json.loads(sys.argv[1])
     segment = [signature("cutwork.segment", args=[job], queue="cutwork.default") for job in jobs]
-    # The worker that ends the first task sends the next: it has to be told where.
+    # The worker that ends the first task sends the next one, so it must know the route.
     then = keep.s().set(queue="service")
     print(json.dumps({{
         "chain": (segment[0] | then).apply_async().get(timeout={patience}),

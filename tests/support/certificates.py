@@ -11,9 +11,9 @@ from cryptography.x509.oid import NameOID
 
 
 def write_pair(folder: Path, name: str, *, days: float = 1, host: str | None = None) -> None:
-    """Write `name.key` and `name.pem`, signed by itself, good for so many days from now.
+    """Write `name.key` and a self-signed `name.pem`, valid for some days from now.
 
-    `host` is the name or address that a TLS client may find it at.
+    `host` is the name or address at which a TLS client may find the server.
     """
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -1,7 +1,7 @@
-"""A Chromium for the tests of a page: the machine's own, or else one out of an npm package.
+"""A Chromium for the tests of a page, from PATH or else from an npm package.
 
-The package has a headless build for Linux on x86-64, with the libraries and a font that a bare
-machine lacks; it is kept in the user's cache.
+The package has a headless build for Linux on x86-64, with libraries and a font that a minimal
+machine lacks. It is unpacked into the user's cache.
 """
 
 import os
@@ -46,9 +46,9 @@ class Chromium(NamedTuple):
 
 
 def find_chromium(cache: Path) -> Chromium:
-    """The `chromium` on PATH, else that of the package, which is put into `cache` once.
+    """Return the `chromium` on PATH, else that of the package, unpacked into `cache` once.
 
-    Raises `OSError` where there is no build for the machine, or the package cannot be fetched.
+    Raises `OSError` if there is no build for the machine, or the package cannot be fetched.
     """
     if installed := shutil.which("chromium"):
         return Chromium(Path(installed), {})
@@ -66,7 +66,7 @@ def find_chromium(cache: Path) -> Chromium:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """The browser, started without a window."""
+    """Start the browser without a window."""
     found = find_chromium(user_cache_path("cutwork"))
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
@@ -95,9 +95,9 @@ def _fetch(folder: Path) -> None:
         (whole / "fonts.conf").write_text(_FONTS)
         (whole / "chromium").chmod(0o755)
         try:
-            whole.rename(folder)  # at once: a broken download is never taken for a browser
+            whole.rename(folder)  # atomic, so that a partial download never counts as a browser
         except OSError:
-            if not folder.is_dir():  # or else another run was quicker
+            if not folder.is_dir():  # otherwise another process was faster
                 raise
 
 

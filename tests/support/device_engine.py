@@ -1,4 +1,4 @@
-"""An engine on the CPU that takes pictures as one on a GPU does."""
+"""An engine on the CPU that has a segmenter, as an engine on a GPU does."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from worker.models.engines.segmenter import Conversion, DeviceImage, DeviceMask
 
 
 class DeviceEngine:
-    """An engine that takes pictures, as one on a GPU does; records its batches."""
+    """An engine that has a segmenter, as an engine on a GPU does, and records its batches."""
 
     def __init__(self, engine: OnnxEngine) -> None:
         self.facts = replace(engine.facts, device="cuda:0")

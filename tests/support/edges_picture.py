@@ -1,4 +1,4 @@
-"""Make `docs/edges.png`, one photograph's edge cut out in three ways before a loud colour.
+"""Make `docs/edges.png`: an edge of one photograph, cut out in three ways, on a bright colour.
 
 python -m tests.support.edges_picture OUT.png
 """

@@ -1,7 +1,7 @@
 """Convert the weights of an ISNet ONNX export into a checkpoint of the PyTorch network.
 
 For tests only: the public ONNX files are easier to reach than the public ``.pth``, and the two
-engines can then be compared on the very same weights::
+engines can then be compared on the same weights::
 
     python -m tests.support.isnet_checkpoint isnet.onnx isnet.pth
     python -m tests.support.isnet_checkpoint isnet.onnx isnet-base.safetensors --base

@@ -11,7 +11,7 @@ from worker.models.engines.onnx.engine import OnnxEngine
 
 
 class RecordingEngine:
-    """A real engine that records its batches and takes pictures as one on a GPU does."""
+    """A real engine that records its batches and has a segmenter, as an engine on a GPU does."""
 
     def __init__(self, engine: OnnxEngine) -> None:
         self.facts, self.input_size, self.bytes = engine.facts, engine.input_size, engine.bytes

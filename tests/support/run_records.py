@@ -1,4 +1,4 @@
-"""Records of runs as `cutwork sync` keeps them, for the tests of their report."""
+"""Records of runs as `cutwork sync` stores them, for the tests of their report."""
 
 import io
 from collections.abc import Sequence

@@ -15,9 +15,9 @@ from tests.support.patience import PATIENCE
 
 @contextmanager
 def tls_front(port: int, *, folder: Path, name: str) -> Iterator[int]:
-    """A port of 127.0.0.1 that speaks TLS and hands all on to `port`.
+    """Open a port of 127.0.0.1 that terminates TLS and forwards to `port`.
 
-    `folder` has the certificate and the key, `name.pem` and `name.key`.
+    `folder` contains the certificate `name.pem` and the key `name.key`.
     """
     (front,) = free_ports(1)
     paths = [str(folder / f"{name}.{suffix}") for suffix in ("pem", "key")]
@@ -41,7 +41,7 @@ async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             writer.write(data)
             await writer.drain()
     except OSError:
-        pass  # Cut at either end.
+        pass  # Either side has closed the connection.
     finally:
         writer.close()
 

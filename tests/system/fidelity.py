@@ -2,8 +2,8 @@
 
     python -m tests.system.fidelity [PHOTOGRAPH]…
 
-The bounds are those of the project's issue 3; a figure beyond its bound is marked, and the command
-ends with 1.
+The bounds are those of the project's issue 3. A figure beyond its bound is marked, and the exit
+status is then 1.
 """
 
 import sys
@@ -44,19 +44,19 @@ Levels = NDArray[np.uint8 | np.uint16]
 
 
 class Bound(NamedTuple):
-    """What a figure must reach."""
+    """The bound of a figure."""
 
     at_least: float | None = None
     at_most: float | None = None
 
     def holds(self, value: float) -> bool:
-        """Whether a value is within it."""
+        """Return whether a value is within the bound."""
         if self.at_most is not None:
             return value <= self.at_most
         return self.at_least is None or value >= self.at_least
 
     def worse(self, one: float, other: float) -> float:
-        """The one of two values that is nearer to the bound, or further beyond it."""
+        """Return the worse of two values."""
         return min(one, other) if self.at_most is None else max(one, other)
 
     def __str__(self) -> str:
@@ -79,24 +79,24 @@ BOUNDS: Final = {
 
 @dataclass
 class Systems:
-    """Both originals and ours, on the same weights in full precision."""
+    """Both originals and Cutwork, on the same weights in full precision."""
 
     folder: Path
     settings: ModelSettings = field(default_factory=ModelSettings.read)
 
     @cached_property
     def store(self) -> ModelStore:
-        """Where our side finds its models."""
+        """The model store of Cutwork."""
         return open_store(self.settings, local_paths=True)
 
     @cached_property
     def models(self) -> Models:
-        """Our side."""
+        """The models of Cutwork."""
         return open_models(self.settings, self.store)
 
     @cached_property
     def onnx(self) -> Path:
-        """The real weights as an export in full precision, all outputs there."""
+        """The real weights as an ONNX export in full precision, with all outputs."""
         model = onnx.load(self.store.resolve("isnet-general-use").path)
         convert_to_float32(model)
         path = self.folder / "isnet.onnx"
@@ -112,28 +112,28 @@ class Systems:
 
     @cached_property
     def network(self) -> ISNetBase:
-        """The torch original's network."""
+        """The network of the PyTorch original."""
         return network_for(checkpoint_from_onnx(self.onnx))
 
     @cached_property
     def isnet_segment(self) -> ISNetSegment:
-        """The torch original."""
+        """The PyTorch original."""
         return ISNetSegment(self.network)
 
     @cached_property
     def segmentation_custom(self) -> SegmentationCustom:
-        """The ONNX original, with the node's own default figures."""
+        """The ONNX original, with the node's default values."""
         return SegmentationCustom(self.onnx)
 
     def found(self, picture: Picture, options: Options) -> Levels:
-        """The soft mask our model finds in a picture."""
+        """Return the soft mask that Cutwork's model makes of a picture."""
         recipe, watch = Recipe.resolve(options, file=self.store.resolve(options.model)), Stopwatch()
         with load_model(recipe, models=self.models, watch=watch) as model:
             return segment(picture, recipe, model=model, watch=watch)[0]
 
 
 def figures(item: Photograph, systems: Systems) -> Iterator[tuple[str, float]]:
-    """The figures of one photograph by their names in `BOUNDS`."""
+    """Return the figures of one photograph by their names in `BOUNDS`."""
     values = (*_isnet(item, systems), *_custom(item, systems))
     return zip(BOUNDS, values, strict=True)
 
@@ -172,14 +172,14 @@ def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
 
 
 def levels_off(ours: Levels, theirs: Levels) -> int:
-    """The greatest difference of two arrays of one shape, in levels of 255."""
+    """Return the largest difference of two arrays of one shape, in levels of 255."""
     if ours.shape != theirs.shape:
         raise ValueError(f"expected one shape, found {ours.shape} and {theirs.shape}")
     return int(np.abs(ours.astype(int) - theirs).max())
 
 
 def main(names: list[str]) -> int:
-    """Print the table; 1 when a figure is beyond its bound."""
+    """Print the table; return 1 if a figure is beyond its bound."""
     chosen = [item for item in photographs() if not names or item.name in names]
     headings = [name.replace(": ", ":\n").replace(", ", ",\n") for name in BOUNDS]
     table = Table(

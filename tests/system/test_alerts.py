@@ -1,4 +1,4 @@
-"""The alerts and the dashboard: on recorded series, and in the real Prometheus."""
+"""The alerts and the dashboard, on recorded series and in the real Prometheus."""
 
 import json
 import re
@@ -28,13 +28,13 @@ SHOWN = {
 
 
 def alerts() -> dict[str, str]:
-    """Their expressions by name."""
+    """Return the expressions of the alerts by name."""
     (group,) = yaml.safe_load((DEPLOYED / "alerts.yml").read_text())["groups"]
     return {rule["alert"]: rule["expr"] for rule in group["rules"]}
 
 
 def panels() -> list[tuple[str, str]]:
-    """Title and query of every line in the dashboard."""
+    """Return the panel's title and the query of every line in the dashboard."""
     found = json.loads(DASHBOARD.read_text())["panels"]
     return [
         (panel["title"], target["expr"]) for panel in found for target in panel.get("targets", ())
@@ -42,7 +42,7 @@ def panels() -> list[tuple[str, str]]:
 
 
 def named(query: str) -> set[str]:
-    """The metrics in a query, a histogram by its own name."""
+    """Return the metrics in a query, without the suffixes of histograms."""
     names = re.findall(r"\b(?:cutwork|process)_\w+", query)
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
 
@@ -117,7 +117,7 @@ def test_the_real_prometheus_loads_the_rules_and_raises_an_alert(tmp_path: Path)
 
 @contextmanager
 def shown(metrics: bytes) -> Iterator[str]:
-    """A page of metrics that stay as they are; its address."""
+    """Serve a page of constant metrics and yield its address."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -126,7 +126,7 @@ def shown(metrics: bytes) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(metrics)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
@@ -138,5 +138,5 @@ def shown(metrics: bytes) -> Iterator[str]:
 
 
 def _filled(query: str) -> str:
-    """The query as Grafana sends it."""
+    """Fill in the variables of a query as Grafana does."""
     return query.replace("$__rate_interval", "1m").replace("$queue", ".*")

@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, as Compose itself reads it, and the page's example with what it seeds."""
+"""deploy/compose.yaml, as Compose reads it, and the example of docs/operate/deploy.md."""
 
 import json
 import os
@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The services, merged and filled in by Compose; `OSError` where it refuses the file."""
+    """Return the services as Compose resolves them; raise `OSError` if it refuses the file."""
     command: list[str | Path] = [
         BIN / "docker-compose",
         "-f",
@@ -87,7 +87,7 @@ def test_the_example_of_the_page_works_on_what_is_seeded(stack: LocalStack, tmp_
     _, _, *pictures = services["buckets"]["entrypoint"]
     mounted = {mount["target"]: mount["source"] for mount in services["buckets"]["volumes"]}
     env = os.environ | stack.environment()
-    for _ in range(2):  # Compose runs it at every start.
+    for _ in range(2):  # Compose runs the seed at every start.
         seed = [sys.executable, mounted["/seed/seed.py"], *(mounted[name] for name in pictures)]
         subprocess.run(seed, env=env, check=True)
     (example,) = re.findall(r"compose\.yaml run --rm producer (submit .*)", PAGE)

@@ -1,4 +1,4 @@
-"""`make demo`: what it leaves, and that Ctrl-C at any step leaves no process and no port."""
+"""`make demo`: its files, and that Ctrl-C at any step leaves no process and no open port."""
 
 import os
 import re
@@ -16,17 +16,17 @@ from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "1/1")
-"""What the demo has printed when it is interrupted; the first: before anything."""
+"""The outputs of the demo at which it is interrupted; "" is before its first output."""
 WHOLE = ("-m", "deploy.demo")
 SHORT = (
     "-c",
     "from deploy.demo import command as demo; demo.PHOTOGRAPHS = ('rocket.jpg',); demo.main()",
 )
-"""Of one photograph, where it is not the photographs that matter."""
+"""The demo with one photograph, for tests that do not need the others."""
 
 
 def start(folder: Path, what: tuple[str, ...], **variables: str) -> subprocess.Popen[bytes]:
-    """The demo in a session of its own, as a terminal would start it, writing into `folder`."""
+    """Start the demo in its own session, as a terminal does; it writes into `folder`."""
     with (folder / "demo.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, *what],
@@ -44,7 +44,7 @@ def printed(folder: Path) -> str:
 
 
 def processes(folder: Path) -> list[str]:
-    """Every process that the demo in `folder` started, by a variable all of them inherit."""
+    """Return the processes of the demo in `folder`, found by a variable that they inherit."""
     mark = f"DEMO_MARK={folder}".encode()
     found = []
     for item in Path("/proc").iterdir():
@@ -58,7 +58,7 @@ def processes(folder: Path) -> list[str]:
 
 
 def open_ports(text: str) -> list[int]:
-    """The ports the demo printed that still take connections."""
+    """Return the ports in the demo's output that still accept connections."""
     found = []
     for port in map(int, re.findall(r"127\.0\.0\.1:(\d+)", text)):
         with socket.socket() as probe:
@@ -68,14 +68,14 @@ def open_ports(text: str) -> list[int]:
 
 
 def interrupted(demo: subprocess.Popen[bytes], *, after: tuple[float, ...]) -> int:
-    """Send Ctrl-C, again after so many seconds each, and return the exit status."""
+    """Send Ctrl-C, repeat it after each of these delays, and return the exit status."""
     for seconds in after:
         os.killpg(demo.pid, signal.SIGINT)
         try:
             return demo.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
-    raise AssertionError("it runs on after Ctrl-C")
+    raise AssertionError("expected the demo to end after Ctrl-C")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -96,8 +96,8 @@ def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> 
             os.killpg(demo.pid, signal.SIGKILL)
             demo.wait()
     text = printed(tmp_path)
-    # Interrupted before the demo's first line, Python ends as it always does; after the last step
-    # there may be nothing left to interrupt.
+    # Before the demo's first line Python handles the interrupt; after the last step the demo may
+    # already have ended.
     expected = {"": {130, -signal.SIGINT, 1}, "1/1": {130, 0}}
     assert status in expected.get(step, {130}), text
     assert processes(tmp_path) == []
@@ -136,7 +136,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Path) -> None:
-    """On a machine that has no weights yet, from whichever source answers."""
+    """The weights are not cached yet and come from the first source that responds."""
     cache = tmp_path / "models"
     demo = start(tmp_path, WHOLE, CUTWORK_MODEL_CACHE=str(cache), TMPDIR=str(tmp_path))
     deadline = time.monotonic() + PATIENCE
@@ -148,12 +148,12 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
     os.killpg(demo.pid, signal.SIGINT)
     assert demo.wait(PATIENCE) == 130, printed(tmp_path)
     assert processes(tmp_path) == []
-    # A broken download may stay, for the next start to go on with; it is not taken for a model.
+    # A partial download may stay, because the next start resumes it; it must not pass for a model.
     assert not list(cache.glob("*.onnx"))
     assert not list(tmp_path.glob("cutwork-npm-*"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the children there")
+@pytest.mark.skipif(sys.platform != "linux", reason="relies on PR_SET_PDEATHSIG")
 @pytest.mark.usefixtures("isnet_onnx")
 def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
     demo = start(tmp_path, SHORT)

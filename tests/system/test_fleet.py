@@ -1,4 +1,4 @@
-"""The simulated fleet does what its slowest part allows, and its parameters are measured ones."""
+"""The simulated fleet is as fast as its bottleneck, and its parameters have sources."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -63,11 +63,11 @@ def test_every_parameter_says_where_it_is_from() -> None:
     for each in fields(Parameters):
         assert each.metadata["source"] in ("measured", "documented", "assumed", "chosen")
         if each.metadata["source"] == "measured":
-            assert getattr(P, each.name) > 0, f"{each.name}: expected a kept measurement"
+            assert getattr(P, each.name) > 0, f"{each.name}: expected a stored measurement"
 
 
 def test_a_job_costs_what_was_kept() -> None:
-    """On real servers: the same requests to S3, and each script and message once."""
+    """Real servers see the stored numbers of S3 requests, and one message per job."""
     cost = measure(jobs=20, workers=1, threads=2, idle=2)
     assert sum(cost.s3.values()) == P.reads + P.writes
     assert cost.s3["PutObject"] == P.writes

@@ -1,7 +1,7 @@
-"""What deploy/Dockerfile builds, as far as it can be seen without a Docker engine.
+"""The images of deploy/Dockerfile, as far as they can be tested without a Docker engine.
 
-Each target's install steps are run by the very script that the Dockerfile runs. Without Docker
-nothing tests that the layers fit together; hadolint reads the file.
+The install steps of each target are in a script, which the Dockerfile and these tests run. Whether
+the layers fit together is not tested; hadolint lints the file.
 """
 
 import json
@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 def install(
     target: str, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
 ) -> str:
-    """Run the script; returns what it printed."""
+    """Run deploy/install.sh and return its output."""
     env = {**os.environ, "PYTHON": sys.executable, **(variables or {})}
     command = [str(DEPLOY / "install.sh"), target, str(folder), *arguments]
     done = subprocess.run(
@@ -116,7 +116,7 @@ def test_the_producer_s_steps(tmp_path: Path) -> None:
 
 
 def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
-    """But for kernels and models, which take minutes: `make images-test` has them too."""
+    """Kernels and models are left to `make images-test`, because they take minutes."""
     install("worker-cpu", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     found = run(
@@ -127,11 +127,11 @@ def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
         ),
         cwd=tmp_path,
     )
-    assert Path(found.strip()).is_relative_to(tmp_path)  # And no checkout's.
+    assert Path(found.strip()).is_relative_to(tmp_path)  # Not from a checkout.
 
 
 def test_a_gpu_worker_s_packages_can_be_had_at_their_exact_versions(tmp_path: Path) -> None:
-    """Not downloaded: they have two gigabytes."""
+    """The packages are resolved but not downloaded: they have two gigabytes."""
     report = tmp_path / "report.json"
     install("worker-gpu", tmp_path / "venv", "--dry-run", "--report", str(report))
     pinned = (ROOT / "constraints.txt").read_text() + (DEPLOY / "cuda.txt").read_text()
@@ -168,7 +168,7 @@ def test_a_cpu_that_the_kernels_are_not_for_compiles_its_own(entry_point: Path) 
 
 @pytest.fixture
 def entry_point(tmp_path: Path) -> Path:
-    """deploy/entrypoint.sh with a kernel, in another place than the image's."""
+    """A copy of deploy/entrypoint.sh that takes a kernel from a temporary folder."""
     kernel = tmp_path / "kernels" / "a" / "b.nbc"
     kernel.parent.mkdir(parents=True)
     kernel.write_bytes(b"kernel")
@@ -179,7 +179,7 @@ def entry_point(tmp_path: Path) -> Path:
 
 
 def enter(entry_point: Path, cpu: str, *command: str) -> subprocess.Popen[str]:
-    """Start a command behind the entry point, with kernels for that CPU."""
+    """Start a command through the entry point, with kernels for this CPU."""
     kernels = entry_point.parent / "run" / "kernels"
     return subprocess.Popen(
         ["sh", str(entry_point), *command],
@@ -193,11 +193,11 @@ def enter(entry_point: Path, cpu: str, *command: str) -> subprocess.Popen[str]:
 @pytest.mark.images
 @pytest.mark.timeout(1500)
 def test_a_cpu_worker_s_steps_leave_kernels_and_models_that_are_used(tmp_path: Path) -> None:
-    """The root file system may be read-only: nothing may have to be compiled or fetched again."""
+    """Nothing is compiled or fetched again, because the root file system may be read-only."""
     kernels = tmp_path / "kernels"
     variables = {
         "NUMBA_CACHE_DIR": str(kernels),
-        "NUMBA_CPU_NAME": "x86-64-v2",  # not this machine's own
+        "NUMBA_CPU_NAME": "x86-64-v2",  # not the CPU of this machine
         "NUMBA_CPU_FEATURES": "",
         "CUTWORK_MODEL_CACHE": str(ModelSettings.read().model_cache),
         "MODELS": "isnet-general-use",
@@ -206,7 +206,7 @@ def test_a_cpu_worker_s_steps_leave_kernels_and_models_that_are_used(tmp_path: P
     compiled = sorted(kernels.rglob("*.nbc"))
     assert len(compiled) > 5
     assert all(path.stat().st_mtime % 1 == 0 for path in (tmp_path / "venv").rglob("*.py"))
-    copy = tmp_path / "copy"  # as deploy/entrypoint.sh lays them
+    copy = tmp_path / "copy"  # as deploy/entrypoint.sh copies them
     run("cp", "-R", f"{kernels}/.", copy)
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.nb?")}
     done = subprocess.run(
@@ -220,7 +220,7 @@ def test_a_cpu_worker_s_steps_leave_kernels_and_models_that_are_used(tmp_path: P
 
 
 def ancestry(target: str) -> list[str]:
-    """The text of a stage, those it is made from before it."""
+    """Return the text of a stage, preceded by the stages that it is based on."""
     stages = {
         name: (base, text)
         for base, name, text in re.findall(
@@ -232,5 +232,5 @@ def ancestry(target: str) -> list[str]:
 
 
 def canonical(name: str) -> str:
-    """A distribution's name as it is compared."""
+    """Normalise the name of a distribution."""
     return re.sub(r"[-_.]+", "-", name).lower()

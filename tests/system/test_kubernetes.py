@@ -1,4 +1,4 @@
-"""The overlays of deploy/kubernetes: what they come to, and that they fit the code they run."""
+"""The overlays of deploy/kubernetes are valid and agree with the code that they run."""
 
 import json
 import re
@@ -22,13 +22,13 @@ from worker.config.settings import WorkerSettings
 DEPLOY = FOLDER.parent
 POOLS = tuple(name for name in OVERLAYS if name != "sync")
 GIVING_BACK = 15
-"""Seconds a worker has after CUTWORK_GRACE, see docs/operate/deploy.md."""
+"""Seconds after CUTWORK_GRACE to requeue unfinished jobs; see docs/operate/deploy.md."""
 
 built = cache(lambda overlay: build(FOLDER / overlay))
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, Any]:
-    """Its manifests of one kind, by name."""
+    """Return the manifests of one kind by name."""
     return {
         manifest["metadata"]["name"]: manifest
         for manifest in built(overlay)
@@ -37,14 +37,14 @@ def of_kind(overlay: str, kind: str) -> dict[str, Any]:
 
 
 def pods(overlay: str) -> Iterator[tuple[str, Any]]:
-    """The specification of every pod it starts, and a name for it."""
+    """Yield a name and the specification of every pod of an overlay."""
     for kind in ("Deployment", "Job"):
         for name, manifest in of_kind(overlay, kind).items():
             yield f"{overlay} {name}", manifest["spec"]["template"]["spec"]
 
 
 def workers(overlay: str) -> dict[str, Any]:
-    """Specifications of its workers' pods by the name of the Deployment."""
+    """Return the pod specifications of the workers by the name of the Deployment."""
     return {
         name: manifest["spec"]["template"]["spec"]
         for name, manifest in of_kind(overlay, "Deployment").items()
@@ -53,13 +53,13 @@ def workers(overlay: str) -> dict[str, Any]:
 
 
 def variables(pod: Any) -> dict[str, str]:
-    """What a pod sets itself, without what it refers to."""
+    """Return the variables that a pod sets to a literal value."""
     return {item["name"]: item["value"] for item in pod["containers"][0]["env"] if "value" in item}
 
 
 @pytest.fixture
 def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process's environment is that of an overlay's ConfigMap."""
+    """Apply the ConfigMap of an overlay to this process's environment."""
     data: dict[str, str] = of_kind(request.param, "ConfigMap")["cutwork"]["data"]
     for name, value in data.items():
         monkeypatch.setenv(name, value)
@@ -67,7 +67,7 @@ def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> d
 
 
 def queues_of(classes: str) -> set[str]:
-    """The queues a pool takes from, by its CUTWORK_TAKES."""
+    """Return the queues that a pool with this value of CUTWORK_TAKES consumes."""
     table = celery_settings(ProducerSettings.read())["job_queues"]
     return set(select_queues(table, classes=classes.split(","), no_gpu=None))
 
@@ -263,5 +263,5 @@ def test_the_policy_is_what_the_page_says_and_the_settings_allow(shared: dict[st
 
 
 def _unquoted(text: str) -> str:
-    """A string of PromQL as it is read."""
+    """Resolve the escapes of a PromQL string."""
     return text.replace("\\\\", "\\")

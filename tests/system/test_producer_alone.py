@@ -1,4 +1,4 @@
-"""The base install, in an environment of its own: small, and free of what only a worker needs."""
+"""The base install in its own environment, without the dependencies of a worker."""
 
 import json
 import subprocess
@@ -31,14 +31,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     constraints = ROOT / "constraints.txt"
-    # What is imported is compiled then: most of botocore never is.
+    # Modules are compiled on import: most of botocore is never imported.
     arguments = ("install", "-q", "--no-compile", "-c", str(constraints), str(ROOT))
     subprocess.run([*pip(python), *arguments], check=True)
     return python
 
 
 def pip(python: Path) -> list[str]:
-    """This environment's pip for another one: quicker than to install it there."""
+    """Return this environment's pip for another one, which is faster than installing pip there."""
     return [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
 
 

@@ -26,7 +26,7 @@ RUN = [
 def test_the_python_examples_run(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As written except for the buckets."""
+    """The examples run as written, except for the buckets."""
     monkeypatch.setenv("CUTWORK_BROKER_URL", stack.broker_url)
     (example,) = blocks(README, "python")
     first, many, *_ = blocks(ONE_IMAGE, "python")

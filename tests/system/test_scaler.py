@@ -1,4 +1,4 @@
-"""A pool that grows from nothing and shrinks back to it: how many workers, and no job lost."""
+"""A pool scales from zero and back: the number of workers, and no job is lost."""
 
 import itertools
 import math
@@ -55,7 +55,7 @@ def test_without_signals_nothing_changes() -> None:
 
 
 def test_a_pool_that_loses_a_machine_with_its_jobs_loses_none() -> None:
-    """Two workers at most; the first is killed two seconds after it began, the rest stay."""
+    """The pool has up to two workers; the first is pre-empted two seconds after its start."""
     setting = Setting(
         jobs=60,
         image_seconds=0.2,

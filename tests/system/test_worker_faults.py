@@ -1,4 +1,4 @@
-"""Nothing is lost when workers are killed, told to end or stopped."""
+"""Nothing is lost when workers are killed, terminated or stopped."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The report on real files: what is drawn, what is linked, and what hostile names can do."""
+"""The demo's page and contact sheet: pictures, links, and hostile file names."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,7 +19,7 @@ HOSTILE = """<script>alert('1')</script> "quoted" & 100% #1?.png"""
 
 
 def shown(folder: Path, name: str = "photo.png", size: tuple[int, int] = (90, 60)) -> ImageFacts:
-    """A red image whose cut-out keeps the left half."""
+    """Return a red image whose cut-out keeps the left half."""
     original, cutout, mask = (folder / f"{kind}-{Path(name).name}" for kind in "ocm")
     red = Image.new("RGB", size, RED)
     grey = Image.new("L", size)
@@ -59,7 +59,7 @@ def failed(folder: Path) -> ImageFacts:
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its tags, links, and text."""
+    """The tags, links and text of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Page(HTMLParser):
 
 
 def target(link: str, page: Path) -> Path:
-    """The file that a browser opens for a relative link."""
+    """Return the file that a browser opens for a relative link."""
     assert not {"#", "?", ":"} & set(link)
     return page.parent / unquote_to_bytes(link).decode()
 
@@ -95,7 +95,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def columns_of(path: Path, colour: tuple[int, int, int]) -> list[int]:
-    """The x of every pixel of one colour along the first row of pictures of a contact sheet."""
+    """Return the x of every pixel of this colour on one line through the first row's pictures."""
     with Image.open(path) as sheet:
         y = 160
         return [x for x in range(sheet.width) if sheet.getpixel((x, y)) == colour]
@@ -118,9 +118,9 @@ def test_contact_sheet_shows_original_mask_and_cutout(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     write_contact_sheet([shown(tmp_path)], sheet)
     red = columns_of(sheet, RED)
-    assert len([x for x in red if x < 300]) == 90, "the original, whole"
-    assert not [x for x in red if 300 <= x < 564], "the mask has no red"
-    assert len([x for x in red if 564 <= x < 828]) == 45, "the cut-out, its left half"
+    assert len([x for x in red if x < 300]) == 90, "expected the whole original"
+    assert not [x for x in red if 300 <= x < 564], "expected no red in the mask"
+    assert len([x for x in red if 564 <= x < 828]) == 45, "expected the left half in the cut-out"
 
 
 def test_thumbnails_are_upright_and_keep_their_shape(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_names_that_the_font_lacks_or_that_are_long_are_drawn(tmp_path: Path) ->
     write_contact_sheet([one], plain)
     for name in ("日本/Zürich\n\t\0.png", "x" * 1024, HOSTILE, ""):
         write_contact_sheet([replace(one, name=name)], sheet)
-        assert size_of(sheet) == size_of(plain), "a name takes one line"
+        assert size_of(sheet) == size_of(plain), "expected a name on one line"
 
 
 def test_failed_outcome_is_shown_with_its_code(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_failed_outcome_is_shown_with_its_code(tmp_path: Path) -> None:
     with Image.open(sheet) as image:
         colours = image.getcolors(maxcolors=1 << 16)
     assert colours
-    assert (180, 35, 24) in [colour for _, colour in colours], "the code stands out in red"
+    assert (180, 35, 24) in [colour for _, colour in colours], "expected the code in red"
 
 
 def test_missing_and_truncated_files_leave_a_frame(tmp_path: Path) -> None:

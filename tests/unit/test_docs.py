@@ -1,4 +1,4 @@
-"""The pages say what the code says: generated parts, commands, variables, paths, codes, links."""
+"""The documentation agrees with the code: commands, variables, paths, codes, links."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ COMMANDS = {
     for name, command in leaves(group)
 }
 LONGEST_FIRST = sorted(COMMANDS, reverse=True)
-"""`models fetch` before `models`."""
+"""So that `models fetch` is found before `models`."""
 RUNBOOKS = DOCS / "operate" / "runbooks.md"
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
@@ -71,7 +71,7 @@ def test_every_variable_is_one(page: Path) -> None:
 
 
 def parse(command: str) -> None:
-    """Have the program parse a command of a page; `…` stands for arguments left out."""
+    """Parse a command of a page as its program does; `…` stands for omitted arguments."""
     words = shlex.split(command.replace("…", ""))
     if words[:3] == ["python", "-m", "worker"]:
         words = ["python -m worker", *words[3:]]
@@ -136,7 +136,7 @@ def test_python_blocks_compile(page: Path) -> None:
 
 
 def test_python_blocks_have_no_type_errors(tmp_path: Path) -> None:
-    """Without the whole files of `docs/how-to/examples/`, which `make check` covers."""
+    """The complete files of `docs/how-to/examples/` are left to `make check`."""
     for page in [ROOT / "README.md", *(DOCS / "how-to").glob("*.md")]:
         for number, block in enumerate(blocks(page, "python")):
             if not block.startswith('"""'):
@@ -154,7 +154,7 @@ def test_nothing_is_left_to_be_filled_in(page: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "SECURITY.md", "CHANGELOG.md"])
 def test_links_of_the_pages_beside_the_site_lead_somewhere(name: str) -> None:
-    """Sphinx checks those of `docs/`."""
+    """Sphinx checks the links within `docs/`."""
     for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
         if not target.startswith("https://"):
             path, _, anchor = target.partition("#")

@@ -1,7 +1,7 @@
 """Inference: which images share a batch, which image gets an error, one batch per device.
 
-There is no GPU here: the models run in ONNX Runtime on the CPU, and are told to say that they lie
-on one, which is all that decides whether images share a batch. What fails, fails for real.
+There is no GPU here: the models run in ONNX Runtime on the CPU and claim to be on a GPU, which
+alone decides whether images share a batch. Every failure is a real one.
 """
 
 import io

@@ -79,9 +79,9 @@ def test_reading_ahead_is_bounded_and_ends_with_the_reader() -> None:
     for _ in range(100):
         next(entries)
     assert threading.active_count() == before + 4
-    del entries  # what nobody closes is closed when it is dropped
+    del entries  # a generator is closed when the last reference to it is dropped
     assert threading.active_count() == before
-    # Ten pages taken, two for each thread ahead, and as many guesses again at the very most.
+    # Ten pages read, two more per thread, and at most as many again for split guesses.
     assert len(asked) <= 2 * (10 + 2 * 4) + 2
 
 

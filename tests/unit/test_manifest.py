@@ -1,4 +1,4 @@
-"""Manifests: what is read, what is refused and where, in every format."""
+"""Manifests in every format: their valid lines, and the errors of the others."""
 
 import contextlib
 import gzip
@@ -53,7 +53,7 @@ def written(tmp_path: Path) -> Written:
 
 
 def no_s3() -> "S3Client":
-    raise AssertionError("S3 was asked for")
+    raise AssertionError("expected no use of S3")
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def read(place: str | Path) -> tuple[list[BadLine], list[Line]]:
 
 
 def numbered(place: str | Path) -> tuple[list[int], list[tuple[int, str, str | None, str | None]]]:
-    """Numbers of the bad lines, and the good lines in plain texts."""
+    """Return the numbers of the bad lines, and the fields of the good lines as text."""
     bad, good = read(place)
     plain = [
         (one.number, str(one.source), *(ref and str(ref) for ref in (one.image, one.mask)))
@@ -252,7 +252,7 @@ def test_a_second_line_with_the_same_destination_is_bad(written: Written) -> Non
 
 
 def test_destinations_named_twice_are_found_among_many(tmp_path: Path) -> None:
-    # Enough that whole chunks of every share are written to the disk.
+    # Enough that whole chunks of every share are written to disk.
     count = 80_000
     with (tmp_path / "scratch").open("w+b") as scratch:
         destinations = Destinations(scratch)

@@ -31,7 +31,7 @@ def parsed(*arguments: str) -> dict[str, Any]:
 
 
 def words(name: str, value: object) -> list[str]:
-    """How a value is written on a command line."""
+    """Return the arguments that set an option to a value."""
     if isinstance(value, bool):
         return [option_name(name) if value else "--no-" + option_name(name)[2:]]
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -40,7 +40,7 @@ def words(name: str, value: object) -> list[str]:
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_each_option_is_read_from_the_command_line(name: str) -> None:
-    # Sixteen bits need the formats that have them; the golden job's are those.
+    # 16 bits need a format that supports them; the golden job has such formats.
     assert parsed(*words(name, GOLDEN[name])) == {name: GOLDEN[name]}
 
 

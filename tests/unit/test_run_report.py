@@ -1,4 +1,4 @@
-"""The report of a run: its files, its counts, and what it does without pictures."""
+"""The report of a run: its files, counts and charts, without pictures."""
 
 import json
 import re
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def unasked() -> "S3Client":
-    raise AssertionError("there is nothing to fetch")
+    raise AssertionError("expected no use of S3")
 
 
 def unwarned(sentence: str) -> None:
@@ -37,7 +37,7 @@ def unwarned(sentence: str) -> None:
 
 
 def page_of(found: RunRecord, folder: Path) -> str:
-    """The page's HTML, of a record without pictures."""
+    """Write the report of a record without pictures; return the page's HTML."""
     written = write_run_report(found, str(folder), s3=unasked, warn=unwarned)
     assert [Path(path).name for path in written] == ["report.json", "failures.jsonl", "report.html"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(Path(p).name for p in written)
@@ -45,7 +45,7 @@ def page_of(found: RunRecord, folder: Path) -> str:
 
 
 def text_of(page: str) -> str:
-    """What is to be read, on one line."""
+    """Return the visible text of a page on one line."""
     body = page.partition("<body>")[2]
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
@@ -118,14 +118,14 @@ def test_ten_thousand_failures_are_a_manifest_and_a_short_page(tmp_path: Path) -
         failures=failures,
         failures_left_out=1,
     )
-    # What has no name of its own cannot be tried again: it would be written over another's.
+    # A source with a name conflict is not listed: its output would overwrite another one's.
     many = many.model_copy(update={"failures": (*failures, failure("b.png", "name_conflict"))})
     page = page_of(many, tmp_path)
     lines = (tmp_path / "failures.jsonl").read_text().splitlines()
     assert [Failure.model_validate_json(line) for line in lines] == failures
     assert "image" not in json.loads(lines[0])
     assert "mask" not in json.loads(lines[1])
-    assert page.count('<th scope="row"><bdi dir="ltr">folder/') == 0, "a failure is named in full"
+    assert page.count('<th scope="row"><bdi dir="ltr">folder/') == 0, "expected full names"
     assert page.count('<th scope="row"><bdi dir="ltr">s3://photos/folder/') == 100
     assert "The first 100 of 10,002, by source" in page
     assert "1 more were not recorded" in text_of(page)
@@ -185,7 +185,7 @@ def test_a_long_run_is_few_bars_that_hold_every_image(span: int) -> None:
             bar
             for bar in found.bars
             if bar.start in inside and bar.start + 60 * bar.minutes in inside
-        ], "a gap has no bars"
+        ], "expected no bars in a gap"
     assert throughput([]) is None
 
 

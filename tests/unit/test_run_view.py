@@ -1,4 +1,4 @@
-"""What the commands print of a run while it goes on, and at its end."""
+"""The output of the commands about a run, during the run and at its end."""
 
 import json
 

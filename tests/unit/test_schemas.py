@@ -1,4 +1,4 @@
-"""The schemas in `docs/reference/` accept and refuse the messages that a worker does."""
+"""The schemas in `docs/reference/` accept the same messages as a worker."""
 
 import json
 import re

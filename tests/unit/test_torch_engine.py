@@ -1,4 +1,4 @@
-"""Checkpoints in, saliency maps out; and what is no checkpoint is refused with its reason."""
+"""The PyTorch engine: saliency maps, and the refusal of files that are not checkpoints."""
 
 import os
 import pickle
@@ -35,7 +35,7 @@ def batch() -> NDArray[np.float32]:
 
 
 class Payload:
-    """Unpickled, it leaves a file behind."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace

@@ -1,4 +1,4 @@
-"""`python -m tests.system.fuzz`: each target for a minute, what it found in `fuzz-out/`."""
+"""`python -m tests.system.fuzz`: fuzz each target for a minute; findings go to `fuzz-out/`."""
 
 import argparse
 import subprocess
@@ -9,12 +9,12 @@ from tests.system.fuzz.seeds import LONGEST, SEEDS, write_seeds
 
 SECONDS_PER_INPUT = 10
 MEGABYTES = 2048
-"""Of the whole process; the largest picture that is let through has a million pixels."""
+"""The memory limit of the whole process; accepted pictures have at most a million pixels."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz ARGS=", description=__doc__)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(SEEDS)}")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"from {', '.join(SEEDS)}")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
     parser.add_argument("--out", type=Path, default=Path("fuzz-out"))
     asked = parser.parse_args()
@@ -22,12 +22,12 @@ def main() -> int:
         parser.error(f"expected targets of {', '.join(SEEDS)}, found {', '.join(unknown)}")
     found = [name for name in asked.targets or SEEDS if not fuzz(name, asked.seconds, asked.out)]
     if found:
-        print(f"found something in {', '.join(found)}; the inputs are in {asked.out}/*/findings")
+        print(f"findings in {', '.join(found)}: the inputs are in {asked.out}/*/findings")
     return len(found)
 
 
 def fuzz(target: str, seconds: int, out: Path) -> bool:
-    """Run one target in a process of its own; False when it found something."""
+    """Run one target in its own process; return whether it had no findings."""
     corpus, findings = out / target / "corpus", out / target / "findings"
     corpus.mkdir(parents=True, exist_ok=True)
     findings.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 """Target: `worker.imaging.decode.decode`.
 
-A picture or an error of our own is a pass; anything else is a finding.
+A picture or a `CutworkError` is a pass; anything else is a finding.
 """
 
 import sys
@@ -16,11 +16,11 @@ with atheris.instrument_imports(include=["PIL", "pillow_heif", "worker"]):
     from worker.imaging.decode import open_image
 
 MAX_PIXELS = 1_000_000
-"""So that memory and time over the bound are the parser's, not those of an honest large picture."""
+"""Small, so that high memory or time is the fault of a parser and not of a large picture."""
 
 
 def one(data: bytes) -> None:
-    """Decode an input, in the depth that its last bit asks for."""
+    """Decode an input with 8 or 16 bits, as its last bit says."""
     depth = np.uint16 if data[-1:] and data[-1] & 1 else np.uint8
     with suppress(CutworkError):
         picture = open_image(data, max_pixels=MAX_PIXELS).decode(depth=depth)
@@ -31,7 +31,7 @@ def one(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    # Pillow warns of every odd tag.
+    # Pillow warns of every invalid tag.
     warnings.simplefilter("ignore")
     atheris.Setup(sys.argv, one)
     atheris.Fuzz()

@@ -1,6 +1,6 @@
-"""Target: a queue's raw bytes, as a worker takes them, and an outcome's, as a producer reads them.
+"""Target: the raw bytes of a queue, as a worker reads them, and of outcomes, as a producer does.
 
-Refused by the errors that are expected at each place is right, all else is a finding.
+The expected errors of each parser are a pass; anything else is a finding.
 """
 
 import json
@@ -20,11 +20,11 @@ with atheris.instrument_imports(include=["producer", "worker.broker.message_sche
     from worker.broker.message_schema import check
 
 CHANNEL = Connection("memory://").channel()
-CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # that of `worker.broker.kombu_patches`
+CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # set by `worker.broker.kombu_patches`
 
 
 def one(data: bytes) -> None:
-    """Read an input as an entry of the queue, and as each of the values that lie within one."""
+    """Read an input as a queue entry, as a job and as an outcome."""
     message = None
     with suppress(*UNREADABLE):
         message = Message(loads(data.decode()), channel=CHANNEL, accept={"json"})
@@ -56,7 +56,7 @@ def _job(value: object) -> None:
     with suppress(InvalidJob):
         job = Job.from_message(value)
         if Job.from_message(json.loads(json.dumps(job.to_message()))) != job:
-            raise AssertionError("a job reads its own message as another")
+            raise AssertionError("expected a job to survive the round trip through its message")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a fuzzer begins with: every hostile file and every hostile entry of the queue."""
+"""Seeds of the fuzzer: every hostile file and every hostile entry of the queue."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from tests.support.hostile.corpus import corpus
 from tests.support.hostile.originals import originals
 
 LONGEST: Final = 100_000
-"""Bytes; of longer seeds the fuzzer would only find out that they are long."""
+"""The largest size of a seed in bytes; longer ones would only test the size limits."""
 
 
 def _decode() -> Iterator[bytes]:
@@ -47,7 +47,7 @@ SEEDS: Final[Mapping[str, Callable[[], Iterator[bytes]]]] = {
 
 
 def write_seeds(target: str, folder: Path) -> None:
-    """Fill a folder with the seeds of a target, each a file."""
+    """Write the seeds of a target into a folder, one file each."""
     for number, data in enumerate(SEEDS[target]()):
         if len(data) <= LONGEST:
             (folder / f"seed-{number}").write_bytes(data)
