@@ -92,7 +92,7 @@ def _cached_tensorrt_options(
             "CUTWORK_MODEL_CACHE writable, or unset CUTWORK_TENSORRT"
         ) from error
     return tensorrt_options(
-        *(onnx.load(graph), file.profile), name=file.name, max_batch=max_batch, cache_folder=folder
+        onnx.load(graph), file.profile, name=file.name, max_batch=max_batch, cache_folder=folder
     )
 
 

@@ -38,7 +38,7 @@ def prepared_graph(file: ModelFile, *, full_precision: bool, file_cache: FileCac
         partial = file_cache.partial_path(path)
         try:
             prepare(
-                *(file.path, partial), name=file.name, output=output, full_precision=full_precision
+                file.path, partial, name=file.name, output=output, full_precision=full_precision
             )
             file_cache.commit(partial, path, write_digest=True)
         except FileNotFoundError:
