@@ -123,7 +123,7 @@ def command(guarded: Guarded, *words: str, folder: Path) -> subprocess.Completed
     )
 
 
-def test_a_job_is_done_over_tls_by_users_of_few_rights(producer: Client) -> None:
+def test_a_job_is_done_over_tls_by_restricted_users(producer: Client) -> None:
     outcome = producer.submit("s3://photos/in/a.jpg", image="s3://cutouts/a.png", options=OFF).wait(
         60
     )
@@ -151,7 +151,7 @@ def test_a_bucket_is_synced_shown_and_cancelled(
     assert "is already finished" in refused.stderr
 
 
-def test_hostile_entries_do_not_end_a_worker_of_few_rights(
+def test_hostile_entries_do_not_end_a_restricted_worker(
     producer: Client, guarded: Guarded, worker: Child
 ) -> None:
     before = worker.log.stat().st_size
@@ -165,7 +165,7 @@ def test_hostile_entries_do_not_end_a_worker_of_few_rights(
     until(lambda: producer.workers() == ["worker1@local"])
 
 
-def test_an_exporter_reads_all_of_it(producer: Client, guarded: Guarded) -> None:
+def test_the_exporter_may_read_everything_it_needs(producer: Client, guarded: Guarded) -> None:
     routes = Routes.from_app(producer.app)
     ledger = Ledger(guarded.url("cutwork-exporter"))
     producer.runs.begin(RunSpec(source="s3://photos/a/", image="s3://cutouts/b/"), command="")

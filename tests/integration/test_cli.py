@@ -49,7 +49,7 @@ def test_submit_without_waiting_prints_the_id(stack: LocalStack) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_keys_are_shown_as_they_are(stack: LocalStack) -> None:
+def test_keys_are_printed_unchanged(stack: LocalStack) -> None:
     stack.s3().copy_object(
         Bucket="photos", Key="[/red] x.jpg", CopySource={"Bucket": "photos", "Key": "rocket.jpg"}
     )
@@ -60,7 +60,7 @@ def test_keys_are_shown_as_they_are(stack: LocalStack) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_failure_is_said_and_is_the_exit_status(stack: LocalStack) -> None:
+def test_a_failed_job_is_printed_and_sets_the_exit_status(stack: LocalStack) -> None:
     done = cutwork(stack, "submit", "s3://photos/none.jpg", "s3://cutouts/x.png", "--wait")
     assert done.exit_code == 1
     assert "source_not_found: s3://photos/none.jpg: expected an object, found none" in done.stderr
@@ -78,7 +78,7 @@ def test_a_failure_is_said_and_is_the_exit_status(stack: LocalStack) -> None:
         (("s3://photos/a.jpg", "s3://cutouts/a.png", "--size", "x"), "--size: expected numbers"),
     ],
 )
-def test_a_wrong_call_is_refused_with_a_sentence(
+def test_invalid_arguments_are_refused_in_one_sentence(
     stack: LocalStack, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = cutwork(stack, "submit", *arguments)
@@ -101,7 +101,7 @@ def test_status(stack: LocalStack, worker: Child) -> None:
     assert facts["workers"] == [f"{worker.name}@local"]
 
 
-def test_status_has_a_line_a_queue_where_there_are_several(idle: Client, stack: LocalStack) -> None:
+def test_status_has_one_line_per_queue(idle: Client, stack: LocalStack) -> None:
     idle.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
     several = {"CUTWORK_BROKER_URL": idle.broker_url, "CUTWORK_CLASSES": "gpu"}
     lines = cutwork(stack, "status", **several).stdout.splitlines()
@@ -113,7 +113,7 @@ def test_status_has_a_line_a_queue_where_there_are_several(idle: Client, stack: 
 
 
 @pytest.mark.usefixtures("worker")
-def test_doctor_with_everything_in_order(stack: LocalStack) -> None:
+def test_doctor_finds_no_problem(stack: LocalStack) -> None:
     done = cutwork(stack, "doctor", "s3://photos", "--write", "s3://cutouts/a/b")
     assert done.exit_code == 0, done.stdout
     for name in ("broker", "workers", "queues", "S3 read s3://photos", "S3 write s3://cutouts/a/b"):
@@ -167,7 +167,7 @@ def test_doctor_finds_no_worker(tmp_path: Path, stack: LocalStack) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "submit"])
-def test_no_broker_is_one_sentence(stack: LocalStack, command: str) -> None:
+def test_an_unreachable_broker_is_reported_in_one_sentence(stack: LocalStack, command: str) -> None:
     (port,) = free_ports(1)
     places = ("s3://photos/a.jpg", "s3://cutouts/a.png") if command == "submit" else ()
     done = cutwork(stack, command, *places, CUTWORK_BROKER_URL=f"redis://127.0.0.1:{port}/0")
@@ -176,7 +176,7 @@ def test_no_broker_is_one_sentence(stack: LocalStack, command: str) -> None:
     assert isinstance(done.exception, SystemExit)
 
 
-def test_a_wrong_variable_is_one_sentence(stack: LocalStack) -> None:
+def test_an_invalid_variable_is_reported_in_one_sentence(stack: LocalStack) -> None:
     done = cutwork(stack, "status", CUTWORK_BROKER_URL="http://x")
     assert done.exit_code == 1
     assert "CUTWORK_BROKER_URL: string should match pattern" in done.stderr
@@ -187,7 +187,7 @@ def test_a_wrong_variable_is_one_sentence(stack: LocalStack) -> None:
 @pytest.mark.parametrize(
     "command", [[str(CUTWORK), "submit"], [sys.executable, "-m", "worker", "segment"]]
 )
-def test_both_command_lines_take_every_option(command: list[str]) -> None:
+def test_both_commands_accept_every_option(command: list[str]) -> None:
     done = subprocess.run(
         [*command, "--help"],
         capture_output=True,

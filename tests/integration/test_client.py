@@ -150,7 +150,7 @@ def test_async_waiting_ends_in_time(alone: Client) -> None:
         asyncio.run(service())
 
 
-def test_few_are_pending_before_they_are_sent(alone: Client) -> None:
+def test_few_jobs_are_pending_before_they_are_sent(alone: Client) -> None:
     """Recovery would take pending jobs for lost, and send them again, while many are being sent."""
     unsent: list[int] = []
 
@@ -169,7 +169,7 @@ def test_few_are_pending_before_they_are_sent(alone: Client) -> None:
     assert 0 < max(unsent) <= 100
 
 
-def test_submit_many_keeps_the_order_and_as_completed_the_timeout(
+def test_submit_many_keeps_the_order_and_as_completed_observes_the_timeout(
     alone: Client, quiet: LocalStack
 ) -> None:
     handles = alone.submit_many(job_of(number) for number in range(300))
@@ -229,7 +229,7 @@ def test_an_unreachable_broker_is_named_without_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_caller_s_own_celeryconfig_is_left_alone(
+def test_the_caller_s_celeryconfig_is_not_changed(
     quiet: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "celeryconfig.py").write_text("raise RuntimeError('the caller’s own')")

@@ -110,7 +110,7 @@ def test_the_queues_without_a_worker(
     assert found["cutwork_queue_oldest_seconds cutwork.gpu"] == 0
 
 
-def test_what_is_none_of_ours_is_not_counted_and_said_once(
+def test_foreign_entries_are_not_counted_and_are_logged_once(
     idle: Client, start: Callable[..., Exporter]
 ) -> None:
     server = idle.runs.server
@@ -142,7 +142,7 @@ def test_what_is_none_of_ours_is_not_counted_and_said_once(
     assert "Traceback" not in log
 
 
-def test_the_pages_and_the_end(idle: Client, start: Callable[..., Exporter]) -> None:
+def test_the_pages_and_the_shutdown(idle: Client, start: Callable[..., Exporter]) -> None:
     exporter = start(broker=idle.broker_url)
     assert exporter.get("/healthz") == (200, "ok\n")
     assert exporter.get("/readyz?x=1") == (200, "ok\n")
@@ -152,7 +152,7 @@ def test_the_pages_and_the_end(idle: Client, start: Callable[..., Exporter]) -> 
     assert "stopped by SIGTERM" in exporter.child.log.read_text()
 
 
-def test_while_the_broker_is_away_there_are_no_old_figures(
+def test_an_unavailable_broker_leaves_no_stale_values(
     stack: LocalStack, tmp_path: Path, start: Callable[..., Exporter]
 ) -> None:
     with LocalStack(tmp_path) as alone:
@@ -173,7 +173,7 @@ def test_while_the_broker_is_away_there_are_no_old_figures(
     assert "hidden-word" not in log
 
 
-def test_many_scrapers_are_served_from_one_look(
+def test_many_scrapers_share_one_reading(
     stack: LocalStack, tmp_path: Path, start: Callable[..., Exporter]
 ) -> None:
     with LocalStack(tmp_path) as alone:
@@ -190,7 +190,7 @@ def test_many_scrapers_are_served_from_one_look(
         assert 1 <= commands["cmdstat_hmget"]["calls"] < 40
 
 
-def test_a_port_that_is_taken_is_said(
+def test_a_port_in_use_is_reported(
     stack: LocalStack, idle: Client, start: Callable[..., Exporter], tmp_path: Path
 ) -> None:
     port = start(broker=idle.broker_url).port
@@ -208,7 +208,7 @@ def test_every_metric_is_exposed_with_its_description(
     assert exposed == [(item.name, item.about) for item in METRICS]
 
 
-def test_the_rate_is_the_worker_s_and_outlives_it(
+def test_the_throughput_is_measured_and_outlives_the_worker(
     tmp_path: Path, start: Callable[..., Exporter]
 ) -> None:
     """Two threads share a model that takes 0.2 s per image: five images per second."""

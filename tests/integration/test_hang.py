@@ -44,7 +44,7 @@ def short(stack: LocalStack, own: Client, tmp_path: Path) -> Iterator[Child]:
     child.stop(grace=0)
 
 
-def test_a_model_that_hangs_ends_the_worker_and_its_jobs_stay(
+def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
     stack: LocalStack, own: Client, short: Child, tmp_path: Path
 ) -> None:
     s3 = stack.s3()

@@ -91,7 +91,7 @@ def test_there_are_files_of_every_kind() -> None:
     assert kinds >= {"truncated", "flipped", "misnamed", "polyglot", "exif", "tiff", "jpeg", "iso"}
 
 
-def test_each_file_ends_as_it_should(
+def test_each_file_has_an_acceptable_outcome(
     outcomes: Mapping[str, tuple[HostileFile, Outcome]],
 ) -> None:
     wrong = {
@@ -102,7 +102,7 @@ def test_each_file_ends_as_it_should(
     assert not wrong
 
 
-def test_the_worker_is_the_same_and_did_not_grow_beyond_its_bound(
+def test_the_worker_survives_within_its_memory_bound(
     outcomes: Mapping[str, tuple[HostileFile, Outcome]], victim: Child, memory_when_ready: int
 ) -> None:
     assert outcomes
@@ -110,7 +110,7 @@ def test_the_worker_is_the_same_and_did_not_grow_beyond_its_bound(
     assert peak_memory(victim.pid) - memory_when_ready < MEMORY
 
 
-def test_none_takes_longer_than_ten_seconds(
+def test_no_file_takes_longer_than_ten_seconds(
     outcomes: Mapping[str, tuple[HostileFile, Outcome]],
 ) -> None:
     took = {name: outcome.seconds["total"] for name, (_, outcome) in outcomes.items()}
@@ -119,7 +119,7 @@ def test_none_takes_longer_than_ten_seconds(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_each_file_ends_in_a_picture_or_a_code_in_sixteen_bits(suffix: str) -> None:
+def test_each_file_gives_a_picture_or_an_error_with_sixteen_bits(suffix: str) -> None:
     """Another library reads files with 16 bits."""
     for file in corpus():
         if file.name.endswith(suffix):
@@ -130,7 +130,7 @@ def test_each_file_ends_in_a_picture_or_a_code_in_sixteen_bits(suffix: str) -> N
                 )
 
 
-def test_two_gigabytes_are_refused_by_their_length_and_never_read() -> None:
+def test_two_gigabytes_are_refused_by_their_length_and_not_read() -> None:
     length, written = 2 * 10**9, 0
 
     class Endless(http.server.BaseHTTPRequestHandler):

@@ -49,7 +49,7 @@ def done(client: Client, key: str) -> str | None:
 
 
 @pytest.mark.parametrize("key", OPAQUE, ids=range(len(OPAQUE)))
-def test_a_key_is_read_and_written_as_it_is(
+def test_a_key_is_read_and_written_unchanged(
     client: Client, stack: LocalStack, image: bytes, key: str
 ) -> None:
     key = f"hostile/{key}"
@@ -60,7 +60,9 @@ def test_a_key_is_read_and_written_as_it_is(
     assert key in {item["Key"] for item in found}
 
 
-def test_both_normal_forms_are_two_keys(client: Client, stack: LocalStack, image: bytes) -> None:
+def test_the_two_unicode_normal_forms_are_different_keys(
+    client: Client, stack: LocalStack, image: bytes
+) -> None:
     s3 = stack.s3()
     s3.put_object(Bucket="photos", Key=FORMS["NFC"], Body=image)
     assert done(client, FORMS["NFD"]) == "source_not_found"
@@ -72,12 +74,12 @@ def test_both_normal_forms_are_two_keys(client: Client, stack: LocalStack, image
 
 
 @pytest.mark.parametrize("key", REFUSED, ids=range(len(REFUSED)))
-def test_what_the_store_refuses_ends_so(client: Client, key: str) -> None:
+def test_a_key_that_the_store_refuses_is_storage_refused(client: Client, key: str) -> None:
     """The object store refuses the key; no path or URL changes it on the way there."""
     assert done(client, key) == "storage_refused"
 
 
-def test_a_longer_key_than_s3_has_is_no_job() -> None:
+def test_a_key_beyond_the_limit_of_s3_is_refused() -> None:
     assert ImageRef(bucket="photos", key="é" * 512)
     with pytest.raises(ValueError, match="the key has 1025 bytes"):
         ImageRef(bucket="photos", key="é" * 512 + "x")
@@ -85,7 +87,7 @@ def test_a_longer_key_than_s3_has_is_no_job() -> None:
         ImageRef(bucket="photos", key="\udc80")
 
 
-def test_no_key_forges_a_line_of_the_log(client: Client, worker: Child) -> None:
+def test_no_key_forges_a_log_line(client: Client, worker: Child) -> None:
     """The job fails, or its model has such a name."""
     for key, options in (
         (f"missing/{FORGED}", Options(enabled=False)),
@@ -124,7 +126,7 @@ def test_a_model_s_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
         )
 
 
-def test_a_model_s_suffix_never_becomes_one_of_ours(tmp_path: Path) -> None:
+def test_a_model_key_with_another_suffix_is_refused(tmp_path: Path) -> None:
     remote = RemoteModels(etag=lambda _: "1", download=lambda *_: None, read=lambda *_: None)
     with pytest.raises(ModelInvalid, match="expected a file ending in"):
         ModelStore(FileCache(tmp_path), remote=remote).resolve("s3://models/a.onnx/../../x.sh")

@@ -185,7 +185,7 @@ def test_a_blank_picture_has_no_foreground(tmp_path: Path) -> None:
         (("/nowhere.jpg", "{out}"), "No such file"),
     ],
 )
-def test_a_refusal_is_one_sentence(
+def test_errors_are_reported_in_one_sentence(
     tmp_path: Path, photographs: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     places = {"{in}": str(photographs / "coffee.png"), "{out}": str(tmp_path / "out.png")}

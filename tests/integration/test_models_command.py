@@ -60,7 +60,7 @@ def baked(
         path.chmod(0o755)
 
 
-def test_the_list_says_what_is_cached_and_where_it_runs(tmp_path: Path) -> None:
+def test_the_list_shows_what_is_cached_and_where_it_runs(tmp_path: Path) -> None:
     (tmp_path / "u2netp.onnx").touch()
     env = {"CUTWORK_MODEL_CACHE": str(tmp_path)}
     rows = {row["name"]: row for row in json.loads(models("--json", **env).stdout)}

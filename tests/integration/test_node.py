@@ -131,7 +131,7 @@ def test_node_enqueues_and_reads_outcomes(
     assert idle.pending() == 0
 
 
-def test_a_message_of_node_s_that_is_given_back_waits_where_it_did(
+def test_a_requeued_message_of_node_returns_to_its_list(
     idle: Client, ask: Ask, start: Start
 ) -> None:
     service = ask([job(0)])
@@ -144,7 +144,9 @@ def test_a_message_of_node_s_that_is_given_back_waits_where_it_did(
     assert [item["state"] for item in outcomes(service)] == ["done"]
 
 
-def test_a_message_alone_has_an_outcome_too(idle: Client, start: Start, packages: Path) -> None:
+def test_a_message_without_a_ledger_entry_is_processed(
+    idle: Client, start: Start, packages: Path
+) -> None:
     """A message from celery-node alone, without a ledger entry, is processed too."""
     script = """
         const [broker, text] = process.argv.slice(1);

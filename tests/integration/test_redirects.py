@@ -97,7 +97,7 @@ def storage(asked: Server, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
 
 @pytest.mark.parametrize("status", [301, 307, 308])
 @pytest.mark.parametrize("region", [None, "eu-west-1", "127.0.0.1:1/", "evil.example"])
-def test_the_object_store_leads_nowhere(
+def test_redirects_of_the_object_store_are_not_followed(
     storage: S3Storage, asked: Server, elsewhere: Server, status: int, region: str | None
 ) -> None:
     """The AWS SDK alone would follow the region that a response names for the bucket."""
@@ -117,7 +117,7 @@ def test_the_object_store_leads_nowhere(
     assert [line.split()[0] for line in asked.asked] == ["GET", "PUT", "HEAD"]
 
 
-def test_a_source_of_models_leads_from_https_to_https_alone(
+def test_redirects_of_model_sources_must_stay_on_https(
     asked: Server, elsewhere: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pair(tmp_path, "server", host="127.0.0.1")

@@ -133,7 +133,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, list[str]]] = [
 @pytest.mark.parametrize(
     ("source", "arguments", "code", "parts"), REFUSALS, ids=[f"{r[2]}-{r[0]}" for r in REFUSALS]
 )
-def test_bad_input_ends_in_a_code_and_a_sentence_and_writes_nothing(
+def test_invalid_input_gives_a_code_and_a_sentence_and_no_output(
     client: Client,
     stack: LocalStack,
     worker: Child,
@@ -197,7 +197,7 @@ def test_a_malformed_job_is_recorded_under_the_job_s_own_id(
         *("file:///etc/passwd", "/etc/passwd", "../a.jpg", "\\\\host\\share\\a.jpg"),
     ],
 )
-def test_a_place_outside_s3_is_forbidden_and_logged_with_the_sender_s_job_id(
+def test_an_address_outside_s3_is_forbidden_and_logged_with_the_sender_s_job_id(
     own_app: Celery, stack: LocalStack, worker: Child, place: str, field: str
 ) -> None:
     job = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a", "mask": "s3://cutouts/b"}

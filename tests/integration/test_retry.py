@@ -18,7 +18,7 @@ A = ImageRef(bucket="photos", key="a.jpg")
 B = ImageRef(bucket="cutouts", key="a.png")
 
 
-def test_an_object_store_that_is_gone(tmp_path: Path) -> None:
+def test_an_unreachable_object_store_fails_the_job_in_the_end(tmp_path: Path) -> None:
     with LocalStack(tmp_path) as stack:
         stack.start_broker()
         stack.s3_url = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -52,7 +52,7 @@ def _priority_of_a_retry(client: Client, options: Options) -> int:
     raise AssertionError("no second attempt")
 
 
-def test_an_object_store_that_comes_back(tmp_path: Path, photographs: Path) -> None:
+def test_a_job_succeeds_when_the_object_store_returns(tmp_path: Path, photographs: Path) -> None:
     with LocalStack(tmp_path) as stack:
         stack.start_broker()
         s3 = stack.start_s3()
@@ -77,7 +77,7 @@ def test_an_object_store_that_comes_back(tmp_path: Path, photographs: Path) -> N
         assert outcome.attempt > 1
 
 
-def test_a_model_no_source_gives(tmp_path: Path) -> None:
+def test_a_model_that_no_source_serves_is_unavailable(tmp_path: Path) -> None:
     with LocalStack(tmp_path) as stack:
         stack.start_broker()
         stack.s3_url = f"http://127.0.0.1:{free_ports(1)[0]}"

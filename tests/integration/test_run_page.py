@@ -84,7 +84,7 @@ def page(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
-def test_it_is_whole_without_a_network(page: Page, report: str) -> None:
+def test_the_page_is_complete_without_a_network(page: Page, report: str) -> None:
     asked, complaints = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: complaints.append(message.text))
@@ -100,7 +100,7 @@ def test_it_is_whole_without_a_network(page: Page, report: str) -> None:
     assert page.get_by_text("no longer exists").count() == 3 + 2 * len(HOSTILE)
 
 
-def test_what_a_stranger_wrote_adds_no_element(page: Page, report: str) -> None:
+def test_untrusted_text_adds_no_element(page: Page, report: str) -> None:
     page.goto(report)
     assert page.locator("script, h1:text-is('own'), img[onerror], [src='x']").count() == 0
     keys = page.locator("#failures ~ details tbody th").all_text_contents()
@@ -108,7 +108,7 @@ def test_what_a_stranger_wrote_adds_no_element(page: Page, report: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
-def test_it_fits_the_screen_and_text_stands_out(
+def test_the_page_fits_the_screen_with_enough_contrast(
     page: Page, report: str, width: int, scheme: str
 ) -> None:
     page.set_viewport_size({"width": width, "height": 800})
@@ -129,7 +129,7 @@ def test_it_fits_the_screen_and_text_stands_out(
     assert {pair: value for pair, value in contrasts.items() if value < 4.5} == {}
 
 
-def test_everything_is_reached_by_tab(page: Page, report: str) -> None:
+def test_everything_is_reachable_by_tab(page: Page, report: str) -> None:
     page.goto(report)
     focused = """() => {
       const one = document.activeElement;
@@ -196,7 +196,9 @@ def test_headings_landmarks_and_charts_have_names(page: Page, report: str) -> No
     assert page.get_by_alt_text("Cut-out of chelsea.png").count() == 2
 
 
-def test_it_works_without_scripts_and_prints_whole(browser: Browser, report: str) -> None:
+def test_the_page_works_without_scripts_and_prints_completely(
+    browser: Browser, report: str
+) -> None:
     with browser.new_context(offline=True, java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(report)

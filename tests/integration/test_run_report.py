@@ -31,7 +31,7 @@ def unwarned(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
-def test_a_place_in_s3_is_written_and_read_back(stack: LocalStack) -> None:
+def test_a_report_is_written_to_s3_and_read_back(stack: LocalStack) -> None:
     found = record(failures=[failure("a.jpg")])
     for place in ("s3://cutouts/reports/today", "s3://cutouts/reports/today/"):
         written = write_run_report(found, place, s3=stack.s3, warn=unwarned)
@@ -53,7 +53,7 @@ def test_a_place_in_s3_is_written_and_read_back(stack: LocalStack) -> None:
         write_run_report(found, "s3://A", s3=unasked, warn=unwarned)
 
 
-def test_a_store_that_does_not_answer_leaves_boxes(tmp_path: Path) -> None:
+def test_an_unreachable_store_leaves_placeholders(tmp_path: Path) -> None:
     def nobody() -> "S3Client":
         return boto3.client(
             "s3",

@@ -284,13 +284,13 @@ def test_a_hostile_broadcast_is_refused(found: Any, guarded: LocalStack, verifie
     verifier.wait_until(lambda: verifier.log.stat().st_size > before, timeout=PATIENCE)
 
 
-def test_the_worker_still_works_after_all_of_this(signer: Client, verifier: Child) -> None:
+def test_the_worker_still_works_after_all_refusals(signer: Client, verifier: Child) -> None:
     outcome = signer.submit(PLACES["source"], image=PLACES["image"]).wait(PATIENCE)
     assert outcome.code == "forbidden"
     until(lambda: signer.workers() == ["worker1@local"])
 
 
-def test_signing_leaves_other_apps_of_the_process_alone(keys: Path) -> None:
+def test_signing_does_not_affect_other_apps_of_the_process(keys: Path) -> None:
     code = (
         "from celery import Celery; from producer import Client; from kombu import serialization;"
         "Client(); app = Celery('service');"

@@ -121,7 +121,7 @@ def test_photographs_and_broken_files(
 
 
 @pytest.mark.usefixtures("worker")
-def test_what_has_not_started_of_a_cancelled_run_does_not_start(client: Client) -> None:
+def test_jobs_of_a_cancelled_run_do_not_start(client: Client) -> None:
     feeder = feeder_of(client, plan_of(*["send"] * 20))
     batch = Batch(cursor="")
     feeder._fill_batch(batch, feeder.plan(""), 20)
@@ -136,7 +136,7 @@ def test_what_has_not_started_of_a_cancelled_run_does_not_start(client: Client) 
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_message_nobody_can_read_is_counted_for_its_run(client: Client) -> None:
+def test_a_malformed_message_is_counted_for_its_run(client: Client) -> None:
     feeder = feeder_of(client, plan_of("send"))
     batch = Batch(cursor="")
     feeder._fill_batch(batch, feeder.plan(""), 1)
@@ -196,7 +196,7 @@ def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
     assert "`cutwork runs` lists them" in unknown.stderr
 
 
-def test_a_detached_run_goes_on_by_itself(
+def test_a_detached_run_continues_alone(
     environment: LocalStack, quiet: Client, photographs: Path
 ) -> None:
     put(environment, "detached/", photographs)
@@ -253,7 +253,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
         (["s3://no-such-bucket-here/in/", "s3://cutouts/out/"], "expected a bucket"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_sent(
+def test_invalid_arguments_are_refused_before_anything_is_sent(
     quiet: Client, arguments: list[str], sentence: str
 ) -> None:
     result = cutwork("sync", *arguments)

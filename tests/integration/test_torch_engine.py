@@ -57,7 +57,7 @@ def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
     return "it fits", ()
 
 
-def test_the_engine_works_on_after_out_of_memory(isnet_pth: Path) -> None:
+def test_the_engine_still_works_after_out_of_memory(isnet_pth: Path) -> None:
     said, shape = in_a_process(squeezed, isnet_pth)
     assert said.startswith("ISNet on an input of (1, 3, 1024, 1024): expected enough memory on cpu")
     assert shape == (1, 64, 64)

@@ -86,7 +86,9 @@ def test_a_run_of_a_newer_release_is_shown_and_cancelled_but_not_resumed(idle: C
     assert idle.runs.end(BROKEN, "cancelled")
 
 
-def test_a_refusal_is_not_called_no_answer(idle: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusing_broker_is_not_reported_as_unreachable(
+    idle: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUTWORK_BROKER_URL", idle.broker_url)
     idle.runs.server.set("cutwork:runs", "text")
     result = run_cutwork("status")

@@ -57,7 +57,7 @@ def test_every_alert_fires_when_it_should_and_only_then() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_the_recorded_series_notice_an_alert_that_does_not_fire(alert: str, tmp_path: Path) -> None:
+def test_the_recorded_series_detect_an_alert_that_does_not_fire(alert: str, tmp_path: Path) -> None:
     rules = yaml.safe_load((DEPLOYED / "alerts.yml").read_text())
     for rule in rules["groups"][0]["rules"]:
         if rule["alert"] == alert:
@@ -68,11 +68,11 @@ def test_the_recorded_series_notice_an_alert_that_does_not_fire(alert: str, tmp_
         run(promtool(), "test", "rules", "alerts_test.yml", cwd=tmp_path)
 
 
-def test_the_configuration_for_compose_is_one() -> None:
+def test_the_configuration_for_compose_is_valid() -> None:
     assert "SUCCESS" in run(promtool(), "check", "config", "prometheus.yml", cwd=DEPLOYED)
 
 
-def test_every_query_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
+def test_every_query_of_the_dashboard_is_valid(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": _filled(query)}
         for number, (_, query) in enumerate(panels())
@@ -84,7 +84,7 @@ def test_every_query_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
     run(promtool(), "check", "rules", tmp_path / "panels.yml")
 
 
-def test_alerts_and_dashboard_ask_only_for_what_is_shown() -> None:
+def test_alerts_and_dashboard_use_only_exposed_metrics() -> None:
     asked = {title: named(query) - SHOWN for title, query in [*alerts().items(), *panels()]}
     assert not {title: unknown for title, unknown in asked.items() if unknown}
 

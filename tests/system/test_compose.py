@@ -35,7 +35,7 @@ def read(file: Path) -> dict[str, Any]:
     return found
 
 
-def test_compose_takes_the_file() -> None:
+def test_compose_accepts_the_file() -> None:
     expected = {"broker", "s3", "buckets", "producer", "worker", "worker-gpu", "exporter"}
     assert set(read(FILE)) == expected | {"prometheus", "grafana"}
 
@@ -52,7 +52,7 @@ def test_compose_refuses_a_file_with_a_mistake(written: str, wrong: str, tmp_pat
         read(copy)
 
 
-def test_what_is_built_is_a_target_and_what_is_fetched_is_pinned() -> None:
+def test_built_images_are_targets_and_fetched_ones_are_pinned() -> None:
     targets = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "deploy" / "Dockerfile").read_text(), re.M)
     for name, service in read(FILE).items():
         if "build" in service:
@@ -61,7 +61,7 @@ def test_what_is_built_is_a_target_and_what_is_fetched_is_pinned() -> None:
             assert re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", service["image"]), name
 
 
-def test_only_this_machine_reaches_it_and_our_own_images_are_confined() -> None:
+def test_ports_are_local_and_built_images_are_confined() -> None:
     for name, service in read(FILE).items():
         assert {port["host_ip"] for port in service.get("ports", ())} <= {"127.0.0.1"}, name
         if "build" in service:
@@ -70,7 +70,7 @@ def test_only_this_machine_reaches_it_and_our_own_images_are_confined() -> None:
             assert service["cap_drop"] == ["ALL"], name
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_mounted_files_exist() -> None:
     mounts = [
         (name, mount["source"])
         for name, service in read(FILE).items()
@@ -82,7 +82,9 @@ def test_what_is_mounted_is_there() -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_the_example_of_the_page_works_on_what_is_seeded(stack: LocalStack, tmp_path: Path) -> None:
+def test_the_example_of_the_page_works_on_the_seeded_files(
+    stack: LocalStack, tmp_path: Path
+) -> None:
     services = read(FILE)
     _, _, *pictures = services["buckets"]["entrypoint"]
     mounted = {mount["target"]: mount["source"] for mount in services["buckets"]["volumes"]}

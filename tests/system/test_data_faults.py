@@ -39,7 +39,7 @@ def test_a_redirect_of_s3_is_not_followed(open_cluster: OpenCluster) -> None:
     assert hits.hits == 1
 
 
-def test_an_answer_of_two_gigabytes_is_not_read(open_cluster: OpenCluster) -> None:
+def test_a_response_of_two_gigabytes_is_not_read(open_cluster: OpenCluster) -> None:
     cluster = open_cluster(PLAIN)
     with cluster.store.failing(Claim(2 * 2**30), "GET", place="photos"):
         outcome = _first(cluster, "claimed")

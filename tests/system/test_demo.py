@@ -155,7 +155,7 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="relies on PR_SET_PDEATHSIG")
 @pytest.mark.usefixtures("isnet_onnx")
-def test_not_even_sigkill_leaves_a_process(tmp_path: Path) -> None:
+def test_sigkill_leaves_no_process(tmp_path: Path) -> None:
     demo = start(tmp_path, SHORT)
     deadline = time.monotonic() + PATIENCE
     while "queue " not in printed(tmp_path):

@@ -38,7 +38,7 @@ def test_a_large_fleet_is_as_fast_as_its_bottleneck(
     assert found.bottleneck == name
 
 
-def test_what_is_advised_keeps_the_gpus_busy() -> None:
+def test_the_advised_fleet_keeps_its_gpus_busy() -> None:
     good = advised(replace(P, gpus=60, gpu_images=60))
     assert good.brokers > 1
     assert good.prefixes > 1
@@ -59,14 +59,14 @@ def test_the_bill_of_all_images() -> None:
     assert bill.redis_operations == pytest.approx(100 * P.commands, rel=0.03)
 
 
-def test_every_parameter_says_where_it_is_from() -> None:
+def test_every_parameter_has_a_source() -> None:
     for each in fields(Parameters):
         assert each.metadata["source"] in ("measured", "documented", "assumed", "chosen")
         if each.metadata["source"] == "measured":
             assert getattr(P, each.name) > 0, f"{each.name}: expected a stored measurement"
 
 
-def test_a_job_costs_what_was_kept() -> None:
+def test_a_job_costs_what_was_stored() -> None:
     """Real servers see the stored numbers of S3 requests, and one message per job."""
     cost = measure(jobs=20, workers=1, threads=2, idle=2)
     assert sum(cost.s3.values()) == P.reads + P.writes

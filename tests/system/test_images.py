@@ -44,14 +44,14 @@ def test_hadolint_finds_nothing() -> None:
     assert run(BIN / "hadolint", DEPLOY / "Dockerfile") == ""
 
 
-def test_hadolint_would_find_a_base_that_is_not_pinned(tmp_path: Path) -> None:
+def test_hadolint_detects_a_base_that_is_not_pinned(tmp_path: Path) -> None:
     base = re.compile(r"^FROM python:\S+", re.MULTILINE)
     (tmp_path / "Dockerfile").write_text(base.sub("FROM python", DOCKERFILE))
     with pytest.raises(OSError, match="DL3006"):
         run(BIN / "hadolint", tmp_path / "Dockerfile")
 
 
-def test_the_base_is_pinned_by_its_digest_and_every_other_stage_is_ours() -> None:
+def test_only_one_base_is_external_and_it_is_pinned_by_digest() -> None:
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
     outside = [base for base, _ in stages if base not in {name for _, name in stages}]
     assert len(outside) == 1
@@ -59,7 +59,7 @@ def test_the_base_is_pinned_by_its_digest_and_every_other_stage_is_ours() -> Non
 
 
 @pytest.mark.parametrize("target", ["producer", "exporter", "worker-cpu", "worker-gpu"])
-def test_a_target_is_no_root_and_is_the_process_that_gets_sigterm(target: str) -> None:
+def test_a_target_is_not_root_and_receives_sigterm(target: str) -> None:
     instruction = re.compile(r"^(USER|ENTRYPOINT|CMD|HEALTHCHECK) (.*)", re.MULTILINE)
     lines = dict(found for stage in ancestry(target) for found in instruction.findall(stage))
     assert lines["USER"] == "10001:10001"
@@ -76,7 +76,7 @@ def test_a_worker_s_command_is_the_one_that_is_tested() -> None:
         assert f'"{word}"' in started
 
 
-def test_only_what_is_copied_is_sent_to_the_engine() -> None:
+def test_only_copied_files_are_sent_to_the_engine() -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     kept = {line[1:] for line in ignored if line.startswith("!")}
     copied = {
@@ -89,7 +89,7 @@ def test_only_what_is_copied_is_sent_to_the_engine() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_the_script_asks_for_extras_that_there_are() -> None:
+def test_the_script_installs_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = {
         name
@@ -100,14 +100,14 @@ def test_the_script_asks_for_extras_that_there_are() -> None:
     assert asked <= set(project["optional-dependencies"])
 
 
-def test_a_target_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_target_is_refused(tmp_path: Path) -> None:
     command = [str(DEPLOY / "install.sh"), "worker", str(tmp_path / "venv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "worker: expected producer, worker-cpu or worker-gpu\n"
 
 
-def test_the_producer_s_steps(tmp_path: Path) -> None:
+def test_the_steps_of_the_producer(tmp_path: Path) -> None:
     install("producer", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     run(python.with_name("cutwork"), "--help")
@@ -115,7 +115,7 @@ def test_the_producer_s_steps(tmp_path: Path) -> None:
     assert not list((tmp_path / "venv").rglob("numpy"))
 
 
-def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
+def test_the_steps_of_a_cpu_worker(tmp_path: Path) -> None:
     """Kernels and models are left to `make images-test`, because they take minutes."""
     install("worker-cpu", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
@@ -130,7 +130,7 @@ def test_a_cpu_worker_s_steps(tmp_path: Path) -> None:
     assert Path(found.strip()).is_relative_to(tmp_path)  # Not from a checkout.
 
 
-def test_a_gpu_worker_s_packages_can_be_had_at_their_exact_versions(tmp_path: Path) -> None:
+def test_the_packages_of_a_gpu_worker_resolve_to_their_exact_versions(tmp_path: Path) -> None:
     """The packages are resolved but not downloaded: they have two gigabytes."""
     report = tmp_path / "report.json"
     install("worker-gpu", tmp_path / "venv", "--dry-run", "--report", str(report))
@@ -147,7 +147,7 @@ def test_a_gpu_worker_s_packages_can_be_had_at_their_exact_versions(tmp_path: Pa
     assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= found.keys()
 
 
-def test_a_worker_is_the_process_that_the_entry_point_was(entry_point: Path) -> None:
+def test_the_worker_replaces_the_entry_point(entry_point: Path) -> None:
     supported = "x86-64-v2"
     started = enter(entry_point, supported, "sh", "-c", "echo $NUMBA_CPU_NAME $$; exec sleep 60")
     assert started.stdout is not None
@@ -158,7 +158,7 @@ def test_a_worker_is_the_process_that_the_entry_point_was(entry_point: Path) -> 
     started.stdout.close()
 
 
-def test_a_cpu_that_the_kernels_are_not_for_compiles_its_own(entry_point: Path) -> None:
+def test_an_unsupported_cpu_compiles_its_own_kernels(entry_point: Path) -> None:
     started = enter(entry_point, "x86-64-v9", "sh", "-c", "echo ${NUMBA_CPU_NAME-none}")
     said, _ = started.communicate(timeout=PATIENCE)
     assert "expected a CPU with x86-64-v9" in said
@@ -192,7 +192,7 @@ def enter(entry_point: Path, cpu: str, *command: str) -> subprocess.Popen[str]:
 
 @pytest.mark.images
 @pytest.mark.timeout(1500)
-def test_a_cpu_worker_s_steps_leave_kernels_and_models_that_are_used(tmp_path: Path) -> None:
+def test_the_kernels_and_models_of_a_cpu_image_are_used(tmp_path: Path) -> None:
     """Nothing is compiled or fetched again, because the root file system may be read-only."""
     kernels = tmp_path / "kernels"
     variables = {

@@ -73,7 +73,7 @@ def queues_of(classes: str) -> set[str]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_manifest_is_as_its_schema_says(overlay: str) -> None:
+def test_every_manifest_matches_its_schema(overlay: str) -> None:
     manifests = list(built(overlay))
     assert manifests
     for manifest in manifests:
@@ -90,7 +90,7 @@ def test_every_manifest_is_as_its_schema_says(overlay: str) -> None:
         ("sync", "Job", ("spec", "podFailurePolicy")),
     ],
 )
-def test_a_field_that_is_none_is_noticed(overlay: str, kind: str, path: tuple[Any, ...]) -> None:
+def test_an_unknown_field_is_detected(overlay: str, kind: str, path: tuple[Any, ...]) -> None:
     manifest: Manifest = deepcopy(next(iter(of_kind(overlay, kind).values())))
     place: Any = manifest
     for key in path:
@@ -119,7 +119,7 @@ def test_every_pod_is_confined(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_no_secret_is_written_down(overlay: str) -> None:
+def test_no_manifest_contains_a_secret(overlay: str) -> None:
     assert not of_kind(overlay, "Secret")
     for name, pod in pods(overlay):
         given = {item["name"]: item for item in pod["containers"][0]["env"]}
@@ -129,7 +129,7 @@ def test_no_secret_is_written_down(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", POOLS)
-def test_a_worker_has_time_to_drain(overlay: str) -> None:
+def test_a_worker_has_time_for_its_graceful_shutdown(overlay: str) -> None:
     grace = float(of_kind(overlay, "ConfigMap")["cutwork"]["data"]["CUTWORK_GRACE"])
     for pod in workers(overlay).values():
         assert pod["terminationGracePeriodSeconds"] >= grace + GIVING_BACK
@@ -142,7 +142,7 @@ def test_all_read_the_same_settings(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("shared", ["cpu", "gpu"], indirect=True)
-def test_the_settings_are_ones_a_worker_takes(
+def test_a_worker_accepts_the_settings(
     shared: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     found = WorkerSettings.read(broker_url="redis://broker/0")
@@ -157,14 +157,14 @@ def test_the_settings_are_ones_a_worker_takes(
     ("shared", "overlay"), [("cpu", "cpu"), ("gpu", "gpu")], indirect=["shared"]
 )
 @pytest.mark.usefixtures("shared")
-def test_every_queue_has_a_pool_and_every_pool_queues(overlay: str) -> None:
+def test_every_queue_belongs_to_exactly_one_pool(overlay: str) -> None:
     table = celery_settings(ProducerSettings.read())["job_queues"]
     served = [queues_of(variables(pod)["CUTWORK_TAKES"]) for pod in workers(overlay).values()]
     assert set.union(*served) == set(table)
     assert sum(map(len, served)) == len(table)
 
 
-def test_a_gpu_s_worker_has_one_and_is_where_there_are_some() -> None:
+def test_a_gpu_worker_requests_a_gpu_and_runs_on_gpu_nodes() -> None:
     for name, pod in workers("gpu").items():
         assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1", name
         assert pod["containers"][0]["image"].startswith("cutwork/worker-gpu:"), name
@@ -172,7 +172,7 @@ def test_a_gpu_s_worker_has_one_and_is_where_there_are_some() -> None:
         assert "nvidia.com/gpu" in {item["key"] for item in pod["tolerations"]}, name
 
 
-def test_who_waits_goes_before_who_does_not() -> None:
+def test_single_jobs_go_before_runs() -> None:
     classes = of_kind("gpu", "PriorityClass")
     found = {name: classes[pod["priorityClassName"]] for name, pod in workers("gpu").items()}
     assert found["worker"]["value"] > found["worker-bulk"]["value"]
@@ -181,7 +181,7 @@ def test_who_waits_goes_before_who_does_not() -> None:
 
 @pytest.mark.parametrize("shared", ["keda"], indirect=True)
 @pytest.mark.usefixtures("shared")
-def test_a_pool_scales_by_the_queues_it_takes_from_and_by_no_other(
+def test_a_pool_scales_by_exactly_the_queues_that_it_consumes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUTWORK_CLASSES", "bulk,gpu,large")
@@ -210,7 +210,7 @@ def test_a_pool_scales_by_the_queues_it_takes_from_and_by_no_other(
     run(promtool(), "check", "rules", tmp_path / "rules.yml")
 
 
-def test_a_pool_stays_while_a_job_has_no_outcome_and_while_there_are_no_figures() -> None:
+def test_a_pool_stays_while_jobs_are_pending_or_metrics_are_missing() -> None:
     worker = of_kind("keda", "ScaledObject")["worker"]["spec"]
     queries = [trigger["metadata"]["query"] for trigger in worker["triggers"]]
     assert "max(cutwork_pending)" in queries
@@ -227,7 +227,7 @@ def test_the_page_has_every_overlay() -> None:
 
 @pytest.mark.parametrize("shared", ["keda-redis"], indirect=True)
 @pytest.mark.usefixtures("shared")
-def test_the_plain_form_looks_at_every_list_of_a_pool_and_at_what_is_in_flight() -> None:
+def test_keda_redis_reads_every_list_of_a_pool_and_the_unacknowledged_jobs() -> None:
     steps = celery_settings(ProducerSettings.read())["broker_transport_options"]["priority_steps"]
     for name, pod in workers("keda-redis").items():
         scaled = of_kind("keda-redis", "ScaledObject")[name]["spec"]
@@ -239,7 +239,7 @@ def test_the_plain_form_looks_at_every_list_of_a_pool_and_at_what_is_in_flight()
 
 
 @pytest.mark.parametrize("shared", ["cpu"], indirect=True)
-def test_the_policy_is_what_the_page_says_and_the_settings_allow(shared: dict[str, str]) -> None:
+def test_the_policy_agrees_with_the_page_and_the_settings(shared: dict[str, str]) -> None:
     page = (DEPLOY.parent / "docs" / "operate" / "s3.md").read_text()
     (read,) = re.findall(r"^\| worker, on what it reads \| (.*) \|$", page, re.MULTILINE)
     (write,) = re.findall(r"^\| worker, on what it writes \| (.*) \|$", page, re.MULTILINE)

@@ -93,7 +93,7 @@ def test_isnet_segment_s_threshold(threshold: float, systems: Systems) -> None:
     assert (mask == original.mask(soft, threshold)).mean() >= 0.9998
 
 
-def test_isnet_segment_switched_off(systems: Systems) -> None:
+def test_isnet_segment_disabled(systems: Systems) -> None:
     data = photograph("chelsea.png")
     made, pixels, mask = cut(systems, data, preset="isnet-segment", enabled=False)
     assert made.run is None
@@ -124,9 +124,7 @@ def test_isnet_segment_with_the_catalogue_s_model(systems: Systems) -> None:
     assert (mask == systems.isnet_segment.mask(soft, 0.5)).mean() >= 0.9998
 
 
-def test_isnet_base_is_isnet_segment_s_other_kind_of_checkpoint(
-    systems: Systems, tmp_path: Path
-) -> None:
+def test_isnet_segment_with_a_base_checkpoint(systems: Systems, tmp_path: Path) -> None:
     import torch
 
     state = torch.load(systems.pth, weights_only=True)
@@ -176,7 +174,7 @@ def test_segmentation_custom_with_one_number_each(
     assert levels_off(mask, theirs) <= 1
 
 
-def test_segmentation_custom_s_mask_alone(
+def test_segmentation_custom_with_only_a_mask(
     systems: Systems, small: Path, small_custom: SegmentationCustom
 ) -> None:
     data = photograph("coffee, 48×32")
@@ -192,7 +190,7 @@ def test_segmentation_custom_s_mask_alone(
     assert levels_off(np.asarray(made.mask, np.uint8), theirs) <= 1
 
 
-def test_impossible_matting_is_rembg_s_and_gives_a_warning(systems: Systems) -> None:
+def test_impossible_matting_equals_rembg_and_gives_a_warning(systems: Systems) -> None:
     data = photograph("coffee, 48×32")  # Eroded by 10 pixels, it has no sure foreground.
     made, pixels, _ = cut(
         systems, data, preset="segmentation-custom", model=str(systems.onnx), alpha_matting=True
@@ -202,7 +200,7 @@ def test_impossible_matting_is_rembg_s_and_gives_a_warning(systems: Systems) -> 
     assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
 
-def test_segmentation_custom_with_another_width_than_height(
+def test_segmentation_custom_with_a_width_other_than_the_height(
     systems: Systems, tmp_path: Path
 ) -> None:
     """Use a model for any size, and a half-precision copy that the node cannot run."""
@@ -221,7 +219,7 @@ def test_segmentation_custom_with_another_width_than_height(
 
 
 @pytest.mark.parametrize(("foreground", "background", "erode"), [(200, 60, 0)])
-def test_segmentation_custom_s_matting_figures(
+def test_segmentation_custom_s_matting_options(
     foreground: int,
     background: int,
     erode: int,

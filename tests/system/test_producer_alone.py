@@ -68,7 +68,7 @@ def test_importing_the_producer_loads_nothing_of_a_worker(python: Path, tmp_path
     assert done.stdout.strip() == "[]"
 
 
-def test_parquet_without_pyarrow_is_one_sentence(python: Path, tmp_path: Path) -> None:
+def test_missing_pyarrow_is_reported_in_one_sentence(python: Path, tmp_path: Path) -> None:
     (tmp_path / "m.parquet").write_bytes(b"PAR1")
     code = (
         "from producer.sync.manifest.manifest import ManifestError, open_manifest\n"
@@ -85,7 +85,9 @@ def test_parquet_without_pyarrow_is_one_sentence(python: Path, tmp_path: Path) -
     assert "pip install 'cutwork[parquet]'" in done.stdout
 
 
-def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_path: Path) -> None:
+def test_the_base_install_submits_and_reports(
+    python: Path, stack: LocalStack, tmp_path: Path
+) -> None:
     def cutwork(*arguments: str) -> str:
         command = [str(python.with_name("cutwork")), *arguments]
         env = stack.environment() | {"CUTWORK_BROKER_URL": alone.broker_url}
@@ -102,7 +104,7 @@ def test_it_submits_and_reports_from_there(python: Path, stack: LocalStack, tmp_
 
 
 @pytest.mark.parametrize("command", ["-m worker doctor", "-m celery -A worker worker"])
-def test_a_worker_says_what_it_needs(python: Path, tmp_path: Path, command: str) -> None:
+def test_a_worker_names_the_missing_extra(python: Path, tmp_path: Path, command: str) -> None:
     done = subprocess.run(
         [str(python), *command.split()],
         capture_output=True,
@@ -116,7 +118,7 @@ def test_a_worker_says_what_it_needs(python: Path, tmp_path: Path, command: str)
     assert "Traceback" not in done.stderr
 
 
-def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None:
+def test_the_wheel_contains_every_package(python: Path) -> None:
     code = "import producer, worker, celeryconfig; print(producer.__file__)"
     done = subprocess.run(
         [str(python), "-c", code], capture_output=True, text=True, check=False, cwd="/"
@@ -126,14 +128,16 @@ def test_the_same_sources_build_a_wheel_with_every_package(python: Path) -> None
     assert sys.executable != str(python)
 
 
-def test_the_exporter_without_its_extra_is_one_sentence(python: Path, tmp_path: Path) -> None:
+def test_an_exporter_without_its_extra_is_reported_in_one_sentence(
+    python: Path, tmp_path: Path
+) -> None:
     command = [str(python.with_name("cutwork")), "exporter"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`" in done.stderr
 
 
-def test_models_are_a_worker_s(python: Path, tmp_path: Path) -> None:
+def test_models_need_an_installed_worker(python: Path, tmp_path: Path) -> None:
     command = [str(python.with_name("cutwork")), "models", "fetch", "u2netp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1

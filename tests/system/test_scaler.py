@@ -17,7 +17,7 @@ def backlog(seconds: float) -> Signals:
     return NOTHING._replace(waiting=math.ceil(seconds), backlog_seconds=seconds)
 
 
-def test_a_pool_begins_with_one_and_grows_to_what_is_needed_and_allowed() -> None:
+def test_a_pool_starts_with_one_worker_and_grows_to_its_limit() -> None:
     scaler = Scaler(POLICY)
     assert scaler.wanted(NOTHING, current=0, now=0) == 0
     assert scaler.wanted(backlog(100), current=0, now=1) == 1
@@ -25,7 +25,7 @@ def test_a_pool_begins_with_one_and_grows_to_what_is_needed_and_allowed() -> Non
     assert scaler.wanted(backlog(1e6), current=4, now=3) == 8
 
 
-def test_it_shrinks_to_the_most_that_was_wanted_lately() -> None:
+def test_a_pool_shrinks_to_the_largest_number_wanted_recently() -> None:
     scaler = Scaler(POLICY)
     for now, seconds in enumerate((240, 120, 60, 60)):
         assert scaler.wanted(backlog(seconds), current=8, now=now) == 8
@@ -33,14 +33,14 @@ def test_it_shrinks_to_the_most_that_was_wanted_lately() -> None:
     assert scaler.wanted(backlog(60), current=4, now=30) == 2
 
 
-def test_the_last_goes_when_there_was_nothing_to_do_for_a_while() -> None:
+def test_the_last_worker_stops_after_the_cooldown() -> None:
     scaler = Scaler(POLICY)
     assert scaler.wanted(backlog(1), current=1, now=0) == 1
     assert scaler.wanted(NOTHING, current=1, now=9) == 1
     assert scaler.wanted(NOTHING, current=1, now=10) == 0
 
 
-def test_what_is_held_or_only_pending_keeps_one_and_brings_one_back() -> None:
+def test_unacknowledged_and_pending_jobs_keep_one_worker() -> None:
     scaler = Scaler(POLICY)
     for left in (NOTHING._replace(in_flight=1), NOTHING._replace(pending=1)):
         assert scaler.wanted(left, current=0, now=0) == 1
@@ -54,7 +54,7 @@ def test_without_signals_nothing_changes() -> None:
     assert scaler.wanted(None, current=3, now=1000) == 3
 
 
-def test_a_pool_that_loses_a_machine_with_its_jobs_loses_none() -> None:
+def test_a_pre_empted_machine_loses_no_job() -> None:
     """The pool has up to two workers; the first is pre-empted two seconds after its start."""
     setting = Setting(
         jobs=60,

@@ -185,7 +185,7 @@ def test_eight_bits_are_widened_to_sixteen_on_request() -> None:
     assert np.array_equal(picture.rgb, gradient().astype(np.uint16) * 257)
 
 
-def test_a_sixteen_bit_file_cut_short() -> None:
+def test_a_truncated_sixteen_bit_file_is_refused() -> None:
     deep = np.random.default_rng(6).integers(0, 65536, (200, 300, 3), np.uint16)
     data = write_png(deep, icc_profile=None, dpi=None)
     with pytest.raises(CorruptImage, match="cut short"):
@@ -300,7 +300,7 @@ def test_a_format_outside_the_list_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF"])
-def test_every_truncation_is_refused_by_its_code(name: str) -> None:
+def test_every_truncation_is_refused_with_its_code(name: str) -> None:
     data = saved(Image.fromarray(gradient()), name)
     for length in {1, 10, 30, len(data) // 4, len(data) // 2, len(data) * 3 // 4}:
         with pytest.raises(CutworkError) as caught:
@@ -308,7 +308,7 @@ def test_every_truncation_is_refused_by_its_code(name: str) -> None:
         assert caught.value.code in ("corrupt_image", "not_an_image"), length
 
 
-def test_a_real_photograph_cut_short(photographs: Path) -> None:
+def test_a_truncated_photograph_is_refused(photographs: Path) -> None:
     data = (photographs / "rocket.jpg").read_bytes()
     with pytest.raises(CorruptImage, match="may have been cut short"):
         open_image(data[: len(data) // 2], max_pixels=LIMIT).decode()

@@ -101,7 +101,7 @@ def columns_of(path: Path, colour: tuple[int, int, int]) -> list[int]:
         return [x for x in range(sheet.width) if sheet.getpixel((x, y)) == colour]
 
 
-def test_contact_sheet_has_one_row_more_per_image(tmp_path: Path) -> None:
+def test_contact_sheet_has_one_row_per_image(tmp_path: Path) -> None:
     one, sheet = shown(tmp_path), tmp_path / "sheet.png"
     heights = []
     for count in range(4):
@@ -192,7 +192,7 @@ def test_hostile_names_are_text_and_their_links_resolve(tmp_path: Path) -> None:
     assert {target(link, page) for link in found.links} == {one.original, one.mask, one.cutout}
 
 
-def test_names_that_the_font_lacks_or_that_are_long_are_drawn(tmp_path: Path) -> None:
+def test_long_names_and_characters_without_a_glyph_are_drawn(tmp_path: Path) -> None:
     sheet, plain = tmp_path / "sheet.png", tmp_path / "plain.png"
     one = shown(tmp_path)
     write_contact_sheet([one], plain)
@@ -252,7 +252,7 @@ def test_before_after_needs_a_cutout(tmp_path: Path) -> None:
         write_before_after([failed(tmp_path)], tmp_path / "strip.png")
 
 
-def test_reports_of_nothing_are_written(tmp_path: Path) -> None:
+def test_empty_reports_are_written(tmp_path: Path) -> None:
     page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
     write_page([], page, title="t")
     write_contact_sheet([], sheet)

@@ -42,7 +42,7 @@ def test_out_of_memory(text: str) -> None:
     assert isinstance(found, TransientError)
 
 
-def test_python_s_memory_error() -> None:
+def test_the_memory_error_of_python() -> None:
     assert isinstance(device_error(MemoryError(), action="x", device="cpu"), DeviceOutOfMemory)
 
 
@@ -75,5 +75,5 @@ def test_the_device_is_lost(text: str) -> None:
         "",
     ],
 )
-def test_other_errors_are_not_the_device_s(text: str) -> None:
+def test_other_errors_are_not_device_errors(text: str) -> None:
     assert device_error(RuntimeError(text), action="isnet", device="cuda:0") is None

@@ -43,7 +43,7 @@ RUNBOOKS = DOCS / "operate" / "runbooks.md"
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
-def test_the_generated_parts_are_what_the_code_says() -> None:
+def test_the_generated_parts_are_up_to_date() -> None:
     stale = [name_of(path) for path, text in pages() if path.read_text() != text]
     assert not stale, "run: make reference"
 
@@ -54,7 +54,7 @@ def test_every_variable_of_celeryconfig_is_described() -> None:
     assert in_celery - in_settings == set(CELERY_VARIABLES)
 
 
-def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
+def test_the_error_tree_in_the_docstring_is_correct() -> None:
     drawn = dict(re.findall(r"── (\w+) +([a-z_]+)$", errors.__doc__ or "", flags=re.MULTILINE))
     assert drawn == {item.__name__: item.code for item in error_types()}
 
@@ -65,7 +65,7 @@ def test_every_public_name_is_described() -> None:
 
 
 @every_page
-def test_every_variable_is_one(page: Path) -> None:
+def test_every_variable_on_a_page_exists(page: Path) -> None:
     known = {f"CUTWORK_{name.upper()}" for name in WorkerSettings.model_fields}
     assert set(re.findall(r"CUTWORK_[A-Z0-9_]+", page.read_text())) <= known | set(CELERY_VARIABLES)
 
@@ -90,7 +90,7 @@ def test_every_command_in_a_block_is_accepted_by_its_program(page: Path) -> None
             parse(command)
 
 
-def test_commands_that_do_not_exist_are_noticed() -> None:
+def test_commands_that_do_not_exist_are_detected() -> None:
     for command in ("cutwork sink s3://a/ s3://b/", "cutwork sync s3://a/ s3://b/ --masks s3://c/"):
         with pytest.raises(Exception, match=r"no such command|No such option"):
             parse(command)
@@ -148,12 +148,12 @@ def test_python_blocks_have_no_type_errors(tmp_path: Path) -> None:
 
 
 @every_page
-def test_nothing_is_left_to_be_filled_in(page: Path) -> None:
+def test_no_page_has_placeholders(page: Path) -> None:
     assert not re.findall(r"\b[A-Z]+_(?:TABLE|HERE)\b|\bTODO\b|@@", page.read_text())
 
 
 @pytest.mark.parametrize("name", ["README.md", "SECURITY.md", "CHANGELOG.md"])
-def test_links_of_the_pages_beside_the_site_lead_somewhere(name: str) -> None:
+def test_links_of_the_pages_outside_docs_are_valid(name: str) -> None:
     """Sphinx checks the links within `docs/`."""
     for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
         if not target.startswith("https://"):

@@ -106,7 +106,7 @@ def test_a_zip_holds_colour_and_alpha() -> None:
 
 
 @pytest.mark.parametrize("name", ["webp", "avif", "zip"])
-def test_quality_trades_size(name: str) -> None:
+def test_lower_quality_gives_smaller_files(name: str) -> None:
     noise = np.random.default_rng(8).integers(0, 256, (64, 64, 4), np.uint8)
     sizes = [
         len(encode(noise, image_format=name, settings=EncodeSettings(quality=quality)))

@@ -8,7 +8,7 @@ from worker.broker import reader_writer_lock
 from worker.broker.reader_writer_lock import ReaderWriterLock
 
 
-def test_a_suspect_passes_alone_and_is_not_starved() -> None:
+def test_an_exclusive_holder_runs_alone_and_is_not_starved() -> None:
     job_lock, seen = ReaderWriterLock(), list[str]()
     inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
 

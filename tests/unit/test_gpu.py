@@ -82,7 +82,7 @@ def test_the_reason_says_what_to_install(facts: GpuFacts, code: str, sentence: s
     assert sentence in str(reason)
 
 
-def test_the_facts_of_torch_are_its_own() -> None:
+def test_the_facts_of_torch_are_those_that_torch_reports() -> None:
     import torch
 
     facts = gpu.torch_facts()

@@ -75,7 +75,7 @@ def test_models_of_one_device_take_turns(tmp_path: Path) -> None:
         assert [run.result().result.mean() for run in runs] == [1, -1]
 
 
-def test_an_image_the_model_refuses_fails_alone(tmp_path: Path) -> None:
+def test_an_image_that_the_model_refuses_fails_alone(tmp_path: Path) -> None:
     """The image's pixels index a table past its end, so that the runtime's error is real."""
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["top"], keepdims=0),

@@ -22,14 +22,14 @@ def noise(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(1)) - 0.5
 
 
-def test_size_is_the_published_one() -> None:
+def test_size_equals_the_published_one() -> None:
     with torch.device("meta"):
         network = ISNetDIS()
     assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == 119
     assert sum(parameter.numel() for parameter in network.parameters()) == 44_046_790
 
 
-def test_names_are_those_of_the_public_checkpoint() -> None:
+def test_names_equal_those_of_the_public_checkpoint() -> None:
     with torch.device("meta"):
         names = ISNetDIS().state_dict().keys()
     assert len(names) == 14 + 112 * 7  # seven plain convolutions; 112 with BatchNorm
@@ -39,7 +39,7 @@ def test_names_are_those_of_the_public_checkpoint() -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 97), (1, 1)])
 @torch.inference_mode()
-def test_takes_any_size(network: ISNetBase, size: tuple[int, int]) -> None:
+def test_any_input_size_is_accepted(network: ISNetBase, size: tuple[int, int]) -> None:
     assert network.saliency(noise(1, 3, *size)).shape == (1, 1, *size)
 
 

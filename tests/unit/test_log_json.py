@@ -22,7 +22,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> tuple[logging.Logger, io.StringI
     return logger, text
 
 
-def test_what_is_told_of_a_job_holds_no_credentials(
+def test_the_log_of_a_job_contains_no_credentials(
     written: tuple[logging.Logger, io.StringIO],
 ) -> None:
     logger, text = written

@@ -144,7 +144,7 @@ def test_the_sha256_is_that_of_the_bytes(written: Written) -> None:
         assert manifest.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_lines_can_be_read_from_a_number_on(written: Written) -> None:
+def test_lines_can_be_read_from_any_number(written: Written) -> None:
     with opened(written("m.jsonl", as_json_lines(ROWS))) as manifest:
         assert [one.number for one in manifest.lines(after=1)] == [2, 3]
         assert [one.number for one in manifest.lines(after=3)] == []
@@ -251,7 +251,7 @@ def test_a_second_line_with_the_same_destination_is_bad(written: Written) -> Non
     assert found == {3: sentence, 5: sentence}
 
 
-def test_destinations_named_twice_are_found_among_many(tmp_path: Path) -> None:
+def test_duplicate_destinations_are_found_among_many(tmp_path: Path) -> None:
     # Enough that whole chunks of every share are written to disk.
     count = 80_000
     with (tmp_path / "scratch").open("w+b") as scratch:
@@ -302,7 +302,7 @@ def test_a_set_of_lines_contains_the_numbers_added() -> None:
         (" s3://abc/x", B, None),
     ],
 )
-def test_a_line_is_good_when_it_makes_a_job(
+def test_a_line_is_valid_if_it_makes_a_job(
     source: str | None, image: str | None, mask: str | None
 ) -> None:
     record = Record(1, source, image, mask)
@@ -345,7 +345,7 @@ def test_a_line_is_good_when_it_makes_a_job(
         ("m.parquet", as_parquet([{"source": 1, "mask": B}]), "in the column source, found int64"),
     ],
 )
-def test_a_manifest_that_cannot_be_read_is_refused_whole(
+def test_an_unreadable_manifest_is_refused_completely(
     written: Written, name: str, content: str | bytes, sentence: str
 ) -> None:
     path = written(name, content)
@@ -431,7 +431,7 @@ def test_a_manifest_that_changes_is_refused(written: Written) -> None:
             list(manifest.lines())
 
 
-def test_a_disk_without_room_is_named(written: Written) -> None:
+def test_a_full_disk_is_reported(written: Written) -> None:
     path = written("m.csv", HEADER + f"{A},{B},\n" * 2000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(path) as manifest:

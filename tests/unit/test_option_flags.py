@@ -49,11 +49,11 @@ def test_all_options_are_read_together() -> None:
     assert parsed(*arguments) == GOLDEN
 
 
-def test_no_arguments_are_the_default_options() -> None:
+def test_no_arguments_give_the_default_options() -> None:
     assert parsed() == {}
 
 
-def test_options_that_exclude_each_other_are_refused_with_the_reason() -> None:
+def test_conflicting_options_are_refused_with_the_reason() -> None:
     done = CliRunner().invoke(app, ["--image-format", "jpeg"])
     assert done.exit_code == 2
     assert "jpeg has no transparency" in " ".join(done.output.replace("│", " ").split())

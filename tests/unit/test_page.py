@@ -29,7 +29,7 @@ def document(*keys: str, encoding: str = "<EncodingType>url</EncodingType>") -> 
     ).encode()
 
 
-def test_keys_are_decoded_and_nothing_else() -> None:
+def test_only_keys_are_decoded() -> None:
     page = parse_page(document("a//b", "a/../b", ".", "a+b", "a%2Bb", "a%252Bb", "%01", "%C3%BC"))
     keys = [entry.key for entry in page.entries]
     assert keys == ["a//b", "a/../b", ".", "a b", "a+b", "a%2Bb", "\x01", "ü"]

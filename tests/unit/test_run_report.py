@@ -72,7 +72,7 @@ def test_the_counts_add_up_on_the_page(tmp_path: Path, state: str, found: RunCou
     assert sum(state.number for state in input_states(found)) == found.seen
 
 
-def test_a_run_of_nothing_has_a_page(tmp_path: Path) -> None:
+def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
     empty = record(counts=RunCounts(), minutes=(), codes={}, seconds={}, pixels=0, workers={})
     text = text_of(page_of(empty, tmp_path))
     assert "0 inputs seen" in text
@@ -82,7 +82,7 @@ def test_a_run_of_nothing_has_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "failures.jsonl").read_text() == ""
 
 
-def test_a_record_read_as_it_began_has_no_rates(tmp_path: Path) -> None:
+def test_a_run_that_has_just_begun_has_no_rates(tmp_path: Path) -> None:
     young = record(state="running", finished_at=None, taken_at=START, minutes=())
     found = figures(young)
     assert (found.images_per_second, found.megapixels_per_second) == (None, None)
@@ -132,7 +132,7 @@ def test_ten_thousand_failures_are_a_manifest_and_a_short_page(tmp_path: Path) -
     assert len(page) < 200_000
 
 
-def test_what_a_stranger_wrote_is_text(tmp_path: Path) -> None:
+def test_untrusted_text_is_escaped(tmp_path: Path) -> None:
     spec = RunSpec(manifest=HOSTILE[0], include=HOSTILE[1:3], name=HOSTILE[2], limit=9)
     slow = [outcome(key) for key in HOSTILE] + [outcome("a").model_copy(update={"source": None})]
     page = page_of(
@@ -156,7 +156,7 @@ def test_what_a_stranger_wrote_is_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "PIL"])
-def test_without_the_extra_there_is_no_page_and_a_sentence(
+def test_without_the_extra_a_sentence_replaces_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
@@ -167,7 +167,7 @@ def test_without_the_extra_there_is_no_page_and_a_sentence(
 
 
 @pytest.mark.parametrize("span", [1, 5, 200, 201, 9_999, 500_000])
-def test_a_long_run_is_few_bars_that_hold_every_image(span: int) -> None:
+def test_a_long_run_has_few_bars_that_contain_every_image(span: int) -> None:
     at_work = [at for at in range(0, span, max(1, span // 3_000)) if not 0.4 < at / span < 0.6]
     minutes = [Minute(start=START + 60 * at, images=7, pixels=3_000_000) for at in at_work]
     found = throughput(minutes)
@@ -189,7 +189,7 @@ def test_a_long_run_is_few_bars_that_hold_every_image(span: int) -> None:
     assert throughput([]) is None
 
 
-def test_stages_are_means_of_the_done_and_what_is_left_is_named() -> None:
+def test_stages_are_means_over_the_done_images_and_the_rest_is_other() -> None:
     stages = stage_means(record())
     assert [stage.name for stage in stages] == ["fetch", "model", "other"]
     assert [stage.mean for stage in stages] == pytest.approx([0.2, 1.6, 0.2])
@@ -220,7 +220,7 @@ def test_stages_are_means_of_the_done_and_what_is_left_is_named() -> None:
         (escape_controls("a\n\u202eb"), "a\\u000a\\u202eb"),
     ],
 )
-def test_numbers_and_texts_are_for_people(found: str, expected: str) -> None:
+def test_numbers_and_texts_are_readable(found: str, expected: str) -> None:
     assert found == expected
 
 

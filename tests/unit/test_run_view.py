@@ -23,7 +23,7 @@ def progress(of: RunRecord, *, remaining: float | None = 61) -> RunProgress:
     return RunProgress(of, [failure("[red]a.jpg")], 12.34, 5.6, remaining)
 
 
-def test_how_far_it_is_in_words() -> None:
+def test_the_progress_as_text() -> None:
     assert progress_texts(progress(RUNNING)) == [
         "200 of 2,000 done",
         "2 failed",
@@ -41,7 +41,7 @@ def test_time_left_is_in_whole_seconds(seconds: float, text: str) -> None:
     assert countdown(seconds) == text
 
 
-def test_the_last_words_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     first, codes, then = summary_lines(RUNNING)
     assert first == (
         f"run {RUNNING.id} not finished: 200 done, 0 skipped, 2 failed, 999 in flight; "
@@ -52,14 +52,16 @@ def test_the_last_words_name_everything(capsys: pytest.CaptureFixture[str]) -> N
     assert then == f"run the command again to resume, or stop the run: cutwork cancel {RUNNING.id}"
 
 
-def test_a_failure_is_a_line_whose_key_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_a_line_in_which_the_key_is_not_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with RunView() as view:
         view.progress(progress(RUNNING))
     out = capsys.readouterr().out
     assert out == "corrupt_image s3://photos/[red]a.jpg: found no end\n"
 
 
-def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_line_of_the_json_view_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     with JsonView() as view:
         view.notice("waiting")
         view.progress(progress(RUNNING))
@@ -71,7 +73,7 @@ def test_every_line_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> 
     assert lines[2]["remaining_seconds"] == 61
 
 
-def test_a_bar_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_view_prints_failures_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with BarView() as bar:
         bar.planned(counts())
         bar.progress(progress(RUNNING))

@@ -80,7 +80,7 @@ def test_an_error_has_one_condition_and_one_error_of_the_worker(
     assert caught.value.__cause__ is error
 
 
-def test_the_answer_is_the_code_else_the_status() -> None:
+def test_the_answer_is_the_code_or_else_the_status() -> None:
     assert classify(answer("SlowDown", 503)).answer == "SlowDown"
     assert classify(answer("", 500)).answer == "500"
 

@@ -30,7 +30,7 @@ def test_a_golden_message_is_valid(name: str) -> None:
     assert errors_in(name, json.loads((GOLDEN / f"{name}-v1.json").read_text())) == []
 
 
-def test_the_least_job_is_valid_for_both() -> None:
+def test_the_minimal_job_is_valid_for_both() -> None:
     assert errors_in("job", LEAST) == []
     assert Job.from_message(LEAST).to_message().items() >= LEAST.items()
 
@@ -51,13 +51,13 @@ def test_the_least_job_is_valid_for_both() -> None:
         {"options": {"speed": "fast"}},
     ],
 )
-def test_what_the_schema_refuses_a_worker_refuses(change: dict[str, Any]) -> None:
+def test_schema_and_worker_refuse_the_same_jobs(change: dict[str, Any]) -> None:
     assert errors_in("job", LEAST | change)
     with pytest.raises(InvalidJob):
         Job.from_message(LEAST | change)
 
 
-def test_what_a_newer_worker_adds_to_an_outcome_is_no_error() -> None:
+def test_unknown_fields_of_an_outcome_are_allowed() -> None:
     outcome = {"version": 1, "job_id": "a1", "state": "done", "tokens": 5}
     assert errors_in("outcome", outcome) == []
     assert Outcome.model_validate(outcome).ok
@@ -70,7 +70,7 @@ def test_the_examples_of_the_page_are_valid() -> None:
     assert message["headers"]["id"] == job["id"] == outcome["job_id"]
 
 
-def test_the_page_names_codes_and_models_that_are_there() -> None:
+def test_the_codes_and_models_on_the_page_exist() -> None:
     codes = {item.code for item in vars(errors).values() if hasattr(item, "code")}
     named = set(re.findall(r"^\| `([a-z_]+)` \|", PROTOCOL, flags=re.MULTILINE))
     assert named <= codes | set(Job.model_fields) | set(Outcome.model_fields)

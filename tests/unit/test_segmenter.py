@@ -72,7 +72,7 @@ def test_a_batch_gives_the_masks_of_single_images(tmp_path: Path, count: int) ->
         assert found[1:] == alone[1:]
 
 
-def test_a_graph_for_one_image_is_run_one_by_one(tmp_path: Path) -> None:
+def test_a_graph_for_one_image_runs_images_one_by_one(tmp_path: Path) -> None:
     axes = (1, 3, 32, 32)
     node = helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1)
     # A maximum over all axes, including the batch's, keeps the batch at one.

@@ -71,7 +71,7 @@ def test_a_wrong_value_is_named(
         ("redis://broker/0", "redis://broker/0"),
     ],
 )
-def test_tls_is_verified_unless_nothing_is(url: str, taken: str) -> None:
+def test_tls_is_verified_unless_disabled(url: str, taken: str) -> None:
     assert ProducerSettings.read(broker_url=url).broker_url == taken
 
 
@@ -91,7 +91,7 @@ def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) ->
     assert "s3cret" not in str(caught.value)
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_variables_are_named() -> None:
     with pytest.raises(SettingsError) as caught:
         WorkerSettings.read()
     assert "CUTWORK_READ_FROM: field required" in str(caught.value)

@@ -17,7 +17,7 @@ def _places(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("AWS_ENDPOINT_URL", "nonsense"), ("AWS_PROFILE", "nobody")]
 )
-def test_a_wrong_setting_of_the_sdk_is_refused_at_start(
+def test_an_invalid_setting_of_the_sdk_is_refused_at_start(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)

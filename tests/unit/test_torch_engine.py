@@ -56,7 +56,7 @@ def test_batch_of_another_shape_is_refused(engine: Engine, shape: tuple[int, ...
         engine.infer(np.zeros(shape, np.float32))
 
 
-def test_closed_engine_says_so(checkpoint: Path, batch: NDArray[np.float32]) -> None:
+def test_a_closed_engine_reports_that(checkpoint: Path, batch: NDArray[np.float32]) -> None:
     engine = torch_engine.load_torch_engine(checkpoint, device="cpu", threads=0)
     engine.close()
     engine.close()
@@ -141,7 +141,7 @@ def test_suffix_is_checked(tmp_path: Path) -> None:
         torch_engine.load_torch_engine(tmp_path / "isnet.onnx", device="cpu", threads=0)
 
 
-def test_missing_file_is_no_fault_of_the_model(tmp_path: Path) -> None:
+def test_missing_file_is_not_an_error_of_the_model(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors"):
         with pytest.raises(FileNotFoundError):
             torch_engine.load_torch_engine(tmp_path / name, device="cpu", threads=0)

@@ -23,7 +23,7 @@ def test_every_batch_size_is_run(tmp_path: Path) -> None:
     assert engine.shapes == [(images, 3, 32, 64) for images in (1, 2, 4, 6)]
 
 
-def test_no_batch_is_larger_than_the_profile_of_its_model_says(tmp_path: Path) -> None:
+def test_no_batch_is_larger_than_the_profile_allows(tmp_path: Path) -> None:
     path = tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w")
     file = ModelFile(name="own", path=path, sha256="own", profile=Profile(batch=2))
     load = make_loader(threads=1, file_cache=FileCache(tmp_path / "disk"), batch=8)
@@ -39,7 +39,7 @@ def test_a_batch_is_padded_and_the_padding_s_maps_are_dropped(tmp_path: Path) ->
     np.testing.assert_allclose(maps, np.exp(batch).mean(axis=1), rtol=1e-5)
 
 
-def test_a_profile_that_contradicts_its_graph_is_left_to_the_job(
+def test_warm_up_ignores_a_profile_that_contradicts_its_graph(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = RecordingEngine(loaded(tiled_mean(tmp_path / "own.onnx", "n", 3, 8, 8)))

@@ -19,7 +19,7 @@ from producer.sync.window import Window
         (9000, 0, 500),
     ],
 )
-def test_room_is_a_good_part_of_a_batch_or_nothing(size: int, in_flight: int, room: int) -> None:
+def test_the_room_is_a_large_part_of_a_batch_or_zero(size: int, in_flight: int, room: int) -> None:
     window = Window(size)
     assert window.room(in_flight, is_queue_empty=lambda: True) == room
 
