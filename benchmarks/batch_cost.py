@@ -33,15 +33,15 @@ def _figure(device: str) -> Figure:
     rates: dict[int, list[float]] = {size: [] for size in _SIZES[device]}
     with in_a_process(partial(network, device)) as loop:
         for _ in range(_ROUNDS):
-            for size, found in rates.items():
-                found.append(loop(size))
-    medians = {size: median(found) for size, found in rates.items()}
+            for size, samples in rates.items():
+                samples.append(loop(size))
+    medians = {size: median(samples) for size, samples in rates.items()}
     best = max(medians, key=lambda size: medians[size])
     return Figure(
-        what=f"images/s of ONNX Runtime in batches of {best} ÷ one at a time, {_named(device)}",
+        what=f"images/s of ONNX Runtime in batches of {best} ÷ one at a time, {_label(device)}",
         value=medians[best] / medians[1],
         how=", ".join(f"{size}: {rate:.3g}" for size, rate in medians.items()) + " images/s",
-        samples={f"in batches of {size}, images/s": found for size, found in rates.items()},
+        samples={f"in batches of {size}, images/s": samples for size, samples in rates.items()},
     )
 
 
@@ -81,5 +81,5 @@ def network(device: str) -> Loop:
     return loop
 
 
-def _named(device: str) -> str:
+def _label(device: str) -> str:
     return "CPU" if device == "cpu" else "GPU"

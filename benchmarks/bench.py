@@ -58,12 +58,12 @@ def main() -> None:
         with console.status(f"measuring {name} …"):
             figures += PARTS[name]()
         # After each part, so that a failure loses nothing.
-        found = {
+        report = {
             "date": now.isoformat(timespec="seconds"),
             "machine": facts,
             "figures": [figure.to_json() for figure in figures],
         }
-        (OUT / "bench.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        (OUT / "bench.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
         (OUT / "bench.md").write_text(markdown(figures) + "\n")
     show(figures, title=f"{now:%d %B %Y}, " + ", ".join(f"{k} {v}" for k, v in facts.items()))
     console.print(f"wrote {OUT}/bench.json and {OUT}/bench.md")

@@ -92,24 +92,24 @@ def host_cost() -> dict[int, list[float]]:
                 watch=Stopwatch(),
             )
 
-    found: dict[int, list[float]] = {}
+    seconds: dict[int, list[float]] = {}
     for megapixels in _SIZES:
         pictures = list(jpegs(megapixels).values())
         for data in pictures:
             once(data)
-        found[megapixels] = []
+        seconds[megapixels] = []
         for _ in range(_ROUNDS):
             began = time.process_time()
             for data in pictures:
                 once(data)
-            found[megapixels].append((time.process_time() - began) / len(pictures))
-    return found
+            seconds[megapixels].append((time.process_time() - began) / len(pictures))
+    return seconds
 
 
 def main() -> None:
     """Measure, print the figures and write them to the file."""
     samples = host_cost()
-    found = {
+    report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "python -m benchmarks.host_cost",
         "machine": machine(),
@@ -117,7 +117,7 @@ def main() -> None:
         "samples": samples,
     }
     OUT.mkdir(exist_ok=True)
-    text = json.dumps(found, indent=1, ensure_ascii=False)
+    text = json.dumps(report, indent=1, ensure_ascii=False)
     (OUT / "host.json").write_text(text + "\n")
     print(text)
 

@@ -107,16 +107,16 @@ def peaks(names: list[str]) -> Iterator[Peak]:
 
 def twelve_at_once() -> list[Figure]:
     """Measure the case that `make bench` includes: twelve images of 24 MP."""
-    (found,) = peaks(["default-24"])
-    case = found.case
+    (peak,) = peaks(["default-24"])
+    case = peak.case
     return [
         Figure(
             what=f"peak memory of a worker, {case.jobs} images of {case.megapixels:g} MP at once",
-            value=found.peak / 1e9 if found.done == case.jobs else None,
+            value=peak.peak / 1e9 if peak.done == case.jobs else None,
             unit="GB",
-            at_most=round(found.bound / 1e9, 2),
-            how=f"budget {case.budget:g} GB + model {found.model / 1e9:.2f} GB + 0.5 GB; "
-            f"{found.done} done",
+            at_most=round(peak.bound / 1e9, 2),
+            how=f"budget {case.budget:g} GB + model {peak.model / 1e9:.2f} GB + 0.5 GB; "
+            f"{peak.done} done",
         )
     ]
 
@@ -177,12 +177,12 @@ def main() -> None:
     wanted = sys.argv[1:] or list(CASES)
     if unknown := set(wanted) - set(CASES):
         sys.exit(f"expected some of {', '.join(CASES)}, found {', '.join(sorted(unknown))}")
-    found = []
+    rows = []
     with Console(stderr=True).status("measuring …"):
         for peak in peaks(wanted):
-            found.append(peak.row())
-            Console(stderr=True).print(found[-1])
-    sys.exit(0 if show(found) else 1)
+            rows.append(peak.row())
+            Console(stderr=True).print(rows[-1])
+    sys.exit(0 if show(rows) else 1)
 
 
 if __name__ == "__main__":

@@ -109,12 +109,12 @@ def measure(*, jobs: int = 2000, workers: int = 2, threads: int = 8, idle: float
         log = folder / "requests.log"
         log.touch()
         put_pictures(stack.s3(), "photos", "in/", jobs)
-        held = _held(stack, client, folder, threads=threads)
+        in_flight = _measure_in_flight(stack, client, folder, threads=threads)
         server.flushdb()
         feeder = _feeder(client, jobs)
         start = _Snapshot.of(server)
-        with ThreadPoolExecutor(1) as threads_of_ours:
-            feeding = threads_of_ours.submit(feeder.feed)
+        with ThreadPoolExecutor(1) as executor:
+            feeding = executor.submit(feeder.feed)
             while server.llen(_BULK) < jobs:
                 time.sleep(0.1)
             fed = _Snapshot.of(server)
@@ -151,11 +151,13 @@ def measure(*, jobs: int = 2000, workers: int = 2, threads: int = 8, idle: float
         network_bytes=(taken.network + worked.network) / jobs,
         s3={name: round(count / jobs, 3) for name, count in lines.most_common()},
         threads=threads,
-        **held,
+        **in_flight,
     )
 
 
-def _held(stack: LocalStack, client: Client, folder: Path, *, threads: int) -> Mapping[str, Any]:
+def _measure_in_flight(
+    stack: LocalStack, client: Client, folder: Path, *, threads: int
+) -> Mapping[str, Any]:
     """Measure the Redis memory of running jobs and of the worker's connections."""
     server: Any = client.runs.server
     own = len(server.client_list())
@@ -209,10 +211,10 @@ def _feeder(client: Client, jobs: int) -> Feeder:
                 mask=ImageRef(bucket="cutouts", key=f"masks/{number:06d}.png"),
             )
 
-    found: Plan = plan
+    listing: Plan = plan
     return Feeder(
         spec=RunSpec(source="s3://photos/in/", image="s3://cutouts/out/"),
-        plan=found,
+        plan=listing,
         app=client.app,
         ledger=client.runs,
         window=2 * jobs,
@@ -223,14 +225,14 @@ def _feeder(client: Client, jobs: int) -> Feeder:
 def main() -> None:
     """Measure, print the figures and write them to the file."""
     cost = asdict(measure())
-    found = {
+    report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "python -m benchmarks.job_cost",
         "machine": machine(),
         "job": cost,
     }
     OUT.mkdir(exist_ok=True)
-    text = json.dumps(found, indent=1, ensure_ascii=False)
+    text = json.dumps(report, indent=1, ensure_ascii=False)
     (OUT / "job.json").write_text(text + "\n")
     print(text)
 

@@ -117,15 +117,15 @@ def _cases(folder: Path) -> list[Path]:
     for number, name in enumerate(_PHOTOGRAPHS):
         picture = open_image(jpegs(MEGAPIXELS)[name], max_pixels=10**8).decode()
         with load_model(recipe, models=models, watch=watch) as model:
-            found, _, _ = segment(picture, recipe, model=model, watch=watch)
+            mask, _, _ = segment(picture, recipe, model=model, watch=watch)
         sure = trimap_from_mask(
-            found,
+            mask,
             foreground_threshold=options.alpha_matting_foreground_threshold,
             background_threshold=options.alpha_matting_background_threshold,
             erode_size=options.alpha_matting_erode_size,
         )
         cases.append(folder / f"{number}.npz")
-        np.savez(cases[-1], rgb=picture.rgb, found=found, trimap=sure)
+        np.savez(cases[-1], rgb=picture.rgb, mask=mask, trimap=sure)
     models.cache.close()
     return cases
 
@@ -134,21 +134,21 @@ def _run(name: str, case: Path) -> _Run:
     target = case.with_suffix(f".{name}.npy")
     command = [sys.executable, "-m", "benchmarks.matting_cost", name, str(case), str(target)]
     # pymatting prints warnings as well.
-    said = json.loads(
+    result = json.loads(
         subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1]
     )
-    return _Run(said["seconds"], said["memory"], np.load(target))
+    return _Run(result["seconds"], result["memory"], np.load(target))
 
 
 def main(name: str, case: str, target: str) -> None:
     """Run one measurement in this process."""
     with np.load(case) as arrays:
-        rgb, found, trimap = arrays["rgb"], arrays["found"], arrays["trimap"]
+        rgb, mask, trimap = arrays["rgb"], arrays["mask"], arrays["trimap"]
     if name in ("ours", "exact"):
         kernels()
 
         def solve() -> NDArray[np.float64]:
-            return closed_form_alpha(rgb, trimap, start=found, exact=name == "exact")[0]
+            return closed_form_alpha(rgb, trimap, start=mask, exact=name == "exact")[0]
     else:
         from pymatting import estimate_alpha_cf
 

@@ -62,7 +62,7 @@ def on_a_gpu() -> list[Figure]:
     if why is None:
         return rows("cuda", Extent.of(len(os.sched_getaffinity(0))))
     what = [(_within(size, "cuda"), 0.8) for size in _LIMITED]
-    what += [(_beside(size, "cuda"), 10) for size in _AGAINST_REMBG]
+    what += [(_against_rembg(size, "cuda"), 10) for size in _AGAINST_REMBG]
     return [Figure(what=row, value=None, at_least=bound, how=why) for row, bound in what]
 
 
@@ -70,7 +70,7 @@ def rows(device: str, extent: Extent) -> list[Figure]:
     """Measure Cutwork, the bare model and rembg in turns on `cpu` or `cuda`."""
     options = Options(model=MODEL, device_mode="cpu" if device == "cpu" else "require_gpu")
     batches = batch_sizes(1 if device == "cpu" else ModelSettings.read().batch)
-    found = _Rates()
+    rates = _Rates()
     with (
         site(workers=extent.workers, threads=extent.threads, options=options) as here,
         in_a_process(partial(network, device)) as bare,
@@ -78,15 +78,15 @@ def rows(device: str, extent: Extent) -> list[Figure]:
     ):
         for _ in range(extent.rounds):
             for batch in batches:
-                found.bare.setdefault(batch, []).append(bare(batch))
+                rates.bare.setdefault(batch, []).append(bare(batch))
             for size in _LIMITED:
                 rate = here.rate(size, mask=True, images=extent.images)
-                found.with_mask.setdefault(size, []).append(rate)
+                rates.with_mask.setdefault(size, []).append(rate)
             for size in _AGAINST_REMBG:
-                found.theirs.setdefault(size, []).append(theirs(extent.theirs, size))
+                rates.theirs.setdefault(size, []).append(theirs(extent.theirs, size))
                 rate = here.rate(size, mask=False, images=extent.images)
-                found.alone.setdefault(size, []).append(rate)
-    return [*_limits(device, found, extent), *_rembg(device, found)]
+                rates.alone.setdefault(size, []).append(rate)
+    return [*_limits(device, rates, extent), *_rembg(device, rates)]
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ class _Rates:
     theirs: dict[int, list[float]] = field(default_factory=dict)
 
 
-def _limits(device: str, found: _Rates, extent: Extent) -> Iterator[Figure]:
+def _limits(device: str, samples: _Rates, extent: Extent) -> Iterator[Figure]:
     """Compare with the lower of the device's and the processors' limits."""
-    bare = {batch: median(rates) for batch, rates in found.bare.items()}
+    bare = {batch: median(rates) for batch, rates in samples.bare.items()}
     best = max(bare, key=lambda batch: bare[batch])
     cores = len(os.sched_getaffinity(0))
     for size in _LIMITED:
         encoder = cores / encoding(size)
-        rate = median(found.with_mask[size])
+        rate = median(samples.with_mask[size])
         yield Figure(
             what=_within(size, device),
             value=rate / min(bare[best], encoder),
@@ -119,23 +119,26 @@ def _limits(device: str, found: _Rates, extent: Extent) -> Iterator[Figure]:
                 "cores; RGBA PNG and mask"
             ),
             samples={
-                "through, images/s": found.with_mask[size],
+                "through, images/s": samples.with_mask[size],
                 "encoder, images/s": [encoder],
-                **{f"bare in batches of {each}, images/s": found.bare[each] for each in bare},
+                **{f"bare in batches of {each}, images/s": samples.bare[each] for each in bare},
             },
         )
 
 
-def _rembg(device: str, found: _Rates) -> Iterator[Figure]:
+def _rembg(device: str, samples: _Rates) -> Iterator[Figure]:
     """Compare with rembg on the same device, one image after the other."""
     for size in _AGAINST_REMBG:
-        ours, theirs = median(found.alone[size]), median(found.theirs[size])
+        ours, theirs = median(samples.alone[size]), median(samples.theirs[size])
         yield Figure(
-            what=_beside(size, device),
+            what=_against_rembg(size, device),
             value=ours / theirs,
             at_least=10,
             how=f"{ours:.3g} ÷ {theirs:.3g} images/s; JPEG to RGBA PNG",
-            samples={"ours, images/s": found.alone[size], "rembg, images/s": found.theirs[size]},
+            samples={
+                "ours, images/s": samples.alone[size],
+                "rembg, images/s": samples.theirs[size],
+            },
         )
 
 
@@ -144,7 +147,7 @@ def _within(size: int, device: str) -> str:
     return f"images/s through broker and S3 ÷ {limit}, {size} MP, {_named(device)}"
 
 
-def _beside(size: int, device: str) -> str:
+def _against_rembg(size: int, device: str) -> str:
     return (
         f"images/s ÷ those of rembg with its {device.upper()} provider, {size} MP, {_named(device)}"
     )

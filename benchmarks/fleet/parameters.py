@@ -16,8 +16,8 @@ AWS_LIMITS: Final = "AWS: Best practices design patterns, optimizing Amazon S3 p
 
 
 def _number(default: float, unit: str, source: Source, why: str) -> float:
-    found: float = field(default=default, metadata={"unit": unit, "source": source, "why": why})
-    return found
+    number: float = field(default=default, metadata={"unit": unit, "source": source, "why": why})
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,8 @@ class Parameters:
     @property
     def jobs_in_window(self) -> float:
         """Jobs in flight at one broker, at most the largest window of `cutwork sync`."""
-        held = self.gpus * self.threads / self.brokers
-        return min(self.window, max(2000, 2 * held))
+        threads = self.gpus * self.threads / self.brokers
+        return min(self.window, max(2000, 2 * threads))
 
     @classmethod
     def measured(cls, **changed: float) -> "Parameters":
@@ -76,10 +76,10 @@ class Parameters:
         reads = sum(job["s3"].get(name, 0) for name in ("GetObject", "HeadObject"))
         names = ("submit_seconds", "work_seconds", "idle_seconds", "network_bytes")
         sizes = ("waiting_bytes", "in_flight_bytes", "connections", "connection_bytes")
-        found = {name: float(job[name]) for name in (*names, *sizes)} | {
+        values = {name: float(job[name]) for name in (*names, *sizes)} | {
             "commands": sum(job["commands"].values()),
             "reads": reads,
             "writes": sum(job["s3"].values()) - reads,
             "host_seconds": host["seconds"]["6"],
         }
-        return cls(**(found | changed))
+        return cls(**(values | changed))

@@ -18,11 +18,11 @@ def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
     page = Figure(figsize=(12, 4.2), layout="constrained")
     images, redis, s3 = page.subplots(1, 3)
     first = next(iter(lines.values()))[0].parameters
-    for colour, (name, found) in zip(_COLOURS, lines.items(), strict=False):
-        gpus = [each.parameters.gpus for each in found]
-        bills = [Bill(each) for each in found]
+    for colour, (name, fleets) in zip(_COLOURS, lines.items(), strict=False):
+        gpus = [each.parameters.gpus for each in fleets]
+        bills = [Bill(each) for each in fleets]
         images.plot(
-            gpus, [each.images_per_second for each in found], "o-", color=colour, label=name
+            gpus, [each.images_per_second for each in fleets], "o-", color=colour, label=name
         )
         redis.plot(
             gpus,
@@ -32,8 +32,8 @@ def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
         )
         s3.plot(gpus, [bill.requests_per_prefix[1] for bill in bills], "o-", color=colour)
         s3.plot(gpus, [bill.requests_per_prefix[0] for bill in bills], "o:", color=colour)
-    most = first.commands / (first.submit_seconds + first.work_seconds)
-    _limit(redis, most, f"one thread of Redis, {most:,.0f}/s as measured")
+    redis_limit = first.commands / (first.submit_seconds + first.work_seconds)
+    _limit(redis, redis_limit, f"one thread of Redis, {redis_limit:,.0f}/s as measured")
     _limit(s3, first.write_limit, f"writes of a prefix, {first.write_limit:,.0f}/s")
     _limit(s3, first.read_limit, f"reads of a prefix, {first.read_limit:,.0f}/s")
     _limit(images, first.feed_rate, f"one `cutwork sync`, {first.feed_rate:,.0f}/s")

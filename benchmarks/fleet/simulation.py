@@ -136,8 +136,10 @@ def simulate(parameters: Parameters, *, seed: int = 1) -> Steady:
     seconds = fleet.world.now - begun
     servers = {"host cores": parameters.cores}
     load = {
-        name: min(1, sum(each.busy for each in found) / len(found) / seconds / servers.get(name, 1))
-        for name, found in fleet.stations().items()
+        name: min(
+            1, sum(each.busy for each in stations) / len(stations) / seconds / servers.get(name, 1)
+        )
+        for name, stations in fleet.stations().items()
     }
     # Idle workers add requests of their own.
     resting = parameters.idle_seconds * parameters.gpus / parameters.brokers

@@ -96,11 +96,11 @@ def tried(setting: Setting) -> Result:
 
 def _play(result: Result, client: Client, pool: Pool, exporter: Exporter) -> None:
     """Observe the empty pool, send the burst and observe until the pool is empty again."""
-    setting, began = result.setting, time.monotonic()
-    scaler, quiet_since = Scaler(setting.policy), began
+    setting, started = result.setting, time.monotonic()
+    scaler, quiet_since = Scaler(setting.policy), started
     burst: Future[list[Handle]] | None = None
     with ThreadPoolExecutor(1) as sender:
-        while time.monotonic() - began < setting.deadline:
+        while time.monotonic() - started < setting.deadline:
             now, signals = time.monotonic(), exporter.signals()
             wanted = scaler.wanted(signals, current=pool.size, now=now)
             pool.look(wanted=wanted)
@@ -116,8 +116,8 @@ def _play(result: Result, client: Client, pool: Pool, exporter: Exporter) -> Non
                 burst = sender.submit(client.submit_many, _jobs(setting.jobs))
             time.sleep(_TICK_SECONDS)
     handles = burst.result() if burst else []
-    found = [handle.outcome() for handle in handles]
-    result.outcomes = [outcome for outcome in found if outcome is not None]
+    outcomes = [handle.outcome() for handle in handles]
+    result.outcomes = [outcome for outcome in outcomes if outcome is not None]
 
 
 def _jobs(count: int) -> Iterator[Job]:

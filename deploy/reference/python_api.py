@@ -25,17 +25,17 @@ def classes() -> str:
 def exceptions() -> str:
     """Return the tree of exceptions by their built-in bases, and a subsection for each."""
     exported = [getattr(producer, name) for name in producer.__all__]
-    found = [item for item in exported if issubclass(item, Exception)]
+    errors = [item for item in exported if issubclass(item, Exception)]
     lines = ["Exception"]
-    bases = {item.__base__.__name__: item.__base__ for item in found}
+    bases = {item.__base__.__name__: item.__base__ for item in errors}
     for name, base in sorted(bases.items()):
-        children = sorted(item.__name__ for item in found if item.__base__ is base)
+        children = sorted(item.__name__ for item in errors if item.__base__ is base)
         last_base, last_child = name == max(bases), children[-1]
         lines.append(f"{'└──' if last_base else '├──'} {name}")
         stem = "   " if last_base else "│  "
         lines += [f"{stem} {'└──' if child == last_child else '├──'} {child}" for child in children]
     tree = "\n".join(lines)
-    sections = [f"### `{item.__name__}`\n\n{inspect.getdoc(item)}" for item in found]
+    sections = [f"### `{item.__name__}`\n\n{inspect.getdoc(item)}" for item in errors]
     return "\n\n".join([f"```text\n{tree}\n```", *sections])
 
 

@@ -26,9 +26,9 @@ def test_the_real_model_is_loaded_once(store: ModelStore, tmp_path: Path) -> Non
     load = make_loader(threads=0, file_cache=FileCache(tmp_path))
     names: list[str] = []
 
-    def counted(found: ModelFile, device: str) -> Engine:
-        names.append(found.name)
-        return load(found, device)
+    def counted(file: ModelFile, device: str) -> Engine:
+        names.append(file.name)
+        return load(file, device)
 
     cache = ModelCache(counted, budget=AMPLE)
     with ThreadPoolExecutor(4) as pool:

@@ -108,8 +108,8 @@ def test_a_failed_job_leaves_no_single_output(
         else:
             with pytest.raises(StorageUnavailable):
                 pipeline.run(job(name), final=False)
-    found = stack.s3().list_objects_v2(Bucket="cutouts", Prefix=f"{name}/")
-    assert found["KeyCount"] == (0 if final else 1)
+    listing = stack.s3().list_objects_v2(Bucket="cutouts", Prefix=f"{name}/")
+    assert listing["KeyCount"] == (0 if final else 1)
 
 
 def test_the_same_job_twice_at_once_is_done_twice_with_the_same_result(

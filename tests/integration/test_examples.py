@@ -38,8 +38,8 @@ def test_fastapi(stack: LocalStack, example: Callable[[str], ModuleType]) -> Non
         submitted = http.post("/cutouts/rocket.jpg")
         assert submitted.status_code == 202
         job = submitted.json()
-        found = http.get("/cutouts/rocket.jpg", params=job | {"wait": 60}).json()
-        assert (found["job_id"], found["state"]) == (job["job"], "done")
+        outcome = http.get("/cutouts/rocket.jpg", params=job | {"wait": 60}).json()
+        assert (outcome["job_id"], outcome["state"]) == (job["job"], "done")
         assert http.get("/cutouts/a", params={"job": "x", "wait": 0.1}).json()["state"] == "pending"
         refused = http.post("/cutouts/" + "a" * 1100)
         assert refused.status_code == 422
@@ -71,12 +71,12 @@ def test_django(django: ModuleType) -> None:
     submitted = http.post("/cutouts/chelsea.png")
     assert submitted.status_code == 202
     job = submitted.json()["job"]
-    found: dict[str, Any] = {"state": "pending"}
+    outcome: dict[str, Any] = {"state": "pending"}
     deadline = time.monotonic() + PATIENCE
-    while found["state"] == "pending" and time.monotonic() < deadline:
+    while outcome["state"] == "pending" and time.monotonic() < deadline:
         time.sleep(0.1)
-        found = http.get(f"/outcomes/{job}/chelsea.png").json()
-    assert (found["job_id"], found["state"]) == (job, "done")
+        outcome = http.get(f"/outcomes/{job}/chelsea.png").json()
+    assert (outcome["job_id"], outcome["state"]) == (job, "done")
     assert http.get("/outcomes/x/chelsea.png").json() == {"job_id": "x", "state": "pending"}
     assert http.post("/cutouts/" + "a" * 1100).status_code == 422
     assert http.get("/cutouts/chelsea.png").status_code == 405

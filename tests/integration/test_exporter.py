@@ -89,10 +89,10 @@ def test_the_queues_without_a_worker(
         with feeding(feeder_of(client, plan_of("send", "send"), spec=SPEC)):
             until(lambda: client.runs.server.llen("cutwork.default:6") == 2)
         client.runs.server.hset("cutwork:rates", "cutwork.default", "30 60")
-    found = start(broker=idle.broker_url, CUTWORK_CLASSES="gpu").series()
-    assert found.pop("cutwork_queue_oldest_seconds cutwork.default") > 1e9
-    assert found.pop("cutwork_queue_backlog_seconds cutwork.gpu") == pytest.approx(1 / 0.55)
-    assert {name: value for name, value in found.items() if value} == {
+    series = start(broker=idle.broker_url, CUTWORK_CLASSES="gpu").series()
+    assert series.pop("cutwork_queue_oldest_seconds cutwork.default") > 1e9
+    assert series.pop("cutwork_queue_backlog_seconds cutwork.gpu") == pytest.approx(1 / 0.55)
+    assert {name: value for name, value in series.items() if value} == {
         "cutwork_broker_up": 1,
         "cutwork_queue_waiting cutwork.default 3": 2,
         "cutwork_queue_waiting cutwork.default 6": 2,
@@ -106,8 +106,8 @@ def test_the_queues_without_a_worker(
         "cutwork_runs running": 1,
     }
     # Every list of every queue has a series, also if its value is zero.
-    assert len([name for name in found if name.startswith("cutwork_queue_waiting ")]) == 8
-    assert found["cutwork_queue_oldest_seconds cutwork.gpu"] == 0
+    assert len([name for name in series if name.startswith("cutwork_queue_waiting ")]) == 8
+    assert series["cutwork_queue_oldest_seconds cutwork.gpu"] == 0
 
 
 def test_foreign_entries_are_not_counted_and_are_logged_once(
@@ -124,14 +124,14 @@ def test_foreign_entries_are_not_counted_and_are_logged_once(
         server.hset("unacked", f"strange{number}", entry)
     server.hset("unacked", "ours", '["", "", "cutwork.default"]')
     exporter = start(broker=idle.broker_url)
-    found = exporter.series()
-    assert found["cutwork_queue_waiting cutwork.default 0"] == 2
-    assert found["cutwork_queue_waiting cutwork.default 3"] == 1
-    assert found["cutwork_queue_waiting cutwork.default 9"] == 0
-    assert found["cutwork_queue_in_flight other"] == 6
-    assert found["cutwork_queue_backlog_images cutwork.default"] == 4
-    assert found["cutwork_worker_images_per_second cutwork.default"] == 0.55
-    assert "cutwork_queue_backlog_images other" not in found
+    series = exporter.series()
+    assert series["cutwork_queue_waiting cutwork.default 0"] == 2
+    assert series["cutwork_queue_waiting cutwork.default 3"] == 1
+    assert series["cutwork_queue_waiting cutwork.default 9"] == 0
+    assert series["cutwork_queue_in_flight other"] == 6
+    assert series["cutwork_queue_backlog_images cutwork.default"] == 4
+    assert series["cutwork_worker_images_per_second cutwork.default"] == 0.55
+    assert "cutwork_queue_backlog_images other" not in series
     # The next reading shows the change and must not log the same entries again.
     server.delete("unacked")
     server.set("unacked", "no hash")

@@ -47,11 +47,11 @@ def test_this_machine_has_no_driver(
 
 @pytest.mark.skipif(not has_driver(), reason="needs an NVIDIA driver")
 def test_the_driver_of_this_machine_reports_its_devices() -> None:
-    found = gpu.driver()
-    assert found.cuda is not None
-    assert found.cuda >= (11, 0)
-    assert found.devices >= 1
-    assert found.memory > 2**30
+    driver = gpu.driver()
+    assert driver.cuda is not None
+    assert driver.cuda >= (11, 0)
+    assert driver.devices >= 1
+    assert driver.memory > 2**30
 
 
 def torch_starts() -> bool:

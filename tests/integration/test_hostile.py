@@ -35,7 +35,7 @@ PLAIN = Options(enabled=False)
 
 
 @pytest.fixture(scope="module")
-def victim(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def own_worker(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """A worker with its own database, so that only these jobs use its memory."""
     path = channel_mean(tmp_path_factory.mktemp("model") / "tiny.onnx")
     stack.s3().upload_file(str(path), "models", "hostile.onnx")
@@ -51,13 +51,13 @@ def victim(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def memory_when_ready(victim: Child) -> int:
-    return peak_memory(victim.pid)
+def memory_when_ready(own_worker: Child) -> int:
+    return peak_memory(own_worker.pid)
 
 
 @pytest.fixture(scope="module")
 def outcomes(
-    stack: LocalStack, victim: Child, memory_when_ready: int
+    stack: LocalStack, own_worker: Child, memory_when_ready: int
 ) -> Mapping[str, tuple[HostileFile, Outcome]]:
     """Each file and its outcome, by name."""
     s3 = stack.s3()
@@ -103,11 +103,11 @@ def test_each_file_has_an_acceptable_outcome(
 
 
 def test_the_worker_survives_within_its_memory_bound(
-    outcomes: Mapping[str, tuple[HostileFile, Outcome]], victim: Child, memory_when_ready: int
+    outcomes: Mapping[str, tuple[HostileFile, Outcome]], own_worker: Child, memory_when_ready: int
 ) -> None:
     assert outcomes
-    assert victim.running
-    assert peak_memory(victim.pid) - memory_when_ready < MEMORY
+    assert own_worker.running
+    assert peak_memory(own_worker.pid) - memory_when_ready < MEMORY
 
 
 def test_no_file_takes_longer_than_ten_seconds(

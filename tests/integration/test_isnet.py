@@ -42,11 +42,11 @@ def test_equals_the_onnx_export_on_a_photograph(
 ) -> None:
     session = onnxruntime.InferenceSession(isnet_onnx, providers=["CPUExecutionProvider"])
     expected = session.run(["output"], {"input": photograph})[0]
-    found = network.saliency(torch.from_numpy(photograph)).numpy()
+    saliency = network.saliency(torch.from_numpy(photograph)).numpy()
     # 4.1e-4 was measured, all of it from the export's half-precision activations: with the
     # export converted to float32 it is 4e-6.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
-    assert 0.2 < (found > 0.5).mean() < 0.8  # The astronaut is foreground, the rest is not.
+    np.testing.assert_allclose(saliency, expected, rtol=0, atol=1e-3)
+    assert 0.2 < (saliency > 0.5).mean() < 0.8  # The astronaut is foreground, the rest is not.
 
 
 @torch.inference_mode()

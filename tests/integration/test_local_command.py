@@ -91,8 +91,8 @@ def test_cut_out_and_mask_agree(tmp_path: Path, photographs: Path) -> None:
     rgba = pixels(out)
     assert np.array_equal(rgba[:, :, 3], pixels(mask))
     assert set(np.unique(rgba[:, :, 3])) == {0, 255}
-    there = rgba[:, :, 3] == 255
-    assert np.array_equal(rgba[there][:, :3], pixels(photographs / "chelsea.png")[there])
+    opaque = rgba[:, :, 3] == 255
+    assert np.array_equal(rgba[opaque][:, :3], pixels(photographs / "chelsea.png")[opaque])
     assert "foreground" in done.stderr
 
 

@@ -137,10 +137,10 @@ def test_a_password_in_the_endpoint_is_in_no_finding_and_no_refusal_to_start(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:s3cret@127.0.0.1:9")
     findings = examine(idle, read=["s3://photos"], write=[])
-    found = next(item for item in findings if item.what.startswith("S3")).to_json()
-    assert not found["ok"]
-    assert "***@127.0.0.1:9" in found["text"]
-    assert "s3cret" not in str(found)
+    finding = next(item for item in findings if item.what.startswith("S3")).to_json()
+    assert not finding["ok"]
+    assert "***@127.0.0.1:9" in finding["text"]
+    assert "s3cret" not in str(finding)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:s3cret@")
     monkeypatch.setenv("CUTWORK_READ_FROM", "*")
     monkeypatch.setenv("CUTWORK_WRITE_TO", "*")

@@ -117,7 +117,7 @@ UNACKED = {
 
 
 @pytest.fixture(scope="module")
-def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A broker without S3, because messages are refused before the task reads an image."""
     with LocalStack(tmp_path_factory.mktemp("intake")) as stack:
         stack.start_broker()
@@ -126,57 +126,61 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="module")
-def victim(lonely: LocalStack) -> Child:
-    child = lonely.start_worker(concurrency=CONCURRENCY, CUTWORK_WRITE_TO="s3://allowed")
-    lonely.wait_for_worker(child)
+def own_worker(own_broker: LocalStack) -> Child:
+    child = own_broker.start_worker(concurrency=CONCURRENCY, CUTWORK_WRITE_TO="s3://allowed")
+    own_broker.wait_for_worker(child)
     return child
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-def test_a_malformed_message_is_refused(entry: str, lonely: LocalStack, victim: Child) -> None:
-    before = victim.log.stat().st_size
-    with redis.Redis.from_url(lonely.broker_url) as server:
+def test_a_malformed_message_is_refused(
+    entry: str, own_broker: LocalStack, own_worker: Child
+) -> None:
+    before = own_worker.log.stat().st_size
+    with redis.Redis.from_url(own_broker.broker_url) as server:
         server.lpush(QUEUE, entry)
         deadline = time.monotonic() + PATIENCE
-        while server.llen(QUEUE) or victim.log.stat().st_size == before:
-            assert victim.running, victim.tail()
+        while server.llen(QUEUE) or own_worker.log.stat().st_size == before:
+            assert own_worker.running, own_worker.tail()
             assert time.monotonic() < deadline, "still queued: the worker lost its threads"
             time.sleep(0.01)
         while server.zcard("unacked_index"):
             assert time.monotonic() < deadline, "unacknowledged for ever"
             time.sleep(0.01)
-    assert victim.running
+    assert own_worker.running
 
 
 @pytest.mark.parametrize("entry", UNACKED.values(), ids=UNACKED)
 def test_a_malformed_unacknowledged_entry_is_dropped(
-    entry: str, lonely: LocalStack, victim: Child
+    entry: str, own_broker: LocalStack, own_worker: Child
 ) -> None:
     """Every worker would try to requeue it first, so it would block all others."""
-    with redis.Redis.from_url(lonely.broker_url) as server:
+    with redis.Redis.from_url(own_broker.broker_url) as server:
         server.hset("unacked", "strange", entry)
         server.zadd("unacked_index", {"strange": 1})
         deadline = time.monotonic() + PATIENCE
         while server.hlen("unacked") or server.zcard("unacked_index"):
-            assert victim.running, victim.tail()
-            assert time.monotonic() < deadline, victim.tail()
+            assert own_worker.running, own_worker.tail()
+            assert time.monotonic() < deadline, own_worker.tail()
             time.sleep(0.05)
-    assert "Unrecoverable" not in victim.tail()
+    assert "Unrecoverable" not in own_worker.tail()
 
 
-def test_a_message_without_retries_is_a_first_attempt(lonely: LocalStack, victim: Child) -> None:
-    with redis.Redis.from_url(lonely.broker_url) as server:
+def test_a_message_without_retries_is_a_first_attempt(
+    own_broker: LocalStack, own_worker: Child
+) -> None:
+    with redis.Redis.from_url(own_broker.broker_url) as server:
         server.lpush(QUEUE, message(GOOD, headers={"id": "null-retries", "retries": None}))
-    found = Ledger(lonely.broker_url).read_outcomes(["null-retries"], wait=PATIENCE)
-    assert found["null-retries"].code == "malformed_message"
-    assert victim.running
+    outcomes = Ledger(own_broker.broker_url).read_outcomes(["null-retries"], wait=PATIENCE)
+    assert outcomes["null-retries"].code == "malformed_message"
+    assert own_worker.running
 
 
-def test_every_thread_still_works_afterwards(lonely: LocalStack, victim: Child) -> None:
-    with lonely.client() as client:
+def test_every_thread_still_works_afterwards(own_broker: LocalStack, own_worker: Child) -> None:
+    with own_broker.client() as client:
         for _ in range(3 * CONCURRENCY):
             outcome = client.submit(
                 "s3://any/a.jpg", image="s3://forbidden/a.png", options=Options(enabled=False)
             ).wait(PATIENCE)
             assert outcome.code == "forbidden"
-    assert victim.running
+    assert own_worker.running

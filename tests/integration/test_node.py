@@ -105,8 +105,8 @@ def job(number: int, **facts: Any) -> dict[str, Any]:
 
 
 def outcomes(service: "subprocess.Popen[str]") -> list[dict[str, Any]]:
-    output, said = service.communicate(timeout=PATIENCE)
-    assert service.returncode == 0, said
+    output, errors = service.communicate(timeout=PATIENCE)
+    assert service.returncode == 0, errors
     return [json.loads(line) for line in output.splitlines()]
 
 
@@ -120,11 +120,11 @@ def test_node_enqueues_and_reads_outcomes(
     # The jobs are pending, as a Python producer's are, so a lost message would be sent again.
     assert idle.pending() == len(jobs)
     start()
-    found = outcomes(service)
-    assert [item["job_id"] for item in found] == [item["id"] for item in jobs]
-    assert [item["state"] for item in found] == ["done", "done", "failed", "failed"]
-    assert [item["code"] for item in found[2:]] == ["source_not_found", "forbidden"]
-    assert [error for item in found for error in errors_in("outcome", item)] == []
+    results = outcomes(service)
+    assert [item["job_id"] for item in results] == [item["id"] for item in jobs]
+    assert [item["state"] for item in results] == ["done", "done", "failed", "failed"]
+    assert [item["code"] for item in results[2:]] == ["source_not_found", "forbidden"]
+    assert [error for item in results for error in errors_in("outcome", item)] == []
     assert [error for item in jobs[:3] for error in errors_in("job", item)] == []
     _, _, key = jobs[0]["image"].split("/", 2)[-1].partition("/")
     assert stack.s3().head_object(Bucket="cutouts", Key=key)["ContentLength"] > 0

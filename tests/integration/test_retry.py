@@ -44,8 +44,8 @@ def _priority_of_a_retry(client: Client, options: Options) -> int:
     publish(client.app, [Job(id=name, source=A, image=B, options=options)])
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        held: Any = client.runs.server.hvals("unacked")
-        for message, *_ in map(json.loads, held):
+        entries: Any = client.runs.server.hvals("unacked")
+        for message, *_ in map(json.loads, entries):
             if message["headers"]["id"] == name and message["headers"]["retries"] == 1:
                 return int(message["properties"]["priority"])
         time.sleep(0.05)

@@ -32,9 +32,9 @@ def unwarned(sentence: str) -> None:
 
 
 def test_a_report_is_written_to_s3_and_read_back(stack: LocalStack) -> None:
-    found = record(failures=[failure("a.jpg")])
+    run = record(failures=[failure("a.jpg")])
     for place in ("s3://cutouts/reports/today", "s3://cutouts/reports/today/"):
-        written = write_run_report(found, place, s3=stack.s3, warn=unwarned)
+        written = write_run_report(run, place, s3=stack.s3, warn=unwarned)
         assert written == [
             f"s3://cutouts/reports/today/{name}"
             for name in ("report.json", "failures.jsonl", "report.html")
@@ -46,15 +46,15 @@ def test_a_report_is_written_to_s3_and_read_back(stack: LocalStack) -> None:
         kinds.append(stored["ContentType"])
         bodies.append(stored["Body"].read().decode())
     assert kinds == ["application/json", "application/x-ndjson", "text/html; charset=utf-8"]
-    assert RunRecord.model_validate_json(bodies[0]) == found
-    assert Failure.model_validate_json(bodies[1]) == found.failures[0]
+    assert RunRecord.model_validate_json(bodies[0]) == run
+    assert Failure.model_validate_json(bodies[1]) == run.failures[0]
     assert bodies[2].startswith("<!doctype html>")
     with pytest.raises(ValueError, match="not a bucket name"):
-        write_run_report(found, "s3://A", s3=unasked, warn=unwarned)
+        write_run_report(run, "s3://A", s3=unasked, warn=unwarned)
 
 
 def test_an_unreachable_store_leaves_placeholders(tmp_path: Path) -> None:
-    def nobody() -> "S3Client":
+    def unreachable() -> "S3Client":
         return boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{free_ports(1)[0]}",
@@ -64,7 +64,9 @@ def test_an_unreachable_store_leaves_placeholders(tmp_path: Path) -> None:
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
 
-    write_run_report(record(sample=[outcome("a.png")]), str(tmp_path), s3=nobody, warn=unwarned)
+    write_run_report(
+        record(sample=[outcome("a.png")]), str(tmp_path), s3=unreachable, warn=unwarned
+    )
     page = (tmp_path / "report.html").read_text()
     assert page.count("not fetched: S3 did not answer") == 3
     assert "<img" not in page
@@ -110,18 +112,22 @@ def test_thumbnails_are_small_upright_and_transparent(stack: LocalStack, photogr
         s3.put_object(Bucket="cutouts", Key=f"thumbnails/{key}", Body=data)
     refs = {key: ImageRef(bucket="cutouts", key=f"thumbnails/{key}") for key in [*objects, "gone"]}
     refs["nowhere"] = ImageRef(bucket="no-such-bucket", key="a.png")
-    found = fetch_thumbnails([*refs.values()] * 2, s3=lambda: s3)
-    assert found.keys() == set(refs.values())
-    assert shown(found[refs["sideways.jpg"]]).size == (SIDE // 3, SIDE)
-    alpha = shown(found[refs["half.png"]]).getchannel("A")
+    thumbnails = fetch_thumbnails([*refs.values()] * 2, s3=lambda: s3)
+    assert thumbnails.keys() == set(refs.values())
+    assert shown(thumbnails[refs["sideways.jpg"]]).size == (SIDE // 3, SIDE)
+    alpha = shown(thumbnails[refs["half.png"]]).getchannel("A")
     assert (alpha.getpixel((2, 10)), alpha.getpixel((38, 10))) == (0, 255)
-    assert shown(found[refs["sixteen.png"]]).convert("L").getextrema() == (127, 127)
-    assert shown(found[refs["palette.png"]]).size == (SIDE, 10)
-    noise = found[refs["noise.png"]].uri
+    assert shown(thumbnails[refs["sixteen.png"]]).convert("L").getextrema() == (127, 127)
+    assert shown(thumbnails[refs["palette.png"]]).size == (SIDE, 10)
+    noise = thumbnails[refs["noise.png"]].uri
     assert noise
     assert len(noise) < 20_000
     for key in ("text.png", "empty.png", "short.png", "bomb.png", "large.png"):
-        assert found[refs[key]] == Thumbnail(problem="no preview"), key
-    assert found[refs["gone"]].problem == found[refs["nowhere"]].problem == "no longer exists"
+        assert thumbnails[refs[key]] == Thumbnail(problem="no preview"), key
+    assert (
+        thumbnails[refs["gone"]].problem
+        == thumbnails[refs["nowhere"]].problem
+        == "no longer exists"
+    )
     small = fetch_thumbnails([refs["noise.png"]], s3=lambda: s3, max_bytes=1_000)
     assert small[refs["noise.png"]].problem == "too large for a preview"

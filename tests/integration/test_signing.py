@@ -276,11 +276,13 @@ BROADCASTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("found", BROADCASTS.values(), ids=BROADCASTS)
-def test_a_hostile_broadcast_is_refused(found: Any, guarded: LocalStack, verifier: Child) -> None:
+@pytest.mark.parametrize("broadcast", BROADCASTS.values(), ids=BROADCASTS)
+def test_a_hostile_broadcast_is_refused(
+    broadcast: Any, guarded: LocalStack, verifier: Child
+) -> None:
     before = verifier.log.stat().st_size
     with redis.Redis.from_url(guarded.broker_url) as server:
-        assert server.publish("/0.celery.pidbox", json.dumps(found)) == 1
+        assert server.publish("/0.celery.pidbox", json.dumps(broadcast)) == 1
     verifier.wait_until(lambda: verifier.log.stat().st_size > before, timeout=PATIENCE)
 
 

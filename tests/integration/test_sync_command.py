@@ -81,8 +81,8 @@ def test_photographs_and_broken_files(
     assert (end["event"], end["state"]) == ("end", "finished")
     counts = end["counts"]
     assert (counts["seen"], counts["sent"], counts["done"], counts["failed"]) == (12, 12, 2, 10)
-    found = environment.s3().list_objects_v2(Bucket="cutouts", Prefix="sync/")["Contents"]
-    assert [item["Key"] for item in found] == [
+    objects = environment.s3().list_objects_v2(Bucket="cutouts", Prefix="sync/")["Contents"]
+    assert [item["Key"] for item in objects] == [
         "sync/good/astronaut.png",
         "sync/good/rocket.png",
     ]
@@ -95,10 +95,10 @@ def test_photographs_and_broken_files(
     lines = (folder / "failures.jsonl").read_text().splitlines()
     assert {Failure.model_validate_json(line).code for line in lines} == set(failures.values())
 
-    again = cutwork(*command)
-    assert again.exit_code == 0
-    assert "nothing to do: 12 inputs, 2 up to date" in again.stdout
-    assert "10 known to be unreadable" in again.stdout
+    repeated = cutwork(*command)
+    assert repeated.exit_code == 0
+    assert "nothing to do: 12 inputs, 2 up to date" in repeated.stdout
+    assert "10 known to be unreadable" in repeated.stdout
 
     manifest = cutwork("sync", "--manifest", str(folder / "failures.jsonl"), "--json")
     assert manifest.exit_code == 1
@@ -115,9 +115,9 @@ def test_photographs_and_broken_files(
     environment.s3().put_object(
         Bucket="photos", Key="sync/text.jpg", Body=(photographs / "rocket.jpg").read_bytes()
     )
-    mended = cutwork(*command, "--json")
-    assert mended.exit_code == 0
-    assert events(mended)[-1]["counts"]["done"] == 1
+    replaced = cutwork(*command, "--json")
+    assert replaced.exit_code == 0
+    assert events(replaced)[-1]["counts"]["done"] == 1
 
 
 @pytest.mark.usefixtures("worker")

@@ -32,9 +32,9 @@ def start(stack: LocalStack, idle: Client) -> Iterator[Start]:
     with ExitStack() as ending:
 
         def started(**variables: str) -> Watched:
-            found = Watched(stack, **{"CUTWORK_BROKER_URL": idle.broker_url, **variables})
-            ending.callback(found.child.stop, grace=0)
-            return found
+            watched = Watched(stack, **{"CUTWORK_BROKER_URL": idle.broker_url, **variables})
+            ending.callback(watched.child.stop, grace=0)
+            return watched
 
         yield started
 
@@ -70,36 +70,36 @@ def test_jobs_are_counted(stack: LocalStack, idle: Client, start: Start, tmp_pat
     watched.child.wait_until(
         lambda: watched.samples()["cutwork_images_total"]["", "done"] == 4, timeout=PATIENCE
     )
-    found = watched.samples()
-    assert found["cutwork_images_total"] == {
+    samples = watched.samples()
+    assert samples["cutwork_images_total"] == {
         ("", "done"): 4,
         ("", "skipped"): 1,
         ("", "cancelled"): 0,
         ("source_not_found", "failed"): 1,
     }
-    assert found["cutwork_image_seconds_count"] == {(): 4}
-    assert found["cutwork_image_seconds_sum"][()] > done.seconds["total"]
-    stages = found["cutwork_stage_seconds_count"]
+    assert samples["cutwork_image_seconds_count"] == {(): 4}
+    assert samples["cutwork_image_seconds_sum"][()] > done.seconds["total"]
+    stages = samples["cutwork_stage_seconds_count"]
     assert {name for (name,) in stages} == set(done.seconds) - {"total"}
     assert (stages["fetch",], stages["model",]) == (6, 4)
-    assert found["cutwork_queue_wait_seconds_count"] == {("single",): 5}
-    assert found["cutwork_redeliveries_total"] == {(): 1}
-    assert found["cutwork_batch_images_count"] == {("cpu",): 4}
+    assert samples["cutwork_queue_wait_seconds_count"] == {("single",): 5}
+    assert samples["cutwork_redeliveries_total"] == {(): 1}
+    assert samples["cutwork_batch_images_count"] == {("cpu",): 4}
     # Names from messages are not used as labels.
-    assert found["cutwork_model_loads_total"] == {("isnet-general-use",): 1, ("custom",): 2}
-    assert found["cutwork_model_cache_hits_total"] == {("isnet-general-use",): 1}
+    assert samples["cutwork_model_loads_total"] == {("isnet-general-use",): 1, ("custom",): 2}
+    assert samples["cutwork_model_cache_hits_total"] == {("isnet-general-use",): 1}
     assert "watch/" not in watched.get("/metrics").text
     assert done.source is not None
     assert done.image is not None
-    moved = found["cutwork_bytes_total"]
+    moved = samples["cutwork_bytes_total"]
     assert moved["read",] == 4 * (done.source.bytes or 0)
     assert moved["written",] > done.image.bytes
-    assert found["cutwork_jobs_running"] == {(): 0}
-    assert found["cutwork_image_memory_bytes"] == {(): 0}
-    assert found["cutwork_image_memory_limit_bytes"] == {(): 800_000_000}
-    assert found["cutwork_worker_draining"] == {(): 0}
-    assert [labels[:2] for labels in found["cutwork_worker_info"]] == [("cpu", "cutwork.default")]
-    assert found["process_start_time_seconds"][()] > time.time() - 600
+    assert samples["cutwork_jobs_running"] == {(): 0}
+    assert samples["cutwork_image_memory_bytes"] == {(): 0}
+    assert samples["cutwork_image_memory_limit_bytes"] == {(): 800_000_000}
+    assert samples["cutwork_worker_draining"] == {(): 0}
+    assert [labels[:2] for labels in samples["cutwork_worker_info"]] == [("cpu", "cutwork.default")]
+    assert samples["process_start_time_seconds"][()] > time.time() - 600
     described(watched.get("/metrics").text)
     assert watched.get("/").status == 404
 
@@ -146,9 +146,9 @@ def test_a_worker_that_shuts_down_is_live_and_not_ready(
     answer = watched.until("/readyz", 503)
     assert answer.checks["drain"] == {"ok": False, "found": "takes no more jobs"}
     assert watched.get("/healthz").status == 200
-    found = watched.samples()
-    assert found["cutwork_worker_draining"] == {(): 1}
-    assert found["cutwork_image_memory_bytes"][()] > 0
+    samples = watched.samples()
+    assert samples["cutwork_worker_draining"] == {(): 1}
+    assert samples["cutwork_image_memory_bytes"][()] > 0
     gate.touch()
     assert watched.child.wait(PATIENCE) == 0
 

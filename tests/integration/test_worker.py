@@ -232,10 +232,10 @@ def test_the_task_composes_in_a_user_s_canvas(stack: LocalStack, tmp_path: Path)
         assert done.returncode == 0, done.stderr
     finally:
         child.stop(grace=10)
-    found = json.loads(done.stdout)
-    assert found["chain"] == ["s3://cutouts/canvas-0.png"]
-    assert found["chord"] == ["s3://cutouts/canvas-1.png", "s3://cutouts/canvas-2.png"]
-    assert Outcome.model_validate(found["result"]).state == "done"
+    results = json.loads(done.stdout)
+    assert results["chain"] == ["s3://cutouts/canvas-0.png"]
+    assert results["chord"] == ["s3://cutouts/canvas-1.png", "s3://cutouts/canvas-2.png"]
+    assert Outcome.model_validate(results["result"]).state == "done"
 
 
 def test_everything_is_acknowledged_in_the_end(client: Client) -> None:

@@ -67,10 +67,10 @@ def find_chromium(cache: Path) -> Chromium:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start the browser without a window."""
-    found = find_chromium(user_cache_path("cutwork"))
+    chromium = find_chromium(user_cache_path("cutwork"))
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=found.path, env={**os.environ, **found.variables}
+            executable_path=chromium.path, env={**os.environ, **chromium.variables}
         )
         try:
             yield started

@@ -13,7 +13,7 @@ def run(client: Client, source: str, **places: Any) -> Outcome:
 
 def stored(stack: LocalStack, key: str) -> bytes | None:
     client = stack.s3()
-    found = client.list_objects_v2(Bucket="cutouts", Prefix=key)
-    if not any(item["Key"] == key for item in found.get("Contents", [])):
+    listing = client.list_objects_v2(Bucket="cutouts", Prefix=key)
+    if not any(item["Key"] == key for item in listing.get("Contents", [])):
         return None
     return client.get_object(Bucket="cutouts", Key=key)["Body"].read()

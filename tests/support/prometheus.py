@@ -36,8 +36,8 @@ class Prometheus:
 
     def value(self, query: str) -> float | None:
         """Return the value of a query, or None if it has no result."""
-        found = self.ask("query", query=query)["result"]
-        return float(found[0]["value"][1]) if found else None
+        results = self.ask("query", query=query)["result"]
+        return float(results[0]["value"][1]) if results else None
 
 
 @contextmanager
@@ -57,9 +57,9 @@ def scraping(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Pro
     ]
     server = Child("prometheus", command, log=folder / "prometheus.log")
     try:
-        found = Prometheus(f"http://127.0.0.1:{port}")
-        server.wait_until(lambda: _ready(found.url), timeout=PATIENCE)
-        yield found
+        client = Prometheus(f"http://127.0.0.1:{port}")
+        server.wait_until(lambda: _ready(client.url), timeout=PATIENCE)
+        yield client
     finally:
         server.stop(grace=5)
 

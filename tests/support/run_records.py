@@ -28,11 +28,11 @@ HOSTILE: Final = (
 
 def counts(**changes: int) -> RunCounts:
     """Return the counts of a finished run, with the given changes."""
-    found = {"excluded": 5, "current": 38_122, "known": 4, "conflicting": 1, "skipped": 7}
-    found |= {"done": 1_200, "failed": 3, "cancelled": 0} | changes
-    sent = found.pop("sent", sum(found[name] for name in ("done", "skipped", "failed")))
-    parts = (found[name] for name in ("excluded", "current", "known", "conflicting"))
-    return RunCounts(**{"sent": sent, "seen": sum(parts) + sent} | found)
+    numbers = {"excluded": 5, "current": 38_122, "known": 4, "conflicting": 1, "skipped": 7}
+    numbers |= {"done": 1_200, "failed": 3, "cancelled": 0} | changes
+    sent = numbers.pop("sent", sum(numbers[name] for name in ("done", "skipped", "failed")))
+    parts = (numbers[name] for name in ("excluded", "current", "known", "conflicting"))
+    return RunCounts(**{"sent": sent, "seen": sum(parts) + sent} | numbers)
 
 
 def outcome(key: str, *, seconds: float = 2.0, **changes: Any) -> Outcome:

@@ -21,8 +21,8 @@ class Answer(NamedTuple):
     @property
     def checks(self) -> dict[str, Any]:
         """The checks by name."""
-        found: dict[str, Any] = json.loads(self.text)["checks"]
-        return found
+        checks_by_name: dict[str, Any] = json.loads(self.text)["checks"]
+        return checks_by_name
 
 
 class Watched:
@@ -65,10 +65,10 @@ class Watched:
 
     def samples(self) -> dict[str, dict[tuple[str, ...], float]]:
         """Return all samples by name and by label values in the order of the label names."""
-        found: dict[str, dict[tuple[str, ...], float]] = {}
+        samples_by_name: dict[str, dict[tuple[str, ...], float]] = {}
         for family in text_string_to_metric_families(self.get("/metrics").text):
             for sample in family.samples:
-                found.setdefault(sample.name, {})[
+                samples_by_name.setdefault(sample.name, {})[
                     tuple(value for _, value in sorted(sample.labels.items()))
                 ] = sample.value
-        return found
+        return samples_by_name

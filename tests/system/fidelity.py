@@ -152,15 +152,15 @@ def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
 def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
     picture = open_image(item.data, max_pixels=10**8).decode()
     base = Options(preset="segmentation-custom", model=str(systems.onnx))
-    found = systems.found(picture, base)
+    mask = systems.found(picture, base)
     upright = opened(item.data)
 
     def both(**options: Any) -> tuple[Levels, Levels, Levels]:
         recipe = Recipe.resolve(base.model_copy(update=options), file=None)
-        ours = refine_alone(picture, found, recipe)
+        ours = refine_alone(picture, mask, recipe)
         return ours.mask, ours.pixels, systems.segmentation_custom.remove(upright, **options)
 
-    yield levels_off(found, systems.segmentation_custom.remove(upright, only_mask=True))
+    yield levels_off(mask, systems.segmentation_custom.remove(upright, only_mask=True))
     processed, _, _ = both(post_process_mask=True)
     theirs: Levels
     theirs = systems.segmentation_custom.remove(upright, only_mask=True, post_process_mask=True)

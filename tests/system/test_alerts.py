@@ -35,9 +35,11 @@ def alerts() -> dict[str, str]:
 
 def panels() -> list[tuple[str, str]]:
     """Return the panel's title and the query of every line in the dashboard."""
-    found = json.loads(DASHBOARD.read_text())["panels"]
+    dashboard = json.loads(DASHBOARD.read_text())["panels"]
     return [
-        (panel["title"], target["expr"]) for panel in found for target in panel.get("targets", ())
+        (panel["title"], target["expr"])
+        for panel in dashboard
+        for target in panel.get("targets", ())
     ]
 
 
@@ -85,8 +87,10 @@ def test_every_query_of_the_dashboard_is_valid(tmp_path: Path) -> None:
 
 
 def test_alerts_and_dashboard_use_only_exposed_metrics() -> None:
-    asked = {title: named(query) - SHOWN for title, query in [*alerts().items(), *panels()]}
-    assert not {title: unknown for title, unknown in asked.items() if unknown}
+    unknown_metrics = {
+        title: named(query) - SHOWN for title, query in [*alerts().items(), *panels()]
+    }
+    assert not {title: unknown for title, unknown in unknown_metrics.items() if unknown}
 
 
 def test_every_alert_has_its_runbook() -> None:
@@ -108,8 +112,8 @@ def test_the_real_prometheus_loads_the_rules_and_raises_an_alert(tmp_path: Path)
         assert {rule["name"] for rule in group["rules"]} == set(alerts())
 
         def raised() -> bool:
-            found = prometheus.ask("alerts")["alerts"]
-            return [alert["labels"]["alertname"] for alert in found] == ["CutworkBrokerDown"]
+            active = prometheus.ask("alerts")["alerts"]
+            return [alert["labels"]["alertname"] for alert in active] == ["CutworkBrokerDown"]
 
         until(raised)
         assert prometheus.value("cutwork_broker_up") == 0

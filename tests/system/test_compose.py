@@ -31,8 +31,8 @@ def read(file: Path) -> dict[str, Any]:
         "--format",
         "json",
     ]
-    found: dict[str, Any] = json.loads(run(*command))["services"]
-    return found
+    services: dict[str, Any] = json.loads(run(*command))["services"]
+    return services
 
 
 def test_compose_accepts_the_file() -> None:

@@ -46,25 +46,25 @@ def printed(folder: Path) -> str:
 def processes(folder: Path) -> list[str]:
     """Return the processes of the demo in `folder`, found by a variable that they inherit."""
     mark = f"DEMO_MARK={folder}".encode()
-    found = []
+    commands = []
     for item in Path("/proc").iterdir():
         if item.name.isdecimal():
             try:
                 if mark in (item / "environ").read_bytes():
-                    found.append((item / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    commands.append((item / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
-    return found
+    return commands
 
 
 def open_ports(text: str) -> list[int]:
     """Return the ports in the demo's output that still accept connections."""
-    found = []
+    ports = []
     for port in map(int, re.findall(r"127\.0\.0\.1:(\d+)", text)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                found.append(port)
-    return found
+                ports.append(port)
+    return ports
 
 
 def interrupted(demo: subprocess.Popen[bytes], *, after: tuple[float, ...]) -> int:

@@ -16,9 +16,9 @@ P = Parameters.measured()
 
 
 def test_a_small_fleet_is_as_fast_as_its_gpus() -> None:
-    found = simulate(replace(P, gpus=4))
-    assert found.images_per_second == pytest.approx(4 * P.gpu_images, rel=0.03)
-    assert found.bottleneck == "GPU"
+    steady = simulate(replace(P, gpus=4))
+    assert steady.images_per_second == pytest.approx(4 * P.gpu_images, rel=0.03)
+    assert steady.bottleneck == "GPU"
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_small_fleet_is_as_fast_as_its_gpus() -> None:
 def test_a_large_fleet_is_as_fast_as_its_bottleneck(
     change: dict[str, float], limit: float, name: str
 ) -> None:
-    found = simulate(replace(P, **{"gpus": 100, "threads": 32, "gpu_images": 40} | change))
-    assert found.images_per_second == pytest.approx(limit, rel=0.05)
-    assert found.bottleneck == name
+    steady = simulate(replace(P, **{"gpus": 100, "threads": 32, "gpu_images": 40} | change))
+    assert steady.images_per_second == pytest.approx(limit, rel=0.05)
+    assert steady.bottleneck == name
 
 
 def test_the_advised_fleet_keeps_its_gpus_busy() -> None:
@@ -46,9 +46,9 @@ def test_the_advised_fleet_keeps_its_gpus_busy() -> None:
 
 
 def test_the_first_bottleneck_is_the_first_fleet_that_waits(tmp_path: Path) -> None:
-    found = sweep(P, lambda fleet: fleet, gpus=(1, 100))
-    assert first_bottleneck(found) is found[1]
-    plot(tmp_path / "fleet.png", {"as it is": found})
+    fleets = sweep(P, lambda fleet: fleet, gpus=(1, 100))
+    assert first_bottleneck(fleets) is fleets[1]
+    plot(tmp_path / "fleet.png", {"as it is": fleets})
     assert (tmp_path / "fleet.png").stat().st_size > 10_000
 
 

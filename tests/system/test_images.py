@@ -61,7 +61,7 @@ def test_only_one_base_is_external_and_it_is_pinned_by_digest() -> None:
 @pytest.mark.parametrize("target", ["producer", "exporter", "worker-cpu", "worker-gpu"])
 def test_a_target_is_not_root_and_receives_sigterm(target: str) -> None:
     instruction = re.compile(r"^(USER|ENTRYPOINT|CMD|HEALTHCHECK) (.*)", re.MULTILINE)
-    lines = dict(found for stage in ancestry(target) for found in instruction.findall(stage))
+    lines = dict(match for stage in ancestry(target) for match in instruction.findall(stage))
     assert lines["USER"] == "10001:10001"
     for name in ("ENTRYPOINT", "CMD"):
         assert isinstance(json.loads(lines[name]), list)  # `exec` form
@@ -91,13 +91,13 @@ def test_only_copied_files_are_sent_to_the_engine() -> None:
 
 def test_the_script_installs_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {
+    installed = {
         name
         for extras in re.findall(r"\$\{sources\}\[([\w,-]+)\]", INSTALL)
         for name in extras.split(",")
     }
-    assert asked >= {"worker-cpu", "worker-gpu"}
-    assert asked <= set(project["optional-dependencies"])
+    assert installed >= {"worker-cpu", "worker-gpu"}
+    assert installed <= set(project["optional-dependencies"])
 
 
 def test_an_unknown_target_is_refused(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_steps_of_a_cpu_worker(tmp_path: Path) -> None:
     """Kernels and models are left to `make images-test`, because they take minutes."""
     install("worker-cpu", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    found = run(
+    path = run(
         *(
             python,
             "-c",
@@ -127,7 +127,7 @@ def test_the_steps_of_a_cpu_worker(tmp_path: Path) -> None:
         ),
         cwd=tmp_path,
     )
-    assert Path(found.strip()).is_relative_to(tmp_path)  # Not from a checkout.
+    assert Path(path.strip()).is_relative_to(tmp_path)  # Not from a checkout.
 
 
 def test_the_packages_of_a_gpu_worker_resolve_to_their_exact_versions(tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ def test_the_packages_of_a_gpu_worker_resolve_to_their_exact_versions(tmp_path: 
     versions = {
         canonical(name): version for name, version in re.findall(r"^(\S+)==(\S+)$", pinned, re.M)
     }
-    found = {
+    resolved = {
         canonical(item["metadata"]["name"]): item["metadata"]["version"]
         for item in json.loads(report.read_text())["install"]
     }
-    assert found.pop("cutwork")
-    assert found.items() <= versions.items()
-    assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= found.keys()
+    assert resolved.pop("cutwork")
+    assert resolved.items() <= versions.items()
+    assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= resolved.keys()
 
 
 def test_the_worker_replaces_the_entry_point(entry_point: Path) -> None:
@@ -160,9 +160,9 @@ def test_the_worker_replaces_the_entry_point(entry_point: Path) -> None:
 
 def test_an_unsupported_cpu_compiles_its_own_kernels(entry_point: Path) -> None:
     started = enter(entry_point, "x86-64-v9", "sh", "-c", "echo ${NUMBA_CPU_NAME-none}")
-    said, _ = started.communicate(timeout=PATIENCE)
-    assert "expected a CPU with x86-64-v9" in said
-    assert said.endswith("\nnone\n")
+    output, _ = started.communicate(timeout=PATIENCE)
+    assert "expected a CPU with x86-64-v9" in output
+    assert output.endswith("\nnone\n")
     assert not list((entry_point.parent / "run" / "kernels").iterdir())
 
 

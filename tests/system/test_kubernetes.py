@@ -145,8 +145,8 @@ def test_all_read_the_same_settings(overlay: str) -> None:
 def test_a_worker_accepts_the_settings(
     shared: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
-    found = WorkerSettings.read(broker_url="redis://broker/0")
-    assert found.grace == float(shared["CUTWORK_GRACE"])
+    settings = WorkerSettings.read(broker_url="redis://broker/0")
+    assert settings.grace == float(shared["CUTWORK_GRACE"])
     fields = {f"CUTWORK_{name.upper()}" for name in WorkerSettings.model_fields}
     celery = (DEPLOY.parent / "celeryconfig.py").read_text()
     known = fields | set(re.findall(r'"(CUTWORK_\w+)"', celery))
@@ -174,9 +174,9 @@ def test_a_gpu_worker_requests_a_gpu_and_runs_on_gpu_nodes() -> None:
 
 def test_single_jobs_go_before_runs() -> None:
     classes = of_kind("gpu", "PriorityClass")
-    found = {name: classes[pod["priorityClassName"]] for name, pod in workers("gpu").items()}
-    assert found["worker"]["value"] > found["worker-bulk"]["value"]
-    assert found["worker-bulk"]["preemptionPolicy"] == "Never"
+    priorities = {name: classes[pod["priorityClassName"]] for name, pod in workers("gpu").items()}
+    assert priorities["worker"]["value"] > priorities["worker-bulk"]["value"]
+    assert priorities["worker-bulk"]["preemptionPolicy"] == "Never"
 
 
 @pytest.mark.parametrize("shared", ["keda"], indirect=True)
@@ -198,8 +198,8 @@ def test_a_pool_scales_by_exactly_the_queues_that_it_consumes(
         assert scaled["minReplicaCount"] == 0
         assert scaled["cooldownPeriod"] > 120  # CUTWORK_VISIBILITY_TIMEOUT
         queries = [trigger["metadata"]["query"] for trigger in scaled["triggers"]]
-        asked = set.union(*map(named, queries))
-        assert {"cutwork_queue_backlog_seconds", "cutwork_queue_in_flight"} <= asked <= SHOWN
+        metrics = set.union(*map(named, queries))
+        assert {"cutwork_queue_backlog_seconds", "cutwork_queue_in_flight"} <= metrics <= SHOWN
         for query in queries:
             rules.append({"record": "scaled:by", "expr": query})
             for pattern in re.findall(r'queue=~"(.*)"', query):
@@ -253,8 +253,8 @@ def test_the_policy_agrees_with_the_page_and_the_settings(shared: dict[str, str]
     for variable, actions in (("CUTWORK_READ_FROM", read), ("CUTWORK_WRITE_TO", write)):
         for place in shared[variable].split(","):
             bucket = f"s3://{S3Prefix.parse(place).bucket}"
-            found = allowed[place] | allowed[bucket]
-            assert found == set(re.findall(r"`(s3:\w+)`", actions)), place
+            granted = allowed[place] | allowed[bucket]
+            assert granted == set(re.findall(r"`(s3:\w+)`", actions)), place
     places = [*shared["CUTWORK_READ_FROM"].split(","), *shared["CUTWORK_WRITE_TO"].split(",")]
     assert allowed.keys() == {
         *places,

@@ -99,8 +99,8 @@ def test_the_base_install_submits_and_reports(
         alone.start_broker()
         assert len(cutwork("submit", "s3://photos/a.jpg", "s3://cutouts/a.png").strip()) == 32
         assert json.loads(cutwork("status", "--json"))["waiting"] == 1
-        found = cutwork("doctor", "s3://photos")
-    assert "worker here: not installed; this machine can only enqueue" in found
+        report = cutwork("doctor", "s3://photos")
+    assert "worker here: not installed; this machine can only enqueue" in report
 
 
 @pytest.mark.parametrize("command", ["-m worker doctor", "-m celery -A worker worker"])

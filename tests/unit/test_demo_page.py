@@ -154,15 +154,15 @@ def test_any_pixel_format_is_shown(tmp_path: Path, mode: str) -> None:
 def test_page_has_an_article_and_a_table_row_per_image(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     write_page([shown(tmp_path, "a.png"), shown(tmp_path, "b.png")], page, title="Two & more")
-    found = Page(page)
-    assert found.tags.count("article") == 2
-    assert found.tags.count("tr") == 1 + 2
-    assert found.tags.count("img") == 6
-    assert "Two & more" in found.text
-    assert "50.0% foreground" in found.text
-    assert "isnet-general-use on cpu" in found.text
-    assert "1.500" in found.text
-    assert found.alts[:3] == ["Original of a.png", "Mask of a.png", "Cut-out of a.png"]
+    parsed = Page(page)
+    assert parsed.tags.count("article") == 2
+    assert parsed.tags.count("tr") == 1 + 2
+    assert parsed.tags.count("img") == 6
+    assert "Two & more" in parsed.text
+    assert "50.0% foreground" in parsed.text
+    assert "isnet-general-use on cpu" in parsed.text
+    assert "1.500" in parsed.text
+    assert parsed.alts[:3] == ["Original of a.png", "Mask of a.png", "Cut-out of a.png"]
 
 
 def test_page_links_are_relative_to_its_folder(tmp_path: Path) -> None:
@@ -184,12 +184,12 @@ def test_hostile_names_are_text_and_their_links_resolve(tmp_path: Path) -> None:
     one = replace(shown(folder, "<i> '100%' #1?;.png"), name=name)
     page = tmp_path / "page.html"
     write_page([one], page, title=HOSTILE)
-    found = Page(page)
-    assert "script" not in found.tags
-    assert name in found.text
-    assert found.alts[0] == f"Original of {name}"
-    assert len(found.links) == 6
-    assert {target(link, page) for link in found.links} == {one.original, one.mask, one.cutout}
+    parsed = Page(page)
+    assert "script" not in parsed.tags
+    assert name in parsed.text
+    assert parsed.alts[0] == f"Original of {name}"
+    assert len(parsed.links) == 6
+    assert {target(link, page) for link in parsed.links} == {one.original, one.mask, one.cutout}
 
 
 def test_long_names_and_characters_without_a_glyph_are_drawn(tmp_path: Path) -> None:
@@ -205,13 +205,13 @@ def test_failed_outcome_is_shown_with_its_code(tmp_path: Path) -> None:
     page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
     one = failed(tmp_path)
     write_page([one], page, title="t")
-    found = Page(page)
-    assert "not_an_image" in found.text
+    parsed = Page(page)
+    assert "not_an_image" in parsed.text
     assert one.outcome.message
-    assert one.outcome.message in found.text
-    assert "1 failed" in found.text
-    assert "img" not in found.tags
-    assert [target(link, page) for link in found.links] == [one.original]
+    assert one.outcome.message in parsed.text
+    assert "1 failed" in parsed.text
+    assert "img" not in parsed.tags
+    assert [target(link, page) for link in parsed.links] == [one.original]
     write_contact_sheet([one], sheet)
     with Image.open(sheet) as image:
         colours = image.getcolors(maxcolors=1 << 16)
@@ -227,9 +227,9 @@ def test_missing_and_truncated_files_leave_a_frame(tmp_path: Path) -> None:
     page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
     write_page([one], page, title="t")
     write_contact_sheet([one], sheet)
-    found = Page(page)
-    assert found.tags.count("img") == 1
-    assert "No preview" in found.text
+    parsed = Page(page)
+    assert parsed.tags.count("img") == 1
+    assert "No preview" in parsed.text
     assert size_of(sheet)[0] == 1200
 
 

@@ -143,8 +143,8 @@ def test_python_blocks_have_no_type_errors(tmp_path: Path) -> None:
                 name = f"{page.stem.replace('-', '_')}_{number}.py"
                 (tmp_path / name).write_text(block)
     config = str(ROOT / "pyproject.toml")
-    found, _, status = mypy.api.run(["--config-file", config, *map(str, tmp_path.iterdir())])
-    assert status == 0, found
+    report, _, status = mypy.api.run(["--config-file", config, *map(str, tmp_path.iterdir())])
+    assert status == 0, report
 
 
 @every_page

@@ -34,9 +34,9 @@ from worker.pipeline.segment import LoadedModel, segment
 def test_images_that_wait_share_a_batch_on_a_gpu(tmp_path: Path) -> None:
     engine = HeldEngine(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0", max_batch=3)
     _, inference, _ = opened(engine)
-    found = together(inference, engine, [grey(level) for level in range(6)])
-    assert [float(map_.mean()) for map_ in found] == [0, 1, 2, 3, 4, 5]
-    assert {map_.shape for map_ in found} == {(8, 8)}
+    maps = together(inference, engine, [grey(level) for level in range(6)])
+    assert [float(map_.mean()) for map_ in maps] == [0, 1, 2, 3, 4, 5]
+    assert {map_.shape for map_ in maps} == {(8, 8)}
     assert engine.batches == [1, 3, 2]
 
 
@@ -51,8 +51,8 @@ def test_another_size_is_another_batch(tmp_path: Path) -> None:
     engine = HeldEngine(mean_and("Abs", tmp_path / "abs.onnx"), "cuda:0")
     _, inference, _ = opened(engine)
     sides = [8, 8, 16, 8, 16]
-    found = together(inference, engine, [grey(1, side) for side in sides])
-    assert [map_.shape for map_ in found] == [(side, side) for side in sides]
+    maps = together(inference, engine, [grey(1, side) for side in sides])
+    assert [map_.shape for map_ in maps] == [(side, side) for side in sides]
     assert len(engine.batches) == 3
 
 
@@ -87,9 +87,9 @@ def test_an_image_that_the_model_refuses_fails_alone(tmp_path: Path) -> None:
     table = numpy_helper.from_array(np.zeros(4, np.float32), "table")
     engine = HeldEngine(tiny(tmp_path / "own.onnx", nodes, table), "cuda:0")
     _, inference, _ = opened(engine)
-    found = together(inference, engine, [grey(level) for level in (1, 2, 3, 9, 1, 2)])
-    assert isinstance(found.pop(3), ModelInvalid)
-    assert [float(map_.mean()) for map_ in found] == [1, 2, 3, 1, 2]
+    maps = together(inference, engine, [grey(level) for level in (1, 2, 3, 9, 1, 2)])
+    assert isinstance(maps.pop(3), ModelInvalid)
+    assert [float(map_.mean()) for map_ in maps] == [1, 2, 3, 1, 2]
     assert engine.batches[:2] == [1, 5]
 
 

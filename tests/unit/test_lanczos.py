@@ -29,10 +29,10 @@ def test_two_products_equal_pillow_s_resize(size: tuple[int, int]) -> None:
     product = (
         lanczos_weights(100, height) @ levels.astype(np.float32) @ lanczos_weights(150, width).T
     )
-    found = np.clip(np.rint(product), 0, 255).astype(np.int16)
+    resized = np.clip(np.rint(product), 0, 255).astype(np.int16)
     expected = np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.LANCZOS))
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= 1
+    assert resized.shape == expected.shape
+    assert np.abs(resized - expected).max() <= 1
 
 
 def test_two_products_equal_pillow_s_resize_of_floats() -> None:

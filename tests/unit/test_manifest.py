@@ -193,12 +193,12 @@ def test_bad_lines_say_what_was_expected_and_found(written: Written) -> None:
         (f"s3://{'x' * 60_000}/a,{B},", "source.bucket: 'xxx"),
     ]
     good = f"{A},{B},{C}"
-    found = reasons(written("m.csv", HEADER + "\n".join([*(text for text, _ in lines), good])))
+    sentences = reasons(written("m.csv", HEADER + "\n".join([*(text for text, _ in lines), good])))
     numbers = [*range(2, 14), 1014]
-    assert list(found) == numbers
+    assert list(sentences) == numbers
     for number, (_, sentence) in zip(numbers, lines, strict=True):
-        assert sentence in found[number]
-        assert len(found[number]) < 500
+        assert sentence in sentences[number]
+        assert len(sentences[number]) < 500
     _, kept = read(written("m.csv", HEADER + "\n".join([*(text for text, _ in lines), good])))
     assert [one.number for one in kept] == [1015]
 
@@ -245,10 +245,10 @@ def test_a_second_line_with_the_same_destination_is_bad(written: Written) -> Non
         {"source": A, "image": "s3://cutouts/3"},
         {"source": A, "mask": "s3://cutouts/1"},
     ]
-    found = reasons(written("m.jsonl", as_json_lines(rows)))
-    assert "three different objects" in found.pop(2)
+    sentences = reasons(written("m.jsonl", as_json_lines(rows)))
+    assert "three different objects" in sentences.pop(2)
     sentence = "expected destinations that no other line has, found one of line 1"
-    assert found == {3: sentence, 5: sentence}
+    assert sentences == {3: sentence, 5: sentence}
 
 
 def test_duplicate_destinations_are_found_among_many(tmp_path: Path) -> None:

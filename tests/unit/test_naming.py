@@ -102,12 +102,12 @@ def some_keys(seed: int) -> list[str]:
 
 def naive(keys: Iterable[str]) -> dict[str, str | None]:
     first: dict[tuple[str, str], str] = {}
-    found = {}
+    conflicts = {}
     for one in keys:
         parts = split_key(one)
         claimed = first.setdefault((parts.parent, parts.stem), one)
-        found[one] = None if claimed == one else claimed
-    return found
+        conflicts[one] = None if claimed == one else claimed
+    return conflicts
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -40,15 +40,15 @@ def test_only_keys_are_decoded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "found"),
+    ("body", "sentence"),
     [
         (b"<html/>", "expected ListBucketResult, found html"),
         (b"not XML", "expected XML, found b'not XML'"),
         (document("a").replace(b"<Size>5</Size>", b""), "found 1, 0, 1 and 1"),
     ],
 )
-def test_a_malformed_page_is_described(body: bytes, found: str) -> None:
-    with pytest.raises(MalformedPage, match=found):
+def test_a_malformed_page_is_described(body: bytes, sentence: str) -> None:
+    with pytest.raises(MalformedPage, match=sentence):
         parse_page(body)
 
 

@@ -143,9 +143,9 @@ def test_a_patched_location_is_as_the_patch_expects(place: Place) -> None:
             has_name = hasattr(value, name)
         assert has_name, f"{place.path} is gone: look again at {place.patch}"
         value = inspect.getattr_static(value, name, None)
-    found = _parameters(value) if inspect.isroutine(value) else repr(value)
-    assert not place.expected or found == place.expected, (
-        f"{place.path}: expected {place.expected}, found {found}: look again at {place.patch}"
+    actual = _parameters(value) if inspect.isroutine(value) else repr(value)
+    assert not place.expected or actual == place.expected, (
+        f"{place.path}: expected {place.expected}, found {actual}: look again at {place.patch}"
     )
 
 

@@ -36,9 +36,9 @@ def unwarned(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
-def page_of(found: RunRecord, folder: Path) -> str:
+def page_of(run: RunRecord, folder: Path) -> str:
     """Write the report of a record without pictures; return the page's HTML."""
-    written = write_run_report(found, str(folder), s3=unasked, warn=unwarned)
+    written = write_run_report(run, str(folder), s3=unasked, warn=unwarned)
     assert [Path(path).name for path in written] == ["report.json", "failures.jsonl", "report.html"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(Path(p).name for p in written)
     return (folder / "report.html").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def text_of(page: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("state", "found"),
+    ("state", "run_counts"),
     [
         ("finished", counts()),
         ("finished", RunCounts()),
@@ -60,16 +60,16 @@ def text_of(page: str) -> str:
         ("cancelled", counts(done=300, cancelled=690, sent=1_000)),
     ],
 )
-def test_the_counts_add_up_on_the_page(tmp_path: Path, state: str, found: RunCounts) -> None:
-    page = page_of(record(state=state, counts=found), tmp_path)
+def test_the_counts_add_up_on_the_page(tmp_path: Path, state: str, run_counts: RunCounts) -> None:
+    page = page_of(record(state=state, counts=run_counts), tmp_path)
     assert state.capitalize() in text_of(page)
-    for name, whole in (("seen-sum", found.seen), ("sent-sum", found.sent)):
+    for name, whole in (("seen-sum", run_counts.seen), ("sent-sum", run_counts.sent)):
         line = re.search(rf'<p id="{name}">(.*?)</p>', page)
         assert line
         left, right = text_of("<body>" + line[1]).split("=")
         numbers = [int(number.replace(",", "")) for number in re.findall(r"[\d,]+", right)]
         assert int(left.replace(",", "").split()[0]) == whole == sum(numbers)
-    assert sum(state.number for state in input_states(found)) == found.seen
+    assert sum(state.number for state in input_states(run_counts)) == run_counts.seen
 
 
 def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
@@ -84,17 +84,17 @@ def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
 
 def test_a_run_that_has_just_begun_has_no_rates(tmp_path: Path) -> None:
     young = record(state="running", finished_at=None, taken_at=START, minutes=())
-    found = figures(young)
-    assert (found.images_per_second, found.megapixels_per_second) == (None, None)
+    rates = figures(young)
+    assert (rates.images_per_second, rates.megapixels_per_second) == (None, None)
     assert "Running" in text_of(page_of(young, tmp_path))
 
 
 def test_report_json_is_the_record_and_its_figures(tmp_path: Path) -> None:
     whole = record(failures=[failure(key) for key in HOSTILE], sample=(), codes={"a\u2028b": 1})
     page_of(whole, tmp_path)
-    found = json.loads((tmp_path / "report.json").read_text())
-    assert RunRecord.model_validate(found) == whole
-    assert found["figures"] == {
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert RunRecord.model_validate(report) == whole
+    assert report["figures"] == {
         "seconds": 5400,
         "pause_seconds": 1800,
         "images": 1210,
@@ -160,30 +160,30 @@ def test_without_the_extra_a_sentence_replaces_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    told: list[str] = []
-    written = write_run_report(record(), str(tmp_path), s3=unasked, warn=told.append)
+    warnings: list[str] = []
+    written = write_run_report(record(), str(tmp_path), s3=unasked, warn=warnings.append)
     assert [Path(path).name for path in written] == ["report.json", "failures.jsonl"]
-    assert told == ["report.html was not written: it needs `pip install 'cutwork[report]'`"]
+    assert warnings == ["report.html was not written: it needs `pip install 'cutwork[report]'`"]
 
 
 @pytest.mark.parametrize("span", [1, 5, 200, 201, 9_999, 500_000])
 def test_a_long_run_has_few_bars_that_contain_every_image(span: int) -> None:
     at_work = [at for at in range(0, span, max(1, span // 3_000)) if not 0.4 < at / span < 0.6]
     minutes = [Minute(start=START + 60 * at, images=7, pixels=3_000_000) for at in at_work]
-    found = throughput(minutes)
-    assert found
-    assert len(found.bars) <= MAX_BARS
-    assert sum(bar.images * bar.minutes for bar in found.bars) == pytest.approx(7 * len(minutes))
-    assert sum(bar.megapixels * bar.minutes for bar in found.bars) == pytest.approx(
+    chart = throughput(minutes)
+    assert chart
+    assert len(chart.bars) <= MAX_BARS
+    assert sum(bar.images * bar.minutes for bar in chart.bars) == pytest.approx(7 * len(minutes))
+    assert sum(bar.megapixels * bar.minutes for bar in chart.bars) == pytest.approx(
         3 * len(minutes)
     )
     if span > 100:
-        longest = max(found.gaps, key=lambda gap: gap.minutes)
+        longest = max(chart.gaps, key=lambda gap: gap.minutes)
         assert longest.minutes >= 0.19 * span
         inside = range(longest.start, longest.start + 60 * longest.minutes)
         assert not [
             bar
-            for bar in found.bars
+            for bar in chart.bars
             if bar.start in inside and bar.start + 60 * bar.minutes in inside
         ], "expected no bars in a gap"
     assert throughput([]) is None
@@ -197,7 +197,7 @@ def test_stages_are_means_over_the_done_images_and_the_rest_is_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("text", "expected"),
     [
         (duration(0.042), "42 ms"),
         (duration(59.97), "1 min"),
@@ -220,8 +220,8 @@ def test_stages_are_means_over_the_done_images_and_the_rest_is_other() -> None:
         (escape_controls("a\n\u202eb"), "a\\u000a\\u202eb"),
     ],
 )
-def test_numbers_and_texts_are_readable(found: str, expected: str) -> None:
-    assert found == expected
+def test_numbers_and_texts_are_readable(text: str, expected: str) -> None:
+    assert text == expected
 
 
 @pytest.mark.parametrize("value", [0, 0.03, 1, 7, 10, 999, 1001, 123_456])

@@ -33,8 +33,8 @@ def test_wrong_files_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (keys / "empty").mkdir(exist_ok=True)
-    found = {name: value and str(keys / value) for name, value in changes.items()}
-    for name, value in (signing_variables(keys, "producer") | found).items():
+    paths = {name: value and str(keys / value) for name, value in changes.items()}
+    for name, value in (signing_variables(keys, "producer") | paths).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         register_signing(ProducerSettings.read().signing)

@@ -14,8 +14,8 @@ def boundaries(name: str, data: bytes) -> list[int]:
 
 def _jpeg(data: bytes) -> Iterator[int]:
     """Yield the offsets of JPEG markers, their bodies and restart markers."""
-    for found in re.finditer(rb"\xff[\xc0-\xfe]", data):
-        yield from (found.start(), found.end() + 2)
+    for match in re.finditer(rb"\xff[\xc0-\xfe]", data):
+        yield from (match.start(), match.end() + 2)
 
 
 def _png(data: bytes) -> Iterator[int]:

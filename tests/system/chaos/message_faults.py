@@ -56,9 +56,9 @@ def _expect(cluster: Cluster, job_id: str, code: str) -> None:
     deadline = time.monotonic() + GUARD_SECONDS
     while (outcome := _outcome(cluster, job_id)) is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    found = outcome.code if outcome else "no outcome"
-    if found != code:
-        raise UnexpectedState(f"expected {code} of {job_id}, found {found}")
+    actual = outcome.code if outcome else "no outcome"
+    if actual != code:
+        raise UnexpectedState(f"expected {code} of {job_id}, found {actual}")
 
 
 def _outcome(cluster: Cluster, job_id: str) -> Outcome | None:

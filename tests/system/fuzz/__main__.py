@@ -17,13 +17,17 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"from {', '.join(SEEDS)}")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
     parser.add_argument("--out", type=Path, default=Path("fuzz-out"))
-    asked = parser.parse_args()
-    if unknown := set(asked.targets) - set(SEEDS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.targets) - set(SEEDS):
         parser.error(f"expected targets of {', '.join(SEEDS)}, found {', '.join(unknown)}")
-    found = [name for name in asked.targets or SEEDS if not fuzz(name, asked.seconds, asked.out)]
-    if found:
-        print(f"findings in {', '.join(found)}: the inputs are in {asked.out}/*/findings")
-    return len(found)
+    failed = [
+        name
+        for name in arguments.targets or SEEDS
+        if not fuzz(name, arguments.seconds, arguments.out)
+    ]
+    if failed:
+        print(f"findings in {', '.join(failed)}: the inputs are in {arguments.out}/*/findings")
+    return len(failed)
 
 
 def fuzz(target: str, seconds: int, out: Path) -> bool:
