@@ -88,7 +88,7 @@ class _Killed:
         adds_up = (
             counts["seen"] == counts["sent"] == settled == self.images and not counts["failed"]
         )
-        again = self._processed() - self.images
+        repeated = self._processed() - self.images
         what = f"{self.images} images, {len(self.moments)} × SIGKILL, {spent:.0f} s: "
         return [
             Row(
@@ -105,9 +105,9 @@ class _Killed:
             ),
             Row(
                 what + "images processed more than once",
-                f"{again} ({again / self.images:.1%})",
+                f"{repeated} ({repeated / self.images:.1%})",
                 "< 5 %",
-                again < 0.05 * self.images,
+                repeated < 0.05 * self.images,
             ),
         ]
 

@@ -39,7 +39,7 @@ def gpu() -> str | None:
     """Return the first GPU's name and driver, or None without a GPU."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return None
-    return asked.stdout.splitlines()[0].strip() or None
+    return output.stdout.splitlines()[0].strip() or None

@@ -40,7 +40,7 @@ def whole_path() -> list[Row]:
     }
     named = sum(failed.get(name) == code for name, (_, code) in broken.items())
     done = first[-1]["counts"]["done"]
-    again = second[-1]
+    end = second[-1]
     return [
         Row(
             f"{len(pictures)} photographs and {len(broken)} broken files, {spent:.0f} s: done, "
@@ -50,10 +50,10 @@ def whole_path() -> list[Row]:
             (done, named, len(failed)) == (len(pictures), len(broken), len(broken)),
         ),
         Row(
-            f"the same again: sent {again['counts']['sent']}, run {again['run']}",
+            f"the same again: sent {end['counts']['sent']}, run {end['run']}",
             f"{spent_again:.2f} s",
             "nothing, < 2 s",
-            again["run"] is None and spent_again < 2,
+            end["run"] is None and spent_again < 2,
         ),
     ]
 

@@ -249,11 +249,11 @@ class LocalStack:
 
 def own_environment() -> dict[str, str]:
     """Return this process's variables without those that name other servers."""
-    kept = ("CUTWORK_MODEL_CACHE", "CUTWORK_MODEL_MIRROR")
+    inherited = ("CUTWORK_MODEL_CACHE", "CUTWORK_MODEL_MIRROR")
     return {
         name: value
         for name, value in os.environ.items()
-        if name in kept or not name.startswith(("CUTWORK_", "AWS_"))
+        if name in inherited or not name.startswith(("CUTWORK_", "AWS_"))
     }
 
 

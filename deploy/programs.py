@@ -53,8 +53,8 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{command[0]} took longer than {_LONGEST} s") from error
     if done.returncode != 0:
-        said = (done.stderr + done.stdout)[-2000:]
-        raise OSError(f"{command[0]} ended with {done.returncode}: {said}")
+        output = (done.stderr + done.stdout)[-2000:]
+        raise OSError(f"{command[0]} ended with {done.returncode}: {output}")
     return done.stdout
 
 

@@ -12,10 +12,10 @@ pytest_plugins = ("tests.support.fixtures",)
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
     """Hide the broker and the buckets that the caller's shell is set up for."""
-    kept = ("CUTWORK_MODEL_CACHE", "CUTWORK_MODEL_MIRROR")
+    inherited = ("CUTWORK_MODEL_CACHE", "CUTWORK_MODEL_MIRROR")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("CUTWORK_", "AWS_")) and name not in kept:
+            if name.startswith(("CUTWORK_", "AWS_")) and name not in inherited:
                 patch.delenv(name)
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -15,12 +15,12 @@ from benchmarks.scale.plot import plot
 from benchmarks.scale.pool import spot
 from benchmarks.scale.rows import rows
 from benchmarks.scale.scaler import Policy
-from benchmarks.scale.trial import Setting, tried
+from benchmarks.scale.trial import Setting, run_trial
 from benchmarks.table import show
 
-_FASTER: Final = 20
-_BAD_SHARE_AN_HOUR: Final = 0.05
-_TIMES: Final = 10
+_SPEED_UP: Final = 20
+_BAD_RATE_PER_HOUR: Final = 0.05
+_RATE_FACTOR: Final = 10
 _SEED: Final = 7
 _PLOT: Final = Path("docs") / "scale-test.png"
 
@@ -31,24 +31,24 @@ def main() -> None:
         jobs=2000,
         image_seconds=0.5,
         policy=Policy(
-            target=300 / _FASTER,
-            stabilisation=300 / _FASTER,
-            cooldown=300 / _FASTER,
-            most=8,
+            target=300 / _SPEED_UP,
+            stabilisation=300 / _SPEED_UP,
+            cooldown=300 / _SPEED_UP,
+            max_workers=8,
         ),
         hazard=spot(
             random.Random(_SEED),
-            per_second=_TIMES * _BAD_SHARE_AN_HOUR * _FASTER / 3600,
-            notice=30 / _FASTER,
+            per_second=_RATE_FACTOR * _BAD_RATE_PER_HOUR * _SPEED_UP / 3600,
+            notice=30 / _SPEED_UP,
         ),
-        visibility_timeout=120 // _FASTER,
+        visibility_timeout=120 // _SPEED_UP,
         deadline=600,
     )
-    result = tried(setting)
+    result = run_trial(setting)
     plot(result, _PLOT)
-    kept = show(rows(result))
+    is_within_bounds = show(rows(result))
     print(f"the plot is in {_PLOT}")
-    sys.exit(0 if kept else 1)
+    sys.exit(0 if is_within_bounds else 1)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ _BLUE, _ORANGE, _GREEN, _RED = "#4e79a7", "#f28e2b", "#59a14f", "#e15759"
 def plot(result: Result, target: Path) -> None:
     """Draw a trial; times are seconds since the burst."""
     start = result.burst_at
-    at = [look.at - start for look in result.looks]
-    signals = [look.signals for look in result.looks]
+    at = [sample.at - start for sample in result.samples]
+    signals = [sample.signals for sample in result.samples]
     page = Page(figsize=(9, 7.5), layout="constrained")
     backlog, workers, rate = page.subplots(3, 1, sharex=True)
     waiting = [np.nan if one is None else one.waiting for one in signals]
@@ -26,17 +26,25 @@ def plot(result: Result, target: Path) -> None:
     backlog.plot(at, waiting, color=_BLUE, label="waiting")
     backlog.set_ylabel("images")
     workers.step(
-        at, [look.wanted for look in result.looks], color=_ORANGE, where="post", label="wanted"
+        at,
+        [sample.wanted for sample in result.samples],
+        color=_ORANGE,
+        where="post",
+        label="wanted",
     )
     workers.step(
-        at, [look.ready for look in result.looks], color=_GREEN, where="post", label="taking jobs"
+        at,
+        [sample.ready for sample in result.samples],
+        color=_GREEN,
+        where="post",
+        label="taking jobs",
     )
     workers.set_ylabel("workers")
     times = np.array(result.done) - start
     edges = np.arange(min(0.0, at[0]), at[-1] + _BIN_SECONDS, _BIN_SECONDS)
     counts, _ = np.histogram(times, edges)
     rate.stairs(counts / _BIN_SECONDS, edges, fill=True, color=_GREEN, alpha=0.5, label="done")
-    ready = [look.ready / result.setting.image_seconds for look in result.looks]
+    ready = [sample.ready / result.setting.image_seconds for sample in result.samples]
     rate.step(at, ready, color=_GREEN, where="post", label="capacity of these workers")
     rate.set_ylabel("images per second")
     rate.set_xlabel("seconds since the burst")
@@ -49,7 +57,7 @@ def plot(result: Result, target: Path) -> None:
         axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     facts, setting = machine(), result.setting
     page.suptitle(
-        f"{setting.jobs:,} jobs for an empty pool, {setting.policy.most} workers at most, "
+        f"{setting.jobs:,} jobs for an empty pool, {setting.policy.max_workers} workers at most, "
         f"{len(result.preempted)} pre-empted, {result.lost} images lost; a model that sleeps "
         f"{setting.image_seconds:g} s\n{facts['processor']}, {facts['cores']} cores",
         fontsize=9,

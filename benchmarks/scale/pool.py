@@ -42,7 +42,7 @@ class _Machine:
 
 @dataclass(kw_only=True)
 class Pool:
-    """All machines; `look` applies what is due."""
+    """All machines; `update` applies what is due."""
 
     start: Callable[[], Child]
     hazard: Hazard
@@ -56,7 +56,7 @@ class Pool:
     def __post_init__(self) -> None:
         self._machines: list[_Machine] = []
         self._leaving: list[_Machine] = []
-        self._looked = time.monotonic()
+        self._updated_at = time.monotonic()
 
     @property
     def ready(self) -> int:
@@ -73,11 +73,11 @@ class Pool:
         """Whether no worker runs or is ending."""
         return not self._machines and not self._leaving
 
-    def look(self, *, wanted: int) -> None:
+    def update(self, *, wanted: int) -> None:
         """Pre-empt and replace machines, and scale to the wanted number."""
         now = time.monotonic()
-        self.seconds += (now - self._looked) * (len(self._machines) + len(self._leaving))
-        self._looked = now
+        self.seconds += (now - self._updated_at) * (len(self._machines) + len(self._leaving))
+        self._updated_at = now
         for machine in [*self._machines]:
             if machine.ready_at is None and b" ready." in machine.child.log.read_bytes():
                 machine.ready_at = now
@@ -92,7 +92,7 @@ class Pool:
             lifetime = next(self.hazard.lifetimes)
             self._machines.append(_Machine(child=self.start(), lifetime=lifetime))
         for machine in [*self._leaving]:
-            self._see_off(machine, now=now)
+            self._remove_ended(machine, now=now)
 
     def _end(self, machine: _Machine, *, within: float) -> None:
         self._machines.remove(machine)
@@ -100,7 +100,7 @@ class Pool:
         machine.killed_at = time.monotonic() + within
         machine.child.signal(signal.SIGTERM)
 
-    def _see_off(self, machine: _Machine, *, now: float) -> None:
+    def _remove_ended(self, machine: _Machine, *, now: float) -> None:
         if machine.killed_at is not None and now > machine.killed_at:
             self.killed += machine.child.running
             machine.child.stop(grace=0)

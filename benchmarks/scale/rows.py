@@ -7,13 +7,13 @@ from benchmarks.table import Row
 def rows(result: Result) -> list[Row]:
     """Return the rows, with whether each bound is met."""
     setting, done = result.setting, result.done
-    jobs, most = setting.jobs, max(look.ready for look in result.looks)
-    last = result.looks[-1]
+    jobs, largest = setting.jobs, max(sample.ready for sample in result.samples)
+    last = result.samples[-1]
     at_zero = last.ready == last.wanted == 0
     signals = last.signals
-    left = signals and (signals.waiting, signals.in_flight, signals.pending)
-    again = result.model_runs - jobs
-    rates = [look.signals.rate for look in result.looks if look.signals]
+    remaining = signals and (signals.waiting, signals.in_flight, signals.pending)
+    repeated = result.model_runs - jobs
+    rates = [sample.signals.rate for sample in result.samples if sample.signals]
     true_rate = 1 / setting.image_seconds
     table = [
         Row(
@@ -25,15 +25,15 @@ def rows(result: Result) -> list[Row]:
         Row("lost", str(result.lost), "0", result.lost == 0),
         Row(
             "left at the end: waiting, in flight, pending",
-            "unknown" if left is None else ", ".join(map(str, left)),
+            "unknown" if remaining is None else ", ".join(map(str, remaining)),
             "0, 0, 0",
-            left == (0, 0, 0),
+            remaining == (0, 0, 0),
         ),
         Row(
             "workers: at the start, maximum, at the end",
-            f"{result.looks[0].ready}, {most}, {last.ready}",
-            f"0, {setting.policy.most}, 0",
-            at_zero and result.looks[0].ready == 0 and most == setting.policy.most,
+            f"{result.samples[0].ready}, {largest}, {last.ready}",
+            f"0, {setting.policy.max_workers}, 0",
+            at_zero and result.samples[0].ready == 0 and largest == setting.policy.max_workers,
         ),
         Row(
             "machines pre-empted, of which killed before they had shut down",
@@ -41,12 +41,14 @@ def rows(result: Result) -> list[Row]:
             "≥ 1",
             bool(result.preempted),
         ),
-        Row("images processed twice", f"{again} ({again / jobs:.1%})", "", None),
+        Row("images processed twice", f"{repeated} ({repeated / jobs:.1%})", "", None),
     ]
     if not done:
         return table
     use = jobs * setting.image_seconds / result.machine_seconds
-    empty_at = next((look.at for look in result.looks if look.at > done[-1] and not look.wanted), 0)
+    empty_at = next(
+        (sample.at for sample in result.samples if sample.at > done[-1] and not sample.wanted), 0
+    )
     return [
         *table,
         Row("empty pool to first result", f"{done[0] - result.burst_at:.1f} s", "", None),

@@ -33,7 +33,7 @@ class Policy:
     """A pool shrinks to the largest number wanted within this time."""
     cooldown: float
     """The idle time after which the last worker is removed."""
-    most: int
+    max_workers: int
     """The largest number of workers."""
 
 
@@ -58,7 +58,7 @@ class Scaler:
             self._wanted.clear()
             return 0
         need = math.ceil(signals.backlog_seconds / self._policy.target)
-        wanted = min(max(need, 1), self._policy.most)
+        wanted = min(max(need, 1), self._policy.max_workers)
         self._wanted.append((now, wanted))
         while self._wanted[0][0] < now - self._policy.stabilisation:
             self._wanted.popleft()

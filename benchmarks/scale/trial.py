@@ -41,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Sample:
     """The state at one moment."""
 
     at: float
@@ -57,7 +57,7 @@ class Result:
 
     setting: Setting
     burst_at: float = 0
-    looks: list[Look] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     preempted: list[float] = field(default_factory=list)
     killed: int = 0
     machine_seconds: float = 0
@@ -77,7 +77,7 @@ class Result:
         return self.setting.jobs - min(len(self.done), self.outputs)
 
 
-def tried(setting: Setting) -> Result:
+def run_trial(setting: Setting) -> Result:
     """Run a trial on a broker and an S3 server of its own."""
     result = Result(setting=setting)
     with servers() as (stack, folder), stack.client() as client:
@@ -103,9 +103,9 @@ def _play(result: Result, client: Client, pool: Pool, exporter: Exporter) -> Non
         while time.monotonic() - started < setting.deadline:
             now, signals = time.monotonic(), exporter.signals()
             wanted = scaler.wanted(signals, current=pool.size, now=now)
-            pool.look(wanted=wanted)
-            look = Look(at=time.time(), signals=signals, wanted=wanted, ready=pool.ready)
-            result.looks.append(look)
+            pool.update(wanted=wanted)
+            sample = Sample(at=time.time(), signals=signals, wanted=wanted, ready=pool.ready)
+            result.samples.append(sample)
             sending = burst is not None and not burst.done()
             if sending or not pool.empty or signals is None or signals.active:
                 quiet_since = now

@@ -128,8 +128,8 @@ def test_a_job_is_done_over_tls_by_restricted_users(producer: Client) -> None:
         60
     )
     assert outcome.state == "done", outcome
-    again = producer.submit("s3://photos/none.jpg", image="s3://cutouts/b.png", options=OFF)
-    assert again.wait(PATIENCE).code == "source_not_found"
+    failing = producer.submit("s3://photos/none.jpg", image="s3://cutouts/b.png", options=OFF)
+    assert failing.wait(PATIENCE).code == "source_not_found"
     until(lambda: producer.workers() == ["worker1@local"])
     assert (producer.status().waiting, producer.pending()) == (0, 0)
 

@@ -37,8 +37,8 @@ def test_submit_and_wait(stack: LocalStack) -> None:
     assert done.exit_code == 0, done.stderr
     assert "s3://cutouts/cli.png" in done.stdout
     assert "isnet-general-use on cpu (Winograd, float32)" in done.stdout
-    again = cutwork(stack, "submit", *places, "--wait", "--threshold", "0.5", "--json")
-    assert json.loads(again.stdout)["state"] == "skipped"
+    repeated = cutwork(stack, "submit", *places, "--wait", "--threshold", "0.5", "--json")
+    assert json.loads(repeated.stdout)["state"] == "skipped"
 
 
 @pytest.mark.usefixtures("worker")
@@ -120,8 +120,8 @@ def test_doctor_finds_no_problem(stack: LocalStack) -> None:
         assert f"✓ {name}" in done.stdout
     for name in ("worker settings", "model cache", "onnxruntime", "torch"):
         assert f"✓ {name}" in done.stdout
-    left = stack.s3().list_objects_v2(Bucket="cutouts", Prefix="a/b")
-    assert left["KeyCount"] == 0
+    listing = stack.s3().list_objects_v2(Bucket="cutouts", Prefix="a/b")
+    assert listing["KeyCount"] == 0
 
 
 def test_doctor_says_what_to_do(stack: LocalStack, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def idle_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A separate broker without a worker."""
     with LocalStack(tmp_path_factory.mktemp("quiet")) as stack:
         stack.start_broker()
@@ -27,8 +27,8 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def alone(quiet: LocalStack) -> Iterator[Client]:
-    with quiet.client() as client:
+def idle_client(idle_stack: LocalStack) -> Iterator[Client]:
+    with idle_stack.client() as client:
         yield client
 
 
@@ -42,39 +42,43 @@ def job_of(number: int) -> Job:
     )
 
 
-def test_a_job_waits_in_the_queue_and_is_pending(alone: Client, quiet: LocalStack) -> None:
-    handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
-    status = alone.status()
+def test_a_job_waits_in_the_queue_and_is_pending(
+    idle_client: Client, idle_stack: LocalStack
+) -> None:
+    handle = idle_client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    status = idle_client.status()
     assert (status.waiting, status.in_flight) == (1, 0)
     assert status.oldest_waiting is not None
     assert 0 <= status.oldest_waiting < 30
-    assert alone.pending() == 1
+    assert idle_client.pending() == 1
     assert handle.outcome() is None
-    Ledger(quiet.broker_url).record_outcome(done(handle.id))
-    assert alone.pending() == 0
+    Ledger(idle_stack.broker_url).record_outcome(done(handle.id))
+    assert idle_client.pending() == 0
     assert handle.outcome() == handle.wait(1)
 
 
-def test_status_of_an_empty_queue(alone: Client) -> None:
-    status = alone.status()
+def test_status_of_an_empty_queue(idle_client: Client) -> None:
+    status = idle_client.status()
     assert (status.waiting, status.in_flight, status.oldest_waiting) == (0, 0, None)
 
 
-def test_status_counts_messages_that_are_not_jobs(alone: Client, quiet: LocalStack) -> None:
-    with redis.Redis.from_url(quiet.broker_url) as server:
+def test_status_counts_messages_that_are_not_jobs(
+    idle_client: Client, idle_stack: LocalStack
+) -> None:
+    with redis.Redis.from_url(idle_stack.broker_url) as server:
         server.lpush(f"{QUEUE}:9", "garbage", '{"body": "e30="}')
-    assert alone.status().waiting == 2
-    assert alone.status().oldest_waiting is None
+    assert idle_client.status().waiting == 2
+    assert idle_client.status().oldest_waiting is None
 
 
-def test_waiting_ends_in_time(alone: Client) -> None:
-    handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+def test_waiting_ends_in_time(idle_client: Client) -> None:
+    handle = idle_client.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
     with pytest.raises(OutcomeTimeout, match=rf"job {handle.id} has no outcome after 0.2 s"):
         handle.wait(0.2)
 
 
-def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None:
-    handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+def test_an_outcome_wakes_every_waiter(idle_client: Client, idle_stack: LocalStack) -> None:
+    handle = idle_client.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
     outcomes: list[Outcome] = []
     threads = [
         threading.Thread(target=lambda: outcomes.append(handle.wait(PATIENCE))) for _ in range(5)
@@ -82,23 +86,23 @@ def test_an_outcome_wakes_every_waiter(alone: Client, quiet: LocalStack) -> None
     for thread in threads:
         thread.start()
     time.sleep(0.2)
-    Ledger(quiet.broker_url).record_outcome(done(handle.id))
+    Ledger(idle_stack.broker_url).record_outcome(done(handle.id))
     for thread in threads:
         thread.join(PATIENCE)
     assert [outcome.job_id for outcome in outcomes] == [handle.id] * 5
 
 
-def test_another_process_can_wait_for_a_job(alone: Client, quiet: LocalStack) -> None:
-    handle = alone.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
-    Ledger(quiet.broker_url).record_outcome(done(handle.id))
-    with quiet.client() as other:
+def test_another_process_can_wait_for_a_job(idle_client: Client, idle_stack: LocalStack) -> None:
+    handle = idle_client.submit("s3://photos/a.jpg", mask="s3://cutouts/a.png")
+    Ledger(idle_stack.broker_url).record_outcome(done(handle.id))
+    with idle_stack.client() as other:
         assert other.handle(handle.job).wait(PATIENCE).state == "done"
 
 
-def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> None:
+def test_waiting_does_not_block_the_loop(idle_client: Client, idle_stack: LocalStack) -> None:
     async def service() -> tuple[list[Outcome], int]:
         handles = [
-            await alone.submit_async("s3://photos/a.jpg", image=f"s3://cutouts/{number}.png")
+            await idle_client.submit_async("s3://photos/a.jpg", image=f"s3://cutouts/{number}.png")
             for number in range(20)
         ]
         ticks = 0
@@ -112,7 +116,7 @@ def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> No
         def settle() -> None:
             while ticks < 10:
                 time.sleep(0.01)
-            ledger = Ledger(quiet.broker_url)
+            ledger = Ledger(idle_stack.broker_url)
             for handle in handles:
                 ledger.record_outcome(done(handle.id))
 
@@ -128,34 +132,36 @@ def test_waiting_does_not_block_the_loop(alone: Client, quiet: LocalStack) -> No
     assert ticks >= 10
 
 
-def test_one_cancelled_waiter_leaves_the_others(alone: Client, quiet: LocalStack) -> None:
+def test_one_cancelled_waiter_leaves_the_others(
+    idle_client: Client, idle_stack: LocalStack
+) -> None:
     async def service() -> Outcome:
-        handle = await alone.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
+        handle = await idle_client.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
         first, second = (asyncio.create_task(handle.wait_async(PATIENCE)) for _ in range(2))
         await asyncio.sleep(0.1)
         first.cancel()
         await asyncio.sleep(0.1)
-        Ledger(quiet.broker_url).record_outcome(done(handle.id))
+        Ledger(idle_stack.broker_url).record_outcome(done(handle.id))
         return await second
 
     assert asyncio.run(service()).state == "done"
 
 
-def test_async_waiting_ends_in_time(alone: Client) -> None:
+def test_async_waiting_ends_in_time(idle_client: Client) -> None:
     async def service() -> None:
-        handle = await alone.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
+        handle = await idle_client.submit_async("s3://photos/a.jpg", image="s3://cutouts/a.png")
         await handle.wait_async(0.1)
 
     with pytest.raises(OutcomeTimeout):
         asyncio.run(service())
 
 
-def test_few_jobs_are_pending_before_they_are_sent(alone: Client) -> None:
+def test_few_jobs_are_pending_before_they_are_sent(idle_client: Client) -> None:
     """Recovery would take pending jobs for lost, and send them again, while many are being sent."""
     unsent: list[int] = []
 
     def watch() -> None:
-        with alone.runs.server.pipeline(transaction=True) as pipe:
+        with idle_client.runs.server.pipeline(transaction=True) as pipe:
             while not sending.done():
                 pipe.zcard("cutwork:pending")
                 pipe.llen(f"{QUEUE}:3")
@@ -163,58 +169,60 @@ def test_few_jobs_are_pending_before_they_are_sent(alone: Client) -> None:
                 unsent.append(pending - waiting)
 
     with ThreadPoolExecutor(2) as threads:
-        sending = threads.submit(alone.submit_many, [job_of(number) for number in range(1000)])
+        sending = threads.submit(
+            idle_client.submit_many, [job_of(number) for number in range(1000)]
+        )
         threads.submit(watch).result(60)
-    assert len(sending.result()) == alone.pending() == 1000
+    assert len(sending.result()) == idle_client.pending() == 1000
     assert 0 < max(unsent) <= 100
 
 
 def test_submit_many_keeps_the_order_and_as_completed_observes_the_timeout(
-    alone: Client, quiet: LocalStack
+    idle_client: Client, idle_stack: LocalStack
 ) -> None:
-    handles = alone.submit_many(job_of(number) for number in range(300))
+    handles = idle_client.submit_many(job_of(number) for number in range(300))
     assert [str(handle.job.source) for handle in handles] == [
         f"s3://photos/{number}.jpg" for number in range(300)
     ]
-    assert alone.status().waiting == 300
-    ledger = Ledger(quiet.broker_url)
+    assert idle_client.status().waiting == 300
+    ledger = Ledger(idle_stack.broker_url)
     for handle in handles[::2]:
         ledger.record_outcome(done(handle.id))
-    early = alone.as_completed(handles, timeout=5)
+    early = idle_client.as_completed(handles, timeout=5)
     assert {next(early)[0].id for _ in range(150)} == {handle.id for handle in handles[::2]}
     with pytest.raises(OutcomeTimeout, match="150 of 300 jobs have no outcome after 5 s"):
         next(early)
 
 
-def test_submitting_survives_cut_connections(alone: Client, quiet: LocalStack) -> None:
-    alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
-    with redis.Redis.from_url(quiet.broker_url) as server:
+def test_submitting_survives_cut_connections(idle_client: Client, idle_stack: LocalStack) -> None:
+    idle_client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    with redis.Redis.from_url(idle_stack.broker_url) as server:
         # Every connection is cut, as a restart does.
         server.client_kill_filter(skipme=True, _type="normal")
-    alone.submit_many(job_of(number) for number in range(150))
-    assert alone.pending() == alone.status().waiting == 151
+    idle_client.submit_many(job_of(number) for number in range(150))
+    assert idle_client.pending() == idle_client.status().waiting == 151
 
 
-def test_jobs_that_cannot_be_sent_do_not_stay_pending(alone: Client) -> None:
-    alone.runs.server.set(f"{QUEUE}:3", "not a list")
+def test_jobs_that_cannot_be_sent_do_not_stay_pending(idle_client: Client) -> None:
+    idle_client.runs.server.set(f"{QUEUE}:3", "not a list")
     with pytest.raises(BrokerUnavailable, match=r"after enqueueing 0 of 150 jobs .*WRONGTYPE"):
-        alone.submit_many(job_of(number) for number in range(150))
-    assert alone.pending() == 0
+        idle_client.submit_many(job_of(number) for number in range(150))
+    assert idle_client.pending() == 0
 
 
-def test_nothing_to_submit(alone: Client) -> None:
-    assert alone.submit_many([]) == []
+def test_nothing_to_submit(idle_client: Client) -> None:
+    assert idle_client.submit_many([]) == []
 
 
-def test_an_invalid_job_is_refused_before_it_is_sent(alone: Client) -> None:
+def test_an_invalid_job_is_refused_before_it_is_sent(idle_client: Client) -> None:
     with pytest.raises(InvalidJob, match="expected a destination"):
-        alone.submit("s3://photos/a.jpg")
+        idle_client.submit("s3://photos/a.jpg")
     with pytest.raises(InvalidJob, match=r"source: expected s3://bucket/key, found 'a\.jpg'"):
-        alone.submit("a.jpg", image="s3://cutouts/a.png")
+        idle_client.submit("a.jpg", image="s3://cutouts/a.png")
     with pytest.raises(ValueError, match="threshold"):
-        alone.submit("s3://photos/a", image="s3://cutouts/a", options=Options(threshold=3))
-    assert alone.status().waiting == 0
-    assert alone.pending() == 0
+        idle_client.submit("s3://photos/a", image="s3://cutouts/a", options=Options(threshold=3))
+    assert idle_client.status().waiting == 0
+    assert idle_client.pending() == 0
 
 
 def test_an_unreachable_broker_is_named_without_its_password() -> None:
@@ -230,12 +238,12 @@ def test_an_unreachable_broker_is_named_without_its_password() -> None:
 
 
 def test_the_caller_s_celeryconfig_is_not_changed(
-    quiet: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    idle_stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "celeryconfig.py").write_text("raise RuntimeError('the caller’s own')")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with quiet.client() as client:
+    with idle_stack.client() as client:
         assert client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png").id
 
 
@@ -260,25 +268,27 @@ def test_an_unreadable_outcome_is_raised_only_where_that_job_is_awaited(idle: Cl
         assert waiting[4].result(PATIENCE).state == "done"
 
 
-def test_thousands_of_jobs_are_awaited_at_once(quiet: LocalStack, alone: Client) -> None:
-    handles = alone.submit_many(job_of(number) for number in range(3000))
-    ledger = Ledger(quiet.broker_url)
-    waiting = alone.as_completed(handles, timeout=PATIENCE)
+def test_thousands_of_jobs_are_awaited_at_once(idle_stack: LocalStack, idle_client: Client) -> None:
+    handles = idle_client.submit_many(job_of(number) for number in range(3000))
+    ledger = Ledger(idle_stack.broker_url)
+    waiting = idle_client.as_completed(handles, timeout=PATIENCE)
     for handle in reversed(handles):
         ledger.record_outcome(done(handle.id))
     assert {handle.id for handle, _ in waiting} == {handle.id for handle in handles}
 
 
-def test_a_redelivery_does_not_replace_the_first_outcome(alone: Client, quiet: LocalStack) -> None:
-    handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
-    ledger = Ledger(quiet.broker_url)
+def test_a_redelivery_does_not_replace_the_first_outcome(
+    idle_client: Client, idle_stack: LocalStack
+) -> None:
+    handle = idle_client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    ledger = Ledger(idle_stack.broker_url)
     ledger.record_outcome(done(handle.id))
     ledger.record_outcome(Outcome(job_id=handle.id, state="skipped"))
     assert handle.wait(PATIENCE).state == "done"
 
 
-def test_closing_a_client_cancels_its_waiters(quiet: LocalStack) -> None:
-    client = quiet.client()
+def test_closing_a_client_cancels_its_waiters(idle_stack: LocalStack) -> None:
+    client = idle_stack.client()
     handle = client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
     ended: list[type[BaseException]] = []
 
@@ -296,15 +306,17 @@ def test_closing_a_client_cancels_its_waiters(quiet: LocalStack) -> None:
     assert ended == [CancelledError]
 
 
-def test_waiting_outlives_a_restart_of_the_broker(quiet: LocalStack, alone: Client) -> None:
-    with redis.Redis.from_url(quiet.broker_url) as server:
-        handle = alone.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+def test_waiting_outlives_a_restart_of_the_broker(
+    idle_stack: LocalStack, idle_client: Client
+) -> None:
+    with redis.Redis.from_url(idle_stack.broker_url) as server:
+        handle = idle_client.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
         outcomes: list[Outcome] = []
         thread = threading.Thread(target=lambda: outcomes.append(handle.wait(PATIENCE)))
         thread.start()
         # Every connection is cut, as a restart does.
         server.client_kill_filter(skipme=True, _type="normal")
         time.sleep(0.3)
-    Ledger(quiet.broker_url).record_outcome(done(handle.id))
+    Ledger(idle_stack.broker_url).record_outcome(done(handle.id))
     thread.join(PATIENCE)
     assert [outcome.state for outcome in outcomes] == ["done"]

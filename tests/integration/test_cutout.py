@@ -45,12 +45,12 @@ def cut(models: Models, data: bytes, **options: Any) -> CutOut:
     return cut_alone(data, chosen, file=file, models=models)
 
 
-def image_of(made: CutOut) -> Image.Image:
-    return Image.open(io.BytesIO(made.image_bytes or b""))
+def image_of(cut_out: CutOut) -> Image.Image:
+    return Image.open(io.BytesIO(cut_out.image_bytes or b""))
 
 
-def mask_of(made: CutOut) -> Image.Image:
-    return Image.open(io.BytesIO(made.mask_bytes or b""))
+def mask_of(cut_out: CutOut) -> Image.Image:
+    return Image.open(io.BytesIO(cut_out.mask_bytes or b""))
 
 
 def png(pixels: Any) -> bytes:
@@ -62,8 +62,8 @@ def png(pixels: Any) -> bytes:
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (16, 12), (2500, 900)])
 def test_any_size_gives_a_mask_of_that_size(size: tuple[int, int], models: Models) -> None:
     photo = Image.open(io.BytesIO(photograph("chelsea.png"))).resize(size)
-    made = cut(models, png(np.asarray(photo)))
-    assert image_of(made).size == mask_of(made).size == size
+    cut_out = cut(models, png(np.asarray(photo)))
+    assert image_of(cut_out).size == mask_of(cut_out).size == size
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
@@ -76,16 +76,16 @@ def test_a_custom_model_of_either_layout(
     model = channel_mean(tmp_path / "own.onnx", axes=axes, axis=1 if layout == "nchw" else 3)
     profile = {"size": 64, "mean": 0, "layout": layout, "stretch": False}
     (tmp_path / "own.json").write_text(json.dumps(profile))
-    made = cut(models, photograph("chelsea.png"), model=str(model))
+    cut_out = cut(models, photograph("chelsea.png"), model=str(model))
     grey = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).mean(axis=2)
-    assert np.corrcoef(made.mask.ravel(), grey.ravel())[0, 1] > 0.95
-    assert made.warnings == ()
+    assert np.corrcoef(cut_out.mask.ravel(), grey.ravel())[0, 1] > 0.95
+    assert cut_out.warnings == ()
 
 
 def test_logits_instead_of_a_saliency_map_give_a_warning(models: Models, tmp_path: Path) -> None:
     model = channel_mean(tmp_path / "own.onnx", axes=("n", 3, "h", "w"))
-    made = cut(models, photograph("chelsea.png"), model=str(model), size=64, mean=3)
-    assert made.warnings[0].endswith("a model of logits needs `sigmoid` in its profile")
+    cut_out = cut(models, photograph("chelsea.png"), model=str(model), size=64, mean=3)
+    assert cut_out.warnings[0].endswith("a model of logits needs `sigmoid` in its profile")
 
 
 @pytest.mark.parametrize(
@@ -99,24 +99,24 @@ def test_logits_instead_of_a_saliency_map_give_a_warning(models: Models, tmp_pat
 def test_an_option_without_effect_gives_a_warning(
     options: dict[str, Any], warning: str, models: Models
 ) -> None:
-    made = cut(models, photograph("coffee, 48×32"), **options)
-    assert made.warnings[0].startswith(warning)
+    cut_out = cut(models, photograph("coffee, 48×32"), **options)
+    assert cut_out.warnings[0].startswith(warning)
 
 
 def test_a_disabled_cut_out_still_gets_its_background(models: Models) -> None:
     hidden = np.zeros((20, 30, 4), np.uint8)
     hidden[:, :, 0] = 200
-    made = cut(models, png(hidden), enabled=False, background="#0000ff", image_format="jpeg")
-    assert np.abs(np.asarray(image_of(made)).astype(int) - (0, 0, 255)).max() < 6
+    cut_out = cut(models, png(hidden), enabled=False, background="#0000ff", image_format="jpeg")
+    assert np.abs(np.asarray(image_of(cut_out)).astype(int) - (0, 0, 255)).max() < 6
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_image_gives_an_empty_mask(level: int, models: Models) -> None:
-    made = cut(models, png(np.full((60, 80, 3), level, np.uint8)), crop=True, alpha_matting=True)
-    assert bounding_box(made.mask) is None
-    assert made.crop is None
-    assert not np.asarray(image_of(made))[:, :, 3].any()
-    assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
+    cut_out = cut(models, png(np.full((60, 80, 3), level, np.uint8)), crop=True, alpha_matting=True)
+    assert bounding_box(cut_out.mask) is None
+    assert cut_out.crop is None
+    assert not np.asarray(image_of(cut_out))[:, :, 3].any()
+    assert cut_out.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
 
 def mask_by_isnet(models: Models, data: bytes) -> Pixels:
@@ -149,18 +149,22 @@ def test_soft_edges_show_less_than_half_of_their_original_background(
     subject = labels == np.bincount(labels[whole]).argmax()
     subject = ndimage.binary_erosion(subject, iterations=5)  # Pure colours.
     alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
-    seen = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
-    data = png(np.rint(seen * 255).astype(np.uint8))
+    composite = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
+    data = png(np.rint(composite * 255).astype(np.uint8))
     picture, mask = open_image(data, max_pixels=10**8).decode(), mask_by_isnet(models, data)
     third = np.array((1.0, 0.1, 0.7))
     colour_errors, whole_errors = [], []
     for estimate in (False, True):
         recipe = Recipe.resolve(Options(estimate_foreground=estimate), file=None)
         refined = refine_alone(picture, mask, recipe)
-        rgb, found = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
-        edge = ((alpha > 0.02) & (alpha < 0.98) & (found > 0.02) & (found < 0.98))[:, :, 0]
-        pasted = rgb * found + third * (1 - found)
-        colour_errors.append(np.abs(pasted - photo * found - third * (1 - found))[edge].mean())
+        rgb, estimated_alpha = refined.pixels[:, :, :3] / 255, refined.pixels[:, :, 3:] / 255
+        edge = (
+            (alpha > 0.02) & (alpha < 0.98) & (estimated_alpha > 0.02) & (estimated_alpha < 0.98)
+        )[:, :, 0]
+        pasted = rgb * estimated_alpha + third * (1 - estimated_alpha)
+        colour_errors.append(
+            np.abs(pasted - photo * estimated_alpha - third * (1 - estimated_alpha))[edge].mean()
+        )
         whole_errors.append(np.abs(pasted - photo * alpha - third * (1 - alpha))[edge].mean())
     assert whole_errors[1] < whole_errors[0]
     assert colour_errors[1] < colour_errors[0] / 2
@@ -171,15 +175,15 @@ def test_soft_edges_show_less_than_half_of_their_original_background(
 def test_decontamination_keeps_the_model_s_alpha(models: Models) -> None:
     plain = cut(models, photograph("chelsea.png"), estimate_foreground=False)
     clean = cut(models, photograph("chelsea.png"))
-    alphas = [np.asarray(image_of(made))[:, :, 3] for made in (plain, clean)]
+    alphas = [np.asarray(image_of(cut_out))[:, :, 3] for cut_out in (plain, clean)]
     assert np.array_equal(alphas[0], alphas[1])
     assert np.array_equal(plain.mask, clean.mask)
 
 
 def test_the_mask_is_the_cut_out_s_alpha(models: Models) -> None:
     for options in ({}, {"alpha_matting": True}, {"post_process_mask": True}, {"threshold": 0.5}):
-        made = cut(models, photograph("chelsea, half transparent"), **options)
-        assert np.array_equal(np.asarray(image_of(made))[:, :, 3], np.asarray(mask_of(made)))
+        cut_out = cut(models, photograph("chelsea, half transparent"), **options)
+        assert np.array_equal(np.asarray(image_of(cut_out))[:, :, 3], np.asarray(mask_of(cut_out)))
 
 
 def test_sixteen_bits_are_kept_from_source_to_output(models: Models) -> None:
@@ -187,9 +191,11 @@ def test_sixteen_bits_are_kept_from_source_to_output(models: Models) -> None:
     wide[::2] -= wide[::2] > 300  # Levels that 8 bits do not have.
     data = write_png(wide, icc_profile=None, dpi=(200, 200))
     for image_format in ("png", "tiff"):
-        made = cut(models, data, bit_depth=16, image_format=image_format, mask_format=image_format)
-        back = read_sixteen_bits(made.image_bytes or b"", image_of(made))
-        mask = read_sixteen_bits(made.mask_bytes or b"", mask_of(made))
+        cut_out = cut(
+            models, data, bit_depth=16, image_format=image_format, mask_format=image_format
+        )
+        back = read_sixteen_bits(cut_out.image_bytes or b"", image_of(cut_out))
+        mask = read_sixteen_bits(cut_out.mask_bytes or b"", mask_of(cut_out))
         assert back is not None
         assert mask is not None
         sure = back[:, :, 3] > 0.99 * 65535
@@ -201,10 +207,10 @@ def test_sixteen_bits_are_kept_from_source_to_output(models: Models) -> None:
 
 
 def test_an_opaque_background_needs_no_alpha(models: Models) -> None:
-    made = cut(models, photograph("chelsea.png"), background="#10ff20", image_format="jpeg")
-    written = image_of(made)
+    cut_out = cut(models, photograph("chelsea.png"), background="#10ff20", image_format="jpeg")
+    written = image_of(cut_out)
     assert (written.format, written.mode) == ("JPEG", "RGB")
-    empty = made.mask == 0
+    empty = cut_out.mask == 0
     assert np.abs(np.asarray(written)[empty].astype(int) - (16, 255, 32)).mean() < 4
     half = image_of(cut(models, photograph("chelsea.png"), background="#10ff2080"))
     assert half.mode == "RGBA"
@@ -212,12 +218,17 @@ def test_an_opaque_background_needs_no_alpha(models: Models) -> None:
 
 
 def test_image_and_mask_have_the_same_crop(models: Models) -> None:
-    made = cut(models, photograph("coffee.png"), crop=True, margin="2%")
-    assert made.crop is not None
-    left, upper, right, lower = made.crop
-    assert (left, upper, right, lower) != (0, 0, *made.picture_size)
-    assert image_of(made).size == mask_of(made).size == made.size == (right - left, lower - upper)
-    assert np.array_equal(np.asarray(mask_of(made)), made.mask[upper:lower, left:right])
+    cut_out = cut(models, photograph("coffee.png"), crop=True, margin="2%")
+    assert cut_out.crop is not None
+    left, upper, right, lower = cut_out.crop
+    assert (left, upper, right, lower) != (0, 0, *cut_out.picture_size)
+    assert (
+        image_of(cut_out).size
+        == mask_of(cut_out).size
+        == cut_out.size
+        == (right - left, lower - upper)
+    )
+    assert np.array_equal(np.asarray(mask_of(cut_out)), cut_out.mask[upper:lower, left:right])
 
 
 def test_a_picture_too_large_to_matte_is_refused(models: Models) -> None:
@@ -241,8 +252,8 @@ def test_profile_and_resolution_are_kept_and_orientation_is_not(models: Models) 
     profile = Image.open(io.BytesIO(photograph("rocket.jpg"))).info.get("icc_profile")
     photo.save(buffer, "JPEG", exif=exif, dpi=(240, 240), icc_profile=profile, comment=b"stale")
     for image_format in ("png", "webp", "avif", "tiff"):
-        made = cut(models, buffer.getvalue(), image_format=image_format)
-        written = image_of(made)
+        cut_out = cut(models, buffer.getvalue(), image_format=image_format)
+        written = image_of(cut_out)
         assert written.size == (427, 640)
         assert written.info.get("icc_profile") == profile
         tags = written.getexif()

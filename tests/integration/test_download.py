@@ -46,15 +46,15 @@ def https(url: str) -> HttpsSource:
 
 def test_sources_are_tried_in_turn(tmp_path: Path, site: Site) -> None:
     sources = [https(f"{site.url}/{name}.onnx") for name in ("gone", "wrong", "model")]
-    seen: list[tuple[int, int | None]] = []
+    progress_calls: list[tuple[int, int | None]] = []
     folder = tmp_path / "cache"
-    store = store_in(folder, *sources, progress=lambda _, *numbers: seen.append(numbers))
+    store = store_in(folder, *sources, progress=lambda _, *numbers: progress_calls.append(numbers))
     file = store.resolve("own")
     assert file.path.read_bytes() == CONTENT
     assert file.sha256 == SHA256
     assert file.profile.sides == (32, 32)
     assert site.paths == ["/gone.onnx", "/wrong.onnx", "/model.onnx"]
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert progress_calls[-1] == (len(CONTENT), len(CONTENT))
     assert sorted(path.name for path in folder.iterdir()) == ["own.onnx", "own.onnx.lock"]
 
 
@@ -66,7 +66,7 @@ def test_a_mirror_comes_first(tmp_path: Path, site: Site) -> None:
         folder = tmp_path / place.replace("/", "_")
         store = store_in(folder, https(f"{site.url}/model.onnx"), mirror=place)
         assert store.resolve("own").path.read_bytes() == CONTENT
-    assert site.asked == []
+    assert site.requests == []
 
 
 def chunks(site: Site) -> ChunksSource:
@@ -91,7 +91,7 @@ def test_complete_chunks_are_not_fetched_again(tmp_path: Path, site: Site) -> No
     with pytest.raises(ModelUnavailable):
         store_in(tmp_path, source).resolve("own")
     site.files["/bb"] = last
-    site.asked.clear()
+    site.requests.clear()
     assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
     assert site.paths == ["/resources.json", "/bb"]
 
@@ -107,14 +107,14 @@ def test_a_corrupted_file_is_fetched_again(tmp_path: Path, site: Site) -> None:
     path = store_in(tmp_path, source).resolve("own").path
     path.write_bytes(b"\0" * len(CONTENT))
     assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
-    assert len(site.asked) == 2
+    assert len(site.requests) == 2
 
 
 def test_an_interrupted_download_is_resumed(tmp_path: Path, site: Site) -> None:
     site.breaks = [3 * PIECE, 4 * PIECE]
     file = store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert file.path.read_bytes() == CONTENT
-    ranges = [(asked.range, asked.status) for asked in site.asked]
+    ranges = [(request.range, request.status) for request in site.requests]
     assert ranges == [(None, 200), (f"bytes={3 * PIECE}-", 206), (f"bytes={7 * PIECE}-", 206)]
 
 
@@ -123,10 +123,10 @@ def test_another_process_resumes_a_download(tmp_path: Path, site: Site) -> None:
     site.breaks = [PIECE] * 5
     with pytest.raises(ModelUnavailable):
         store_in(tmp_path, source).resolve("own")
-    site.asked.clear()
+    site.requests.clear()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(fetch_in_a_process, (tmp_path, site.url)) == SHA256
-    assert [asked.range for asked in site.asked] == [f"bytes={5 * PIECE}-"]
+    assert [request.range for request in site.requests] == [f"bytes={5 * PIECE}-"]
     assert not list(tmp_path.glob(".own*"))
 
 
@@ -138,7 +138,7 @@ def test_a_changed_file_is_fetched_from_its_start(tmp_path: Path, site: Site) ->
         store_in(tmp_path, source).resolve("own")
     site.files["/model.onnx"] = CONTENT
     assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
-    assert site.asked[-1] == ("/model.onnx", f"bytes={5 * PIECE}-", 200)
+    assert site.requests[-1] == ("/model.onnx", f"bytes={5 * PIECE}-", 200)
 
 
 def test_a_file_joined_from_two_versions_is_fetched_again(tmp_path: Path, site: Site) -> None:
@@ -150,9 +150,9 @@ def test_a_file_joined_from_two_versions_is_fetched_again(tmp_path: Path, site: 
     with pytest.raises(ModelUnavailable):
         store_in(tmp_path, source).resolve("own")
     site.files["/model.onnx"] = CONTENT
-    site.asked.clear()
+    site.requests.clear()
     assert store_in(tmp_path, source).resolve("own").path.read_bytes() == CONTENT
-    assert [asked.range for asked in site.asked] == [f"bytes={5 * PIECE}-", None]
+    assert [request.range for request in site.requests] == [f"bytes={5 * PIECE}-", None]
 
 
 def test_a_server_without_ranges_sends_the_whole_file(tmp_path: Path, site: Site) -> None:
@@ -160,20 +160,20 @@ def test_a_server_without_ranges_sends_the_whole_file(tmp_path: Path, site: Site
     site.breaks = [3 * PIECE]
     file = store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
     assert file.path.read_bytes() == CONTENT
-    assert [asked.status for asked in site.asked] == [200, 200]
+    assert [request.status for request in site.requests] == [200, 200]
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path, site: Site) -> None:
     site.refusals = [503, 429]
     assert store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own").sha256 == SHA256
-    assert [asked.status for asked in site.asked] == [503, 429, 200]
+    assert [request.status for request in site.requests] == [503, 429, 200]
 
 
 def test_a_connection_that_keeps_breaking_is_an_error(tmp_path: Path, site: Site) -> None:
     site.breaks = [0] * 99
     with pytest.raises(ModelUnavailable, match="could not be fetched"):
         store_in(tmp_path, https(f"{site.url}/model.onnx")).resolve("own")
-    assert len(site.asked) == 5
+    assert len(site.requests) == 5
 
 
 def test_bytes_with_another_hash_are_not_stored(tmp_path: Path, site: Site) -> None:
@@ -201,4 +201,4 @@ def test_eight_processes_fetch_once(tmp_path: Path, site: Site) -> None:
     with multiprocessing.get_context("spawn").Pool(8) as pool:
         hashes = pool.starmap(fetch_in_a_process, [(tmp_path / "cache", site.url)] * 8)
     assert hashes == [SHA256] * 8
-    assert site.asked == [("/model.onnx", None, 200)]
+    assert site.requests == [("/model.onnx", None, 200)]

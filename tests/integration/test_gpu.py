@@ -72,9 +72,9 @@ def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
     torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5 * room))
     try:
         engine.infer(np.concatenate(images * 8))
-        said = "it fits"
+        sentence = "it fits"
     except DeviceOutOfMemory as error:
-        said = str(error)
+        sentence = str(error)
     batcher: Batcher[NDArray[np.float32], NDArray[np.float32]] = Batcher(
         lambda batch: list(engine.infer(np.concatenate(batch))),
         max_batch=lambda _: 4,
@@ -83,13 +83,13 @@ def batches_under_a_limit(path: Path) -> tuple[str, list[tuple[int, ...]]]:
         free_memory=gpu.release_cached_memory,
     )
     turns = [batcher.submit(image) for image in images * 8]
-    return said, [batcher.wait(turn).result.shape for turn in turns]
+    return sentence, [batcher.wait(turn).result.shape for turn in turns]
 
 
 @pytest.mark.skipif(not torch_starts(), reason="needs a CUDA device")
 def test_a_batch_that_does_not_fit_on_a_gpu_is_run_in_parts(isnet_pth: Path) -> None:
-    said, shapes = in_a_process(batches_under_a_limit, isnet_pth)
-    assert "expected enough memory on cuda:0, found too little (CUDA out of memory" in said
+    sentence, shapes = in_a_process(batches_under_a_limit, isnet_pth)
+    assert "expected enough memory on cuda:0, found too little (CUDA out of memory" in sentence
     assert shapes == [(1024, 1024)] * 32
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 
 @pytest.fixture
-def own(stack: LocalStack) -> Iterator[Client]:
+def own_client(stack: LocalStack) -> Iterator[Client]:
     """A producer for a separate database, so that no other worker takes the jobs."""
     with Client(stack.broker_url.removesuffix("/0") + "/2") as client:
         client.runs.server.flushdb()
@@ -30,7 +30,7 @@ def own(stack: LocalStack) -> Iterator[Client]:
 
 
 @pytest.fixture
-def short(stack: LocalStack, own: Client, tmp_path: Path) -> Iterator[Child]:
+def impatient_worker(stack: LocalStack, own_client: Client, tmp_path: Path) -> Iterator[Child]:
     """A worker with a device timeout of two seconds."""
     child = stack.start_worker(
         concurrency=2,
@@ -45,7 +45,7 @@ def short(stack: LocalStack, own: Client, tmp_path: Path) -> Iterator[Child]:
 
 
 def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
-    stack: LocalStack, own: Client, short: Child, tmp_path: Path
+    stack: LocalStack, own_client: Client, impatient_worker: Child, tmp_path: Path
 ) -> None:
     s3 = stack.s3()
     s3.upload_file(str(channel_mean(tmp_path / "mean.onnx")), "models", "hang/mean.onnx")
@@ -57,15 +57,15 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
             "options": Options(model=f"s3://models/hang/{model}.onnx"),
         }
 
-    assert run(own, "s3://photos/rocket.jpg", **places(0, "mean")).state == "done"
+    assert run(own_client, "s3://photos/rocket.jpg", **places(0, "mean")).state == "done"
     # A loaded model does not need its files; deleted files are fetched again.
     for path in (tmp_path / "models").rglob("*.onnx"):
         path.unlink()
-    assert run(own, "s3://photos/rocket.jpg", **places(1, "mean")).state == "done"
+    assert run(own_client, "s3://photos/rocket.jpg", **places(1, "mean")).state == "done"
 
-    handles = [own.submit("s3://photos/rocket.jpg", **places(n, "endless")) for n in (2, 3)]
-    assert short.wait(PATIENCE) == EXIT_CODE
-    log = short.tail(20_000)
+    handles = [own_client.submit("s3://photos/rocket.jpg", **places(n, "endless")) for n in (2, 3)]
+    assert impatient_worker.wait(PATIENCE) == EXIT_CODE
+    log = impatient_worker.tail(20_000)
     (line,) = (line for line in log.splitlines() if "CRITICAL" in line)
     assert (
         "s3://models/hang/endless.onnx, a batch of 1 on cpu, has not answered for 2 s "
@@ -73,9 +73,9 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
         "unacknowledged, and go back to the queue" in line
     )
     # Both are next in the queue, and their delivery stays counted.
-    waiting: Any = own.runs.server.lrange(f"{QUEUE}:3", 0, -1)
+    waiting: Any = own_client.runs.server.lrange(f"{QUEUE}:3", 0, -1)
     ids = {json.loads(message)["headers"]["id"] for message in waiting}
     assert ids == {handle.job.id for handle in handles}
-    counts = [own.runs.server.hgetall(delivery_key(name)) for name in ids]
+    counts = [own_client.runs.server.hgetall(delivery_key(name)) for name in ids]
     assert [(count["number"], count["at"]) for count in counts] == [("1", "0")] * 2
     assert [handle.outcome() for handle in handles] == [None, None]

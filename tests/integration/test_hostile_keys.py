@@ -56,8 +56,8 @@ def test_a_key_is_read_and_written_unchanged(
     s3 = stack.s3()
     s3.put_object(Bucket="photos", Key=key, Body=image)
     assert done(client, key) == "done"
-    found = s3.list_objects_v2(Bucket="cutouts", Prefix="hostile/")["Contents"]
-    assert key in {item["Key"] for item in found}
+    objects = s3.list_objects_v2(Bucket="cutouts", Prefix="hostile/")["Contents"]
+    assert key in {item["Key"] for item in objects}
 
 
 def test_the_two_unicode_normal_forms_are_different_keys(
@@ -97,8 +97,8 @@ def test_no_key_forges_a_log_line(client: Client, worker: Child) -> None:
         source = f"s3://photos/{key}"
         outcome = run(client, source, image="s3://cutouts/x.png", options=options)
         assert outcome.state == "failed"
-        seen = f"job {outcome.job_id} failed: {outcome.code}"
-        worker.wait_until(lambda seen=seen: seen in worker.tail(10_000), timeout=PATIENCE)  # type: ignore[misc]  # the default
+        line = f"job {outcome.job_id} failed: {outcome.code}"
+        worker.wait_until(lambda line=line: line in worker.tail(10_000), timeout=PATIENCE)  # type: ignore[misc]  # the default
     log = worker.log.read_text()
     assert "job forged done" in log
     assert "\n[2026-11-22 08:00:00,000: INFO/MainProcess] job forged" not in log
@@ -116,10 +116,10 @@ def test_a_model_s_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
 
     remote = RemoteModels(etag=lambda _: "1", download=download, read=lambda *_: None)
     name = f"s3://models/{key}.onnx"
-    found = ModelStore(FileCache(tmp_path / "cache" / "models"), remote=remote).resolve(name)
-    assert found.sha256 == hashlib.sha256(f"{key}.onnx".encode()).hexdigest()
+    model = ModelStore(FileCache(tmp_path / "cache" / "models"), remote=remote).resolve(name)
+    assert model.sha256 == hashlib.sha256(f"{key}.onnx".encode()).hexdigest()
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert found.path in written
+    assert model.path in written
     for path in written:
         assert re.fullmatch(r"cache/models/(s3/)?[0-9a-z.-]+", str(path.relative_to(tmp_path))), (
             path

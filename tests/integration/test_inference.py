@@ -33,16 +33,16 @@ def squeezed(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], 
         pass
     images = [grey(level, side) for level in range(5)]
     with cache.use(own, "cuda"):
-        found = together(inference, engine, images, squeeze=room)
+        results = together(inference, engine, images, squeeze=room)
         batches = list(engine.batches)
         after = outcome(lambda: inference.infer(engine, grey(0), name="own").result)
-    levels = [float(item.mean()) if isinstance(item, np.ndarray) else item for item in found]
+    levels = [float(item.mean()) if isinstance(item, np.ndarray) else item for item in results]
     return levels, batches, idle.closed, after
 
 
 def test_a_batch_that_does_not_fit_is_run_in_parts(tmp_path: Path) -> None:
-    found, batches, gone, after = in_a_process(squeezed, tmp_path, 256, 125 * MIB)
-    assert found == pytest.approx(np.exp(range(5)), rel=1e-5)
+    results, batches, gone, after = in_a_process(squeezed, tmp_path, 256, 125 * MIB)
+    assert results == pytest.approx(np.exp(range(5)), rel=1e-5)
     assert batches[:2] == [1, 4]
     assert batches[2] == 2
     assert set(batches[2:]) <= {1, 2}
@@ -51,9 +51,9 @@ def test_a_batch_that_does_not_fit_is_run_in_parts(tmp_path: Path) -> None:
 
 
 def test_a_single_image_that_does_not_fit_fails_with_its_code(tmp_path: Path) -> None:
-    found, batches, gone, after = in_a_process(squeezed, tmp_path, 1024, 100 * MIB)
-    assert {error.code for error in found} == {"out_of_memory"}
-    assert str(found[0]).startswith(
+    results, batches, gone, after = in_a_process(squeezed, tmp_path, 1024, 100 * MIB)
+    assert {error.code for error in results} == {"out_of_memory"}
+    assert str(results[0]).startswith(
         "a.onnx on an input of (1, 3, 1024, 1024): expected enough memory"
     )
     # The first image runs once more after the idle model is closed.

@@ -72,7 +72,7 @@ def test_ordinary_text_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ("redis://user:s3cret@host/0", "redis://***@host/0"),
         ("rediss://:s3cret@host", "rediss://***@host"),
@@ -92,12 +92,12 @@ def test_ordinary_text_stays_as_it_is() -> None:
         ("CUTWORK: password=s3cret", "CUTWORK: password=***"),
     ],
 )
-def test_credentials_are_removed(text: str, left: str | None) -> None:
+def test_credentials_are_removed(text: str, expected: str | None) -> None:
     clean = redact(text)
     assert "s3cret" not in clean
     assert "***" in clean
-    if left is not None:
-        assert clean == left
+    if expected is not None:
+        assert clean == expected
 
 
 def test_secrets_of_the_environment_are_removed_anywhere(log: CapturedLog) -> None:

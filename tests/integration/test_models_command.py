@@ -86,8 +86,8 @@ def test_fetching_takes_catalogue_names_and_accepted_licences(tmp_path: Path) ->
 
 
 def test_fetching_prepares_the_graph(baked: tuple[Path, str]) -> None:
-    folder, said = baked
-    assert f"u2netp: {folder / 'u2netp.onnx'}" in said
+    folder, output = baked
+    assert f"u2netp: {folder / 'u2netp.onnx'}" in output
     assert list((folder / "prepared").glob("*.onnx"))
 
 

@@ -52,7 +52,7 @@ def ask(idle: Client, packages: Path) -> Iterator[Ask]:
     """Return a function that starts the service, which sends the given jobs."""
     with ExitStack() as ending:
 
-        def asked(jobs: Sequence[dict[str, Any]]) -> "subprocess.Popen[str]":
+        def start_service(jobs: Sequence[dict[str, Any]]) -> "subprocess.Popen[str]":
             service = subprocess.Popen(
                 ["node", str(NODE / "service.js"), idle.broker_url],
                 env={"PATH": os.environ["PATH"], "NODE_PATH": str(packages)},
@@ -69,7 +69,7 @@ def ask(idle: Client, packages: Path) -> Iterator[Ask]:
             service.stdin = None
             return service
 
-        yield asked
+        yield start_service
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class Server:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    asked: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -42,7 +42,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state = self.server_state
-        state.asked.append(f"{self.command} {self.headers['Host']} {self.path}")
+        state.received.append(f"{self.command} {self.headers['Host']} {self.path}")
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(state.status)
         for name, value in {"Content-Length": str(len(state.body)), **state.headers}.items():
@@ -65,14 +65,14 @@ def running() -> Iterator[Server]:
 
 
 @pytest.fixture
-def asked() -> Iterator[Server]:
+def first_server() -> Iterator[Server]:
     """The server to which the requests are addressed."""
     with running() as server:
         yield server
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Server]:
+def redirect_target() -> Iterator[Server]:
     """The target of the redirects, which would serve an object."""
     with running() as server:
         server.headers = {"ETag": '"1"', "Last-Modified": "Sun, 22 Nov 2026 08:00:00 GMT"}
@@ -81,9 +81,9 @@ def elsewhere() -> Iterator[Server]:
 
 
 @pytest.fixture
-def storage(asked: Server, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
+def storage(first_server: Server, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
     for name, value in {
-        "AWS_ENDPOINT_URL": asked.url,
+        "AWS_ENDPOINT_URL": first_server.url,
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -98,13 +98,17 @@ def storage(asked: Server, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
 @pytest.mark.parametrize("status", [301, 307, 308])
 @pytest.mark.parametrize("region", [None, "eu-west-1", "127.0.0.1:1/", "evil.example"])
 def test_redirects_of_the_object_store_are_not_followed(
-    storage: S3Storage, asked: Server, elsewhere: Server, status: int, region: str | None
+    storage: S3Storage,
+    first_server: Server,
+    redirect_target: Server,
+    status: int,
+    region: str | None,
 ) -> None:
     """The AWS SDK alone would follow the region that a response names for the bucket."""
-    asked.status = status
-    asked.headers = {"Location": f"{elsewhere.url}/photos/a.jpg"}
+    first_server.status = status
+    first_server.headers = {"Location": f"{redirect_target.url}/photos/a.jpg"}
     if region is not None:
-        asked.headers["x-amz-bucket-region"] = region
+        first_server.headers["x-amz-bucket-region"] = region
     for attempt in (
         lambda: storage.open(PLACE),
         lambda: storage.put(PLACE, b"x", content_type="image/png", fingerprint="f", output="mask"),
@@ -113,29 +117,29 @@ def test_redirects_of_the_object_store_are_not_followed(
         with pytest.raises(CutworkError) as caught:
             attempt()
         assert caught.value.code == "storage_refused", caught.value
-    assert elsewhere.asked == []
-    assert [line.split()[0] for line in asked.asked] == ["GET", "PUT", "HEAD"]
+    assert redirect_target.received == []
+    assert [line.split()[0] for line in first_server.received] == ["GET", "PUT", "HEAD"]
 
 
 def test_redirects_of_model_sources_must_stay_on_https(
-    asked: Server, elsewhere: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_server: Server, redirect_target: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pair(tmp_path, "server", host="127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "server.pem"))
     target = tmp_path / "model"
-    asked.status = 302
-    with tls_front(asked.port, folder=tmp_path, name="server") as front:
+    first_server.status = 302
+    with tls_front(first_server.port, folder=tmp_path, name="server") as front:
         url = f"https://127.0.0.1:{front}/model.onnx"
-        for place in (elsewhere.url, "file:///etc/passwd", "ftp://127.0.0.1/x"):
-            asked.headers = {"Location": f"{place}/model.onnx"}
+        for place in (redirect_target.url, "file:///etc/passwd", "ftp://127.0.0.1/x"):
+            first_server.headers = {"Location": f"{place}/model.onnx"}
             with pytest.raises(requests.exceptions.InvalidSchema):
                 download(url, target, no_progress)
-        assert elsewhere.asked == []
+        assert redirect_target.received == []
         assert not target.exists()
-        with tls_front(elsewhere.port, folder=tmp_path, name="server") as other:
-            asked.headers = {"Location": f"https://127.0.0.1:{other}/model.onnx"}
+        with tls_front(redirect_target.port, folder=tmp_path, name="server") as other:
+            first_server.headers = {"Location": f"https://127.0.0.1:{other}/model.onnx"}
             download(url, target, no_progress)
         assert target.read_bytes() == b"stolen"
-        asked.headers = {"Location": url}
+        first_server.headers = {"Location": url}
         with pytest.raises(requests.exceptions.TooManyRedirects):
             download(url, target, no_progress)

@@ -214,8 +214,8 @@ def test_a_forbidden_prefix_is_logged_with_the_sender_s_job_id(
 ) -> None:
     handle = client.submit("s3://private/a.jpg", image="s3://cutouts/a.png")
     assert handle.wait(PATIENCE).code == "forbidden"
-    seen = f"job {handle.id} failed: forbidden: 's3://private/a.jpg"
-    worker.wait_until(lambda: seen in worker.tail(), timeout=PATIENCE)
+    line = f"job {handle.id} failed: forbidden: 's3://private/a.jpg"
+    worker.wait_until(lambda: line in worker.tail(), timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -70,10 +70,10 @@ def report(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> str:
         sample=[*done, outcome("gone.png"), *(outcome(key, mask=None) for key in HOSTILE)],
     )
 
-    def unwarned(sentence: str) -> None:
+    def no_warning(sentence: str) -> None:
         raise AssertionError(sentence)
 
-    write_run_report(whole, str(folder), s3=stack.s3, warn=unwarned)
+    write_run_report(whole, str(folder), s3=stack.s3, warn=no_warning)
     return (folder / "report.html").as_uri()
 
 
@@ -85,12 +85,12 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_the_page_is_complete_without_a_network(page: Page, report: str) -> None:
-    asked, complaints = [], []
-    page.on("request", lambda request: asked.append(request.url))
+    requests, complaints = [], []
+    page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(report)
-    assert [url for url in asked if not url.startswith("data:image/")] == [report]
+    assert [url for url in requests if not url.startswith("data:image/")] == [report]
     assert complaints == []
     widths = page.eval_on_selector_all(
         "img", "all => all.map((image) => Math.min(image.naturalWidth, image.clientWidth))"

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def unasked() -> "S3Client":
+def no_s3() -> "S3Client":
     raise AssertionError("expected no use of S3")
 
 
-def unwarned(sentence: str) -> None:
+def no_warning(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
 def test_a_report_is_written_to_s3_and_read_back(stack: LocalStack) -> None:
     run = record(failures=[failure("a.jpg")])
     for place in ("s3://cutouts/reports/today", "s3://cutouts/reports/today/"):
-        written = write_run_report(run, place, s3=stack.s3, warn=unwarned)
+        written = write_run_report(run, place, s3=stack.s3, warn=no_warning)
         assert written == [
             f"s3://cutouts/reports/today/{name}"
             for name in ("report.json", "failures.jsonl", "report.html")
@@ -50,7 +50,7 @@ def test_a_report_is_written_to_s3_and_read_back(stack: LocalStack) -> None:
     assert Failure.model_validate_json(bodies[1]) == run.failures[0]
     assert bodies[2].startswith("<!doctype html>")
     with pytest.raises(ValueError, match="not a bucket name"):
-        write_run_report(run, "s3://A", s3=unasked, warn=unwarned)
+        write_run_report(run, "s3://A", s3=no_s3, warn=no_warning)
 
 
 def test_an_unreachable_store_leaves_placeholders(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_an_unreachable_store_leaves_placeholders(tmp_path: Path) -> None:
         )
 
     write_run_report(
-        record(sample=[outcome("a.png")]), str(tmp_path), s3=unreachable, warn=unwarned
+        record(sample=[outcome("a.png")]), str(tmp_path), s3=unreachable, warn=no_warning
     )
     page = (tmp_path / "report.html").read_text()
     assert page.count("not fetched: S3 did not answer") == 3

@@ -41,24 +41,24 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
         uploaded = inference.upload(own, own, fits, size=(64, 64), name="own")
         return inference.segment(own, uploaded, reading, name="own").result.mask.shape
 
-    said = "it fits"
+    sentence = "it fits"
     with cache.use(files["own"], "cuda"):
         segment_small()
         leave(100 * MIB)
         try:
             inference.upload(own, own, wide, size=(64, 64), name="own")
         except DeviceOutOfMemory as error:
-            said = str(error)
+            sentence = str(error)
         after = segment_small()
     try:
         idle.infer(np.zeros((1, 3, 8, 8), np.float32))
     except RuntimeError as error:
-        return said, "closed" in str(error), after
-    return said, False, after
+        return sentence, "closed" in str(error), after
+    return sentence, False, after
 
 
 def test_an_image_that_does_not_fit_closes_idle_models(tmp_path: Path) -> None:
-    said, gone, after = in_a_process(squeezed, tmp_path)
-    assert said.startswith("a.onnx on an image of (8, 3000000, 3): expected enough memory")
+    sentence, gone, after = in_a_process(squeezed, tmp_path)
+    assert sentence.startswith("a.onnx on an image of (8, 3000000, 3): expected enough memory")
     assert gone
     assert after == (200, 301)

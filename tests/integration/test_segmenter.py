@@ -26,12 +26,12 @@ def test_torch_makes_the_same_masks(isnet_pth: Path) -> None:
     assert engine.segmenter is None
     images = photographs()[:3]
     for profile in (Profile(), Profile(stretch=False, channels="bgr")):
-        found = masks_on_device(engine.build_segmenter(), profile, images, 128)
-        for rgb, seen in zip(images, found, strict=True):
+        device_masks = masks_on_device(engine.build_segmenter(), profile, images, 128)
+        for rgb, device_mask in zip(images, device_masks, strict=True):
             expected = mask_on_host(engine, profile, rgb, 128)
-            assert seen.is_finite
-            assert seen.mask.shape == expected.shape
-            apart = np.abs(seen.mask.astype(int) - expected)
+            assert device_mask.is_finite
+            assert device_mask.mask.shape == expected.shape
+            apart = np.abs(device_mask.mask.astype(int) - expected)
             assert apart.mean() < 1
             assert (apart > 4).mean() < 0.02
 
@@ -42,9 +42,9 @@ def test_the_real_model_makes_the_same_mask(store: ModelStore, tmp_path: Path) -
     segmenter = engine.build_segmenter()
     assert segmenter is not None
     rgb = np.asarray(Image.fromarray(skimage.data.coffee()).resize((1500, 1100)))
-    (found,) = masks_on_device(segmenter, file.profile, [rgb], 1024)
+    (device_mask,) = masks_on_device(segmenter, file.profile, [rgb], 1024)
     expected = mask_on_host(engine, file.profile, rgb, 1024)
-    apart = np.abs(found.mask.astype(int) - expected)
+    apart = np.abs(device_mask.mask.astype(int) - expected)
     # Host and device round the resized image differently, which changes the map in some places.
     assert (apart > 2).mean() < 1e-3
     assert (apart > 0).mean() < 0.05
@@ -68,9 +68,9 @@ def test_the_real_model_on_a_gpu(tensorrt: bool, store: ModelStore, tmp_path: Pa
     assert on_gpu.segmenter is not None
     assert isinstance(on_cpu, OnnxEngine)
     images = photographs()[:3]
-    found = masks_on_device(on_gpu.segmenter, file.profile, images, 1024)
-    for rgb, seen in zip(images, found, strict=True):
-        apart = np.abs(seen.mask.astype(int) - mask_on_host(on_cpu, file.profile, rgb, 1024))
+    device_masks = masks_on_device(on_gpu.segmenter, file.profile, images, 1024)
+    for rgb, device_mask in zip(images, device_masks, strict=True):
+        apart = np.abs(device_mask.mask.astype(int) - mask_on_host(on_cpu, file.profile, rgb, 1024))
         # Half precision changes the mask slightly.
         assert (apart > 8).mean() < 0.02
     on_gpu.close()
@@ -82,8 +82,8 @@ def test_torch_on_a_gpu(isnet_pth: Path) -> None:
     on_cpu = torch_engine.load_torch_engine(isnet_pth, device="cpu", threads=0)
     assert on_gpu.segmenter is not None
     images = photographs()[:3]
-    found = masks_on_device(on_gpu.segmenter, Profile(), images, 256)
-    for rgb, seen in zip(images, found, strict=True):
-        apart = np.abs(seen.mask.astype(int) - mask_on_host(on_cpu, Profile(), rgb, 256))
+    device_masks = masks_on_device(on_gpu.segmenter, Profile(), images, 256)
+    for rgb, device_mask in zip(images, device_masks, strict=True):
+        apart = np.abs(device_mask.mask.astype(int) - mask_on_host(on_cpu, Profile(), rgb, 256))
         assert (apart > 8).mean() < 0.05
     on_gpu.close()

@@ -90,27 +90,27 @@ def new_job(**values: Any) -> Job:
     return Job.model_validate({**PLACES, **values})
 
 
-def refused(stack: LocalStack, worker: Child, entry: str, *, says: str) -> str:
+def assert_refused(stack: LocalStack, worker: Child, entry: str, *, sentence: str) -> str:
     """Push an entry; the worker removes it, logs that, holds no message, and keeps running."""
     before = worker.log.stat().st_size
 
-    def said() -> str:
+    def log_tail() -> str:
         return worker.log.read_text(errors="replace")[before:]
 
     with redis.Redis.from_url(stack.broker_url) as server:
         server.lpush(QUEUE, entry)
-        worker.wait_until(lambda: says in said(), timeout=PATIENCE)
+        worker.wait_until(lambda: sentence in log_tail(), timeout=PATIENCE)
         worker.wait_until(
             lambda: not server.llen(QUEUE) and not server.zcard("unacked_index"), timeout=PATIENCE
         )
-    return said()
+    return log_tail()
 
 
 def test_signed_jobs_of_every_kind_are_done(signer: Client) -> None:
     single = signer.submit(PLACES["source"], image=PLACES["image"])
     assert single.wait(PATIENCE).code == "forbidden"
     several = signer.submit_many([new_job(), new_job()])
-    assert [found.code for _, found in signer.as_completed(several, timeout=PATIENCE)] == 2 * [
+    assert [outcome.code for _, outcome in signer.as_completed(several, timeout=PATIENCE)] == 2 * [
         "forbidden"
     ]
     of_a_run = new_job()
@@ -122,8 +122,8 @@ def test_a_retry_is_signed_by_the_worker(signer: Client, verifier: Child) -> Non
     handle = signer.submit(
         PLACES["source"], image="s3://allowed/a.png", options=Options(enabled=False)
     )
-    seen = f"job {handle.id}, attempt 2: storage_unavailable"
-    verifier.wait_until(lambda: seen in verifier.tail(100_000), timeout=PATIENCE)
+    line = f"job {handle.id}, attempt 2: storage_unavailable"
+    verifier.wait_until(lambda: line in verifier.tail(100_000), timeout=PATIENCE)
 
 
 def test_a_canvas_is_signed_with_the_job_s_id(signer: Client) -> None:
@@ -165,8 +165,8 @@ def test_an_unknown_or_expired_key_is_refused(
     job = new_job()
     data = signed(keys, name, body_of(job))
     entry = message(None, raw=data, headers={"id": job.id}, top=SIGNED)
-    said = refused(guarded, verifier, entry, says=job.id)
-    assert {"stranger": "Unknown certificate", "late": "Expired certificate"}[name] in said
+    log_tail = assert_refused(guarded, verifier, entry, sentence=job.id)
+    assert {"stranger": "Unknown certificate", "late": "Expired certificate"}[name] in log_tail
 
 
 def _another_body(packed: bytes) -> bytes:
@@ -197,7 +197,7 @@ def test_a_message_changed_after_signing_is_refused(
     job = new_job()
     packed = base64.b64decode(signed(keys, "producer", body_of(job)))
     entry = message(None, raw=base64.b64encode(change(packed)), headers={"id": job.id}, top=SIGNED)
-    refused(guarded, verifier, entry, says=job.id)
+    assert_refused(guarded, verifier, entry, sentence=job.id)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/text", "text/plain"])
@@ -206,7 +206,7 @@ def test_an_unsigned_job_is_refused(
 ) -> None:
     job = new_job()
     entry = message(body_of(job), headers={"id": job.id}, top={"content-type": content_type})
-    refused(guarded, verifier, entry, says=job.id)
+    assert_refused(guarded, verifier, entry, sentence=job.id)
 
 
 def test_a_signed_body_under_another_id_is_refused(
@@ -215,8 +215,10 @@ def test_a_signed_body_under_another_id_is_refused(
     job, victim = new_job(), new_job()
     data = signed(keys, "producer", body_of(job))
     entry = message(None, raw=data, headers={"id": victim.id}, top=SIGNED)
-    said = refused(guarded, verifier, entry, says="headers.id: expected the signed job's")
-    assert victim.id in said
+    log_tail = assert_refused(
+        guarded, verifier, entry, sentence="headers.id: expected the signed job's"
+    )
+    assert victim.id in log_tail
     with guarded.client() as client:
         assert client.handle(victim).outcome() is None
 
@@ -229,7 +231,7 @@ def test_a_signed_body_without_a_job_ends_no_job(
         body: list[Any] = [arguments, {}, {}]
         data = signed(keys, "producer", body)
         entry = message(None, raw=data, headers={"id": victim.id}, top=SIGNED)
-        refused(guarded, verifier, entry, says=victim.id)
+        assert_refused(guarded, verifier, entry, sentence=victim.id)
     with guarded.client() as client:
         assert client.handle(victim).outcome() is None
 
@@ -255,9 +257,12 @@ def test_a_lost_job_is_sent_again_if_it_was_signed(
     server.zadd("cutwork:runs", {run.rpartition(":")[2]: 1})
     server.hset(f"{run}:jobs", of_a_run.id, json.dumps({**of_a_run.to_message(), "signed": "e30="}))
     assert signer.handle(job).wait(PATIENCE).code == "forbidden"
-    refused = {f"job {name} cannot be sent again" for name in (forged.id, moved.id, of_a_run.id)}
+    assert_refused = {
+        f"job {name} cannot be sent again" for name in (forged.id, moved.id, of_a_run.id)
+    }
     verifier.wait_until(
-        lambda: all(sentence in verifier.tail(100_000) for sentence in refused), timeout=PATIENCE
+        lambda: all(sentence in verifier.tail(100_000) for sentence in assert_refused),
+        timeout=PATIENCE,
     )
     assert ledger.read_outcomes([forged.id, moved.id]) == {}
     assert server.hget(run, "count:failed") is None

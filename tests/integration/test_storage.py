@@ -98,9 +98,9 @@ def test_a_model_s_profile_is_read_up_to_a_limit(storage: S3Storage, stack: Loca
     assert storage.read_profile(ref("s3://models/beside.json"), 100) == b"{}  "
     assert storage.read_profile(ref("s3://models/beside.json"), 2) == b"{}"
     assert storage.read_profile(ref("s3://models/none.json"), 100) is None
-    elsewhere = storage_with(stack, models="s3://models/own")
+    other_storage = storage_with(stack, models="s3://models/own")
     with pytest.raises(Forbidden, match="CUTWORK_MODELS_FROM"):
-        elsewhere.read_profile(ref("s3://models/beside.json"), 100)
+        other_storage.read_profile(ref("s3://models/beside.json"), 100)
 
 
 def test_a_stale_source_is_reopened_unless_it_was_replaced(

@@ -32,7 +32,7 @@ def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 @pytest.fixture
-def quiet(environment: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def idle_client(environment: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A producer for a database that no worker uses."""
     url = environment.broker_url.removesuffix("/0") + "/2"
     monkeypatch.setenv("CUTWORK_BROKER_URL", url)
@@ -154,7 +154,9 @@ def test_a_malformed_message_is_counted_for_its_run(client: Client) -> None:
     client.runs.end(run, "cancelled")
 
 
-def test_a_dry_run_sends_nothing(environment: LocalStack, quiet: Client, photographs: Path) -> None:
+def test_a_dry_run_sends_nothing(
+    environment: LocalStack, idle_client: Client, photographs: Path
+) -> None:
     put(environment, "dry/", photographs)
     command = ["sync", "s3://photos/dry/", "s3://cutouts/dry/", "--include", "*.jpg", "--dry-run"]
     result = cutwork(*command)
@@ -164,18 +166,18 @@ def test_a_dry_run_sends_nothing(environment: LocalStack, quiet: Client, photogr
     assert "unknown: no earlier run" in result.stdout
     figures = json.loads(cutwork(*command, "--json", "--limit", "2").stdout)
     assert figures["counts"]["send"] == 2
-    assert waiting(quiet) == []
-    assert quiet.runs.runs() == []
+    assert waiting(idle_client) == []
+    assert idle_client.runs.runs() == []
 
 
-def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
+def test_runs_are_listed_followed_and_cancelled(idle_client: Client) -> None:
     assert "no runs yet" in cutwork("runs").stdout
-    feeder = feeder_of(quiet, plan_of("send", "send", "conflicting"))
+    feeder = feeder_of(idle_client, plan_of("send", "send", "conflicting"))
     with feeding(feeder):
-        until(lambda: len(waiting(quiet)) == 2)
+        until(lambda: len(waiting(idle_client)) == 2)
         run = str(feeder.run)
         assert "fed by" in cutwork("runs").stdout
-        answer(quiet, 1)
+        answer(idle_client, 1)
     assert "interrupted" in cutwork("runs").stdout
     (listed,) = json.loads(cutwork("runs", "--json").stdout)
     assert (listed["id"], listed["counts"]["done"], listed["fed_by"]) == (run, 1, None)
@@ -197,7 +199,7 @@ def test_runs_are_listed_followed_and_cancelled(quiet: Client) -> None:
 
 
 def test_a_detached_run_continues_alone(
-    environment: LocalStack, quiet: Client, photographs: Path
+    environment: LocalStack, idle_client: Client, photographs: Path
 ) -> None:
     put(environment, "detached/", photographs)
     command = ["sync", "s3://photos/detached/", "s3://cutouts/detached/"]
@@ -206,7 +208,7 @@ def test_a_detached_run_continues_alone(
         env={
             **own_environment(),
             **environment.environment(),
-            "CUTWORK_BROKER_URL": quiet.broker_url,
+            "CUTWORK_BROKER_URL": idle_client.broker_url,
             "PYTHONPATH": str(Path(__file__).parents[2]),
         },
         capture_output=True,
@@ -214,14 +216,14 @@ def test_a_detached_run_continues_alone(
         check=True,
     )
     run = json.loads(started.stdout)["run"]
-    until(lambda: len(waiting(quiet)) == 12)
-    other = cutwork("follow", run, "--json") if answer(quiet, 12) else None
+    until(lambda: len(waiting(idle_client)) == 12)
+    other = cutwork("follow", run, "--json") if answer(idle_client, 12) else None
     assert other
     assert events(other)[-1]["counts"]["done"] == 12
-    assert quiet.runs.summary(run).state == "finished"
+    assert idle_client.runs.summary(run).state == "finished"
 
 
-def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) -> None:
+def test_a_manifest_with_bad_lines_sends_nothing(idle_client: Client, tmp_path: Path) -> None:
     manifest = tmp_path / "some.csv"
     manifest.write_text(
         "source,image\ns3://photos/a.jpg,s3://cutouts/a.png\nno place,s3://cutouts/b.png\n"
@@ -231,7 +233,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
     assert "line 3:" in refused.stderr
     assert refused.stdout == ""
     assert "1 invalid lines, and nothing was sent" in refused.stderr
-    assert waiting(quiet) == []
+    assert waiting(idle_client) == []
     result = cutwork("sync", "--manifest", str(manifest), "--skip-bad-lines", "--dry-run")
     assert "would send 1 of 1 inputs" in result.stdout
 
@@ -254,9 +256,9 @@ def test_a_manifest_with_bad_lines_sends_nothing(quiet: Client, tmp_path: Path) 
     ],
 )
 def test_invalid_arguments_are_refused_before_anything_is_sent(
-    quiet: Client, arguments: list[str], sentence: str
+    idle_client: Client, arguments: list[str], sentence: str
 ) -> None:
     result = cutwork("sync", *arguments)
     assert result.exit_code == 1
     assert sentence in result.stderr
-    assert quiet.runs.runs() == []
+    assert idle_client.runs.runs() == []

@@ -58,8 +58,10 @@ def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
 
 
 def test_the_engine_still_works_after_out_of_memory(isnet_pth: Path) -> None:
-    said, shape = in_a_process(squeezed, isnet_pth)
-    assert said.startswith("ISNet on an input of (1, 3, 1024, 1024): expected enough memory on cpu")
+    sentence, shape = in_a_process(squeezed, isnet_pth)
+    assert sentence.startswith(
+        "ISNet on an input of (1, 3, 1024, 1024): expected enough memory on cpu"
+    )
     assert shape == (1, 64, 64)
 
 

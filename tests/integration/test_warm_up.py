@@ -17,29 +17,31 @@ def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
     engine.segmenter = None
     warm_up(engine, profile=Profile(size=32), name="own")
     engine.shapes.clear()
-    said: list[str] = []
+    sentences: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: sentences.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("worker.models.engines.warm_up").addHandler(handler)
     leave(125 * MIB)
     try:
         warm_up(engine, profile=Profile(size=side), name="own")
     except DeviceOutOfMemory as error:
-        said.append(str(error))
-    return said[0], [shape[0] for shape in engine.shapes], engine.max_batch
+        sentences.append(str(error))
+    return sentences[0], [shape[0] for shape in engine.shapes], engine.max_batch
 
 
 def test_batch_sizes_that_do_not_fit_are_not_used(tmp_path: Path) -> None:
-    said, batches, max_batch = in_a_process(squeezed, tmp_path, 256)
+    sentences, batches, max_batch = in_a_process(squeezed, tmp_path, 256)
     assert (
         f"a batch of {batches[-1]} does not fit into the memory; batches have at most {max_batch}"
-        in said
+        in sentences
     )
     assert batches in ([1, 2], [1, 2, 4])
     assert max_batch == batches[-2]
 
 
 def test_a_device_without_memory_for_one_image_is_an_error(tmp_path: Path) -> None:
-    said, batches, _ = in_a_process(squeezed, tmp_path, 1024)
-    assert said.startswith("own.onnx on an input of (1, 3, 1024, 1024): expected enough memory")
+    sentences, batches, _ = in_a_process(squeezed, tmp_path, 1024)
+    assert sentences.startswith(
+        "own.onnx on an input of (1, 3, 1024, 1024): expected enough memory"
+    )
     assert batches == [1]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
-class Seen(NamedTuple):
+class ReceivedSpan(NamedTuple):
     """A span."""
 
     service: str
@@ -31,7 +31,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.spans: list[Seen] = []
+        self.spans: list[ReceivedSpan] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,7 +42,7 @@ class Receiver(ThreadingHTTPServer):
             "NO_PROXY": "127.0.0.1",
         }
 
-    def named(self, name: str) -> list[Seen]:
+    def named(self, name: str) -> list[ReceivedSpan]:
         return [span for span in self.spans if span.name == name]
 
 
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         for part in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = _facts(part.resource)["service.name"]
             for scope in part.scope_spans:
-                self.server.spans += [_seen(service, span) for span in scope.spans]
+                self.server.spans += [_to_span(service, span) for span in scope.spans]
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -75,8 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _seen(service: str, span: Any) -> Seen:
-    return Seen(
+def _to_span(service: str, span: Any) -> ReceivedSpan:
+    return ReceivedSpan(
         service=service,
         name=span.name,
         trace=span.trace_id.hex(),

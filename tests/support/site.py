@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-class Asked(NamedTuple):
-    """A request."""
+class Request(NamedTuple):
+    """A request and the status of its response."""
 
     path: str
     range: str | None
@@ -28,11 +28,11 @@ class Site:
     refusals: list[int] = field(default_factory=list)
     """Statuses with which the next requests are rejected, one per request."""
     etags: bool = True
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     @property
     def paths(self) -> list[str]:
-        return [asked.path for asked in self.asked]
+        return [request.path for request in self.requests]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -64,7 +64,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _head(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
-        self.site.asked.append(Asked(self.path, self.headers["Range"], status))
+        self.site.requests.append(Request(self.path, self.headers["Range"], status))
         self.send_response(status)
         for name, value in {"Content-Length": str(length), **(headers or {})}.items():
             self.send_header(name, value)

@@ -56,11 +56,11 @@ class Watched:
         """Wait for a response with this status and return it."""
         answers: list[Answer] = []
 
-        def there() -> bool:
+        def has_status() -> bool:
             answers.append(self.get(path))
             return answers[-1].status == status
 
-        self.child.wait_until(there, timeout=PATIENCE)
+        self.child.wait_until(has_status, timeout=PATIENCE)
         return answers[-1]
 
     def samples(self) -> dict[str, dict[tuple[str, ...], float]]:

@@ -55,9 +55,9 @@ class Bound(NamedTuple):
             return value <= self.at_most
         return self.at_least is None or value >= self.at_least
 
-    def worse(self, one: float, other: float) -> float:
+    def worse(self, first: float, second: float) -> float:
         """Return the worse of two values."""
-        return min(one, other) if self.at_most is None else max(one, other)
+        return min(first, second) if self.at_most is None else max(first, second)
 
     def __str__(self) -> str:
         return f"≥ {self.at_least:g}" if self.at_most is None else f"≤ {self.at_most:g}"
@@ -125,7 +125,7 @@ class Systems:
         """The ONNX original, with the node's default values."""
         return SegmentationCustom(self.onnx)
 
-    def found(self, picture: Picture, options: Options) -> Levels:
+    def soft_mask(self, picture: Picture, options: Options) -> Levels:
         """Return the soft mask that Cutwork's model makes of a picture."""
         recipe, watch = Recipe.resolve(options, file=self.store.resolve(options.model)), Stopwatch()
         with load_model(recipe, models=self.models, watch=watch) as model:
@@ -141,7 +141,7 @@ def figures(item: Photograph, systems: Systems) -> Iterator[tuple[str, float]]:
 def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
     picture = open_image(item.data, max_pixels=10**8).decode()
     options = Options(preset="isnet-segment", model=str(systems.pth))
-    ours = systems.found(picture, options)
+    ours = systems.soft_mask(picture, options)
     theirs = systems.isnet_segment.soft(np.asarray(opened(item.data).convert("RGB")))
     yield levels_off(ours, theirs)
     for threshold in THRESHOLDS:
@@ -152,7 +152,7 @@ def _isnet(item: Photograph, systems: Systems) -> Iterator[float]:
 def _custom(item: Photograph, systems: Systems) -> Iterator[float]:
     picture = open_image(item.data, max_pixels=10**8).decode()
     base = Options(preset="segmentation-custom", model=str(systems.onnx))
-    mask = systems.found(picture, base)
+    mask = systems.soft_mask(picture, base)
     upright = opened(item.data)
 
     def both(**options: Any) -> tuple[Levels, Levels, Levels]:
@@ -186,7 +186,7 @@ def main(names: list[str]) -> int:
         "photograph", "pixels", *headings, title="Presets against the originals", box=box.SIMPLE
     )
     worst: dict[str, float] = {}
-    short = 0
+    failures = 0
     with tempfile.TemporaryDirectory() as folder:
         systems = Systems(Path(folder))
         for item in track(chosen, "measuring", console=Console(stderr=True), transient=True):
@@ -195,7 +195,7 @@ def main(names: list[str]) -> int:
             for name, value in figures(item, systems):
                 good = BOUNDS[name].holds(value)
                 worst[name] = BOUNDS[name].worse(value, worst.get(name, value))
-                short += not good
+                failures += not good
                 cells.append(f"{value:g}" if good else f"[bold red]{value:g} ✗[/]")
             table.add_row(item.name, f"{width}×{height}", *cells)
     table.add_section()
@@ -203,8 +203,8 @@ def main(names: list[str]) -> int:
     table.add_row("bound", "", *map(str, BOUNDS.values()))
     console = Console(width=170)
     console.print(table)
-    console.print(f"{len(chosen)} photographs, {short} figures beyond their bound")
-    return 1 if short else 0
+    console.print(f"{len(chosen)} photographs, {failures} figures beyond their bound")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ def test_a_redirect_of_s3_is_not_followed(open_cluster: OpenCluster) -> None:
     cluster = open_cluster(PLAIN)
     away = ("Location", "http://127.0.0.1:{}/photos/in/000000.jpg")
     with (
-        S3Proxy(cluster.store.target) as elsewhere,
-        elsewhere.failing(Refuse(500, "InternalError"), "GET", "HEAD") as arguments,
+        S3Proxy(cluster.store.target) as redirect_target,
+        redirect_target.failing(Refuse(500, "InternalError"), "GET", "HEAD") as arguments,
         cluster.store.failing(
-            Refuse(307, "TemporaryRedirect", ((away[0], away[1].format(elsewhere.port)),)),
+            Refuse(307, "TemporaryRedirect", ((away[0], away[1].format(redirect_target.port)),)),
             "GET",
             place="photos",
         ) as hits,

@@ -51,13 +51,14 @@ def cut(systems: Systems, data: bytes, **options: Any) -> tuple[CutOut, Any, Any
     """Return a cut-out and its decoded image and mask."""
     chosen = Options.model_validate(options)
     file = systems.store.resolve(chosen.model) if chosen.enabled else None
-    made = cut_alone(data, chosen, file=file, models=systems.models)
-    assert made.image_bytes is not None
-    assert made.mask_bytes is not None
+    cut_out = cut_alone(data, chosen, file=file, models=systems.models)
+    assert cut_out.image_bytes is not None
+    assert cut_out.mask_bytes is not None
     pixels, mask = (
-        np.asarray(Image.open(io.BytesIO(item))) for item in (made.image_bytes, made.mask_bytes)
+        np.asarray(Image.open(io.BytesIO(item)))
+        for item in (cut_out.image_bytes, cut_out.mask_bytes)
     )
-    return made, pixels, mask
+    return cut_out, pixels, mask
 
 
 # In the second one, most of the unknown area has hardly visible colours.
@@ -95,8 +96,8 @@ def test_isnet_segment_s_threshold(threshold: float, systems: Systems) -> None:
 
 def test_isnet_segment_disabled(systems: Systems) -> None:
     data = photograph("chelsea.png")
-    made, pixels, mask = cut(systems, data, preset="isnet-segment", enabled=False)
-    assert made.run is None
+    cut_out, pixels, mask = cut(systems, data, preset="isnet-segment", enabled=False)
+    assert cut_out.run is None
     assert not mask.any()
     assert np.array_equal(pixels[:, :, :3], np.asarray(Image.open(io.BytesIO(data))))
 
@@ -104,17 +105,17 @@ def test_isnet_segment_disabled(systems: Systems) -> None:
 @pytest.mark.parametrize("mode", ["auto", "prefer_gpu", "cpu"])
 def test_isnet_segment_s_device_modes(mode: str, systems: Systems) -> None:
     given = {"preset": "isnet-segment", "model": str(systems.pth), "device_mode": mode}
-    made, _, _ = cut(systems, photograph("coffee, 48×32"), size=64, **given)
-    assert made.run is not None
-    assert made.run.engine.startswith("torch")
+    cut_out, _, _ = cut(systems, photograph("coffee, 48×32"), size=64, **given)
+    assert cut_out.run is not None
+    assert cut_out.run.engine.startswith("torch")
     reason = gpu_unavailable_reason(".pth")
     if mode == "cpu" or reason is not None:
-        assert made.run.device == "cpu"
+        assert cut_out.run.device == "cpu"
     else:
-        assert made.run.device == "cuda:0"
+        assert cut_out.run.device == "cuda:0"
     # Without a GPU, `auto` and `prefer_gpu` record the reason; only `prefer_gpu` warns.
-    assert made.run.fallback == (reason.code if reason and mode != "cpu" else None)
-    assert bool(made.warnings) == (reason is not None and mode == "prefer_gpu")
+    assert cut_out.run.fallback == (reason.code if reason and mode != "cpu" else None)
+    assert bool(cut_out.warnings) == (reason is not None and mode == "prefer_gpu")
 
 
 def test_isnet_segment_with_the_catalogue_s_model(systems: Systems) -> None:
@@ -182,22 +183,22 @@ def test_segmentation_custom_with_only_a_mask(
         preset="segmentation-custom", model=str(small), size=320, post_process_mask=True
     )
     file = systems.store.resolve(options.model)
-    made = cut_alone(data, options, file=file, models=systems.models, want_image=False)
-    assert made.image_bytes is None
+    cut_out = cut_alone(data, options, file=file, models=systems.models, want_image=False)
+    assert cut_out.image_bytes is None
     theirs = small_custom.remove(
         Image.open(io.BytesIO(data)), only_mask=True, post_process_mask=True
     )
-    assert levels_off(np.asarray(made.mask, np.uint8), theirs) <= 1
+    assert levels_off(np.asarray(cut_out.mask, np.uint8), theirs) <= 1
 
 
 def test_impossible_matting_equals_rembg_and_gives_a_warning(systems: Systems) -> None:
     data = photograph("coffee, 48×32")  # Eroded by 10 pixels, it has no sure foreground.
-    made, pixels, _ = cut(
+    cut_out, pixels, _ = cut(
         systems, data, preset="segmentation-custom", model=str(systems.onnx), alpha_matting=True
     )
     theirs = systems.segmentation_custom.remove(Image.open(io.BytesIO(data)), alpha_matting=True)
     assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995
-    assert made.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
+    assert cut_out.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
 
 def test_segmentation_custom_with_a_width_other_than_the_height(
@@ -235,8 +236,8 @@ def test_segmentation_custom_s_matting_options(
     }
     data = photograph("chelsea.png")
     options = {"preset": "segmentation-custom", "model": str(small), "size": 320, **given}
-    made, pixels, mask = cut(systems, data, **options)
-    assert made.warnings == ()
+    cut_out, pixels, mask = cut(systems, data, **options)
+    assert cut_out.warnings == ()
     upright = Image.open(io.BytesIO(data))
     theirs = small_custom.remove(upright, **given)
     assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995

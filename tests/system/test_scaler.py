@@ -6,10 +6,10 @@ import math
 from benchmarks.scale.pool import Hazard
 from benchmarks.scale.rows import rows
 from benchmarks.scale.scaler import Policy, Scaler, Signals
-from benchmarks.scale.trial import Setting, tried
+from benchmarks.scale.trial import Setting, run_trial
 from tests.support.patience import PATIENCE
 
-POLICY = Policy(target=30, stabilisation=20, cooldown=10, most=8)
+POLICY = Policy(target=30, stabilisation=20, cooldown=10, max_workers=8)
 NOTHING = Signals(waiting=0, in_flight=0, backlog_seconds=0, pending=0, rate=1)
 
 
@@ -42,9 +42,9 @@ def test_the_last_worker_stops_after_the_cooldown() -> None:
 
 def test_unacknowledged_and_pending_jobs_keep_one_worker() -> None:
     scaler = Scaler(POLICY)
-    for left in (NOTHING._replace(in_flight=1), NOTHING._replace(pending=1)):
-        assert scaler.wanted(left, current=0, now=0) == 1
-        assert scaler.wanted(left, current=1, now=1000) == 1
+    for signals in (NOTHING._replace(in_flight=1), NOTHING._replace(pending=1)):
+        assert scaler.wanted(signals, current=0, now=0) == 1
+        assert scaler.wanted(signals, current=1, now=1000) == 1
 
 
 def test_without_signals_nothing_changes() -> None:
@@ -59,7 +59,7 @@ def test_a_pre_empted_machine_loses_no_job() -> None:
     setting = Setting(
         jobs=60,
         image_seconds=0.2,
-        policy=Policy(target=4, stabilisation=2, cooldown=2, most=2),
+        policy=Policy(target=4, stabilisation=2, cooldown=2, max_workers=2),
         hazard=Hazard(
             lifetimes=itertools.chain([2.0], itertools.repeat(math.inf)),
             notices=itertools.repeat(0.1),
@@ -67,6 +67,6 @@ def test_a_pre_empted_machine_loses_no_job() -> None:
         visibility_timeout=2,
         deadline=PATIENCE,
     )
-    result = tried(setting)
+    result = run_trial(setting)
     assert [row for row in rows(result) if row.ok is False] == []
     assert (len(result.preempted), result.killed) == (1, 1)

@@ -102,10 +102,10 @@ def columns_of(path: Path, colour: tuple[int, int, int]) -> list[int]:
 
 
 def test_contact_sheet_has_one_row_per_image(tmp_path: Path) -> None:
-    one, sheet = shown(tmp_path), tmp_path / "sheet.png"
+    item, sheet = shown(tmp_path), tmp_path / "sheet.png"
     heights = []
     for count in range(4):
-        write_contact_sheet([one] * count, sheet)
+        write_contact_sheet([item] * count, sheet)
         width, height = size_of(sheet)
         assert width == 1200
         heights.append(height)
@@ -124,28 +124,28 @@ def test_contact_sheet_shows_original_mask_and_cutout(tmp_path: Path) -> None:
 
 
 def test_thumbnails_are_upright_and_keep_their_shape(tmp_path: Path) -> None:
-    one = shown(tmp_path)
+    item = shown(tmp_path)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    Image.new("RGB", (800, 200), RED).save(one.original, exif=exif)
+    Image.new("RGB", (800, 200), RED).save(item.original, exif=exif)
     sheet = tmp_path / "sheet.png"
-    write_contact_sheet([one], sheet)
+    write_contact_sheet([item], sheet)
     assert len([x for x in columns_of(sheet, RED) if x < 300]) == 248 // 4
     page = tmp_path / "page.html"
-    write_page([one], page, title="t")
+    write_page([item], page, title="t")
     assert 'width="200" height="800"' in " ".join(page.read_text().split())
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
 def test_any_pixel_format_is_shown(tmp_path: Path, mode: str) -> None:
     original = tmp_path / "original.tif"
-    one = replace(shown(tmp_path), original=original)
+    item = replace(shown(tmp_path), original=original)
     value = 127 * 256 if mode.startswith("I") else None
     image = Image.new(mode, (90, 60), value) if value else Image.new("L", (90, 60), 127)
     (image if value else image.convert(mode)).save(original)
     sheet, strip = tmp_path / "sheet.png", tmp_path / "strip.png"
-    write_contact_sheet([one], sheet)
-    write_before_after([one], strip)
+    write_contact_sheet([item], sheet)
+    write_before_after([item], strip)
     if mode not in ("1", "CMYK"):
         assert len(columns_of(sheet, (127, 127, 127))) == 90
     assert size_of(strip)[0] == 1200
@@ -168,12 +168,12 @@ def test_page_has_an_article_and_a_table_row_per_image(tmp_path: Path) -> None:
 def test_page_links_are_relative_to_its_folder(tmp_path: Path) -> None:
     page = tmp_path / "reports" / "today" / "page.html"
     page.parent.mkdir(parents=True)
-    one = shown(tmp_path)
-    write_page([one], page, title="t")
+    item = shown(tmp_path)
+    write_page([item], page, title="t")
     assert {target(link, page).resolve() for link in Page(page).links} == {
-        one.original,
-        one.mask,
-        one.cutout,
+        item.original,
+        item.mask,
+        item.cutout,
     }
 
 
@@ -181,38 +181,38 @@ def test_hostile_names_are_text_and_their_links_resolve(tmp_path: Path) -> None:
     folder = tmp_path / "50% #1 <b>:ü"
     folder.mkdir()
     name = f"folder/{HOSTILE}"
-    one = replace(shown(folder, "<i> '100%' #1?;.png"), name=name)
+    item = replace(shown(folder, "<i> '100%' #1?;.png"), name=name)
     page = tmp_path / "page.html"
-    write_page([one], page, title=HOSTILE)
+    write_page([item], page, title=HOSTILE)
     parsed = Page(page)
     assert "script" not in parsed.tags
     assert name in parsed.text
     assert parsed.alts[0] == f"Original of {name}"
     assert len(parsed.links) == 6
-    assert {target(link, page) for link in parsed.links} == {one.original, one.mask, one.cutout}
+    assert {target(link, page) for link in parsed.links} == {item.original, item.mask, item.cutout}
 
 
 def test_long_names_and_characters_without_a_glyph_are_drawn(tmp_path: Path) -> None:
     sheet, plain = tmp_path / "sheet.png", tmp_path / "plain.png"
-    one = shown(tmp_path)
-    write_contact_sheet([one], plain)
+    item = shown(tmp_path)
+    write_contact_sheet([item], plain)
     for name in ("日本/Zürich\n\t\0.png", "x" * 1024, HOSTILE, ""):
-        write_contact_sheet([replace(one, name=name)], sheet)
+        write_contact_sheet([replace(item, name=name)], sheet)
         assert size_of(sheet) == size_of(plain), "expected a name on one line"
 
 
 def test_failed_outcome_is_shown_with_its_code(tmp_path: Path) -> None:
     page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
-    one = failed(tmp_path)
-    write_page([one], page, title="t")
+    item = failed(tmp_path)
+    write_page([item], page, title="t")
     parsed = Page(page)
     assert "not_an_image" in parsed.text
-    assert one.outcome.message
-    assert one.outcome.message in parsed.text
+    assert item.outcome.message
+    assert item.outcome.message in parsed.text
     assert "1 failed" in parsed.text
     assert "img" not in parsed.tags
-    assert [target(link, page) for link in parsed.links] == [one.original]
-    write_contact_sheet([one], sheet)
+    assert [target(link, page) for link in parsed.links] == [item.original]
+    write_contact_sheet([item], sheet)
     with Image.open(sheet) as image:
         colours = image.getcolors(maxcolors=1 << 16)
     assert colours
@@ -220,13 +220,13 @@ def test_failed_outcome_is_shown_with_its_code(tmp_path: Path) -> None:
 
 
 def test_missing_and_truncated_files_leave_a_frame(tmp_path: Path) -> None:
-    one = shown(tmp_path)
-    one.original.write_bytes(one.original.read_bytes()[:100])
-    assert one.mask
-    one.mask.unlink()
+    item = shown(tmp_path)
+    item.original.write_bytes(item.original.read_bytes()[:100])
+    assert item.mask
+    item.mask.unlink()
     page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
-    write_page([one], page, title="t")
-    write_contact_sheet([one], sheet)
+    write_page([item], page, title="t")
+    write_contact_sheet([item], sheet)
     parsed = Page(page)
     assert parsed.tags.count("img") == 1
     assert "No preview" in parsed.text

@@ -33,13 +33,13 @@ FROM_TORCH = "\nCUDA kernel errors might be asynchronously reported at some othe
     ],
 )
 def test_out_of_memory(text: str) -> None:
-    found = device_error(RuntimeError(text), action="isnet on (4, 3, 9, 9)", device="cuda:0")
-    assert isinstance(found, DeviceOutOfMemory)
-    assert str(found).startswith(
+    error = device_error(RuntimeError(text), action="isnet on (4, 3, 9, 9)", device="cuda:0")
+    assert isinstance(error, DeviceOutOfMemory)
+    assert str(error).startswith(
         "isnet on (4, 3, 9, 9): expected enough memory on cuda:0, found too little ("
     )
-    assert found.code == "out_of_memory"
-    assert isinstance(found, TransientError)
+    assert error.code == "out_of_memory"
+    assert isinstance(error, TransientError)
 
 
 def test_the_memory_error_of_python() -> None:
@@ -60,9 +60,9 @@ def test_the_memory_error_of_python() -> None:
     ],
 )
 def test_the_device_is_lost(text: str) -> None:
-    found = device_error(RuntimeError(text), action="isnet", device="cuda:0")
-    assert isinstance(found, DeviceLost)
-    assert str(found) == " ".join(text.split())
+    error = device_error(RuntimeError(text), action="isnet", device="cuda:0")
+    assert isinstance(error, DeviceLost)
+    assert str(error) == " ".join(text.split())
 
 
 @pytest.mark.parametrize(

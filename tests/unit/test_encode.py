@@ -40,11 +40,11 @@ def test_pixels_profile_and_resolution(name: str) -> None:
     written = opened(data)
     assert written.mode == ("RGB" if name == "jpeg" else "RGBA")
     assert written.info["icc_profile"] == SRGB
-    seen = np.asarray(written).astype(int)
+    levels = np.asarray(written).astype(int)
     if name in LOSSLESS:
-        assert np.array_equal(seen, pixels)
+        assert np.array_equal(levels, pixels)
     else:
-        assert np.abs(seen - pixels).mean() < 3
+        assert np.abs(levels - pixels).mean() < 3
     exif = written.getexif()
     dpi = written.info.get("dpi") or (exif[282], exif[283])
     assert [round(float(value)) for value in dpi] == [300, 150]
@@ -55,8 +55,8 @@ def test_pixels_profile_and_resolution(name: str) -> None:
 def test_a_mask_is_one_channel(name: str) -> None:
     grey = np.ascontiguousarray(cut_out()[:, :, 0])
     written = opened(encode(grey, image_format=name, settings=EncodeSettings()))
-    seen = np.asarray(written.convert("L")).astype(int)
-    assert np.abs(seen - grey).max() <= (0 if name in LOSSLESS else 6)
+    levels = np.asarray(written.convert("L")).astype(int)
+    assert np.abs(levels - grey).max() <= (0 if name in LOSSLESS else 6)
     if name in ("png", "tiff"):
         assert written.mode == "L"
 

@@ -9,25 +9,25 @@ from worker.broker.reader_writer_lock import ReaderWriterLock
 
 
 def test_an_exclusive_holder_runs_alone_and_is_not_starved() -> None:
-    job_lock, seen = ReaderWriterLock(), list[str]()
+    job_lock, order = ReaderWriterLock(), list[str]()
     inside, leave, alone = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
         with job_lock.hold(exclusive=False):
             inside.set()
             leave.wait(PATIENCE)
-            seen.append("first")
+            order.append("first")
 
-    def suspect() -> None:
+    def exclusive_job() -> None:
         alone.set()
         with job_lock.hold(exclusive=True):
-            seen.append("suspect")
+            order.append("suspect")
 
     def newcomer() -> None:
         with job_lock.hold(exclusive=False):
-            seen.append("newcomer")
+            order.append("newcomer")
 
-    threads = [threading.Thread(target=target) for target in (first, suspect, newcomer)]
+    threads = [threading.Thread(target=target) for target in (first, exclusive_job, newcomer)]
     threads[0].start()
     assert inside.wait(PATIENCE)
     threads[1].start()
@@ -35,8 +35,8 @@ def test_an_exclusive_holder_runs_alone_and_is_not_starved() -> None:
     until_blocked_in(reader_writer_lock, 1)
     threads[2].start()
     until_blocked_in(reader_writer_lock, 2)
-    assert seen == []
+    assert order == []
     leave.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert seen == ["first", "suspect", "newcomer"]
+    assert order == ["first", "suspect", "newcomer"]

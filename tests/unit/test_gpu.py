@@ -110,13 +110,13 @@ def test_the_fallback_to_the_cpu_is_recorded(
     if device == "cpu" and mode != "cpu":
         reason = unavailable_reason(replace(FACTS, driver=NO_DRIVER))
     place = Placement(device=device, device_mode=mode, reason=reason)
-    found = check_device(engine, place)
-    assert (found.code if found else None) == code
-    said = device_warnings(engine, place, found)
-    assert bool(said) == warns
+    fallback = check_device(engine, place)
+    assert (fallback.code if fallback else None) == code
+    warnings = device_warnings(engine, place, fallback)
+    assert bool(warnings) == warns
     if warns:
         start = f"device_mode={mode}: the model is on the CPU (CPUExecutionProvider); "
-        assert said[0].startswith(start)
+        assert warnings[0].startswith(start)
 
 
 def test_a_required_gpu_that_does_not_start_is_an_error(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     pass
 
 
-def pages(keys: list[str], size: int, asked: list[str]) -> Callable[[str], Page]:
+def pages(keys: list[str], size: int, cursors: list[str]) -> Callable[[str], Page]:
     def fetch(after: str) -> Page:
-        asked.append(after)
+        cursors.append(after)
         first = bisect_right(keys, after)
         entries = [Entry(key, 1, "2024-01-31T00:00:00.000Z", "e") for key in keys]
         return Page(entries[first : first + size], [], first + size < len(keys), None)
@@ -59,21 +59,21 @@ def shapes() -> dict[str, list[str]]:
 def test_ranges_yield_every_entry_once(shape: str, size: int) -> None:
     keys = sorted(set(shapes()[shape]))
     for after in ("", *keys[::150], "p/b", "q"):
-        asked: list[str] = []
-        fetch = pages(keys, size, asked)
+        cursors: list[str] = []
+        fetch = pages(keys, size, cursors)
         ranges = KeyRanges(fetch, prefix="p/", after=after, first=fetch(after), threads=4)
         expected = [key for key in keys if key > after]
         assert [entry.key for entry in ranges.entries()] == expected
-        assert ranges.requests == len(asked)
+        assert ranges.requests == len(cursors)
         serial = max(1, -(-len(expected) // size))
-        assert len(asked) <= 2 * serial + 3
+        assert len(cursors) <= 2 * serial + 3
         if serial == 1:
-            assert len(asked) == 1
+            assert len(cursors) == 1
 
 
 def test_reading_ahead_is_bounded_and_ends_with_the_reader() -> None:
-    asked: list[str] = []
-    fetch = pages([f"p/{number:05d}" for number in range(5000)], 10, asked)
+    cursors: list[str] = []
+    fetch = pages([f"p/{number:05d}" for number in range(5000)], 10, cursors)
     before = threading.active_count()
     entries = KeyRanges(fetch, prefix="p/", after="", first=fetch(""), threads=4).entries()
     for _ in range(100):
@@ -82,7 +82,7 @@ def test_reading_ahead_is_bounded_and_ends_with_the_reader() -> None:
     del entries  # a generator is closed when the last reference to it is dropped
     assert threading.active_count() == before
     # Ten pages read, two more per thread, and at most as many again for split guesses.
-    assert len(asked) <= 2 * (10 + 2 * 4) + 2
+    assert len(cursors) <= 2 * (10 + 2 * 4) + 2
 
 
 def test_an_error_in_a_thread_is_raised_to_the_reader() -> None:

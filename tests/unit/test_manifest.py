@@ -71,16 +71,16 @@ def numbered(place: str | Path) -> tuple[list[int], list[tuple[int, str, str | N
     """Return the numbers of the bad lines, and the fields of the good lines as text."""
     bad, good = read(place)
     plain = [
-        (one.number, str(one.source), *(ref and str(ref) for ref in (one.image, one.mask)))
-        for one in good
+        (entry.number, str(entry.source), *(ref and str(ref) for ref in (entry.image, entry.mask)))
+        for entry in good
     ]
-    return [one.number for one in bad], plain  # type: ignore[return-value]  # of three
+    return [entry.number for entry in bad], plain  # type: ignore[return-value]  # of three
 
 
 def reasons(place: str | Path) -> dict[int, str]:
     bad, _ = read(place)
-    assert len({one.number for one in bad}) == len(bad)
-    return {one.number: one.reason for one in bad}
+    assert len({entry.number for entry in bad}) == len(bad)
+    return {entry.number: entry.reason for entry in bad}
 
 
 def as_csv(rows: list[Row]) -> bytes:
@@ -146,9 +146,9 @@ def test_the_sha256_is_that_of_the_bytes(written: Written) -> None:
 
 def test_lines_can_be_read_from_any_number(written: Written) -> None:
     with opened(written("m.jsonl", as_json_lines(ROWS))) as manifest:
-        assert [one.number for one in manifest.lines(after=1)] == [2, 3]
-        assert [one.number for one in manifest.lines(after=3)] == []
-        assert [one.number for one in manifest.lines()] == [1, 2, 3]
+        assert [entry.number for entry in manifest.lines(after=1)] == [2, 3]
+        assert [entry.number for entry in manifest.lines(after=3)] == []
+        assert [entry.number for entry in manifest.lines()] == [1, 2, 3]
 
 
 def test_failures_are_a_manifest(written: Written) -> None:
@@ -200,7 +200,7 @@ def test_bad_lines_say_what_was_expected_and_found(written: Written) -> None:
         assert sentence in sentences[number]
         assert len(sentences[number]) < 500
     _, kept = read(written("m.csv", HEADER + "\n".join([*(text for text, _ in lines), good])))
-    assert [one.number for one in kept] == [1015]
+    assert [entry.number for entry in kept] == [1015]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,10 @@ def test_bad_lines_say_what_was_expected_and_found(written: Written) -> None:
 def test_a_bad_line_of_json_is_skipped(written: Written, text: str, sentence: str) -> None:
     good = json.dumps(ROWS[0])
     bad, kept = read(written("m.jsonl", f"{text}\n\n{good}\n"))
-    assert [one.number for one in bad] == [1]
+    assert [entry.number for entry in bad] == [1]
     assert sentence in bad[0].reason
     assert len(bad[0].reason) < 500
-    assert [one.number for one in kept] == [3]
+    assert [entry.number for entry in kept] == [3]
 
 
 def test_the_last_of_equal_json_keys_counts(written: Written) -> None:
@@ -377,15 +377,15 @@ def test_parquet_of_other_text_types_is_read(written: Written) -> None:
     )
     parquet.write_table(table, target := io.BytesIO())
     bad, good = read(written("m.parquet", target.getvalue()))
-    assert [one.number for one in good] == [1]
-    assert [one.number for one in bad] == [2, 3]
+    assert [entry.number for entry in good] == [1]
+    assert [entry.number for entry in bad] == [2, 3]
     assert "S3 allows 1 to 1024" in bad[0].reason
 
 
 def test_rows_of_parquet_are_numbered_over_batches(written: Written) -> None:
     rows = [{"source": A, "image": f"s3://cutouts/{n}"} for n in range(2500)]
     _, good = read(written("m.parquet", as_parquet(rows)))
-    assert [(one.number, one.image and one.image.key) for one in good] == [
+    assert [(entry.number, entry.image and entry.image.key) for entry in good] == [
         (n + 1, str(n)) for n in range(2500)
     ]
 

@@ -75,8 +75,8 @@ def test_matting_that_reaches_its_time_limit_returns_a_warning() -> None:
     trimap = np.full(alpha.shape, 128, np.uint8)
     trimap[alpha > 0.99], trimap[alpha < 0.01] = 255, 0
     start = np.full_like(trimap, 128)
-    found, warning = closed_form_alpha(blended(alpha), trimap, start=start, seconds=1e-9)
-    assert np.allclose(found[trimap == 128], 128 / 255)
+    solved, warning = closed_form_alpha(blended(alpha), trimap, start=start, seconds=1e-9)
+    assert np.allclose(solved[trimap == 128], 128 / 255)
     assert warning is not None
     assert warning.startswith("stopped after 0.")
     assert "CUTWORK_MATTING_SECONDS" in warning
@@ -118,7 +118,7 @@ def test_several_threads_at_once_get_the_same_alpha() -> None:
     trimap = np.full(alpha.shape, 128, np.uint8)
     trimap[alpha > 0.99], trimap[alpha < 0.01] = 255, 0
     rgb = blended(alpha)
-    alone, _ = closed_form_alpha(rgb, trimap)
+    expected, _ = closed_form_alpha(rgb, trimap)
     with ThreadPoolExecutor(4) as pool:
-        for found, _ in pool.map(lambda _: closed_form_alpha(rgb, trimap), range(12)):
-            assert np.array_equal(found, alone)
+        for solved, _ in pool.map(lambda _: closed_form_alpha(rgb, trimap), range(12)):
+            assert np.array_equal(solved, expected)

@@ -123,18 +123,18 @@ def test_conflicts_are_found_at_any_distance(seed: int) -> None:
 def test_conflicts_across_an_interruption(seed: int) -> None:
     keys = some_keys(seed)
     expected = naive(keys)
-    asked = 0
+    lookups = 0
 
     def list_earlier(beginning: str) -> list[str]:
-        nonlocal asked
-        asked += 1
+        nonlocal lookups
+        lookups += 1
         return [one for one in keys if one.startswith(beginning)]
 
     for position in range(0, len(keys), 7):
         conflicts = NameConflicts(cursor=keys[position], list_earlier=list_earlier)
         later = keys[position + 1 :]
         assert [conflicts.first_source(one) for one in later] == [expected[one] for one in later]
-    assert 0 < asked < 20 * len(keys) / 7
+    assert 0 < lookups < 20 * len(keys) / 7
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ ISNET = model(
 
 
 @pytest.mark.parametrize(
-    ("graph", "found"),
+    ("graph", "name"),
     [
         (ISNET, "d1"),
         (model(("features", (1, 64, 32, 32)), ("map", (1, 1, 32, 32))), "map"),
@@ -41,13 +41,13 @@ ISNET = model(
         (model(("class", (1, 1000)), ("unknown", None)), "unknown"),
     ],
 )
-def test_the_first_of_the_largest_maps_is_found(graph: onnx.ModelProto, found: str) -> None:
-    assert choose_output(graph, None, name="own") == found
+def test_the_first_of_the_largest_maps_is_found(graph: onnx.ModelProto, name: str) -> None:
+    assert choose_output(graph, None, name="own") == name
 
 
-@pytest.mark.parametrize(("wanted", "found"), [("d2", "d2"), (0, "d1"), (3, "f2"), (2, "f1")])
-def test_a_profile_chooses_by_name_or_index(wanted: str | int, found: str) -> None:
-    assert choose_output(ISNET, wanted, name="own") == found
+@pytest.mark.parametrize(("wanted", "name"), [("d2", "d2"), (0, "d1"), (3, "f2"), (2, "f1")])
+def test_a_profile_chooses_by_name_or_index(wanted: str | int, name: str) -> None:
+    assert choose_output(ISNET, wanted, name="own") == name
 
 
 @pytest.mark.parametrize(

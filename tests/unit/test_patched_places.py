@@ -132,7 +132,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES, ids=[place.path for place in PLACES])
-def test_a_patched_location_is_as_the_patch_expects(place: Place) -> None:
+def test_a_patched_place_is_as_the_patch_expects(place: Place) -> None:
     module, _, names = place.path.partition(":")
     value: Any = importlib.import_module(module)
     for name in names.split("."):

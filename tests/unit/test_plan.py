@@ -93,14 +93,16 @@ def test_a_plan_equals_a_naive_one(seed: int) -> None:
             expected.append((source.key, "excluded", "filtered"))
             continue
         other = first.setdefault((parts.parent, parts.stem), source.key)
-        found = [have.get(one.key(source.key)) for one, have in zip(namings, stored, strict=True)]
+        stored_times = [
+            have.get(one.key(source.key)) for one, have in zip(namings, stored, strict=True)
+        ]
         if source.modified < time(500):
             expected.append((source.key, "excluded", "old"))
         elif other != source.key and "{name}" not in template:
             expected.append((source.key, "conflicting", "name_conflict"))
-        elif None in found:
+        elif None in stored_times:
             expected.append((source.key, "send", "missing"))
-        elif min(text for text in found if text) < source.modified:
+        elif min(text for text in stored_times if text) < source.modified:
             expected.append((source.key, "send", "older"))
         else:
             expected.append((source.key, "current", "newer"))
@@ -172,14 +174,14 @@ def test_outputs_in_order_need_no_single_lookups() -> None:
 def test_patterns(patterns: list[str], matched: str) -> None:
     keys = ["a.jpg", "x/y/b.jpg", "raw/c.png", "raw/d/e.png", "x/raw/f.png", "G.JPG"]
 
-    def left(include: list[str], exclude: list[str]) -> list[str]:
+    def selected_keys(include: list[str], exclude: list[str]) -> list[str]:
         selection = chosen(outputs=[], include=include, exclude=exclude)
         entries = [Entry("in/" + key, 1, time(0), "e") for key in keys]
         selected = (entry.key for entry in entries if not selection.exclusion_by_key(entry))
         return [key.removeprefix("in/") for key in selected]
 
-    assert left(patterns, []) == matched.split()
-    assert left([], patterns) == [key for key in keys if key not in matched.split()]
+    assert selected_keys(patterns, []) == matched.split()
+    assert selected_keys([], patterns) == [key for key in keys if key not in matched.split()]
 
 
 @pytest.mark.parametrize("pattern", ["", "#a", "!a"])

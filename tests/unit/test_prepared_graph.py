@@ -31,9 +31,9 @@ def test_a_graph_is_prepared_once(tmp_path: Path) -> None:
 
 def test_a_damaged_graph_is_prepared_again(tmp_path: Path) -> None:
     path = channel_mean(tmp_path / "own.onnx")
-    made = ready(path)
-    whole = made.read_bytes()
-    made.write_bytes(whole[:-10])
+    prepared = ready(path)
+    whole = prepared.read_bytes()
+    prepared.write_bytes(whole[:-10])
     assert ready(path).read_bytes() == whole
 
 

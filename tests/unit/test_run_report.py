@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def unasked() -> "S3Client":
+def no_s3() -> "S3Client":
     raise AssertionError("expected no use of S3")
 
 
-def unwarned(sentence: str) -> None:
+def no_warning(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
 def page_of(run: RunRecord, folder: Path) -> str:
     """Write the report of a record without pictures; return the page's HTML."""
-    written = write_run_report(run, str(folder), s3=unasked, warn=unwarned)
+    written = write_run_report(run, str(folder), s3=no_s3, warn=no_warning)
     assert [Path(path).name for path in written] == ["report.json", "failures.jsonl", "report.html"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(Path(p).name for p in written)
     return (folder / "report.html").read_text(encoding="utf-8")
@@ -161,7 +161,7 @@ def test_without_the_extra_a_sentence_replaces_the_page(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     warnings: list[str] = []
-    written = write_run_report(record(), str(tmp_path), s3=unasked, warn=warnings.append)
+    written = write_run_report(record(), str(tmp_path), s3=no_s3, warn=warnings.append)
     assert [Path(path).name for path in written] == ["report.json", "failures.jsonl"]
     assert warnings == ["report.html was not written: it needs `pip install 'cutwork[report]'`"]
 

@@ -60,10 +60,10 @@ def segmenting(
     ) -> tuple[NDArray[Any], tuple[str, ...], dict[str, float]]:
         watch = Stopwatch()
         picture = open_image(png(rgb), max_pixels=10**6).decode()
-        found, _, warnings = segment(
+        mask, _, warnings = segment(
             picture, Recipe.resolve(options, file=file), model=model, watch=watch
         )
-        return found, warnings, watch.seconds()
+        return mask, warnings, watch.seconds()
 
     return run
 
@@ -80,9 +80,9 @@ def test_images_of_different_sizes_share_a_batch(tmp_path: Path) -> None:
         rest = [pool.submit(run, rgb, Options()) for rgb in images[1:]]
         until_blocked_in(batching, len(images))
         engine.go.set()
-        found = [future.result() for future in (first, *rest)]
+        masks = [future.result() for future in (first, *rest)]
     assert engine.batches == [1, 2, 2]
-    for rgb, (levels, warnings, stages) in zip(images, found, strict=True):
+    for rgb, (levels, warnings, stages) in zip(images, masks, strict=True):
         assert levels.shape == rgb.shape[:2]
         assert warnings == ()
         assert {"prepare", "model", "mask"} <= stages.keys()

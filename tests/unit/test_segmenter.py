@@ -36,15 +36,17 @@ def test_masks_equal_those_of_the_host(tmp_path: Path, profile: Profile) -> None
     segmenter = engine.build_segmenter()
     assert segmenter is not None
     images = photographs()
-    for rgb, found in zip(images, masks_on_device(segmenter, profile, images, 64), strict=True):
+    for rgb, device_mask in zip(
+        images, masks_on_device(segmenter, profile, images, 64), strict=True
+    ):
         expected = mask_on_host(engine, profile, rgb, 64)
-        assert found.is_finite
-        assert found.mask.shape == expected.shape
-        assert found.mask.dtype == np.uint8
+        assert device_mask.is_finite
+        assert device_mask.mask.shape == expected.shape
+        assert device_mask.mask.dtype == np.uint8
         # Pillow rounds twice when it resizes, and stretching amplifies the difference.
         limit = 1 if rgb.shape[:2] == (64, 64) else 3
-        assert np.abs(found.mask.astype(int) - expected).max() <= limit
-        assert (found.mask != expected).mean() < 0.25
+        assert np.abs(device_mask.mask.astype(int) - expected).max() <= limit
+        assert (device_mask.mask != expected).mean() < 0.25
 
 
 def test_a_flat_map_has_no_foreground(tmp_path: Path) -> None:
@@ -52,12 +54,12 @@ def test_a_flat_map_has_no_foreground(tmp_path: Path) -> None:
     segmenter = engine.build_segmenter()
     assert segmenter is not None
     white = np.full((70, 80, 3), 255, np.uint8)
-    (found,) = masks_on_device(segmenter, Profile(mean=0), [white], 64)
-    assert (found.minimum, found.maximum) == pytest.approx((1, 1))
-    assert not found.mask.any()
-    (found,) = masks_on_device(segmenter, Profile(mean=0, stretch=False), [white], 64)
+    (device_mask,) = masks_on_device(segmenter, Profile(mean=0), [white], 64)
+    assert (device_mask.minimum, device_mask.maximum) == pytest.approx((1, 1))
+    assert not device_mask.mask.any()
+    (device_mask,) = masks_on_device(segmenter, Profile(mean=0, stretch=False), [white], 64)
     # A full mask is 255, not 254.
-    assert found.mask.min() == 255
+    assert device_mask.mask.min() == 255
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
@@ -66,10 +68,10 @@ def test_a_batch_gives_the_masks_of_single_images(tmp_path: Path, count: int) ->
     assert segmenter is not None
     images = (photographs() * 2)[:count]
     together = masks_on_device(segmenter, Profile(mean=0), images, 32)
-    for rgb, found in zip(images, together, strict=True):
-        (alone,) = masks_on_device(segmenter, Profile(mean=0), [rgb], 32)
-        np.testing.assert_array_equal(found.mask, alone.mask)
-        assert found[1:] == alone[1:]
+    for rgb, device_mask in zip(images, together, strict=True):
+        (single,) = masks_on_device(segmenter, Profile(mean=0), [rgb], 32)
+        np.testing.assert_array_equal(device_mask.mask, single.mask)
+        assert device_mask[1:] == single[1:]
 
 
 def test_a_graph_for_one_image_runs_images_one_by_one(tmp_path: Path) -> None:
@@ -84,8 +86,8 @@ def test_a_graph_for_one_image_runs_images_one_by_one(tmp_path: Path) -> None:
     path = saved(tmp_path / "one.onnx", nodes, [value("x", axes)], [value("y", (1, 1, 32, 32))])
     segmenter = loaded(path, max_batch=4).build_segmenter()
     assert segmenter is not None
-    found = masks_on_device(segmenter, Profile(mean=0), photographs()[:3], 32)
-    assert [seen.maximum for seen in found] == [1, 1, 1]
+    device_masks = masks_on_device(segmenter, Profile(mean=0), photographs()[:3], 32)
+    assert [device_mask.maximum for device_mask in device_masks] == [1, 1, 1]
 
 
 def test_half_precision(tmp_path: Path) -> None:
@@ -97,9 +99,11 @@ def test_half_precision(tmp_path: Path) -> None:
     segmenter = engine.build_segmenter()
     assert segmenter is not None
     for rgb in photographs()[:2]:
-        (found,) = masks_on_device(segmenter, Profile(mean=0), [rgb], 64)
+        (device_mask,) = masks_on_device(segmenter, Profile(mean=0), [rgb], 64)
         assert (
-            np.abs(found.mask.astype(int) - mask_on_host(engine, Profile(mean=0), rgb, 64)).max()
+            np.abs(
+                device_mask.mask.astype(int) - mask_on_host(engine, Profile(mean=0), rgb, 64)
+            ).max()
             <= 3
         )
 
@@ -108,12 +112,12 @@ def test_nan_is_reported_for_the_image_that_has_it(tmp_path: Path) -> None:
     segmenter = mean_and(tmp_path / "own.onnx", "Sqrt").build_segmenter()
     assert segmenter is not None
     light, dark = np.full((9, 9, 3), 200, np.uint8), np.full((9, 9, 3), 10, np.uint8)
-    found = masks_on_device(segmenter, Profile(), [light, dark, light], 8)
-    assert [seen.is_finite for seen in found] == [True, False, True]
+    device_masks = masks_on_device(segmenter, Profile(), [light, dark, light], 8)
+    assert [device_mask.is_finite for device_mask in device_masks] == [True, False, True]
     segmenter = mean_and(tmp_path / "infinite.onnx", "Reciprocal").build_segmenter()
     assert segmenter is not None
-    (seen,) = masks_on_device(segmenter, Profile(mean=0), [np.zeros((9, 9, 3), np.uint8)], 8)
-    assert not seen.is_finite
+    (device_mask,) = masks_on_device(segmenter, Profile(mean=0), [np.zeros((9, 9, 3), np.uint8)], 8)
+    assert not device_mask.is_finite
 
 
 def test_a_refused_input_is_an_error_of_the_model(tmp_path: Path) -> None:

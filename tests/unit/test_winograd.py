@@ -34,7 +34,7 @@ class Graph:
         self._nodes.append(helper.make_node(kind, list(sources), [name], **attributes))
         return name
 
-    def held(self, values: NDArray[Any]) -> str:
+    def add_constant(self, values: NDArray[Any]) -> str:
         name = f"w{len(self._weights)}"
         self._weights.append(numpy_helper.from_array(values, name))
         return name
@@ -45,7 +45,12 @@ class Graph:
         weights = _RNG.normal(0, (channels * side**2) ** -0.5, (to, channels, side, side))
         bias = _RNG.normal(0, 0.1, to)
         return self.add(
-            *("Conv", source, self.held(weights.astype("f")), self.held(bias.astype("f"))),
+            *(
+                "Conv",
+                source,
+                self.add_constant(weights.astype("f")),
+                self.add_constant(bias.astype("f")),
+            ),
             pads=[side // 2 * step] * 4,
             dilations=[step] * 2,
             strides=[stride] * 2,
@@ -58,7 +63,7 @@ class Graph:
         return self.add("MaxPool", source, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
 
     def resize(self, source: str, height: int, width: int, channels: int) -> str:
-        sizes = self.held(np.array([1, channels, height, width], np.int64))
+        sizes = self.add_constant(np.array([1, channels, height, width], np.int64))
         mode = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         return self.add("Resize", source, "", "", sizes, **mode)
 
@@ -130,19 +135,19 @@ def _transposed(graph: Graph) -> str:
 
 
 def _grouped(graph: Graph) -> str:
-    weights = graph.held(np.ones((3, 1, 3, 3), np.float32))
+    weights = graph.add_constant(np.ones((3, 1, 3, 3), np.float32))
     grouped = graph.add("Conv", "x", weights, pads=[1] * 4, group=3)
     return graph.conv(grouped, 3, 1)
 
 
 def _nearest(graph: Graph) -> str:
-    sizes = graph.held(np.array([1, 1, 64, 64], np.int64))
+    sizes = graph.add_constant(np.array([1, 1, 64, 64], np.int64))
     return graph.add("Resize", graph.conv("x", 3, 1), "", "", sizes, mode="nearest")
 
 
 def _uneven(graph: Graph) -> str:
     """A size that does not match its scale: 33 pixels from 32 by 1.05."""
-    scales = graph.held(np.array([1, 1, 1.05, 1.05], np.float32))
+    scales = graph.add_constant(np.array([1, 1, 1.05, 1.05], np.float32))
     return graph.add("Resize", graph.conv("x", 3, 1), "", scales, mode="linear")
 
 
@@ -156,7 +161,9 @@ def _rows(graph: Graph) -> str:
 
 
 def _spread(graph: Graph) -> str:
-    return graph.add("Add", graph.conv("x", 3, 1), graph.held(np.ones((1, 1, 1, 1), np.float32)))
+    return graph.add(
+        "Add", graph.conv("x", 3, 1), graph.add_constant(np.ones((1, 1, 1, 1), np.float32))
+    )
 
 
 def _cut_off(graph: Graph) -> str:
@@ -166,7 +173,7 @@ def _cut_off(graph: Graph) -> str:
 
 
 def _with_a_plane(graph: Graph) -> str:
-    plane = graph.held(np.ones((1, 1, 32, 32), np.float32))
+    plane = graph.add_constant(np.ones((1, 1, 32, 32), np.float32))
     return graph.conv(graph.concat(graph.conv("x", 3, 2), plane), 3, 1)
 
 
@@ -205,7 +212,7 @@ def test_an_unsupported_graph_runs_on_onnx_runtime(tmp_path: Path, add: Any) -> 
 def test_a_graph_whose_sizes_contradict_its_weights_is_refused(tmp_path: Path) -> None:
     """The compiled kernels do not check bounds, so sizes are checked before."""
     graph = Graph(3, 32, 32)
-    weights = graph.held(np.ones((1, 4, 3, 3), np.float32))
+    weights = graph.add_constant(np.ones((1, 4, 3, 3), np.float32))
     path = graph.saved(tmp_path / "x.onnx", graph.add("Conv", "x", weights, pads=[1] * 4))
     with pytest.raises(UnsupportedGraph):
         load_winograd_engine(path, threads=1)

@@ -79,7 +79,9 @@ def attacks() -> Iterator[HostileFile]:
     yield HostileFile("jpeg/12-bits.jpg", twelve, EITHER)
     yield HostileFile("jpeg/two-frames.jpg", head + sized(9_000, 9_000)[2:400] + rest, EITHER)
     yield HostileFile("jpeg/profile-pieces.jpg", head + pieces(255, 9_000) + rest, DONE)
-    yield HostileFile("jpeg/profile-lies.jpg", head + pieces(9, 100, told=200) + rest, DONE)
+    yield HostileFile(
+        "jpeg/profile-lies.jpg", head + pieces(9, 100, claimed_count=200) + rest, DONE
+    )
     yield HostileFile("jpeg/profile-same.jpg", head + pieces(1, 6_000) * 300 + rest, DONE)
     for name, body in {
         "jfif": b"JFIF\0" + b"\xff" * 9,
@@ -98,9 +100,9 @@ def attacks() -> Iterator[HostileFile]:
     yield HostileFile("jpeg/full-table.jpg", head + full + rest, EITHER)
 
 
-def pieces(count: int, size: int, *, told: int | None = None) -> bytes:
-    """Return an ICC profile in segments, which claim that there are `told` of them."""
+def pieces(count: int, size: int, *, claimed_count: int | None = None) -> bytes:
+    """Return an ICC profile in segments, which claim that there are `claimed_count` of them."""
     return b"".join(
-        segment(0xE2, b"ICC_PROFILE\0" + bytes((n + 1, told or count)) + bytes(size))
+        segment(0xE2, b"ICC_PROFILE\0" + bytes((n + 1, claimed_count or count)) + bytes(size))
         for n in range(count)
     )

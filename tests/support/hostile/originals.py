@@ -28,31 +28,31 @@ def originals() -> Mapping[str, bytes]:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Title", "coffee", zip=True)
     texts.add_itxt("Author", "nobody", "en", "Author", zip=True)
-    told = {"exif": exif, "icc_profile": SRGB}
+    metadata = {"exif": exif, "icc_profile": SRGB}
     moving = {"save_all": True, "append_images": frames}
     deep = photo.convert("L").convert("I;16")
     return {
-        "baseline.jpg": _saved(photo, "JPEG", **told),
-        "progressive.jpg": _saved(photo, "JPEG", progressive=True, **told),
+        "baseline.jpg": _saved(photo, "JPEG", **metadata),
+        "progressive.jpg": _saved(photo, "JPEG", progressive=True, **metadata),
         "restarts.jpg": _saved(photo, "JPEG", restart_marker_rows=1, comment=b"a comment"),
         "cmyk.jpg": _saved(photo.convert("CMYK"), "JPEG"),
         "two.jpg": _saved(photo, "MPO", save_all=True, append_images=[frames[0].copy()]),
-        "rgb.png": _saved(photo, "PNG", pnginfo=texts, dpi=(300, 300), **told),
+        "rgb.png": _saved(photo, "PNG", pnginfo=texts, dpi=(300, 300), **metadata),
         "palette.png": _saved(photo.quantize(16), "PNG", transparency=3),
         "deep.png": _saved(deep, "PNG"),
         "moving.png": _saved(photo, "PNG", duration=100, **moving),
         "moving.gif": _saved(photo, "GIF", comment=b"a comment", loop=0, **moving),
-        "plain.tif": _saved(photo, "TIFF", **told),
+        "plain.tif": _saved(photo, "TIFF", **metadata),
         "deflate.tif": _saved(photo, "TIFF", compression="tiff_adobe_deflate"),
         "jpeg.tif": _saved(photo, "TIFF", compression="jpeg"),
         "pages.tif": _saved(photo, "TIFF", **moving),
         "big.tif": _saved(photo, "TIFF", big_tiff=True),
-        "lossy.webp": _saved(photo, "WEBP", **told),
+        "lossy.webp": _saved(photo, "WEBP", **metadata),
         "lossless.webp": _saved(clear, "WEBP", lossless=True),
         "moving.webp": _saved(photo, "WEBP", **moving),
-        "photo.avif": _saved(photo, "AVIF", **told),
+        "photo.avif": _saved(photo, "AVIF", **metadata),
         "clear.avif": _saved(clear, "AVIF"),
-        "photo.heic": _saved(photo, "HEIF", **told),
+        "photo.heic": _saved(photo, "HEIF", **metadata),
         "rgb.bmp": _saved(photo, "BMP"),
         "palette.bmp": _saved(photo.quantize(256), "BMP"),
     }

@@ -94,24 +94,24 @@ class Cluster:
     _ended_workers: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        with ExitStack() as held:
-            self.stack = held.enter_context(LocalStack(self.folder))
+        with ExitStack() as resources:
+            self.stack = resources.enter_context(LocalStack(self.folder))
             self.broker = self.stack.start_broker(*PERSISTENT)
             self.s3_server = self.stack.start_s3()
             self.s3 = self.stack.s3()
             for bucket in _BUCKETS:
                 self.s3.create_bucket(Bucket=bucket)
             put_pictures(self.s3, "photos", "in/", PICTURES)
-            self.network = held.enter_context(TcpProxy(_port(self.stack.broker_url)))
-            self.store = held.enter_context(S3Proxy(_port(self.stack.s3_url)))
-            self.client = held.enter_context(self.stack.client())
-            self.server: redis.Redis = held.enter_context(
+            self.network = resources.enter_context(TcpProxy(_port(self.stack.broker_url)))
+            self.store = resources.enter_context(S3Proxy(_port(self.stack.s3_url)))
+            self.client = resources.enter_context(self.stack.client())
+            self.server: redis.Redis = resources.enter_context(
                 redis.Redis.from_url(self.stack.broker_url)
             )
             for _ in range(self.spec.workers):
                 self.add_worker()
             self.wait_for_workers()
-            self._held = held.pop_all()
+            self._held = resources.pop_all()
         return self
 
     def __exit__(

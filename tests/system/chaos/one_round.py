@@ -12,7 +12,7 @@ OpenCluster = Callable[[ClusterSpec], Cluster]
 
 def check_nothing_is_lost(fault: Fault, open_cluster: OpenCluster, *, items: int = 8) -> None:
     """Play a round with at most `items` images and assert that each has its valid outputs."""
-    short = replace(fault, items=min(fault.items, items), patience=PATIENCE)
-    (played,) = rounds(short, open_cluster(fault.spec), count=1)
+    short_fault = replace(fault, items=min(fault.items, items), patience=PATIENCE)
+    (played,) = rounds(short_fault, open_cluster(fault.spec), count=1)
     assert played.wrong == ()
-    assert (played.valid, played.invalid, played.lost) == (short.items, 0, 0)
+    assert (played.valid, played.invalid, played.lost) == (short_fault.items, 0, 0)

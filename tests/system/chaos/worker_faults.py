@@ -112,8 +112,8 @@ def in_model(cluster: Cluster, *wanted: Worker) -> Worker:
                 return worker
         return None
 
-    found: Worker = until(busy_worker, "a running model")
-    return found
+    worker: Worker = until(busy_worker, "a running model")
+    return worker
 
 
 FAULTS: Final = (

@@ -19,7 +19,7 @@ MAX_PIXELS = 1_000_000
 """Small, so that high memory or time is the fault of a parser and not of a large picture."""
 
 
-def one(data: bytes) -> None:
+def fuzz_one(data: bytes) -> None:
     """Decode an input with 8 or 16 bits, as its last bit says."""
     depth = np.uint16 if data[-1:] and data[-1] & 1 else np.uint8
     with suppress(CutworkError):
@@ -33,5 +33,5 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     # Pillow warns of every invalid tag.
     warnings.simplefilter("ignore")
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, fuzz_one)
     atheris.Fuzz()

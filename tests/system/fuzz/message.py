@@ -23,7 +23,7 @@ CHANNEL = Connection("memory://").channel()
 CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # set by `worker.broker.kombu_patches`
 
 
-def one(data: bytes) -> None:
+def fuzz_one(data: bytes) -> None:
     """Read an input as a queue entry, as a job and as an outcome."""
     message = None
     with suppress(*UNREADABLE):
@@ -60,5 +60,5 @@ def _job(value: object) -> None:
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, fuzz_one)
     atheris.Fuzz()
