@@ -149,9 +149,9 @@ class Client:
         """Enqueue one image and return the handle of its job.
 
         `source` is the `s3://bucket/key` to read; `image` and `mask` are the destinations of the
-        RGBA cut-out and of the mask, at least one of them. `options` default to `Options()`. Raises
-        `InvalidJob` if the arguments do not describe a job, and `BrokerUnavailable` if the job
-        could not be enqueued.
+        RGBA cut-out and of the mask, at least one of them. `options` default to `Options()`, whose
+        constructor raises `pydantic.ValidationError` for a wrong option. Raises `InvalidJob` if the
+        arguments do not describe a job, and `BrokerUnavailable` if the job could not be enqueued.
         """
         values = {"source": source, "image": image, "mask": mask, "tenant": self.tenant}
         try:
@@ -176,7 +176,7 @@ class Client:
 
         `jobs` is read to its end first; the jobs are then sent in groups of 100. If the broker
         fails half-way, raises `BrokerUnavailable`, whose text says how many jobs were enqueued;
-        these run.
+        these run. The constructor `Job(…)` raises `pydantic.ValidationError` for a wrong field.
         """
         jobs = list(jobs)
         sent = 0
@@ -204,7 +204,10 @@ class Client:
         return [self.handle(job) for job in jobs]
 
     def handle(self, job: Job) -> Handle:
-        """Return the handle of a job that this or another process submitted earlier."""
+        """Return the handle of a job that this or another process submitted earlier.
+
+        Sends nothing, and does not check that the job exists. The outcome is found by the id alone.
+        """
         return Handle(job, ledger=self._ledger, waiter=self._waiter)
 
     def as_completed(
@@ -232,7 +235,12 @@ class Client:
 
     @property
     def runs(self) -> RunLedger:
-        """The runs of `cutwork sync`."""
+        """The ledger of the runs of `cutwork sync`, for reading.
+
+        `runs()` returns the records of all runs, latest first, and `record(run)` that of one run,
+        with its state and counts; both are pydantic models. `record` raises `UnknownRun` or
+        `UnreadableRun`. The other methods belong to `cutwork sync`.
+        """
         return self._ledger.runs
 
     @property
@@ -250,7 +258,10 @@ class Client:
         return self._ledger.server_facts()
 
     def workers(self, timeout: float = 1.0) -> list[str]:
-        """Return the names of the workers that answer within `timeout` seconds."""
+        """Return the names of the workers that answer within `timeout` seconds.
+
+        Raises `kombu.exceptions.OperationalError` if the broker does not answer.
+        """
         replies = self.app.control.ping(timeout=timeout) or []
         return sorted(name for reply in replies for name in reply)
 
@@ -260,12 +271,20 @@ class Client:
         return list(self._routes.requirements)
 
     def served_queues(self, timeout: float = 1.0) -> set[str]:
-        """Return the queues consumed by the workers that answer within `timeout` seconds."""
+        """Return the queues consumed by the workers that answer within `timeout` seconds.
+
+        Raises `kombu.exceptions.OperationalError` if the broker does not answer.
+        """
         replies = self.app.control.inspect(timeout=timeout).active_queues() or {}
         return {str(queue["name"]) for queues in replies.values() for queue in queues}
 
     def status(self) -> QueueStatus:
-        """Return the status of all queues together; raises `redis.RedisError`."""
+        """Return the status of all queues together; raises `redis.RedisError`.
+
+        A `QueueStatus` has `waiting`, the number of queued messages; `priorities`, the same by
+        priority; `in_flight`, the number of unacknowledged deliveries; and `oldest_waiting`, the
+        age in seconds of the oldest queued job, None if none is queued.
+        """
         return combine(self.statuses().values())
 
     def statuses(self) -> dict[str, QueueStatus]:

@@ -39,7 +39,10 @@ def _section(name: str, command: Any) -> str:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
     options = [item for item in command.params if item.param_type_name == "option"]
     is_image_command = any(item.name in Options.model_fields for item in options)
-    rows = [(code(item.metavar), item.help or "", "") for item in arguments]
+    rows = [
+        (code(item.metavar), item.help or "", code(item.default) if item.default else "")
+        for item in arguments
+    ]
     rows += [
         (_flag(item), (item.help or "") + _range(item), _default(item))
         for item in options

@@ -110,7 +110,9 @@ def status(as_json: AsJson = False) -> None:
 def doctor(
     read: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[S3://BUCKET/PREFIX]…", help="Prefixes that must be readable."),
+        typer.Argument(
+            metavar="S3://BUCKET/PREFIX", help="Prefixes that must be readable, any number."
+        ),
     ] = None,
     write: Annotated[
         list[str] | None,

@@ -85,7 +85,7 @@ def cancel(run: RunArgument) -> None:
 def report(
     run: RunArgument,
     place: Annotated[
-        str, typer.Argument(metavar="[PLACE]", help="Folder or s3://bucket/prefix.")
+        str, typer.Argument(metavar="PLACE", help="Folder or s3://bucket/prefix.")
     ] = REPORTS,
 ) -> None:
     """Write report.html, report.json and failures.jsonl of a run, finished or not."""

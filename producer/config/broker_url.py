@@ -16,6 +16,8 @@ def validate_broker_url(url: str) -> str:
     Unlike redis-py, kombu verifies a `rediss://` server only with `ssl_cert_reqs=required`, which
     is therefore added.
     """
+    if not url.startswith(("redis://", "rediss://")):
+        raise ValueError("expected a URL that begins with redis:// or rediss://")
     # The errors of both libraries' parsers do not name the variable.
     try:
         parts = urlsplit(url)

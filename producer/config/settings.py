@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.config.broker_url import validate_broker_url
@@ -13,9 +13,7 @@ from producer.contract.validation_errors import explain
 from producer.observability.log_format import LogFormat
 from producer.observability.redact import redact
 
-BrokerUrl = Annotated[
-    str, StringConstraints(pattern=r"^rediss?://"), AfterValidator(validate_broker_url)
-]
+BrokerUrl = Annotated[str, AfterValidator(validate_broker_url)]
 
 
 class SettingsError(ValueError):

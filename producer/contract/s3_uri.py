@@ -47,7 +47,7 @@ class ImageRef(Value):
     @classmethod
     def _validate_bucket(cls, bucket: str) -> str:
         if not BUCKET.fullmatch(bucket):
-            raise ValueError(f"{bucket!r} is not a bucket name")
+            raise ValueError("expected a bucket name, 3 to 63 characters of a-z, 0-9, . and -")
         return bucket
 
     @field_validator("key")

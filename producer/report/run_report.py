@@ -43,7 +43,7 @@ def write_run_report(
         _put(place, FAILURES, failures_jsonl(record), s3=s3),
     ]
     if not (find_spec("jinja2") and find_spec("PIL")):
-        warn(f"{PAGE} was not written: it needs `pip install 'cutwork[report]'`")
+        warn(f"{PAGE} was not written: install cutwork[report]")
         return written
     from producer.report.run_page import run_page  # its packages are installed
 

@@ -179,7 +179,7 @@ def test_an_unreachable_broker_is_reported_in_one_sentence(stack: LocalStack, co
 def test_an_invalid_variable_is_reported_in_one_sentence(stack: LocalStack) -> None:
     done = cutwork(stack, "status", CUTWORK_BROKER_URL="http://x")
     assert done.exit_code == 1
-    assert "CUTWORK_BROKER_URL: string should match pattern" in done.stderr
+    assert "CUTWORK_BROKER_URL: expected a URL that begins with redis://" in done.stderr
     done = cutwork(stack, "status", CUTWORK_VISIBILITY_TIMEOUT="soon")
     assert "CUTWORK_VISIBILITY_TIMEOUT='soon': expected a whole number" in done.stderr
 

@@ -82,7 +82,7 @@ def test_missing_pyarrow_is_reported_in_one_sentence(python: Path, tmp_path: Pat
         [str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert "manifest m.parquet: expected pyarrow for Parquet" in done.stdout, done.stderr
-    assert "pip install 'cutwork[parquet]'" in done.stdout
+    assert "install cutwork[parquet]" in done.stdout
 
 
 def test_the_base_install_submits_and_reports(
@@ -134,7 +134,7 @@ def test_an_exporter_without_its_extra_is_reported_in_one_sentence(
     command = [str(python.with_name("cutwork")), "exporter"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
-    assert "the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`" in done.stderr
+    assert "the exporter needs prometheus_client; install cutwork[exporter]" in done.stderr
 
 
 def test_models_need_an_installed_worker(python: Path, tmp_path: Path) -> None:

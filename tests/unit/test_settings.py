@@ -27,7 +27,7 @@ def test_lists_are_separated_by_commas() -> None:
     [
         ("CUTWORK_MAX_PIXELS", "many", "valid integer"),
         ("CUTWORK_MAX_PIXELS", "0", "greater than or equal to 1"),
-        ("CUTWORK_BROKER_URL", "amqp://rabbit", "match pattern"),
+        ("CUTWORK_BROKER_URL", "amqp://rabbit", "begins with redis://"),
         ("CUTWORK_BROKER_URL", "redis://localhost/abc", "[/database number]"),
         ("CUTWORK_BROKER_URL", "redis://localhost:port/0", "host[:port]"),
         ("CUTWORK_BROKER_URL", "redis://localhost:6379/0?foo=bar", "no query after redis://"),

@@ -63,7 +63,7 @@ def models(
 @app.command()
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME…", help="Names of models in the catalogue.")
+        list[str], typer.Argument(metavar="NAME", help="Names of models in the catalogue.")
     ],
 ) -> None:
     """Fetch, verify and prepare models ahead of time."""

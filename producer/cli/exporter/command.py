@@ -37,7 +37,7 @@ def exporter(
 ) -> None:
     """Serve queue metrics for Prometheus; works without any live worker."""
     if find_spec("prometheus_client") is None:
-        refuse("the exporter needs prometheus_client: `pip install 'cutwork[exporter]'`")
+        refuse("the exporter needs prometheus_client; install cutwork[exporter]")
     # Imported here: the other commands work without the extra.
     from producer.cli.exporter.figures import Figures
     from producer.cli.exporter.metrics import Metrics, exporter_pages

@@ -24,8 +24,8 @@ def read_parquet(file: ManifestFile) -> Iterator[Record]:
         from pyarrow import parquet
     except ImportError as error:
         raise file.error(
-            "expected pyarrow for Parquet, found none installed; run pip install "
-            "'cutwork[parquet]', or use CSV or JSON Lines"
+            "expected pyarrow for Parquet, found none; install cutwork[parquet], "
+            "or use CSV or JSON Lines"
         ) from error
     try:
         with parquet.ParquetFile(file.path) as parquet_file:

@@ -27,7 +27,7 @@ class Layout(NamedTuple):
         outputs would share a prefix, or if cut-outs and masks would have the same keys.
         """
         if spec.source is None:
-            raise ValueError("expected a source, s3://bucket/folder; only a manifest needs none")
+            raise ValueError("expected a source prefix, s3://bucket/prefix, or a manifest")
         source = S3Prefix.parse(spec.source)
         template = Template.parse(spec.name)
         formats = {"image": spec.options.image_format, "mask": spec.options.mask_format}
