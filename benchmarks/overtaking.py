@@ -55,9 +55,9 @@ def overtaking(*, images: int = 5000, singles: int = 50) -> list[Row]:
         return [
             Row(
                 f"{singles} single jobs during a sync of {images:,}: median from submit to outcome "
-                f"({still:,} jobs still waiting behind)",
+                f"({still:,} jobs still queued)",
                 f"{wait * 1000:.0f} ms, {wait / image_time:.1f} image times "
-                f"(an image {image_time * 1000:.0f} ms, its own {work * 1000:.0f} ms)",
+                f"(image time {image_time * 1000:.0f} ms, processing {work * 1000:.0f} ms)",
                 "< 3 image times",
                 wait < 3 * image_time and still > 0,
             )

@@ -45,7 +45,7 @@ def enqueueing(*, jobs: int = 20_000) -> list[Row]:
             f"enqueue {jobs:,} jobs of a run", f"{rate:,.0f} jobs/s", "≥ 2,500 jobs/s", rate >= 2500
         ),
         Row(
-            "  the same with Client.submit_many",
+            "for comparison, Client.submit_many",
             f"{single:,.0f} jobs/s",
             "≥ 2,500 jobs/s",
             single >= 2500,

@@ -191,7 +191,7 @@ def rembg_loop(provider: str = CPU) -> Loop:
     session = rembg.new_session("dis_custom", providers=chosen, model_path=str(path))
     shutil.rmtree(folder)
     if session.inner_session.get_providers()[0] != provider:
-        raise RuntimeError(f"rembg was to run on {provider}, which did not start")
+        raise RuntimeError(f"expected rembg on {provider}, which did not start")
 
     def loop(images: int, megapixels: float = 1) -> float:
         sources = list(jpegs(megapixels).values())

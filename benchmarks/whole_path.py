@@ -50,7 +50,7 @@ def whole_path() -> list[Row]:
             (done, named, len(failed)) == (len(pictures), len(broken), len(broken)),
         ),
         Row(
-            f"the same again: sent {end['counts']['sent']}, run {end['run']}",
+            f"the same command again: sent {end['counts']['sent']}, run {end['run']}",
             f"{spent_again:.2f} s",
             "nothing, < 2 s",
             end["run"] is None and spent_again < 2,

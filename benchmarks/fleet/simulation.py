@@ -79,7 +79,7 @@ class _Fleet:
             for _ in range(int(p.threads)):
                 world.process(self._work(gpu))
 
-    def go_round(self, times: int) -> None:
+    def run_rounds(self, times: int) -> None:
         """Run until every job in flight has been replaced this many times."""
         enough = self.done + times * self.p.brokers * self.p.jobs_in_window
         while self.done < enough:
@@ -127,12 +127,12 @@ class _Fleet:
 def simulate(parameters: Parameters, *, seed: int = 1) -> Steady:
     """Simulate two rounds of all jobs in flight, then measure the third."""
     fleet = _Fleet(parameters, seed)
-    fleet.go_round(2)
+    fleet.run_rounds(2)
     for stations in fleet.stations().values():
         for station in stations:
             station.busy = 0
     begun, done = fleet.world.now, fleet.done
-    fleet.go_round(1)
+    fleet.run_rounds(1)
     seconds = fleet.world.now - begun
     servers = {"host cores": parameters.cores}
     load = {

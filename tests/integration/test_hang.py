@@ -72,7 +72,7 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
         "(CUTWORK_DEVICE_TIMEOUT): it hangs. This process ends with code 70; its jobs are "
         "unacknowledged, and go back to the queue" in line
     )
-    # Both are next in the queue, and their delivery stays counted.
+    # Both are next in the queue, and their deliveries remain counted.
     waiting: Any = own_client.runs.server.lrange(f"{QUEUE}:3", 0, -1)
     ids = {json.loads(message)["headers"]["id"] for message in waiting}
     assert ids == {handle.job.id for handle in handles}

@@ -22,7 +22,9 @@ def wide(path: Path) -> Engine:
     return tiny(path, nodes, numpy_helper.from_array(np.array([1, 32, 1, 1]), "times"))
 
 
-def squeezed(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], bool, Any]:
+def run_with_little_memory(
+    folder: Path, side: int, room: int
+) -> tuple[list[Any], list[int], bool, Any]:
     """Run five images in `room` bytes of memory, and one image afterwards.
 
     Return the results, the batch sizes, whether an idle model was closed, and the last result.
@@ -41,7 +43,7 @@ def squeezed(folder: Path, side: int, room: int) -> tuple[list[Any], list[int], 
 
 
 def test_a_batch_that_does_not_fit_is_run_in_parts(tmp_path: Path) -> None:
-    results, batches, gone, after = in_a_process(squeezed, tmp_path, 256, 125 * MIB)
+    results, batches, gone, after = in_a_process(run_with_little_memory, tmp_path, 256, 125 * MIB)
     assert results == pytest.approx(np.exp(range(5)), rel=1e-5)
     assert batches[:2] == [1, 4]
     assert batches[2] == 2
@@ -51,7 +53,7 @@ def test_a_batch_that_does_not_fit_is_run_in_parts(tmp_path: Path) -> None:
 
 
 def test_a_single_image_that_does_not_fit_fails_with_its_code(tmp_path: Path) -> None:
-    results, batches, gone, after = in_a_process(squeezed, tmp_path, 1024, 100 * MIB)
+    results, batches, gone, after = in_a_process(run_with_little_memory, tmp_path, 1024, 100 * MIB)
     assert {error.code for error in results} == {"out_of_memory"}
     assert str(results[0]).startswith(
         "a.onnx on an input of (1, 3, 1024, 1024): expected enough memory"

@@ -43,7 +43,7 @@ def models(*arguments: str, **env: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def baked(
+def image_cache(
     store: ModelStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, str]]:
     """A read-only model cache, as in a container image, and what the command printed."""
@@ -85,16 +85,16 @@ def test_fetching_takes_catalogue_names_and_accepted_licences(tmp_path: Path) ->
         assert f"error: {sentence}: model" in done.stderr
 
 
-def test_fetching_prepares_the_graph(baked: tuple[Path, str]) -> None:
-    folder, output = baked
+def test_fetching_prepares_the_graph(image_cache: tuple[Path, str]) -> None:
+    folder, output = image_cache
     assert f"u2netp: {folder / 'u2netp.onnx'}" in output
     assert list((folder / "prepared").glob("*.onnx"))
 
 
 def test_a_worker_runs_on_a_read_only_cache(
-    baked: tuple[Path, str], stack: LocalStack, tmp_path: Path
+    image_cache: tuple[Path, str], stack: LocalStack, tmp_path: Path
 ) -> None:
-    folder, _ = baked
+    folder, _ = image_cache
     celery = str(Path(sys.executable).with_name("celery"))
     command = [
         *(sys.executable, "-c", WITHOUT_OVERRIDE, celery, "-A", "worker", "worker"),

@@ -1,4 +1,4 @@
-"""Bad input through a real worker: a code, a sentence, nothing written, and the worker stays up."""
+"""Invalid input on a real worker: an error code, a sentence, no output, and the worker survives."""
 
 import secrets
 import struct

@@ -81,7 +81,7 @@ def shown(thumbnail: Thumbnail) -> Image.Image:
     return image
 
 
-def as_png_that_says(size: tuple[int, int]) -> bytes:
+def png_with_claimed_size(size: tuple[int, int]) -> bytes:
     """Return a small PNG whose header declares this size."""
     data = as_png(Image.new("1", (8, 8)))
     header = data[12:16] + struct.pack(">II", *size) + data[24:29]
@@ -104,7 +104,7 @@ def test_thumbnails_are_small_upright_and_transparent(stack: LocalStack, photogr
         "text.png": b"no image",
         "empty.png": b"",
         "short.png": (photographs / "coffee.png").read_bytes()[:9_000],
-        "bomb.png": as_png_that_says((16_000, 16_000)),
+        "bomb.png": png_with_claimed_size((16_000, 16_000)),
         "large.png": as_png(Image.new("1", (8_000, 6_000))),
     }
     s3 = stack.s3()

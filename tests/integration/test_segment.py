@@ -17,7 +17,7 @@ from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
 
 
-def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
+def run_with_little_memory(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
     """Upload an image that does not fit.
 
     Return its error, whether an idle model was closed, and the shape of a mask made afterwards.
@@ -58,7 +58,7 @@ def squeezed(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def test_an_image_that_does_not_fit_closes_idle_models(tmp_path: Path) -> None:
-    sentence, gone, after = in_a_process(squeezed, tmp_path)
+    sentence, gone, after = in_a_process(run_with_little_memory, tmp_path)
     assert sentence.startswith("a.onnx on an image of (8, 3000000, 3): expected enough memory")
     assert gone
     assert after == (200, 301)

@@ -45,7 +45,7 @@ def test_maps_have_the_size_of_the_images(engine: Engine, batch: NDArray[np.floa
     assert engine.input_size == (None, None)
 
 
-def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
+def run_with_little_memory(path: Path) -> tuple[str, tuple[int, ...]]:
     """Return the error for an image that does not fit, and the shape of a map of one that does."""
     engine = torch_engine.load_torch_engine(path, device="cpu", threads=1)
     engine.infer(np.zeros((1, 3, 64, 64), np.float32))
@@ -58,7 +58,7 @@ def squeezed(path: Path) -> tuple[str, tuple[int, ...]]:
 
 
 def test_the_engine_still_works_after_out_of_memory(isnet_pth: Path) -> None:
-    sentence, shape = in_a_process(squeezed, isnet_pth)
+    sentence, shape = in_a_process(run_with_little_memory, isnet_pth)
     assert sentence.startswith(
         "ISNet on an input of (1, 3, 1024, 1024): expected enough memory on cpu"
     )

@@ -11,7 +11,7 @@ from worker.models.engines.warm_up import warm_up
 from worker.models.files.profile import Profile
 
 
-def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
+def run_with_little_memory(folder: Path, side: int) -> tuple[str, list[int], int]:
     """Warm up in 125 MiB; return the log line, the batches that ran and `max_batch` afterwards."""
     engine = RecordingEngine(loaded(tiled_mean(folder / "own.onnx", "n", 3, "h", "w"), max_batch=8))
     engine.segmenter = None
@@ -30,7 +30,7 @@ def squeezed(folder: Path, side: int) -> tuple[str, list[int], int]:
 
 
 def test_batch_sizes_that_do_not_fit_are_not_used(tmp_path: Path) -> None:
-    sentences, batches, max_batch = in_a_process(squeezed, tmp_path, 256)
+    sentences, batches, max_batch = in_a_process(run_with_little_memory, tmp_path, 256)
     assert (
         f"a batch of {batches[-1]} does not fit into the memory; batches have at most {max_batch}"
         in sentences
@@ -40,7 +40,7 @@ def test_batch_sizes_that_do_not_fit_are_not_used(tmp_path: Path) -> None:
 
 
 def test_a_device_without_memory_for_one_image_is_an_error(tmp_path: Path) -> None:
-    sentences, batches, _ = in_a_process(squeezed, tmp_path, 1024)
+    sentences, batches, _ = in_a_process(run_with_little_memory, tmp_path, 1024)
     assert sentences.startswith(
         "own.onnx on an input of (1, 3, 1024, 1024): expected enough memory"
     )

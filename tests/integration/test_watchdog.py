@@ -21,10 +21,10 @@ say = lambda word: print(word, flush=True)
 HUNG = (
     SCRIPT
     + """
-class GiveBack(Events):
+class Requeue(Events):
     def process_ends(self): say("gave back")
 
-dog = Watchdog(timeout=0.5, events=GiveBack())
+dog = Watchdog(timeout=0.5, events=Requeue())
 """
 )
 

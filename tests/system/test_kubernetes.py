@@ -21,7 +21,7 @@ from worker.config.settings import WorkerSettings
 
 DEPLOY = FOLDER.parent
 POOLS = tuple(name for name in OVERLAYS if name != "sync")
-GIVING_BACK = 15
+REQUEUE_SECONDS = 15
 """Seconds after CUTWORK_GRACE to requeue unfinished jobs; see docs/operate/deploy.md."""
 
 built = cache(lambda overlay: build(FOLDER / overlay))
@@ -132,7 +132,7 @@ def test_no_manifest_contains_a_secret(overlay: str) -> None:
 def test_a_worker_has_time_for_its_graceful_shutdown(overlay: str) -> None:
     grace = float(of_kind(overlay, "ConfigMap")["cutwork"]["data"]["CUTWORK_GRACE"])
     for pod in workers(overlay).values():
-        assert pod["terminationGracePeriodSeconds"] >= grace + GIVING_BACK
+        assert pod["terminationGracePeriodSeconds"] >= grace + REQUEUE_SECONDS
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -203,7 +203,7 @@ def test_a_pool_scales_by_exactly_the_queues_that_it_consumes(
         for query in queries:
             rules.append({"record": "scaled:by", "expr": query})
             for pattern in re.findall(r'queue=~"(.*)"', query):
-                matched = {queue for queue in table if re.fullmatch(_unquoted(pattern), queue)}
+                matched = {queue for queue in table if re.fullmatch(_unescape(pattern), queue)}
                 assert matched == queues_of(variables(pod)["CUTWORK_TAKES"]), (name, query)
     groups = {"groups": [{"name": "scaling", "rules": rules}]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(groups))
@@ -262,6 +262,6 @@ def test_the_policy_agrees_with_the_page_and_the_settings(shared: dict[str, str]
     }
 
 
-def _unquoted(text: str) -> str:
+def _unescape(text: str) -> str:
     """Resolve the escapes of a PromQL string."""
     return text.replace("\\\\", "\\")

@@ -219,7 +219,7 @@ def test_a_model_above_the_budget_is_loaded_alone(
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """Wait for a condition; the suite's time limit ends a wait in vain."""
+    """Wait for a condition, at most until the time limit of the suite."""
     pause = threading.Event()
     while not done():
         pause.wait(0.01)

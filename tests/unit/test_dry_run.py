@@ -1,3 +1,5 @@
+"""The summary of a dry run: counts, examples and the time estimate."""
+
 from collections.abc import Iterator, Mapping
 
 import pytest

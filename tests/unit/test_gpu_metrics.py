@@ -14,7 +14,7 @@ def test_a_missing_value_is_not_zero() -> None:
     assert list(GpuMetrics(["0000:ff:1f.7"]).collect()) == []
 
 
-@pytest.mark.skipif(not driver().devices, reason="no GPU here")
+@pytest.mark.skipif(not driver().devices, reason="needs a GPU")
 def test_memory_and_utilisation_are_those_of_the_driver() -> None:
     registry = CollectorRegistry()
     registry.register(GpuMetrics(driver().bus_ids))

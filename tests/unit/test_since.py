@@ -1,3 +1,5 @@
+"""Parsing of `--since`: dates, times and ages."""
+
 from datetime import UTC, datetime
 
 import pytest

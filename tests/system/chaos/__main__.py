@@ -43,7 +43,7 @@ def main() -> None:
     bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
     # A round waits most of its time, for timeouts and redeliveries.
     with bars, ThreadPoolExecutor(arguments.at_once) as threads:
-        play = partial(_played, count=arguments.rounds, bars=bars)
+        play = partial(_play_fault, count=arguments.rounds, bars=bars)
         rows = list(threads.map(play, [FAULTS[name] for name in arguments.names or FAULTS]))
     if arguments.json:
         print(table.as_json(rows))
@@ -54,7 +54,7 @@ def main() -> None:
     sys.exit(0 if all(row.ok for row in rows) else 1)
 
 
-def _played(fault: Fault, *, count: int, bars: Progress) -> table.Row:
+def _play_fault(fault: Fault, *, count: int, bars: Progress) -> table.Row:
     done = []
     bar = bars.add_task(fault.name, total=min(count, fault.max_rounds or count))
     folder = Path(tempfile.mkdtemp(prefix=f"cutwork-chaos-{fault.name}-"))

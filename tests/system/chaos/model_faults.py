@@ -34,7 +34,7 @@ def _full_disk(cluster: Cluster, load: Singles) -> None:
     _limit_files(cluster, resource.RLIM_INFINITY)
 
 
-def _when_it_is_there(act: Callable[[Path], None]) -> Callable[[Cluster, Singles], None]:
+def _when_fetched(act: Callable[[Path], None]) -> Callable[[Cluster, Singles], None]:
     """Return an injector that calls `act` on the model's file once fetched and twice in use."""
 
     def inject(cluster: Cluster, load: Singles) -> None:
@@ -55,7 +55,7 @@ def _delete(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _rot(path: Path) -> None:
+def _flip_bit(path: Path) -> None:
     """Flip one bit in the middle of the file; the size stays the same."""
     try:
         with path.open("r+b") as file:
@@ -114,13 +114,13 @@ FAULTS: Final = (
     Fault(
         name="model-deleted",
         what="a model's file deleted under running workers, three times",
-        inject=_when_it_is_there(_delete),
+        inject=_when_fetched(_delete),
         options=_OWN_MODEL,
     ),
     Fault(
         name="model-rots",
         what="a bit flipped in a model's file under running workers, three times",
-        inject=_when_it_is_there(_rot),
+        inject=_when_fetched(_flip_bit),
         options=_OWN_MODEL,
     ),
 )
