@@ -61,7 +61,10 @@ def _broker(client: Client) -> Finding:
 def _workers(client: Client) -> Finding:
     if names := client.workers():
         return Finding("workers", True, ", ".join(names))
-    command = "celery -A worker worker --loglevel INFO --without-gossip --without-mingle"
+    command = (
+        "celery -A worker worker --loglevel INFO --without-gossip --without-mingle "
+        "--without-heartbeat"
+    )
     return Finding("workers", False, f"none responded; start one with `{command}`")
 
 

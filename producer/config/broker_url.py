@@ -50,7 +50,8 @@ def validate_broker_url(url: str) -> str:
 
 def failure_verb(error: object) -> str:
     """Return what a failing broker does: it `refuses`, or `does not answer`."""
-    return "refuses" if isinstance(error, redis.ResponseError) else "does not answer"
+    is_refusal = isinstance(error, redis.ResponseError | redis.AuthenticationError)
+    return "refuses" if is_refusal else "does not answer"
 
 
 def failure_advice(error: object) -> str:
@@ -60,6 +61,8 @@ def failure_advice(error: object) -> str:
             "expected a server that accepts writes, the rights of deploy/redis.acl, and a database "
             "that no other program writes to"
         )
+    if isinstance(error, redis.AuthenticationError):
+        return "correct user and password in CUTWORK_BROKER_URL"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return (
             "add ?ssl_ca_certs=FILE with the authority that signed its certificate to "

@@ -70,7 +70,7 @@ class ProducerSettings(EnvironmentSettings):
     tenant: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9-]{1,32}$",
-        description="Tenant whose queues this service submits to, one of CUTWORK_TENANTS.",
+        description="Tenant of this service; one outside CUTWORK_TENANTS has no queues of its own.",
     )
     signing_key: Path | None = Field(
         default=None,
