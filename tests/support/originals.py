@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import rembg
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name all of PyTorch's own pages use
+import torch.nn.functional as F  # noqa: N812 - the name in PyTorch's documentation
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from rembg.sessions.dis_general_use import DisSession

@@ -14,18 +14,18 @@ PAGES: Final = [
 
 
 def name_of(page: Path) -> str:
-    """The page's path in the repository."""
+    """Return the page's path in the repository."""
     return str(page.relative_to(ROOT))
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
-    """The code blocks of a page in one of the languages."""
+    """Return the code blocks of a page in one of the languages."""
     pattern = rf"^```(?:{'|'.join(languages)})\n(.*?)^```$"
     return re.findall(pattern, page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def command_lines(page: Path, *languages: str) -> Iterator[str]:
-    """The lines of the page's shell blocks, without their comments."""
+    """Return the lines of the page's shell blocks, without their comments."""
     for block in blocks(page, *languages):
         for line in block.splitlines():
             if command := line.partition("  #")[0].strip():
@@ -33,12 +33,12 @@ def command_lines(page: Path, *languages: str) -> Iterator[str]:
 
 
 def spans(page: Path) -> list[str]:
-    """The code spans in a page's prose and tables."""
+    """Return the code spans in a page's prose and tables."""
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return [span.replace(r"\|", "|") for span in re.findall(r"`([^`\n]+)`", prose)]
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that links may give the page's headings, as code hosts derive them."""
+    """Return the anchors of the page's headings, as code hosts derive them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -82,7 +82,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table of docs/evidence/chaos.md."""
+    """Return the table of docs/evidence/chaos.md."""
     lines = [_COLUMNS, ["---"] * len(_COLUMNS), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
