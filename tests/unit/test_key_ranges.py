@@ -4,7 +4,6 @@ import random
 import threading
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,14 +13,6 @@ from producer.sync.listing.page import (
     OutOfOrder,
     Page,
 )
-
-if TYPE_CHECKING:
-    pass
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def pages(keys: list[str], size: int, cursors: list[str]) -> Callable[[str], Page]:

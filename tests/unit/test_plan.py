@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +15,6 @@ from producer.sync.plan.layout import Layout
 from producer.sync.plan.naming import Naming, Template, split_key
 from producer.sync.plan.planner import Output, Planner, reserved_prefixes
 from producer.sync.plan.selection import Selection
-
-if TYPE_CHECKING:
-    pass
-
 
 SOURCE = S3Prefix("sources", "in/")
 TEMPLATES = [
