@@ -145,7 +145,7 @@ def test_a_failed_allocation_fails_the_job_and_not_the_worker(
     size = int(status.split()[0]) * resource.getpagesize()
     unlimited = resource.prlimit(small.pid, resource.RLIMIT_AS)
     resource.prlimit(small.pid, resource.RLIMIT_AS, (size + 24 * 2**20, unlimited[1]))
-    place = "s3://cutouts/refused.png"
+    place = "s3://cutouts/memory-refused.png"
     try:
         outcome = run(sender, large, mask=place, options=options)
     finally:

@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException, HTTPResponse
 from typing import Any, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,16 +42,21 @@ class Watched:
         )
 
     def get(self, path: str) -> Answer:
+        """Return the response, also one with an error status; status 0 if the worker ends in it."""
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE
-            ) as page:
-                return Answer(page.status, page.read().decode())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.read().decode())
-        except OSError:
+            with self._open(path) as page:
+                return Answer(page.status or 0, page.read().decode())
+        except (OSError, HTTPException):
             return Answer(0, "")
+
+    def _open(self, path: str) -> HTTPResponse | urllib.error.HTTPError:
+        try:
+            page: HTTPResponse = urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE
+            )
+        except urllib.error.HTTPError as error:
+            return error
+        return page
 
     def until(self, path: str, status: int) -> Answer:
         """Wait for a response with this status and return it."""
