@@ -11,7 +11,7 @@ from rich.table import Table
 from tests.system.chaos.rounds import Fault, Round
 
 _COLUMNS: Final = (
-    *("fault", "times", "items in", "outputs valid", "invalid", "lost", "done twice"),
+    *("fault", "times", "images in", "outputs valid", "invalid", "lost", "done twice"),
     "seconds to recover, median / worst",
 )
 
