@@ -49,7 +49,7 @@ def test_a_report_is_written_to_s3_and_read_back(stack: LocalStack) -> None:
     assert RunRecord.model_validate_json(bodies[0]) == run
     assert Failure.model_validate_json(bodies[1]) == run.failures[0]
     assert bodies[2].startswith("<!doctype html>")
-    with pytest.raises(ValueError, match="not a bucket name"):
+    with pytest.raises(ValueError, match="expected a bucket name"):
         write_run_report(run, "s3://A", s3=no_s3, warn=no_warning)
 
 
