@@ -15,15 +15,13 @@ from deploy.local import LocalStack
 from producer import Client, Options
 from tests.support.cutting import cut_alone
 from tests.support.jobs import run
+from tests.support.memory_costs import cost
 from tests.support.patience import PATIENCE
 from tests.support.photographs import photograph
 from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, SourceTooLarge
-from worker.imaging.decode import Header
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_models
-from worker.pipeline.memory_estimate import estimate_memory
-from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
 
 BUDGET = 256 * 2**20
@@ -68,20 +66,6 @@ def jpeg(side: int) -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise((side, side), 40).convert("RGB").save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-def header(**facts: Any) -> Header:
-    known: dict[str, Any] = {"format": "JPEG", "mode": "RGB", "size": (5000, 4000)}
-    return Header(**{"has_transparency": False, "has_sixteen_bits": False} | known | facts)
-
-
-def cost(options: Options, **facts: Any) -> int:
-    return estimate_memory(
-        header(**facts),
-        Recipe.resolve(options, file=None),
-        input_size=(1024, 1024) if options.enabled else None,
-        usual_input_size=(1024, 1024),
-    ).peak
 
 
 @pytest.mark.parametrize(

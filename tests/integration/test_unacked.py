@@ -120,7 +120,7 @@ def test_a_delivery_has_the_server_s_time_from_its_first_write(
     """A worker with a fast clock may be killed between a wrong score and its correction."""
     submit(idle)
     monkeypatch.setattr("kombu.transport.redis.time", lambda: time.time() + 600)
-    with server.monitor() as monitor:  # type: ignore[no-untyped-call]
+    with server.monitor() as monitor:  # type: ignore[no-untyped-call]  # redis-py has no types here
         take()
         server.echo("end")
         scores = []

@@ -19,7 +19,7 @@ def run_with_little_memory(folder: Path, side: int) -> tuple[str, list[int], int
     engine.shapes.clear()
     sentences: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: sentences.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: sentences.append(record.getMessage())  # type: ignore[method-assign]  # a handler of one line
     logging.getLogger("worker.models.engines.warm_up").addHandler(handler)
     leave(125 * MIB)
     try:

@@ -1,25 +1,9 @@
 """The memory estimate of an image, from its header and the options."""
 
-from typing import Any
-
 from producer import Options
-from worker.imaging.decode import Header
+from tests.support.memory_costs import cost, header
 from worker.pipeline.memory_estimate import estimate_memory
 from worker.pipeline.recipe import Recipe
-
-
-def header(**facts: Any) -> Header:
-    known: dict[str, Any] = {"format": "JPEG", "mode": "RGB", "size": (5000, 4000)}
-    return Header(**{"has_transparency": False, "has_sixteen_bits": False} | known | facts)
-
-
-def cost(options: Options, **facts: Any) -> int:
-    return estimate_memory(
-        header(**facts),
-        Recipe.resolve(options, file=None),
-        input_size=(1024, 1024) if options.enabled else None,
-        usual_input_size=(1024, 1024),
-    ).peak
 
 
 def test_the_options_decide_how_much_memory_an_image_needs() -> None:
