@@ -42,7 +42,7 @@ def check_cost(data: bytes, max_pixels: int) -> None:
             "store it as PNG or TIFF"
         )
 
-    for kind, start, end in _boxes(data, 0, len(data)):
+    for kind, start, end in boxes(data, 0, len(data)):
         if kind != b"meta":
             continue
         try:
@@ -77,19 +77,19 @@ def _items(data: bytes, start: int, end: int) -> _Items:
     sizes: list[int] = []
     pixels: dict[int, int] = {}
     parts: dict[int, list[int]] = defaultdict(list)
-    within = {kind: (body, stop) for kind, body, stop in _boxes(data, start, end)}
-    properties = {kind: bounds for kind, *bounds in _boxes(data, *within.get(b"iprp", (0, 0)))}
-    for kind, body, _ in _boxes(data, *properties.get(b"ipco", (0, 0))):
+    within = {kind: (body, stop) for kind, body, stop in boxes(data, start, end)}
+    properties = {kind: bounds for kind, *bounds in boxes(data, *within.get(b"iprp", (0, 0)))}
+    for kind, body, _ in boxes(data, *properties.get(b"ipco", (0, 0))):
         # Properties are numbered by position, so that those of other types count too.
         width, height = struct.unpack_from(">II", data, body + 4) if kind == b"ispe" else (0, 0)
         sizes.append(width * height)
-    for item, index in _associations(data, *properties.get(b"ipma", (0, 0))):
+    for item, index in associations(data, *properties.get(b"ipma", (0, 0))):
         if 0 < index <= len(sizes):
             pixels[item] = max(pixels.get(item, 0), sizes[index - 1])
     body, stop = within.get(b"iref", (0, 0))
     id_format = ">I" if body < stop and data[body] else ">H"
     size = struct.calcsize(id_format)
-    for kind, position, _ in _boxes(data, body + 4, stop):
+    for kind, position, _ in boxes(data, body + 4, stop):
         if kind == b"dimg":
             (item,) = struct.unpack_from(id_format, data, position)
             (count,) = struct.unpack_from(">H", data, position + size)
@@ -98,7 +98,7 @@ def _items(data: bytes, start: int, end: int) -> _Items:
     return _Items(pixels, parts)
 
 
-def _associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield items and the numbers of their properties, counted from one."""
     if start == end:
         return
@@ -116,7 +116,7 @@ def _associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]
             yield item, index & (0x7FFF if has_wide_index else 0x7F)
 
 
-def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
+def boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
     """Yield the boxes between two offsets."""
     for _ in range(_MAX_BOXES):
         if start + 8 > end:
