@@ -6,17 +6,17 @@ a CPU without float16 arithmetic converts float16 weights at every step.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, inliner, numpy_helper
 
 from worker.errors import ModelInvalid
 from worker.models.engines.onnx.batch_axis import free_batch_axis
+from worker.models.engines.onnx.graph_parts import input_names, nested_graphs, stored_tensors
 from worker.models.engines.onnx.output import choose_output
 
 WEIGHT_TYPE_KEY: Final = "cutwork-weights"
@@ -60,8 +60,8 @@ def _prepare_model(
         raise ModelInvalid(f"{name} is not an ONNX model with an output")
     if model.functions:
         model = inliner.inline_local_functions(model)
-    graphs = list(_graphs(model.graph))
-    if any(tensor.external_data for graph in graphs for tensor in _tensors(graph)):
+    graphs = list(nested_graphs(model.graph))
+    if any(tensor.external_data for graph in graphs for tensor in stored_tensors(graph)):
         raise ModelInvalid(f"{name} keeps weights in other files; export it as one file")
     custom = sorted({node.domain for graph in graphs for node in graph.node} - _DOMAINS)
     if custom:
@@ -84,7 +84,7 @@ def prune_to_output(model: ModelProto, output: str) -> None:
     graph.output[0].CopyFrom(kept)
     del graph.output[1:]
     producers = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    reads = [_input_names(node) for node in graph.node]
+    reads = [input_names(node) for node in graph.node]
     needed: dict[int, list[int]] = {}
     pending = [producers[graph.output[0].name]] if graph.output[0].name in producers else []
     while pending:
@@ -110,7 +110,7 @@ def prune_to_output(model: ModelProto, output: str) -> None:
 
 def convert_to_float32(model: ModelProto) -> None:
     """Convert every float16 weight, constant, cast, input and output to float32."""
-    for graph in _graphs(model.graph):
+    for graph in nested_graphs(model.graph):
         for tensor in graph.initializer:
             _convert_tensor(tensor)
         for node in graph.node:
@@ -138,32 +138,3 @@ def _convert_tensor(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.FLOAT16:
         array = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and all its subgraphs."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + [*attribute.graphs]:
-                yield from _graphs(inner)
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Yield every tensor stored in a graph, without its subgraphs: weights and constants."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-
-
-def _input_names(node: NodeProto) -> list[str]:
-    """Return the names that a node reads, including those that its subgraphs read."""
-    names = list(node.input)
-    for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
-            for inner in graph.node:
-                names.extend(_input_names(inner))
-    return names
