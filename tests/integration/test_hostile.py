@@ -88,7 +88,17 @@ def outcomes(
 def test_there_are_files_of_every_kind() -> None:
     assert len(corpus()) >= 300
     kinds = {file.name.partition("/")[0] for file in corpus()}
-    assert kinds >= {"truncated", "flipped", "misnamed", "polyglot", "exif", "tiff", "jpeg", "iso"}
+    assert kinds >= {
+        "truncated",
+        "flipped",
+        "misnamed",
+        "polyglot",
+        "exif",
+        "tiff",
+        "jpeg",
+        "iso",
+        "icc",
+    }
 
 
 def test_each_file_has_an_acceptable_outcome(

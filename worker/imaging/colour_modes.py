@@ -7,9 +7,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from worker.errors import CorruptImage, UnsupportedImage
-
-MAX_ICC_PROFILE_BYTES: Final = 4 * 2**20
-"""Real profiles are below 2 MiB. A profile is copied into every output."""
+from worker.imaging.bombs.icc import usable_profile
 
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
@@ -34,7 +32,7 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(
-    image: Image.Image, profile: bytes | None, warnings: list[str]
+    image: Image.Image, profile: object, warnings: list[str]
 ) -> tuple[Image.Image, bytes | None]:
     """Return RGB or RGBA pixels, and the ICC profile if it still describes them.
 
@@ -47,6 +45,7 @@ def to_rgb(
         plain = image if image.mode == mode else image.convert(mode)
     except (AssertionError, ValueError) as error:
         raise _missing_palette(image, error) from error
+    profile = usable_profile(profile, warnings)
     space = _colour_space(profile, warnings)
     if profile is None or space is None:
         return plain, None
@@ -78,11 +77,8 @@ def _missing_palette(image: Image.Image, error: Exception) -> CorruptImage:
 
 
 def _colour_space(profile: bytes | None, warnings: list[str]) -> str | None:
-    """Return the colour space in the header of an ICC profile; None without a usable profile."""
+    """Return the colour space in the header of an ICC profile, None if it cannot be read."""
     if not profile:
-        return None
-    if len(profile) > MAX_ICC_PROFILE_BYTES:
-        warnings.append(f"colour profile dropped: it has {len(profile):,} bytes")
         return None
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)

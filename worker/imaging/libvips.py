@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base
 
+from worker.imaging.bombs.icc import usable_profile
 from worker.imaging.masks import Pixels, Size
 from worker.imaging.png import Resolution
 
@@ -33,7 +34,12 @@ def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | N
     if loaded.format != "ushort" or loaded.bands > 4 or loaded.interpretation == "cmyk":
         return None
     if loaded.bands < 3 and loaded.get_typeof("icc-profile-data"):
-        loaded = loaded.icc_transform("srgb", depth=16)
+        # The 8-bit reader warns of a profile that is dropped.
+        profile = usable_profile(loaded.get("icc-profile-data"), [])
+        if profile is not None:
+            loaded = loaded.copy()
+            loaded.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+            loaded = loaded.icc_transform("srgb", depth=16)
     pixels: NDArray[np.uint16] = loaded.numpy()
     if pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]

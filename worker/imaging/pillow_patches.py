@@ -10,7 +10,7 @@ from typing import IO
 from PIL import PngImagePlugin, TiffImagePlugin
 
 from worker.imaging.bombs import tiff
-from worker.imaging.colour_modes import MAX_ICC_PROFILE_BYTES
+from worker.imaging.bombs.icc import MAX_ICC_PROFILE_BYTES
 
 
 def install() -> None:

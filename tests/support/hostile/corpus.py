@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from tests.support.hostile import boxes, damaged, disguised, exif, gif_bmp, heif, jpeg, png, tiff
+from tests.support.hostile import (
+    boxes,
+    damaged,
+    disguised,
+    exif,
+    gif_bmp,
+    heif,
+    icc,
+    jpeg,
+    png,
+    tiff,
+)
 from tests.support.hostile.file import HostileFile
 
 
@@ -30,3 +41,4 @@ def _all() -> Iterator[HostileFile]:
     yield from boxes.webps()
     yield from boxes.isos()
     yield from heif.attacks()
+    yield from icc.attacks()
