@@ -3,13 +3,21 @@
 import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from producer.contract.s3_uri import Value
 
 SMALLEST_STD: Final = 1e-6
 _COLOUR: Final = re.compile(r"#([0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")
 _MARGIN: Final = re.compile(r"[0-9]{1,5}|[0-9]{1,3}(\.[0-9]{1,3})?%")
+_EROSION: Final = re.compile(r"(25(\.0{1,3})?|(1?[0-9]|2[0-4])(\.[0-9]{1,3})?)%")
 
 
 def _list_to_tuple(value: object) -> object:
@@ -31,6 +39,12 @@ def _validate_colour(text: str) -> str:
     return text
 
 
+def _validate_erosion(text: str) -> str:
+    if not _EROSION.fullmatch(text):
+        raise ValueError("expected a percentage from 0% to 25%, such as 1%")
+    return text
+
+
 def _validate_margin(text: str) -> str:
     if not _MARGIN.fullmatch(text):
         raise ValueError(
@@ -45,6 +59,11 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 Size = Annotated[Side | tuple[Side, Side], BeforeValidator(_list_to_tuple)]
 PositiveChannels = Annotated[Channels, AfterValidator(_validate_positive)]
 Level = Annotated[int, Field(ge=0, le=255)]
+Erosion = Annotated[
+    str,
+    AfterValidator(_validate_erosion),
+    WithJsonSchema({"type": "string", "pattern": f"^({_EROSION.pattern})$"}),
+]
 Preset = Literal["default", "isnet-segment", "segmentation-custom"]
 ImageFormat = Literal["png", "webp", "avif", "tiff", "jpeg", "zip"]
 MaskFormat = Literal["png", "webp", "avif", "tiff"]
@@ -104,8 +123,11 @@ class Options(Value):
     alpha_matting_background_threshold: Level = Field(
         default=20, description="Mask levels below this are sure background, 0–255."
     )
-    alpha_matting_erode_size: Annotated[int, Field(ge=0, le=255)] = Field(
-        default=10, description="Pixels by which sure foreground and background are eroded, 0–255."
+    alpha_matting_erode_size: Level | Erosion | None = Field(
+        default=None,
+        description="Side of the square that erodes sure foreground and background: pixels, 0–255, "
+        "or a percentage of the side of a square with the picture's area, such as 1%, which is 10 "
+        "pixels of 1 megapixel. None: 1% in the preset default, else 10 pixels.",
     )
     estimate_foreground: bool | None = Field(
         default=None,

@@ -32,3 +32,10 @@ def test_a_mask_alone_of_the_full_picture_is_the_same(options: Options) -> None:
 
 def test_the_batch_size_is_not_part_of_the_fingerprint() -> None:
     assert Profile(batch=2).facts() == Profile().facts() == {}
+
+
+def test_erosion_in_pixels_has_another_fingerprint_than_the_preset_s_own() -> None:
+    """In `default` their bytes differ; the fingerprint does not look into the preset."""
+    erosions = (None, 10, "1%", "2%")
+    options = [Options(alpha_matting=True, alpha_matting_erode_size=size) for size in erosions]
+    assert len({of(chosen, want_image=True) for chosen in options}) == len(erosions)

@@ -105,6 +105,9 @@ def test_an_invalid_uri_is_refused(text: str, sentence: str) -> None:
         ),
         ({"bit_depth": 12}, "options.bit_depth: input should be 8 or 16"),
         ({"alpha_matting_erode_size": -1}, "alpha_matting_erode_size: input should be greater"),
+        ({"alpha_matting_erode_size": 256}, "alpha_matting_erode_size: input should be less"),
+        ({"alpha_matting_erode_size": "26%"}, "expected a percentage from 0% to 25%, such as 1%"),
+        ({"alpha_matting_erode_size": "1 %"}, "found '1 %'"),
         ({"model": ""}, "options.model: string should have at least 1 character"),
     ],
 )

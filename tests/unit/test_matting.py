@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from worker.imaging.masks import to_depth
 from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
-from worker.imaging.matting.trimap import trimap_from_mask
+from worker.imaging.matting.trimap import erosion_side, trimap_from_mask
 
 
 def disc(blur: float) -> NDArray[np.float64]:
@@ -55,6 +55,50 @@ def test_erosion_along_both_axes_equals_erosion_by_the_square(size: int, outside
         erode_size=size,
     )
     assert np.array_equal(trimap == (0 if outside else 255), square)
+
+
+@pytest.mark.parametrize(
+    ("erode_size", "size", "side"),
+    [
+        (0, (6000, 4000), 0),
+        (10, (60, 40), 10),
+        (255, (6000, 4000), 255),
+        ("1%", (1000, 1000), 10),
+        ("1%", (4000, 250), 10),
+        ("1%", (6000, 4000), 49),
+        ("2.5%", (1000, 1000), 25),
+        ("25%", (10_000, 10_000), 2500),
+        # At least one pixel on each side of an edge.
+        ("1%", (64, 48), 3),
+        ("0%", (6000, 4000), 3),
+        ("1%", (1, 1), 3),
+    ],
+)
+def test_a_percentage_of_erosion_follows_the_picture_s_size(
+    erode_size: int | str, size: tuple[int, int], side: int
+) -> None:
+    assert erosion_side(erode_size, size) == side
+
+
+@pytest.mark.parametrize("scale", [1, 4, 16])
+def test_a_percentage_leaves_the_same_share_unknown_at_every_size(scale: int) -> None:
+    mask = np.kron(levels(disc(2)), np.ones((scale, scale), np.uint8))
+    trimap = trimap_from_mask(
+        mask,
+        foreground_threshold=240,
+        background_threshold=20,
+        erode_size=erosion_side("5%", mask.shape[::-1]),
+    )
+    assert (trimap == 128).mean() == pytest.approx(0.19, abs=0.02)
+
+
+def test_erosion_beyond_the_picture_s_sides_leaves_nothing_sure() -> None:
+    mask = np.full((3, 300), 255, np.uint8)
+    side = erosion_side("25%", (300, 3))
+    trimap = trimap_from_mask(
+        mask, foreground_threshold=240, background_threshold=20, erode_size=side
+    )
+    assert (side, set(np.unique(trimap))) == (8, {128})
 
 
 def test_a_trimap_that_pymatting_cannot_solve_is_solved() -> None:

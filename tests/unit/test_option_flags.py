@@ -44,6 +44,12 @@ def test_each_option_is_read_from_the_command_line(name: str) -> None:
     assert parsed(*words(name, GOLDEN[name])) == {name: GOLDEN[name]}
 
 
+@pytest.mark.parametrize("erosion", [0, 10, "0%", "2.5%"])
+def test_an_erosion_is_read_in_pixels_and_in_per_cent(erosion: int | str) -> None:
+    options = Options(alpha_matting_erode_size=erosion)
+    assert parsed(*to_flags(options)) == {"alpha_matting_erode_size": erosion}
+
+
 def test_all_options_are_read_together() -> None:
     arguments = [word for name, value in GOLDEN.items() for word in words(name, value)]
     assert parsed(*arguments) == GOLDEN

@@ -48,6 +48,8 @@ def test_the_minimal_job_is_valid_for_both() -> None:
         {"options": {"threshold": 1.5}},
         {"options": {"size": 10_000}},
         {"options": {"mean": [0.5, 0.5]}},
+        {"options": {"alpha_matting_erode_size": 256}},
+        {"options": {"alpha_matting_erode_size": "25.1%"}},
         {"options": {"speed": "fast"}},
     ],
 )
@@ -55,6 +57,13 @@ def test_schema_and_worker_refuse_the_same_jobs(change: dict[str, Any]) -> None:
     assert errors_in("job", LEAST | change)
     with pytest.raises(InvalidJob):
         Job.from_message(LEAST | change)
+
+
+@pytest.mark.parametrize("erosion", [0, 255, "0%", "1%", "24.999%", "25.000%"])
+def test_schema_and_worker_accept_erosion_in_pixels_and_in_per_cent(erosion: int | str) -> None:
+    message = LEAST | {"options": {"alpha_matting_erode_size": erosion}}
+    assert errors_in("job", message) == []
+    assert Job.from_message(message).to_message()["options"] == message["options"]
 
 
 def test_unknown_fields_of_an_outcome_are_allowed() -> None:

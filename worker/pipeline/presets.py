@@ -52,6 +52,8 @@ class Preset:
     """Whether `worker.models.engines.segmenter` implements this preset's steps."""
     mattes_mask: bool = False
     """Whether matting changes the mask as well as the cut-out's alpha."""
+    erode_size: int | str = 10
+    """The erosion of matting's trimap unless the job sets one: pixels, or a percentage."""
 
     def profile_for(self, profile: Profile) -> Profile:
         """Return the profile to feed a model with; its output is read as its own `profile` says."""
@@ -93,6 +95,7 @@ PRESETS: Final[dict[Name, Preset]] = {
         may_shrink=True,
         runs_on_device=True,
         mattes_mask=True,
+        erode_size="1%",
     ),
     "isnet-segment": Preset(
         map_to_mask=isnet_mask,

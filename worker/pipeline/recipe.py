@@ -65,6 +65,12 @@ class Recipe:
         return self.preset.threshold if given is None else given
 
     @property
+    def erode_size(self) -> int | str:
+        """The erosion of matting's trimap: pixels, or a percentage such as `1%`."""
+        given = self.options.alpha_matting_erode_size
+        return self.preset.erode_size if given is None else given
+
+    @property
     def mattes(self) -> bool:
         """Whether alpha matting is asked for and changes a wanted output."""
         return self.options.alpha_matting and (self.want_image or self.preset.mattes_mask)

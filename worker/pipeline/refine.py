@@ -11,7 +11,7 @@ from worker.imaging.decontaminate import decontaminate
 from worker.imaging.masks import Pixels
 from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
 from worker.imaging.matting.foreground import foreground_and_background
-from worker.imaging.matting.trimap import trimap_from_mask
+from worker.imaging.matting.trimap import erosion_side, trimap_from_mask
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.limits import reserve_matting
 from worker.pipeline.memory_budget import Reservation
@@ -62,7 +62,7 @@ def refine(
                     mask,
                     foreground_threshold=options.alpha_matting_foreground_threshold,
                     background_threshold=options.alpha_matting_background_threshold,
-                    erode_size=options.alpha_matting_erode_size,
+                    erode_size=erosion_side(recipe.erode_size, picture.size),
                 )
                 unknown = int(np.count_nonzero(trimap == 128))
                 with watch.stage("wait"):

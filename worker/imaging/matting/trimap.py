@@ -1,10 +1,28 @@
 """Trimaps, made from masks."""
 
+import math
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.imaging.masks import Pixels, to_uint8
+from worker.imaging.masks import Pixels, Size, to_uint8
+
+_SMALLEST_SHARE: Final = 3
+"""Pixels: a percentage erodes both areas by one pixel at least, so that every edge is unknown."""
+
+
+def erosion_side(erode_size: int | str, size: Size) -> int:
+    """Return the side in pixels of the square that erodes the areas of a trimap.
+
+    `erode_size` is in pixels (`10`), or per cent (`1%`) of the side of a square with the area of a
+    picture of `size`: 1 % is 10 pixels of 1 megapixel and 49 of 24, at least 3.
+    """
+    if isinstance(erode_size, int):
+        return erode_size
+    side = math.sqrt(math.prod(size)) * float(erode_size.removesuffix("%")) / 100
+    return max(_SMALLEST_SHARE, round(side))
 
 
 def trimap_from_mask(
