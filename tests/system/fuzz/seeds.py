@@ -9,7 +9,9 @@ from producer import Job, Options
 from producer.contract.outcome import Outcome
 from tests.integration.test_message_check import ENTRIES, message
 from tests.support.hostile.corpus import corpus
+from tests.support.hostile.icc import profiles
 from tests.support.hostile.originals import originals
+from tests.support.icc_profiles import real_profiles
 
 LONGEST: Final = 100_000
 """The largest size of a seed in bytes; longer ones would only test the size limits."""
@@ -40,9 +42,15 @@ def _message() -> Iterator[bytes]:
     yield from (entry.encode() for entry in ENTRIES.values())
 
 
+def _icc() -> Iterator[bytes]:
+    yield from real_profiles().values()
+    yield from (profile for _, profile in profiles().values())
+
+
 SEEDS: Final[Mapping[str, Callable[[], Iterator[bytes]]]] = {
     "decode": _decode,
     "message": _message,
+    "icc": _icc,
 }
 
 
