@@ -3,14 +3,14 @@
 from typing import Any
 
 from producer import Options
-from worker.imaging.decode import Header
+from worker.imaging.readers.stored import Facts
 from worker.pipeline.memory_estimate import estimate_memory
 from worker.pipeline.recipe import Recipe
 
 
-def header(**facts: Any) -> Header:
+def header(**facts: Any) -> Facts:
     known: dict[str, Any] = {"format": "JPEG", "mode": "RGB", "size": (5000, 4000)}
-    return Header(**{"has_transparency": False, "has_sixteen_bits": False} | known | facts)
+    return Facts(**{"has_transparency": False} | known | facts)
 
 
 def cost(options: Options, **facts: Any) -> int:

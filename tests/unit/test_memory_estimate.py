@@ -11,7 +11,7 @@ def test_the_options_decide_how_much_memory_an_image_needs() -> None:
     default = cost(Options())
     assert plain < default < cost(Options(alpha_matting=True))
     assert cost(Options(preset="segmentation-custom", estimate_foreground=True)) > 1.5 * default
-    assert cost(Options(bit_depth=16), has_sixteen_bits=True, format="PNG") > plain
+    assert cost(Options(bit_depth=16), bits=16, pixel_bytes=6, format="PNG") > plain
     assert cost(Options(enabled=False, image_format="avif")) > plain
     # Twice the pixels need twice the memory, except for the part that is the same for all images.
     assert 1.9 < cost(Options(enabled=False), size=(10_000, 4000)) / plain < 2

@@ -1,51 +1,38 @@
-"""What libvips does better than Pillow: 16 bits per channel in colour, and a faster LANCZOS."""
+"""What libvips does better than Pillow: pixels of more than 8 bits, and a faster LANCZOS."""
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.ExifTags import Base
 
-from worker.imaging.bombs.icc import usable_profile
 from worker.imaging.masks import Pixels, Size
 from worker.imaging.png import Resolution
+from worker.imaging.strips import strips
 
 # Otherwise its cache of operations keeps the last hundred pictures in memory.
 pyvips.cache_set_max(0)
 
 _MM_PER_INCH: Final = 25.4
-_IHDR_DEPTH: Final = 24
-"""Offset of the bits per channel in a PNG."""
-_LOADERS: Final = {"PNG": pyvips.Image.pngload_buffer, "TIFF": pyvips.Image.tiffload_buffer}
+_DTYPES: Final = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32, "float": np.float32}
+"""By libvips' name of a band format."""
 
 
-def read_sixteen_bits(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:
-    """Return the upright RGB or RGBA pixels (H, W, 3 or 4) of a PNG or TIFF of 16 bits per channel.
+def read_strips(image: pyvips.Image) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Yield the rows of an image in order with its pixels (rows, W, bands).
 
-    `image` is the same file as opened by Pillow. Grey pixels with an ICC profile are converted to
-    sRGB. Return None for CMYK, for more than four channels, and if libvips reads other than
-    unsigned 16-bit integers. Raise `pyvips.Error` for a broken file.
+    Open the image with `access="sequential"`, so that libvips keeps some rows only. Raise
+    `pyvips.Error` for a broken file.
     """
-    # By Pillow, which also reads XMP. A TIFF loses the tag once its pixels are loaded.
-    orientation = image.getexif().get(Base.Orientation, 1)
-    loaded = _LOADERS[str(image.format)](data, fail_on="error")
-    if loaded.format != "ushort" or loaded.bands > 4 or loaded.interpretation == "cmyk":
-        return None
-    if loaded.bands < 3 and loaded.get_typeof("icc-profile-data"):
-        # The 8-bit reader warns of a profile that is dropped.
-        profile = usable_profile(loaded.get("icc-profile-data"), [])
-        if profile is not None:
-            loaded = loaded.copy()
-            loaded.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-            loaded = loaded.icc_transform("srgb", depth=16)
-    pixels: NDArray[np.uint16] = loaded.numpy()
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, np.newaxis]
-    if pixels.shape[2] < 3:
-        pixels = np.concatenate([pixels[:, :, :1]] * 3 + [pixels[:, :, 1:]], axis=2)
-    return _upright(pixels, orientation)
+    region = pyvips.Region.new(image)
+    for rows in strips(image.height, image.width):
+        height = rows.stop - rows.start
+        pixels = np.frombuffer(
+            region.fetch(0, rows.start, image.width, height), _DTYPES[image.format]
+        )
+        yield rows, pixels.reshape(height, image.width, image.bands)
 
 
 def resize_lanczos(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
@@ -77,22 +64,3 @@ def write_tiff(pixels: Pixels, *, icc_profile: bytes | None, dpi: Resolution | N
         compression="deflate", predictor="horizontal", resunit="inch", keep="icc"
     )
     return data
-
-
-def _upright(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """Undo an EXIF orientation: 5 to 8 are 1 to 4 with rows and columns swapped."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
-def has_sixteen_bits(data: bytes, image: Image.Image) -> bool:
-    """Return whether a PNG or TIFF, as opened by Pillow, has 16 bits per channel."""
-    if image.format == "PNG":
-        return data[_IHDR_DEPTH] == 16
-    bits = getattr(image, "tag_v2", {}).get(Base.BitsPerSample, ())
-    return image.format == "TIFF" and set(bits) == {16}

@@ -43,8 +43,10 @@ def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
 
 
 def to_depth(pixels: Pixels, depth: Depth) -> Pixels:
-    """Return 8-bit pixels at a depth; 255 becomes 65,535."""
-    return pixels if depth is np.uint8 else pixels.astype(np.uint16) * np.uint16(257)
+    """Return pixels at a depth: 255 becomes 65,535, and 16 bits are reduced to the high byte."""
+    if depth is np.uint8:
+        return to_uint8(pixels)
+    return pixels if pixels.dtype == np.uint16 else pixels.astype(np.uint16) * np.uint16(257)
 
 
 def to_input(

@@ -2,30 +2,22 @@
 
 from typing import Final
 
+import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 
 from worker.errors import CutworkError
+from worker.imaging.masks import Pixels
 
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The operation that undoes an EXIF orientation; from 5 on, width and height are swapped."""
 _CENTIMETRE: Final = 3
 """Value of the tag `ResolutionUnit`."""
 _CM_PER_INCH: Final = 2.54
 
 
-def turn_upright(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, bool]:
-    """Turn an image upright by its EXIF or XMP tag; also return whether width and height swapped.
+def read_orientation(image: Image.Image, warnings: list[str]) -> int:
+    """Return the orientation, 1 to 8, from an image's EXIF or XMP; 1 if it has none.
 
-    An image that needs no turn is returned as it is. Unreadable EXIF adds a sentence to `warnings`.
+    Unreadable EXIF adds a sentence to `warnings`.
     """
     try:
         orientation = image.getexif().get(Base.Orientation, 1)
@@ -33,13 +25,24 @@ def turn_upright(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, 
         raise
     except Exception as error:  # noqa: BLE001 - Pillow raises errors of any class for broken EXIF
         warnings.append(f"orientation ignored, the EXIF block cannot be read: {error}")
-        return image, False
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    if method is None:
-        return image, False
-    turned = image.transpose(method)
-    image.close()  # Frees the pixels; format and metadata stay readable.
-    return turned, orientation >= 5
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def is_sideways(orientation: int) -> bool:
+    """Return whether an orientation swaps width and height."""
+    return orientation in (5, 6, 7, 8)
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo an orientation of (H, W, …) pixels; 5 to 8 are 1 to 4 with the axes swapped."""
+    if is_sideways(orientation):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def resolution(image: Image.Image) -> tuple[float, float] | None:

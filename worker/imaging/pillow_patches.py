@@ -18,7 +18,7 @@ def install() -> None:
     # Pillow looks the class up in this module whenever it reads a TIFF or EXIF block.
     TiffImagePlugin.ImageFileDirectory_v2 = BoundedDirectory  # type: ignore[misc]
     # Upstream: the limit is documented for texts (1 MiB), but holds for ICC profiles as well.
-    # Problem: a PNG with a larger profile cannot be opened. Patch: the limit of `colour_modes`.
+    # Problem: a PNG with a larger profile cannot be opened. Patch: our own limit.
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_ICC_PROFILE_BYTES
 
 

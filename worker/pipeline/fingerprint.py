@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.pipeline.recipe import Recipe
 
-PIPELINE_VERSION: Final = 4
+PIPELINE_VERSION: Final = 5
 """Part of every fingerprint; raised when the same input would give other bytes."""
 
 _NOT_IN_FINGERPRINT: Final = {"model", "model_sha256", "device_mode", "if_exists"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from worker.errors import ImageTooLarge, SourceTooLarge
-from worker.imaging.decode import Header
+from worker.imaging.readers.stored import Facts
 from worker.pipeline.memory_budget import MemoryBudget, Reservation
 from worker.pipeline.memory_estimate import idle_memory, matting_memory
 
@@ -61,7 +61,7 @@ class Limits:
                 f"(CUTWORK_MAX_MATTED_PIXELS), found {width}×{height} = {width * height:,}"
             )
 
-    def check_image(self, header: Header, needed: int) -> None:
+    def check_image(self, header: Facts, needed: int) -> None:
         """Raise `ImageTooLarge` if an image needs more bytes than the whole budget for images."""
         width, height = header.size
         if needed > self.image_memory.total:

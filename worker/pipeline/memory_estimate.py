@@ -6,8 +6,8 @@ The constants are bytes per pixel: the highest value measured for a stage, round
 
 from typing import Final, NamedTuple
 
-from worker.imaging.decode import Header
 from worker.imaging.decontaminate import LAYER_PIXELS
+from worker.imaging.readers.stored import Facts
 from worker.pipeline.recipe import Recipe
 
 _DECODE_BY_FORMAT: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
@@ -58,7 +58,7 @@ class MemoryEstimate(NamedTuple):
 
 
 def estimate_memory(
-    header: Header,
+    header: Facts,
     recipe: Recipe,
     *,
     input_size: tuple[int, int] | None,
@@ -110,8 +110,8 @@ def idle_memory(pixels: int) -> int:
     return _FIXED + _PICTURE_AND_MASK * pixels
 
 
-def _decode(header: Header, *, sixteen_bits: bool) -> int:
-    if header.has_sixteen_bits and sixteen_bits:
+def _decode(header: Facts, *, sixteen_bits: bool) -> int:
+    if header.pixel_bytes:
         return _DECODE_SIXTEEN_BITS
     plain = _DECODE_RGB if header.mode in ("RGB", "RGBA") else _DECODE_CONVERTED
     # 8-bit sources are widened after they are decoded.

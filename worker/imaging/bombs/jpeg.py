@@ -17,7 +17,7 @@ _MAX_SCANNED_PIXELS: Final = 4_000_000_000
 _MIN_SCAN_PIXELS: Final = 2**16
 """A scan of a smaller picture costs as much as one of this size."""
 
-_END, _SCAN = 0xD9, 0xDA
+_END, _SCAN, _JPEG_LS = 0xD9, 0xDA, 0xF7
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SINGLE_PASS: Final = frozenset({0xC0, 0xC1, 0xC9})
 """Frames that are complete after one scan, if that has every component."""
@@ -46,6 +46,25 @@ def check_header(data: bytes) -> None:
             )
         if segment.marker == _SCAN:
             return
+
+
+class Frame(NamedTuple):
+    """What a frame header says about the samples."""
+
+    marker: int
+    bits: int
+    components: int
+
+
+def find_frame(data: bytes) -> Frame | None:
+    """Return the frame of a JPEG whose header `check_header` let pass; None without one."""
+    for segment in _segments(data):
+        body = data[segment.body : segment.body + 6]
+        if segment.marker in _FRAMES | {_JPEG_LS} and len(body) == 6:
+            return Frame(segment.marker, body[0], body[5])
+        if segment.marker in (_SCAN, _END):
+            return None
+    return None
 
 
 def check_scans(data: bytes, pixels: int) -> None:

@@ -32,3 +32,14 @@ def check_chunks(data: bytes) -> None:
             )
         position += 12 + length
     raise DecompressionBomb(f"PNG: expected at most {_MAX_CHUNKS:,} chunks, found more")
+
+
+def find_chunk(data: bytes, wanted: bytes) -> bytes | None:
+    """Return the body of the first chunk of a type in a PNG that `check_chunks` let pass."""
+    position = _SIGNATURE_BYTES
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == wanted:
+            return data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return None

@@ -7,10 +7,8 @@ import os
 import struct
 from typing import IO, Final
 
-from PIL import Image
-from PIL.ExifTags import Base
-
 from worker.errors import DecompressionBomb
+from worker.imaging.masks import Size
 
 _MAX_ENTRIES: Final = 2**16 - 1
 """What a classic TIFF has room for; BigTIFF itself has no limit."""
@@ -55,13 +53,12 @@ def check_directory(fp: IO[bytes], *, big_endian: bool, bigtiff: bool) -> None:
     fp.seek(start)
 
 
-def check_tiles(image: Image.Image, max_pixels: int) -> None:
-    """Raise `DecompressionBomb` if one tile of a TIFF has more pixels than an image may have."""
-    tags = getattr(image, "tag_v2", {})
-    width, length = (tags.get(tag, 0) for tag in (Base.TileWidth, Base.TileLength))
-    if isinstance(width, int) and isinstance(length, int) and width * length > max_pixels:
+def check_tile(size: Size, max_pixels: int) -> None:
+    """Raise `DecompressionBomb` if a tile of a TIFF has more pixels than an image may have."""
+    width, height = size
+    if width * height > max_pixels:
         raise DecompressionBomb(
-            f"TIFF: expected tiles of at most {max_pixels:,} pixels, found {width}×{length}"
+            f"TIFF: expected tiles of at most {max_pixels:,} pixels, found {width}×{height}"
         )
 
 

@@ -1,0 +1,112 @@
+"""From the colours that a file stores to RGB, by its ICC profile; one place for both depths."""
+
+import io
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyvips
+from PIL import Image, ImageCms
+
+from worker.imaging.bombs.icc import usable_profile
+from worker.imaging.masks import Pixels, max_level
+from worker.imaging.readers.stored import Space
+
+_SRGB: Final = ImageCms.createProfile("sRGB")
+_ICC_SPACES: Final[dict[Space, str]] = {"grey": "GRAY", "rgb": "RGB ", "cmyk": "CMYK"}
+"""The colour space in the header of a profile that fits."""
+_PILLOW_MODES: Final[dict[Space, str]] = {"grey": "L", "cmyk": "CMYK"}
+_VIPS_NAMES: Final[dict[Space, str]] = {"grey": "grey16", "cmyk": "cmyk"}
+
+
+class Conversion(NamedTuple):
+    """How the colours of an image become RGB."""
+
+    apply: Callable[[Pixels], Pixels]
+    """(H, W, channels) in, (H, W, 3) out, with the same dtype; each pixel by itself."""
+    icc_profile: bytes | None
+    """The RGB profile that describes the result, to embed in the outputs; None for sRGB."""
+
+
+def conversion(
+    space: Space, profile: object, *, sixteen_bits: bool, warnings: list[str]
+) -> Conversion:
+    """Return how pixels of a colour space become RGB, for uint8 or, with `sixteen_bits`, uint16.
+
+    An RGB profile is kept. A profile of another colour space cannot be embedded in RGB files: the
+    colours are converted to sRGB with it, or it is dropped with a sentence in `warnings`.
+    """
+    plain = Conversion(_PLAIN[space], None)
+    profile = usable_profile(profile, warnings)
+    profile_space = _colour_space(profile, warnings)
+    if profile is None or profile_space is None:
+        return plain
+    if profile_space != _ICC_SPACES[space]:
+        warnings.append(f"colour profile dropped: it is for {profile_space.strip()}, not {space}")
+        return plain
+    if space == "rgb":
+        return Conversion(_PLAIN[space], profile)
+    if sixteen_bits:
+        return Conversion(_by_libvips(profile, space), None)
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = _PILLOW_MODES[space]
+        transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
+    except ImageCms.PyCMSError as error:
+        warnings.append(f"colour profile dropped, it cannot be applied: {error}")
+        return plain
+    return Conversion(_by_pillow(transform), None)
+
+
+def _grey_to_rgb(colours: Pixels) -> Pixels:
+    return np.repeat(colours[:, :, :1], 3, axis=2)
+
+
+def _rgb_to_rgb(colours: Pixels) -> Pixels:
+    return colours[:, :, :3]
+
+
+def _cmyk_to_rgb(colours: Pixels) -> Pixels:
+    """Convert without a profile, as Pillow does: the light that each ink and black let through."""
+    top = max_level(colours)
+    light = (top - colours).astype(np.uint32)
+    product = light[:, :, :3] * light[:, :, 3:]
+    return ((product + top // 2) // top).astype(colours.dtype)
+
+
+_PLAIN: Final[dict[Space, Callable[[Pixels], Pixels]]] = {
+    "grey": _grey_to_rgb,
+    "rgb": _rgb_to_rgb,
+    "cmyk": _cmyk_to_rgb,
+}
+
+
+def _by_pillow(transform: ImageCms.ImageCmsTransform) -> Callable[[Pixels], Pixels]:
+    def apply(colours: Pixels) -> Pixels:
+        squeezed = np.ascontiguousarray(colours[:, :, 0] if colours.shape[2] == 1 else colours)
+        image = Image.fromarray(squeezed, transform.input_mode)
+        return np.asarray(transform.apply(image))
+
+    return apply
+
+
+def _by_libvips(profile: bytes, space: Space) -> Callable[[Pixels], Pixels]:
+    def apply(colours: Pixels) -> Pixels:
+        image = pyvips.Image.new_from_array(np.ascontiguousarray(colours))
+        image = image.copy(interpretation=_VIPS_NAMES[space])
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        converted = image.icc_transform("srgb", depth=16, embedded=True, intent="perceptual")
+        return np.asarray(converted.numpy(), np.uint16)
+
+    return apply
+
+
+def _colour_space(profile: bytes | None, warnings: list[str]) -> str | None:
+    """Return the colour space in the header of an ICC profile; None without a usable profile."""
+    if not profile:
+        return None
+    try:
+        return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)
+    except (OSError, UnicodeDecodeError, ImageCms.PyCMSError):
+        warnings.append("colour profile dropped: it cannot be read")
+        return None

@@ -1,0 +1,116 @@
+"""Images that Pillow reads: all formats but TIFF and 16-bit PNG."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from worker.errors import CorruptImage
+from worker.imaging.masks import Pixels, Size
+from worker.imaging.orientation import read_orientation, resolution
+from worker.imaging.png import Resolution
+from worker.imaging.readers.stored import Facts, Space, Strip
+from worker.imaging.strips import strips
+
+_PNG_DEPTH_OFFSET: Final = 24
+_SPACES: Final[dict[str, Space]] = {"1": "grey", "L": "grey", "LA": "grey", "CMYK": "cmyk"}
+"""By Pillow's mode; all others become RGB."""
+_WITH_ALPHA: Final = {"grey": "LA", "rgb": "RGBA"}
+_WITHOUT_ALPHA: Final = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}
+
+
+class PillowImage:
+    """A `StoredImage` of 8 bits per channel."""
+
+    def __init__(self, data: bytes, image: Image.Image) -> None:
+        """Take an image that Pillow has opened from `data`; raise `CorruptImage`."""
+        self._image = image
+        self._key = _transparent_level(data, image)
+        self.facts = Facts(
+            # An MPO is a JPEG with further pictures behind the first.
+            format="JPEG" if image.format == "MPO" else str(image.format),
+            mode=image.mode,
+            size=image.size,
+            has_transparency=_has_transparency(image),
+        )
+
+    def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:
+        """Load the pixels; a JPEG also at a half, a quarter or an eighth of its size."""
+        image = self._image
+        if min_size is not None and image.format == "JPEG":
+            # The stored image may lie on its side.
+            image.draft(image.mode, (max(min_size), max(min_size)))
+        image.load()
+        return image.size, self._strips()
+
+    def space(self) -> Space:
+        """Return the colour space that the strips are in."""
+        return _SPACES.get(self._image.mode, "rgb")
+
+    def icc_profile(self) -> object:
+        """Return the embedded profile."""
+        return self._image.info.get("icc_profile")
+
+    def orientation(self, warnings: list[str]) -> int:
+        """Return the orientation from EXIF or XMP."""
+        return read_orientation(self._image, warnings)
+
+    def dpi(self) -> Resolution | None:
+        """Return the format's own resolution or that in EXIF."""
+        return resolution(self._image)
+
+    def close(self) -> None:
+        """Free the pixels; the metadata stay readable."""
+        self._image.close()
+
+    def _strips(self) -> Iterator[Strip]:
+        image, space = self._image, self.space()
+        has_alpha = self._key is None and self.facts.has_transparency and space in _WITH_ALPHA
+        mode = (_WITH_ALPHA if has_alpha else _WITHOUT_ALPHA)[space]
+        width, height = image.size
+        for rows in strips(height, width):
+            part = image.crop((0, rows.start, width, rows.stop))
+            try:
+                pixels = np.asarray(part if part.mode == mode else part.convert(mode))
+            except (AssertionError, ValueError) as error:
+                raise _unconvertible(image, error) from error
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+            if self._key is not None:
+                yield Strip(rows, pixels, _alpha_by_key(pixels, self._key))
+            elif has_alpha:
+                yield Strip(rows, pixels[:, :, :-1], pixels[:, :, -1])
+            else:
+                yield Strip(rows, pixels, None)
+
+
+def _transparent_level(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the grey level or RGB colour that is transparent, as decoded; None without one."""
+    key = image.info.get("transparency")
+    if key is None or image.mode not in ("1", "L", "RGB"):
+        return None
+    levels = np.atleast_1d(np.asarray(key))
+    if image.format == "PNG":
+        # The key is stored in 16 bits; the lowest count, as many as a sample has. Pillow stretches
+        # samples of 2 and 4 bits to 8, but not the key.
+        bits = 8 if image.mode == "1" else data[_PNG_DEPTH_OFFSET]
+        top = 2**bits - 1
+        levels = (levels & top) * (255 // top)
+    return levels.astype(np.uint8)
+
+
+def _alpha_by_key(pixels: Pixels, key: NDArray[np.uint8]) -> Pixels:
+    return np.where((pixels == key).all(axis=2), 0, 255).astype(np.uint8)
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    try:
+        return image.has_transparency_data
+    except (AssertionError, ValueError) as error:
+        raise _unconvertible(image, error) from error
+
+
+def _unconvertible(image: Image.Image, error: Exception) -> CorruptImage:
+    reason = str(error) or "no palette"
+    return CorruptImage(f"{image.mode} pixels that cannot be converted to RGB: {reason}")

@@ -1,0 +1,170 @@
+"""TIFF, read by libvips: Pillow keeps 8 bits of 16 in colour, and misreads planes and negatives."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pyvips
+
+from worker.imaging import libvips
+from worker.imaging.bombs import tiff
+from worker.imaging.masks import Pixels, Size
+from worker.imaging.png import Resolution
+from worker.imaging.readers import tiff_layout
+from worker.imaging.readers.stored import Facts, Space, Strip
+from worker.imaging.readers.tiff_layout import Layout
+from worker.imaging.readers.tiff_tags import Tag, read_directory
+
+_CM_PER_INCH: Final = 2.54
+_INCHES, _CENTIMETRES = 2, 3
+_XMP_ORIENTATION: Final = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+_REC_601: Final = (0.299, 0.587, 0.114)
+"""The weights of red, green and blue in Y, where a file does not state others."""
+
+
+class TiffImage:
+    """A `StoredImage` of the first picture of a TIFF."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        """Read the header; raise `CorruptImage`, `UnsupportedImage` or `DecompressionBomb`."""
+        self._data = data
+        self._tags = read_directory(data)
+        tile = (self._tags.number(Tag.TILE_WIDTH, 0), self._tags.number(Tag.TILE_HEIGHT, 0))
+        tiff.check_tile(tile, max_pixels)
+        self._layout = layout = tiff_layout.read_layout(self._tags)
+        warnings = []
+        if layout.ignored:
+            warnings.append(
+                f"extra samples ignored: {layout.ignored} of {layout.samples} samples of a pixel "
+                "are neither colour nor alpha"
+            )
+        if layout.sample_format == tiff_layout.FLOAT:
+            warnings.append("floating point: 0 is read as black and 1 as white, and clipped there")
+        self.facts = Facts(
+            format="TIFF",
+            mode=_mode(layout),
+            size=layout.size,
+            has_transparency=layout.alpha is not None,
+            bits=8 if layout.bits <= 8 and layout.photometric != tiff_layout.LAB else 16,
+            pixel_bytes=_pixel_bytes(layout),
+            warnings=tuple(warnings),
+        )
+
+    def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a TIFF has one size
+        """Open the pixels; raise `pyvips.Error` for a broken file, then or in a strip."""
+        tiff.check_page_count(self._data)
+        loaded = pyvips.Image.tiffload_buffer(self._data, fail_on="error", access="sequential")
+        size = (loaded.width, loaded.height)
+        if self._layout.photometric == tiff_layout.LAB:
+            loaded = _lab_to_rgb(loaded)
+        return size, self._strips(loaded)
+
+    def space(self) -> Space:
+        """Return the colour space of the strips; palettes, YCbCr and Lab become RGB."""
+        match self._layout.photometric:
+            case tiff_layout.WHITE_IS_ZERO | tiff_layout.BLACK_IS_ZERO:
+                return "grey"
+            case tiff_layout.SEPARATED:
+                return "cmyk"
+        return "rgb"
+
+    def icc_profile(self) -> object:
+        """Return the embedded profile; Lab needs none, its colours are absolute."""
+        is_lab = self._layout.photometric == tiff_layout.LAB
+        return None if is_lab else self._tags.blob(Tag.ICC_PROFILE)
+
+    def orientation(self, warnings: list[str]) -> int:  # noqa: ARG002 - a tag is always readable
+        """Return the orientation from its tag or from XMP."""
+        found = self._tags.numbers(Tag.ORIENTATION)
+        if not found and (match := _XMP_ORIENTATION.search(self._tags.blob(Tag.XMP) or b"")):
+            return int(match[1])
+        return int(found[0]) if found and found[0] in range(1, 9) else 1
+
+    def dpi(self) -> Resolution | None:
+        """Return the resolution, if its unit is not unknown."""
+        unit = self._tags.number(Tag.RESOLUTION_UNIT, _INCHES)
+        x_and_y = (self._tags.numbers(tag) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
+        sides = [numbers[0] for numbers in x_and_y if numbers]
+        if unit not in (_INCHES, _CENTIMETRES) or len(sides) < 2:
+            return None
+        x, y = (side * (_CM_PER_INCH if unit == _CENTIMETRES else 1) for side in sides)
+        return (x, y) if 0 < x < 1e5 and 0 < y < 1e5 else None
+
+    def close(self) -> None:
+        """Do nothing: libvips releases the file with its image."""
+
+    def _strips(self, loaded: pyvips.Image) -> Iterator[Strip]:
+        layout = self._layout
+        # libvips has looked palettes up: one band if they are grey, else three.
+        is_palette = layout.photometric == tiff_layout.PALETTE
+        colours = loaded.bands - layout.samples + 1 if is_palette else layout.colours
+        is_ycbcr = layout.photometric == tiff_layout.YCBCR and loaded.bands == 3
+        convert_ycbcr = is_ycbcr and layout.compression != tiff_layout.JPEG
+        for rows, pixels in libvips.read_strips(loaded):
+            levels = _to_levels(pixels)
+            part = levels[:, :, :colours]
+            if is_palette and colours == 1:
+                part = np.repeat(part, 3, axis=2)
+            if convert_ycbcr:
+                part = _ycbcr_to_rgb(part, self._tags.numbers(Tag.YCBCR_COEFFICIENTS))
+            alpha = None
+            if layout.alpha is not None:
+                alpha = levels[:, :, layout.alpha - layout.colours + colours]
+            yield Strip(rows, part, alpha)
+
+
+def _lab_to_rgb(loaded: pyvips.Image) -> pyvips.Image:
+    """Convert Lab to sRGB of 16 bits; the extra samples follow as before, in 16 bits."""
+    return loaded.colourspace("rgb16")
+
+
+def _to_levels(pixels: Pixels) -> Pixels:
+    """Return samples as uint8 or uint16: 32 bits reduced to 16, floating point 0…1 stretched."""
+    if pixels.dtype == np.uint32:
+        return (pixels >> 16).astype(np.uint16)
+    if pixels.dtype == np.float32:
+        clipped = np.clip(np.nan_to_num(pixels), 0, 1)
+        return (clipped * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+    return pixels
+
+
+def _ycbcr_to_rgb(pixels: Pixels, coefficients: tuple[float, ...]) -> Pixels:
+    """Convert uncompressed YCbCr of full range, which libvips returns as stored."""
+    red, green, blue = coefficients if len(coefficients) == 3 and all(coefficients) else _REC_601
+    y, cb, cr = (pixels[:, :, band].astype(np.float32) for band in range(3))
+    r = y + (2 - 2 * red) * (cr - 128)
+    b = y + (2 - 2 * blue) * (cb - 128)
+    g = (y - red * r - blue * b) / green
+    return np.clip(np.stack([r, g, b], axis=2) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _mode(layout: Layout) -> str:
+    """Return Pillow's name of the pixel format, or what Pillow would call it."""
+    alpha = "A" if layout.alpha is not None else ""
+    match layout.photometric:
+        case tiff_layout.PALETTE:
+            return "P" + alpha
+        case tiff_layout.SEPARATED:
+            return "CMYK"
+        case tiff_layout.YCBCR:
+            return "YCbCr"
+        case tiff_layout.LAB:
+            return "LAB"
+        case tiff_layout.RGB:
+            return "RGB" + alpha
+    if alpha or layout.bits in (2, 4, 8):
+        return "L" + alpha
+    if layout.bits == 1:
+        return "1"
+    if layout.sample_format == tiff_layout.FLOAT:
+        return "F"
+    return "I;16" if layout.bits == 16 else "I"
+
+
+def _pixel_bytes(layout: Layout) -> int:
+    """Return the bytes of a pixel as libvips holds it: palettes looked up, half floats widened."""
+    sample = max(layout.bits // 8, 1)
+    if layout.sample_format == tiff_layout.FLOAT:
+        sample = 4
+    return sample * (layout.samples + 2 * (layout.photometric == tiff_layout.PALETTE))

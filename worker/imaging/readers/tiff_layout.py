@@ -1,0 +1,234 @@
+"""How the samples of a TIFF are to be understood, and whether they can be read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.errors import CorruptImage, UnsupportedImage
+from worker.imaging.masks import Size
+from worker.imaging.readers.tiff_tags import Directory, Tag
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+_PHOTOMETRICS: Final = {
+    WHITE_IS_ZERO: "white-is-zero grey",
+    BLACK_IS_ZERO: "grey",
+    RGB: "RGB",
+    PALETTE: "palette",
+    4: "transparency mask",
+    SEPARATED: "CMYK",
+    YCBCR: "YCbCr",
+    LAB: "CIE L*a*b*",
+    9: "ICC L*a*b*",
+    10: "ITU L*a*b*",
+    32803: "colour filter array (camera raw)",
+    32844: "LogL",
+    32845: "LogLuv",
+    34892: "linear raw",
+}
+_COLOURS: Final = {
+    WHITE_IS_ZERO: 1,
+    BLACK_IS_ZERO: 1,
+    RGB: 3,
+    PALETTE: 1,
+    SEPARATED: 4,
+    YCBCR: 3,
+    LAB: 3,
+}
+"""Samples that are colour, by photometric interpretation; further samples are extra samples."""
+
+NONE, JPEG, OLD_JPEG = 1, 7, 6
+_COMPRESSIONS: Final = {
+    NONE: "none",
+    2: "CCITT RLE",
+    3: "CCITT group 3",
+    4: "CCITT group 4",
+    5: "LZW",
+    OLD_JPEG: "old JPEG",
+    JPEG: "JPEG",
+    8: "deflate",
+    32766: "NeXT",
+    32771: "CCITT RLE by words",
+    32773: "PackBits",
+    32809: "ThunderScan",
+    32946: "deflate",
+    50001: "WebP",
+}
+"""Those that libvips decompresses."""
+ZSTD, LZMA = 50000, 34925
+_OTHER_COMPRESSIONS: Final = {
+    9: "JBIG",
+    10: "JBIG",
+    33003: "JPEG 2000",
+    33004: "JPEG 2000",
+    33005: "JPEG 2000",
+    34661: "JBIG",
+    34676: "SGI log",
+    34677: "SGI log",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "lossy JPEG",
+    LZMA: "LZMA",
+    34926: "Zstandard",
+    34927: "WebP",
+    34933: "PNG",
+    34934: "JPEG XR",
+    ZSTD: "Zstandard",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+
+UINT, INT, FLOAT, _UNDEFINED = 1, 2, 3, 4
+_SAMPLE_FORMATS: Final = {
+    UINT: "{}-bit integers",
+    INT: "{}-bit integers with a sign",
+    FLOAT: "{}-bit floating point",
+    _UNDEFINED: "{} undefined bits",
+    5: "{}-bit complex integers",
+    6: "{}-bit complex floating point",
+}
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+_CMYK_INKS: Final = 1
+
+_BITS: Final[Mapping[int, Mapping[int, tuple[int, ...]]]] = {
+    WHITE_IS_ZERO: {UINT: (1, 2, 4, 8, 16, 32), FLOAT: (16, 32)},
+    BLACK_IS_ZERO: {UINT: (1, 2, 4, 8, 16, 32), FLOAT: (16, 32)},
+    RGB: {UINT: (8, 16, 32), FLOAT: (16, 32)},
+    PALETTE: {UINT: (1, 2, 4, 8, 16)},
+    SEPARATED: {UINT: (8, 16)},
+    YCBCR: {UINT: (8,)},
+    LAB: {UINT: (8, 16)},
+}
+"""Bits per sample that are read, by photometric interpretation and sample format."""
+_PREMULTIPLIED: Final = {
+    *((grey, UINT, bits) for grey in (WHITE_IS_ZERO, BLACK_IS_ZERO) for bits in (8, 16)),
+    *((RGB, UINT, bits) for bits in (8, 16)),
+    *((RGB, FLOAT, bits) for bits in (16, 32)),
+}
+"""What libvips divides by alpha correctly: photometric interpretation, sample format, bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The samples of a TIFF's pixels."""
+
+    size: Size
+    samples: int
+    """Samples per pixel, extra samples included."""
+    bits: int
+    """Bits per sample."""
+    sample_format: int
+    photometric: int
+    compression: int
+    is_planar: bool
+    """Whether each sample has a plane of its own."""
+    is_tiled: bool
+    colours: int
+    """Samples that are colour; they come first."""
+    alpha: int | None
+    """Index of the sample that is alpha; None without one."""
+    is_premultiplied: bool
+    """Whether the colours are multiplied by alpha (associated alpha)."""
+    subsampling: tuple[int, int]
+    """Of the chroma of YCbCr, horizontally and vertically."""
+
+    @property
+    def ignored(self) -> int:
+        """The number of extra samples that are neither colour nor alpha."""
+        return self.samples - self.colours - (self.alpha is not None)
+
+    def describe(self) -> str:
+        """Return the layout in words, for an error message."""
+        photometric = _PHOTOMETRICS.get(self.photometric, f"photometric {self.photometric}")
+        kind = _SAMPLE_FORMATS.get(self.sample_format, "{} bits").format(self.bits)
+        planes = ", separate planes" if self.is_planar and self.samples > 1 else ""
+        tiles = ", tiles" if self.is_tiled else ""
+        alpha = ", premultiplied" if self.is_premultiplied else ""
+        return (
+            f"{photometric}, {self.samples} sample{'s' * (self.samples > 1)} of {kind} a pixel, "
+            f"compression {_compression(self.compression)}{planes}{tiles}{alpha}"
+        )
+
+
+def read_layout(tags: Directory) -> Layout:
+    """Return the layout of the pixels that a directory describes.
+
+    Raise `CorruptImage` if a required tag is missing, `UnsupportedImage` for pixels that are not
+    read, with a sentence that names them.
+    """
+    required = (Tag.WIDTH, Tag.HEIGHT, Tag.PHOTOMETRIC)
+    missing = [tag.name for tag in required if not tags.numbers(tag)]
+    if missing:
+        raise CorruptImage(f"expected a TIFF directory with all tags, found none of {missing}")
+    samples = tags.number(Tag.SAMPLES, 1)
+    depths = set(tags.numbers(Tag.BITS)) or {1}
+    formats = set(tags.numbers(Tag.SAMPLE_FORMAT)) or {UINT}
+    photometric = tags.number(Tag.PHOTOMETRIC, 0)
+    colours = _COLOURS.get(photometric, samples)
+    extra = [int(kind) for kind in tags.numbers(Tag.EXTRA_SAMPLES)][: max(samples - colours, 0)]
+    alpha, is_premultiplied = _alpha(photometric, samples - colours, extra)
+    across, down, *_ = (*tags.numbers(Tag.YCBCR_SUBSAMPLING), 2, 2)[:2]
+    layout = Layout(
+        size=(tags.number(Tag.WIDTH, 0), tags.number(Tag.HEIGHT, 0)),
+        samples=samples,
+        bits=int(max(depths)),
+        sample_format=int(max(formats)),
+        photometric=photometric,
+        compression=tags.number(Tag.COMPRESSION, NONE),
+        is_planar=tags.number(Tag.PLANES, 1) == 2,
+        is_tiled=bool(tags.numbers(Tag.TILE_WIDTH)),
+        colours=colours,
+        alpha=None if alpha is None else colours + alpha,
+        is_premultiplied=is_premultiplied,
+        subsampling=(int(across), int(down)),
+    )
+    reason = _refusal(layout, tags, depths, formats)
+    if reason is not None:
+        raise UnsupportedImage(
+            f"expected a TIFF that can be read, found {layout.describe()}: {reason}; "
+            "store it as grey or RGB of 8 or 16 bits"
+        )
+    return layout
+
+
+def _alpha(photometric: int, count: int, extra: Sequence[int]) -> tuple[int | None, bool]:
+    """Return the index among `count` extra samples of the alpha, and whether it is associated."""
+    for index, kind in enumerate(extra):
+        if kind in (_ASSOCIATED, _UNASSOCIATED):
+            return index, kind == _ASSOCIATED
+    # Many programs write one without saying so.
+    if not extra and count == 1 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+        return 0, False
+    return None, False
+
+
+def _refusal(
+    layout: Layout, tags: Directory, depths: set[float], formats: set[float]
+) -> str | None:
+    """Return why these pixels are not read; None if they are."""
+    if layout.photometric not in _COLOURS:
+        return "this photometric interpretation is not read"
+    if layout.samples < layout.colours:
+        return f"expected at least {layout.colours} samples"
+    if len(depths) > 1 or len(formats) > 1:
+        return "the samples of a pixel differ in bits or format"
+    kind = UINT if layout.sample_format == _UNDEFINED else layout.sample_format
+    if layout.bits not in _BITS[layout.photometric].get(kind, ()):
+        return "samples of this kind are not read"
+    if layout.bits < 8 and layout.samples > 1:
+        return f"several samples of {layout.bits} bits are not read"
+    if layout.photometric == SEPARATED and tags.number(Tag.INK_SET, _CMYK_INKS) != _CMYK_INKS:
+        return "the inks are not cyan, magenta, yellow and black"
+    if layout.compression not in _COMPRESSIONS:
+        return "this compression is not read"
+    if layout.is_planar and layout.is_tiled and layout.samples > 1:
+        return "tiles in separate planes are not read"
+    if layout.photometric == YCBCR and layout.samples > 3:
+        return "YCbCr with extra samples is not read"
+    if layout.is_premultiplied and (layout.photometric, kind, layout.bits) not in _PREMULTIPLIED:
+        return "premultiplied samples of this kind are not read"
+    return None
+
+
+def _compression(number: int) -> str:
+    name = _COMPRESSIONS.get(number) or _OTHER_COMPRESSIONS.get(number)
+    return name or str(number)
