@@ -22,7 +22,7 @@ from benchmarks.servers import servers
 from deploy.local import LocalStack
 from producer import Client, Options
 from worker.config.settings import ModelSettings
-from worker.models.engines.onnx.graph import convert_to_float32
+from worker.models.engines.onnx.full_precision import convert_to_float32
 from worker.models.engines.onnx.providers import CPU
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_models, open_store

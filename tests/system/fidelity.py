@@ -31,7 +31,7 @@ from tests.support.photographs import Photograph, photographs
 from worker.config.settings import ModelSettings
 from worker.imaging.decode import Picture, open_image
 from worker.imaging.masks import binarise
-from worker.models.engines.onnx.graph import convert_to_float32
+from worker.models.engines.onnx.full_precision import convert_to_float32
 from worker.models.engines.torch.isnet import ISNetBase, network_for
 from worker.models.files.store import ModelStore
 from worker.observability.stopwatch import Stopwatch

@@ -77,3 +77,9 @@ def test_the_device_is_lost(text: str) -> None:
 )
 def test_other_errors_are_not_device_errors(text: str) -> None:
     assert device_error(RuntimeError(text), action="isnet", device="cuda:0") is None
+
+
+def test_a_cpu_is_never_lost() -> None:
+    """A node of a graph can have any name, and ONNX Runtime's messages have it."""
+    text = "[ONNXRuntimeError] : 1 : FAIL : Node (CUDA failure 999: unknown error) Op (Conv)"
+    assert device_error(RuntimeError(text), action="loading own.onnx", device="cpu") is None

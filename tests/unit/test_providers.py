@@ -10,9 +10,9 @@ from onnx import ModelProto, helper
 from tests.support.tiny_models import value
 from worker.errors import OptionConflict
 from worker.models.engines import gpu
-from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
 from worker.models.engines.onnx.load import can_use_tensorrt
 from worker.models.engines.onnx.providers import TENSORRT, Options, providers, tensorrt_options
+from worker.models.engines.onnx.weight_type import WEIGHT_TYPE_KEY
 from worker.models.files.profile import Profile
 
 FOLDER = Path("engines")

@@ -50,7 +50,8 @@ def device_error(
     `action` says what failed and names the model; it begins the message.
     """
     text = " ".join(str(error).split())
-    if _LOST.search(text):
+    # A graph's own names are in the messages, and could read like an error of CUDA.
+    if device != "cpu" and _LOST.search(text):
         return DeviceLost(text)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return DeviceOutOfMemory(

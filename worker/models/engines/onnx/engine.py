@@ -13,10 +13,10 @@ from worker.errors import DeviceOutOfMemory, ModelInvalid
 from worker.models.engines.batch_sizes import padded
 from worker.models.engines.device_error import device_error
 from worker.models.engines.engine import EngineFacts
-from worker.models.engines.onnx.graph import WEIGHT_TYPE_KEY
 from worker.models.engines.onnx.output import channel_axis
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.segmenter import ELEMENTS, OnnxSegmenter, OrtDevice
+from worker.models.engines.onnx.weight_type import WEIGHT_TYPE_KEY
 from worker.models.files.profile import Layout
 from worker.models.files.store import ModelFile
 from worker.models.watchdog import DeviceLost

@@ -4,23 +4,25 @@ Every change is exact. ISNet's exports have eleven outputs that are never read a
 a CPU without float16 arithmetic converts float16 weights at every step.
 """
 
-import math
-from collections import Counter
+import logging
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper, inliner, numpy_helper
+import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, inliner
 
-from worker.errors import ModelInvalid
+from worker.errors import CutworkError, ModelInvalid
+from worker.models.engines.device_error import translate_errors
 from worker.models.engines.onnx.batch_axis import free_batch_axis
+from worker.models.engines.onnx.full_precision import convert_to_float32
 from worker.models.engines.onnx.graph_parts import input_names, nested_graphs, stored_tensors
 from worker.models.engines.onnx.output import choose_output
+from worker.models.engines.onnx.providers import CPU
+from worker.models.engines.onnx.weight_type import record_weight_type
 
-WEIGHT_TYPE_KEY: Final = "cutwork-weights"
-"""Metadata key of a prepared file: the type of most of its weights, which the engine reads back."""
+log = logging.getLogger(__name__)
 
 _DOMAINS: Final = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 """Operator domains that ONNX Runtime implements."""
@@ -39,27 +41,74 @@ def prepare(
     `name` is the user's name for the model, for errors. `output` is the map's name or index; None:
     see `choose_output`. With `full_precision`, the graph is converted to float32.
 
-    Raises `ModelInvalid` when the file is not an ONNX model, not safe to load, or has no such map.
+    A graph that cannot be prepared, or that no longer loads then, is written as it is in the file
+    except for its list of outputs, with a line in the log.
+
+    Raises `ModelInvalid` when the file is not an ONNX model, not safe to load, has no such map, or
+    does not load on a CPU, which is tried with `full_precision`.
     """
     name = name or source.name
     try:
+        _write_prepared(source, target, full_precision=full_precision, name=name, output=output)
+    except (CutworkError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no other common base
+        log.warning(
+            "%s: expected a graph that can be prepared, found %s: %s; trying it as it is",
+            *(name, type(error).__name__, " ".join(str(error).split())),
+        )
+        _write_original(source, target, full_precision=full_precision, name=name, output=output)
+
+
+def _write_prepared(
+    source: Path, target: Path, *, full_precision: bool, name: str, output: str | int | None
+) -> None:
+    model, chosen = _read(source, output, name=name)
+    prune_to_output(model, chosen)
+    if full_precision:
+        convert_to_float32(model)
+    free_batch_axis(model)
+    _save(model, target)
+    del model  # ONNX Runtime takes as much memory again.
+    if full_precision:
+        _check_loads(target, name=name)
+
+
+def _write_original(
+    source: Path, target: Path, *, full_precision: bool, name: str, output: str | int | None
+) -> None:
+    model, chosen = _read(source, output, name=name)
+    _keep_output(model, chosen)
+    _save(model, target)
+    del model
+    try:
+        if full_precision:
+            _check_loads(target, name=name)
+    except CutworkError:
+        raise
+    except Exception as error:
+        raise ModelInvalid(f"{name} cannot be loaded: {error}") from error
+
+
+def _read(source: Path, output: str | int | None, *, name: str) -> tuple[ModelProto, str]:
+    """Return the model in a file, safe to load and without functions, and its map's name."""
+    try:
         # External data is not loaded: a model is one file, and a path in it could name any file.
         model = onnx.load(str(source), load_external_data=False)
-        model = _prepare_model(model, output, name=name, full_precision=full_precision)
+        model = _check_model(model, name=name)
+        return model, choose_output(model, output, name=name)
     except (ModelInvalid, OSError, MemoryError):
         raise
     except Exception as error:  # Damaged bytes cause nearly any error: Decode, Value, Key, …
         raise ModelInvalid(f"{name} is not an ONNX model: {error}") from error
-    onnx.save(model, str(target))
 
 
-def _prepare_model(
-    model: ModelProto, output: str | int | None, *, name: str, full_precision: bool
-) -> ModelProto:
+def _check_model(model: ModelProto, *, name: str) -> ModelProto:
+    """Return a model with its functions inlined; raise `ModelInvalid` if it is not safe to load."""
     if not model.graph.output:
         raise ModelInvalid(f"{name} is not an ONNX model with an output")
     if model.functions:
-        model = inliner.inline_local_functions(model)
+        model = _inline_functions(model)
     graphs = list(nested_graphs(model.graph))
     if any(tensor.external_data for graph in graphs for tensor in stored_tensors(graph)):
         raise ModelInvalid(f"{name} keeps weights in other files; export it as one file")
@@ -69,20 +118,41 @@ def _prepare_model(
             f"{name} needs operators from a custom library ({', '.join(custom)}), and such "
             "libraries are never loaded; export it with standard ONNX operators only"
         )
-    prune_to_output(model, choose_output(model, output, name=name))
-    if full_precision:
-        convert_to_float32(model)
-    free_batch_axis(model)
-    helper.set_model_props(model, {WEIGHT_TYPE_KEY: _main_weight_type(model)})
     return model
+
+
+def _inline_functions(model: ModelProto) -> ModelProto:
+    """Return a model without functions of its own, in the operator set of its graph.
+
+    ONNX Runtime ignores a function's own operator set. The inliner would keep such a function, or
+    convert it, which needs types that most files do not state.
+    """
+    versions = {item.domain: item.version for item in model.opset_import}
+    for function in model.functions:
+        for item in function.opset_import:
+            item.version = versions.get(item.domain, item.version)
+    return inliner.inline_local_functions(model)
+
+
+def _save(model: ModelProto, target: Path) -> None:
+    record_weight_type(model)
+    onnx.save(model, str(target))
+
+
+def _check_loads(path: Path, *, name: str) -> None:
+    """Raise ONNX Runtime's error if it does not load a graph on a CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # The exception has the same text as the log.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with translate_errors(f"loading {name}", device="cpu"):
+        # `enable_fallback` would try a second time, and print the error.
+        onnxruntime.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
 
 
 def prune_to_output(model: ModelProto, output: str) -> None:
     """Remove every node, weight and output that this output does not depend on."""
     graph = model.graph
-    kept = next(value for value in graph.output if value.name == output)
-    graph.output[0].CopyFrom(kept)
-    del graph.output[1:]
+    _keep_output(model, output)
     producers = {name: index for index, node in enumerate(graph.node) for name in node.output}
     reads = [input_names(node) for node in graph.node]
     needed: dict[int, list[int]] = {}
@@ -108,33 +178,9 @@ def prune_to_output(model: ModelProto, output: str) -> None:
     graph.initializer.extend(weights)
 
 
-def convert_to_float32(model: ModelProto) -> None:
-    """Convert every float16 weight, constant, cast, input and output to float32."""
-    for graph in nested_graphs(model.graph):
-        for tensor in graph.initializer:
-            _convert_tensor(tensor)
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    _convert_tensor(attribute.t)
-                elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
-                    attribute.i = TensorProto.FLOAT
-        for value in (*graph.input, *graph.output):
-            if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
-                value.type.tensor_type.elem_type = TensorProto.FLOAT
-        del graph.value_info[:]
-
-
-def _main_weight_type(model: ModelProto) -> str:
-    elements: Counter[int] = Counter()
-    for tensor in model.graph.initializer:
-        elements[tensor.data_type] += math.prod(tensor.dims)
-    if not elements:
-        return "none"
-    return helper.tensor_dtype_to_np_dtype(elements.most_common(1)[0][0]).name
-
-
-def _convert_tensor(tensor: TensorProto) -> None:
-    if tensor.data_type == TensorProto.FLOAT16:
-        array = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+def _keep_output(model: ModelProto, output: str) -> None:
+    """Remove all outputs but one from the graph's list."""
+    outputs = model.graph.output
+    kept = next(value for value in outputs if value.name == output)
+    outputs[0].CopyFrom(kept)
+    del outputs[1:]

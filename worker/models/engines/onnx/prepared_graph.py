@@ -13,7 +13,7 @@ from worker.models.files.store import ModelFile
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Part of a prepared file's name; raised when `graph.prepare` changes what it writes."""
 
 
