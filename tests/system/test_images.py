@@ -4,6 +4,7 @@ The install steps of each target are in a script, which the Dockerfile and these
 the layers fit together is not tested; hadolint lints the file.
 """
 
+import importlib.metadata
 import json
 import os
 import re
@@ -11,10 +12,12 @@ import signal
 import subprocess
 import sys
 import tomllib
+import venv
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from deploy.programs import run
 from tests.support.patience import PATIENCE
@@ -107,6 +110,7 @@ def test_an_unknown_target_is_refused(tmp_path: Path) -> None:
     assert done.stderr == "worker: expected producer, worker-cpu or worker-gpu\n"
 
 
+@pytest.mark.images
 def test_the_steps_of_the_producer(tmp_path: Path) -> None:
     install("producer", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
@@ -115,29 +119,33 @@ def test_the_steps_of_the_producer(tmp_path: Path) -> None:
     assert not list((tmp_path / "venv").rglob("numpy"))
 
 
-def test_the_steps_of_a_cpu_worker(tmp_path: Path) -> None:
-    """Kernels and models are left to `make images-test`, because they take minutes."""
-    install("worker-cpu", tmp_path / "venv")
+def test_a_cpu_worker_needs_no_other_packages(tmp_path: Path) -> None:
+    """The worker starts in an environment that holds its declared dependencies and nothing else.
+
+    Their files are linked, which takes seconds; `make images-test` installs them.
+    """
+    venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
-    path = run(
-        *(
-            python,
-            "-c",
-            "import worker.runtime.tasks as w, onnxruntime, opentelemetry.sdk; print(w.__file__)",
-        ),
-        cwd=tmp_path,
+    (site,) = (python.parents[1] / "lib").glob("python*/site-packages")
+    for name in dependencies("cutwork", "worker-cpu", "signing", "otel"):
+        link_distribution(name, site)
+    for package in ("celeryconfig.py", "producer", "worker"):
+        (site / package).symlink_to(ROOT / package)
+    code = (
+        "import worker.runtime.tasks, onnxruntime, opentelemetry.sdk.trace as w; print(w.__file__)"
     )
-    assert Path(path.strip()).is_relative_to(tmp_path)  # Not from a checkout.
+    path = run(python, "-c", code, cwd=tmp_path)
+    assert Path(path.strip()).is_relative_to(tmp_path)
 
 
 def test_the_packages_of_a_gpu_worker_resolve_to_their_exact_versions(tmp_path: Path) -> None:
     """The packages are resolved but not downloaded: they have two gigabytes."""
-    report = tmp_path / "report.json"
-    install("worker-gpu", tmp_path / "venv", "--dry-run", "--report", str(report))
     pinned = (ROOT / "constraints.txt").read_text() + (DEPLOY / "cuda.txt").read_text()
     versions = {
         canonical(name): version for name, version in re.findall(r"^(\S+)==(\S+)$", pinned, re.M)
     }
+    report = tmp_path / "report.json"
+    install("worker-gpu", tmp_path / "venv", "--dry-run", "--report", str(report))
     resolved = {
         canonical(item["metadata"]["name"]): item["metadata"]["version"]
         for item in json.loads(report.read_text())["install"]
@@ -145,6 +153,36 @@ def test_the_packages_of_a_gpu_worker_resolve_to_their_exact_versions(tmp_path: 
     assert resolved.pop("cutwork")
     assert resolved.items() <= versions.items()
     assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= resolved.keys()
+
+
+def dependencies(distribution: str, *extras: str) -> set[str]:
+    """Return the names of the distributions that one needs, directly or through others."""
+    found: set[str] = set()
+    pending = [Requirement(f"{distribution}[{','.join(extras)}]")]
+    seen = set(pending)
+    while pending:
+        requirement = pending.pop()
+        for line in importlib.metadata.requires(requirement.name) or ():
+            needed = Requirement(line)
+            marker, needed.marker = needed.marker, None
+            if marker and not any(
+                marker.evaluate({"extra": extra}) for extra in (*requirement.extras, "")
+            ):
+                continue
+            found.add(canonical(needed.name))
+            if needed not in seen:
+                seen.add(needed)
+                pending.append(needed)
+    return found - {distribution}
+
+
+def link_distribution(name: str, site: Path) -> None:
+    """Link the files of an installed distribution into another environment's site-packages."""
+    for file in importlib.metadata.files(name) or ():
+        if ".." not in file.parts:
+            link = site / file
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.locate())
 
 
 def test_the_worker_replaces_the_entry_point(entry_point: Path) -> None:
