@@ -235,11 +235,15 @@ def test_a_resolution_in_exif_is_found(name: str) -> None:
     assert open_image(data, max_pixels=LIMIT).decode().dpi == (254, 254)
 
 
-def test_a_profile_of_another_colour_space_is_not_written_into_rgb() -> None:
+def test_a_profile_for_rgb_is_kept_for_grey_but_not_for_cmyk() -> None:
     data = saved(Image.fromarray(gradient()).convert("L"), "JPEG", icc_profile=SRGB)
     picture = open_image(data, max_pixels=LIMIT).decode()
+    assert picture.icc_profile == SRGB
+    assert picture.warnings == ()
+    data = saved(Image.fromarray(gradient()).convert("CMYK"), "JPEG", icc_profile=SRGB)
+    picture = open_image(data, max_pixels=LIMIT).decode()
     assert picture.icc_profile is None
-    assert picture.warnings == ("colour profile dropped: it is for RGB, not grey",)
+    assert picture.warnings == ("colour profile dropped: it is for RGB, not cmyk",)
 
 
 def test_a_broken_profile_is_a_warning() -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pyvips
 from PIL import Image, ImageCms
 
-from worker.imaging.bombs.icc import usable_profile
 from worker.imaging.masks import Pixels, max_level
 from worker.imaging.readers.stored import Space
 
 _SRGB: Final = ImageCms.createProfile("sRGB")
 _ICC_SPACES: Final[dict[Space, str]] = {"grey": "GRAY", "rgb": "RGB ", "cmyk": "CMYK"}
 """The colour space in the header of a profile that fits."""
+_CHANNELS: Final[dict[Space, int]] = {"grey": 1, "rgb": 3, "cmyk": 4}
 _PILLOW_MODES: Final[dict[Space, str]] = {"grey": "L", "cmyk": "CMYK"}
 _VIPS_NAMES: Final[dict[Space, str]] = {"grey": "grey16", "cmyk": "cmyk"}
 
@@ -29,33 +29,34 @@ class Conversion(NamedTuple):
 
 
 def conversion(
-    space: Space, profile: object, *, sixteen_bits: bool, warnings: list[str]
+    space: Space, profile: bytes | None, *, sixteen_bits: bool, warnings: list[str]
 ) -> Conversion:
     """Return how pixels of a colour space become RGB, for uint8 or, with `sixteen_bits`, uint16.
 
-    An RGB profile is kept. A profile of another colour space cannot be embedded in RGB files: the
-    colours are converted to sRGB with it, or it is dropped with a sentence in `warnings`.
+    An RGB profile is kept, for grey pixels too. With a profile for grey or CMYK, which cannot be
+    embedded in RGB files, the colours are converted to sRGB. A profile for other pixels than these,
+    or that cannot be applied, is dropped with a sentence in `warnings`.
     """
     plain = Conversion(_PLAIN[space], None)
-    profile = usable_profile(profile, warnings)
-    profile_space = _colour_space(profile, warnings)
-    if profile is None or profile_space is None:
+    if profile is None:
         return plain
+    profile_space = _colour_space(profile, warnings)
+    if profile_space is None:
+        return plain
+    if profile_space == "RGB " and space in ("rgb", "grey"):
+        return Conversion(_PLAIN[space], profile)
     if profile_space != _ICC_SPACES[space]:
         warnings.append(f"colour profile dropped: it is for {profile_space.strip()}, not {space}")
         return plain
-    if space == "rgb":
-        return Conversion(_PLAIN[space], profile)
-    if sixteen_bits:
-        return Conversion(_by_libvips(profile, space), None)
+    by_profile = _by_libvips if sixteen_bits else _by_pillow
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = _PILLOW_MODES[space]
-        transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
-    except ImageCms.PyCMSError as error:
-        warnings.append(f"colour profile dropped, it cannot be applied: {error}")
+        apply = by_profile(profile, space)
+        apply(np.zeros((1, 1, _CHANNELS[space]), np.uint16 if sixteen_bits else np.uint8))
+    except (ImageCms.PyCMSError, pyvips.Error) as error:
+        reason = " ".join(str(error).split())
+        warnings.append(f"colour profile dropped, it cannot be applied: {reason}")
         return plain
-    return Conversion(_by_pillow(transform), None)
+    return Conversion(apply, None)
 
 
 def _grey_to_rgb(colours: Pixels) -> Pixels:
@@ -81,7 +82,10 @@ _PLAIN: Final[dict[Space, Callable[[Pixels], Pixels]]] = {
 }
 
 
-def _by_pillow(transform: ImageCms.ImageCmsTransform) -> Callable[[Pixels], Pixels]:
+def _by_pillow(profile: bytes, space: Space) -> Callable[[Pixels], Pixels]:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    transform = ImageCms.buildTransform(source, _SRGB, _PILLOW_MODES[space], "RGB")
+
     def apply(colours: Pixels) -> Pixels:
         squeezed = np.ascontiguousarray(colours[:, :, 0] if colours.shape[2] == 1 else colours)
         image = Image.fromarray(squeezed, transform.input_mode)
@@ -101,10 +105,8 @@ def _by_libvips(profile: bytes, space: Space) -> Callable[[Pixels], Pixels]:
     return apply
 
 
-def _colour_space(profile: bytes | None, warnings: list[str]) -> str | None:
-    """Return the colour space in the header of an ICC profile; None without a usable profile."""
-    if not profile:
-        return None
+def _colour_space(profile: bytes, warnings: list[str]) -> str | None:
+    """Return the colour space in the header of an ICC profile; None if it cannot be read."""
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)
     except (OSError, UnicodeDecodeError, ImageCms.PyCMSError):

@@ -32,8 +32,11 @@ def composite_on_transparent(rgb: Pixels, mask: Pixels, alpha: Pixels | None) ->
     return map_strips(multiply, mask, rgb, *([] if alpha is None else [alpha]))
 
 
-def composite_on_colour(rgba: Pixels, background: tuple[int, int, int, int]) -> Pixels:
-    """Return straight RGBA (H, W, 4) on a background: red, green, blue, alpha, 0–255, straight."""
+def composite_on_colour(rgba: Pixels, background: tuple[float, float, float, float]) -> Pixels:
+    """Return straight RGBA (H, W, 4) on a background, by the levels of both.
+
+    `background` is red, green, blue and alpha, 0–255, straight, in the colour space of `rgba`.
+    """
     full = np.float32(max_level(rgba))
     colour = np.asarray(background[:3], np.float32) * (full / 255)
 
@@ -73,7 +76,7 @@ def crop(pixels: Pixels, box: Box | None) -> Pixels:
     return np.ascontiguousarray(pixels[upper:lower, left:right])
 
 
-def parse_colour(text: str) -> tuple[int, int, int, int]:
-    """Return `#rrggbb` or `#rrggbbaa` as four numbers of 0–255."""
+def parse_colour(text: str) -> tuple[tuple[int, int, int], int]:
+    """Return `#rrggbb` or `#rrggbbaa` as red, green and blue in sRGB, and alpha, 0–255."""
     red, green, blue, alpha = bytes.fromhex((text[1:] + "ff")[:8])
-    return red, green, blue, alpha
+    return (red, green, blue), alpha

@@ -7,6 +7,7 @@ only decides about the last step, so that the 8-bit pixels of a file are always 
 """
 
 import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from worker.errors import CorruptImage, CutworkError, EmptySource, ImageTooLarge, NotAnImage
 from worker.imaging import pillow_patches
 from worker.imaging.bombs import bmp, gif, heif, jpeg, png
+from worker.imaging.colour.stated import stated_profile
 from worker.imaging.colour_conversion import conversion
 from worker.imaging.masks import Depth, Pixels, Size, to_depth
 from worker.imaging.orientation import is_sideways, upright
@@ -24,7 +26,7 @@ from worker.imaging.readers.pillow import PillowImage
 from worker.imaging.readers.png16 import Png16Image, has_sixteen_bits
 from worker.imaging.readers.refusals import refusal
 from worker.imaging.readers.signature import FORMATS, format_of, name_other
-from worker.imaging.readers.stored import Facts, StoredImage
+from worker.imaging.readers.stored import Facts, StoredImage, Strip
 from worker.imaging.readers.tiff import TiffImage
 
 # `max_pixels` is exact and has an error code; Pillow only warns at its own limit and raises at
@@ -86,7 +88,16 @@ class OpenedImage:
         stored, header = self._stored, self.header
         warnings = list(header.warnings)
         try:
-            rgb, alpha, icc_profile = _pixels(stored, depth, min_size, warnings)
+            size, strips = stored.read(min_size)
+            profile = stated_profile(
+                self._data, self._container, stored.icc_profile(warnings), warnings
+            )
+            convert, icc_profile = conversion(
+                stored.space(), profile, sixteen_bits=header.bits == 16, warnings=warnings
+            )
+            rgb, alpha = _pixels(
+                strips, size, convert, depth=depth, has_alpha=header.has_transparency
+            )
             orientation, dpi = stored.orientation(warnings), stored.dpi()
         except (MemoryError, CutworkError):
             raise
@@ -176,20 +187,19 @@ def _check_cost(data: bytes, container: str, size: Size, max_pixels: int) -> Non
 
 
 def _pixels(
-    stored: StoredImage, depth: Depth, min_size: Size | None, warnings: list[str]
-) -> tuple[Pixels, Pixels | None, bytes | None]:
-    """Return RGB (H, W, 3) and alpha (H, W) of a depth, as stored, and the profile to embed."""
-    (width, height), strips = stored.read(min_size)
-    convert, icc_profile = conversion(
-        stored.space(),
-        stored.icc_profile(),
-        sixteen_bits=stored.facts.bits == 16,
-        warnings=warnings,
-    )
+    strips: Iterable[Strip],
+    size: Size,
+    convert: Callable[[Pixels], Pixels],
+    *,
+    depth: Depth,
+    has_alpha: bool,
+) -> tuple[Pixels, Pixels | None]:
+    """Return RGB (H, W, 3) and alpha (H, W) of a depth, as stored."""
+    width, height = size
     rgb = np.empty((height, width, 3), depth)
-    alpha = np.empty((height, width), depth) if stored.facts.has_transparency else None
+    alpha = np.empty((height, width), depth) if has_alpha else None
     for strip in strips:
         rgb[strip.rows] = to_depth(convert(strip.colours), depth)
         if alpha is not None and strip.alpha is not None:
             alpha[strip.rows] = to_depth(strip.alpha, depth)
-    return rgb, alpha, icc_profile
+    return rgb, alpha

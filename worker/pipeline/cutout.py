@@ -122,7 +122,7 @@ def cut_out(
     crop = None
     warnings = (*picture.warnings, *model_warnings, *recipe.warnings())
     if model is None:
-        pixels = pass_through(picture, recipe)
+        refined = pass_through(picture, mask, recipe)
     else:
         with watch.stage("edges"):
             refined = refine(
@@ -133,10 +133,12 @@ def cut_out(
                 matting_seconds=limits.matting_seconds,
                 watch=watch,
             )
-        pixels, mask = refined.pixels, refined.mask
-        crop = compose.crop_box(mask, recipe.options.margin) if recipe.options.crop else None
-        warnings += model.warnings + refined.warnings
-        del refined
+        warnings += model.warnings
+    pixels, mask = refined.pixels, refined.mask
+    warnings += refined.warnings
+    del refined
+    if model is not None and recipe.options.crop:
+        crop = compose.crop_box(mask, recipe.options.margin)
     reservation.shrink_to(estimate.encode)
     cutout = CutOut(
         format=picture.format,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.imaging import compose, masks
+from worker.imaging.colour.srgb import srgb_to_profile
 from worker.imaging.decode import Picture
 from worker.imaging.decontaminate import decontaminate
 from worker.imaging.masks import Pixels
@@ -54,7 +55,7 @@ def refine(
     if options.post_process_mask:
         mask = masks.post_process(mask)
     alpha: NDArray[np.float64] | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = []
     if recipe.mattes:
         try:
             with watch.stage("matting"):
@@ -77,26 +78,34 @@ def refine(
         except MattingImpossible as error:
             warning = f"not done, {error}; the mask is used as it is"
         if warning is not None:
-            warnings = (f"alpha_matting: {warning}",)
+            warnings.append(f"alpha_matting: {warning}")
     pixels = picture.rgb
     if recipe.want_image:
-        pixels = _on_background(_rgba(picture, mask, alpha, recipe), recipe)
+        rgba = _rgba(picture, mask, alpha, recipe)
+        pixels = _on_background(rgba, picture.icc_profile, recipe, warnings)
     if alpha is not None and preset.mattes_mask:
         mask = masks.to_levels(alpha, mask.dtype)
     if preset.keeps_transparency:
         mask = masks.multiply_alpha(mask, picture.alpha)
-    return Refined(pixels=pixels, mask=mask, warnings=warnings)
+    return Refined(pixels=pixels, mask=mask, warnings=tuple(warnings))
 
 
-def pass_through(picture: Picture, recipe: Recipe) -> Pixels:
-    """Return the pixels of a picture that is not cut out, on the background."""
-    return _on_background(compose.uncut_rgba(picture.rgb, picture.alpha), recipe)
+def pass_through(picture: Picture, mask: Pixels, recipe: Recipe) -> Refined:
+    """Return a picture that is not cut out, on the background, with a mask (H, W)."""
+    warnings: list[str] = []
+    rgba = compose.uncut_rgba(picture.rgb, picture.alpha)
+    pixels = _on_background(rgba, picture.icc_profile, recipe, warnings)
+    return Refined(pixels=pixels, mask=mask, warnings=tuple(warnings))
 
 
-def _on_background(rgba: Pixels, recipe: Recipe) -> Pixels:
+def _on_background(
+    rgba: Pixels, icc_profile: bytes | None, recipe: Recipe, warnings: list[str]
+) -> Pixels:
     if recipe.options.background is None:
         return rgba
-    pixels = compose.composite_on_colour(rgba, compose.parse_colour(recipe.options.background))
+    colour, alpha = compose.parse_colour(recipe.options.background)
+    levels = srgb_to_profile(colour, icc_profile, warnings)
+    pixels = compose.composite_on_colour(rgba, (*levels, alpha))
     if recipe.options.has_opaque_background and not recipe.preset.matches_rembg:
         return np.ascontiguousarray(pixels[:, :, :3])
     return pixels

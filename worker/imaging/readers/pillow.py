@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from worker.errors import CorruptImage
+from worker.imaging.colour.embedded import embedded_profile
 from worker.imaging.masks import Pixels, Size
 from worker.imaging.orientation import read_orientation, resolution
 from worker.imaging.png import Resolution
@@ -26,7 +27,7 @@ class PillowImage:
 
     def __init__(self, data: bytes, image: Image.Image) -> None:
         """Take an image that Pillow has opened from `data`; raise `CorruptImage`."""
-        self._image = image
+        self._data, self._image = data, image
         self._key = _transparent_level(data, image)
         self.facts = Facts(
             # An MPO is a JPEG with further pictures behind the first.
@@ -49,9 +50,9 @@ class PillowImage:
         """Return the colour space that the strips are in."""
         return _SPACES.get(self._image.mode, "rgb")
 
-    def icc_profile(self) -> object:
+    def icc_profile(self, warnings: list[str]) -> object:
         """Return the embedded profile."""
-        return self._image.info.get("icc_profile")
+        return embedded_profile(self._data, self._image, warnings)
 
     def orientation(self, warnings: list[str]) -> int:
         """Return the orientation from EXIF or XMP."""

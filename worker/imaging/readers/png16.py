@@ -8,6 +8,7 @@ from PIL import Image
 
 from worker.imaging import libvips
 from worker.imaging.bombs.png import find_chunk
+from worker.imaging.colour.embedded import embedded_profile
 from worker.imaging.masks import Size
 from worker.imaging.orientation import read_orientation, resolution
 from worker.imaging.png import Resolution
@@ -54,9 +55,9 @@ class Png16Image:
         """Return grey or RGB."""
         return "grey" if self._channels == 1 else "rgb"
 
-    def icc_profile(self) -> object:
+    def icc_profile(self, warnings: list[str]) -> object:
         """Return the embedded profile."""
-        return self._image.info.get("icc_profile")
+        return embedded_profile(self._data, self._image, warnings)
 
     def orientation(self, warnings: list[str]) -> int:
         """Return the orientation from EXIF or XMP."""

@@ -55,8 +55,11 @@ class StoredImage(Protocol):
     def space(self) -> Space:
         """Return the colour space of the strips."""
 
-    def icc_profile(self) -> object:
-        """Return the embedded profile, unchecked: bytes in a sound file; None without one."""
+    def icc_profile(self, warnings: list[str]) -> object:
+        """Return the embedded profile, unchecked: bytes in a sound file; None without one.
+
+        Add a sentence if it is lost, or if the file states its colours in a way that is not read.
+        """
 
     def orientation(self, warnings: list[str]) -> int:
         """Return the EXIF orientation, 1 to 8; add a sentence if it cannot be read."""

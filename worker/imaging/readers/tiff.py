@@ -9,6 +9,7 @@ import pyvips
 
 from worker.imaging import libvips
 from worker.imaging.bombs import tiff
+from worker.imaging.colour.embedded import are_srgb
 from worker.imaging.masks import Pixels, Size
 from worker.imaging.png import Resolution
 from worker.imaging.readers import tiff_layout
@@ -69,10 +70,15 @@ class TiffImage:
                 return "cmyk"
         return "rgb"
 
-    def icc_profile(self) -> object:
+    def icc_profile(self, warnings: list[str]) -> object:
         """Return the embedded profile; Lab needs none, its colours are absolute."""
-        is_lab = self._layout.photometric == tiff_layout.LAB
-        return None if is_lab else self._tags.blob(Tag.ICC_PROFILE)
+        if self._layout.photometric == tiff_layout.LAB:
+            return None
+        profile = self._tags.blob(Tag.ICC_PROFILE)
+        primaries = self._tags.numbers(Tag.PRIMARY_CHROMATICITIES)
+        if profile is None and primaries and not are_srgb(primaries):
+            warnings.append("colour: PrimaryChromaticities is ignored: expected an ICC profile")
+        return profile
 
     def orientation(self, warnings: list[str]) -> int:  # noqa: ARG002 - a tag is always readable
         """Return the orientation from its tag or from XMP."""

@@ -1,0 +1,1 @@
+"""Which colours a file's numbers stand for: what it states, as an ICC profile."""

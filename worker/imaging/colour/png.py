@@ -1,0 +1,83 @@
+"""The colour that a PNG states outside an ICC profile: cICP, sRGB, gAMA and cHRM.
+
+Source: https://www.w3.org/TR/png-3/, 4.3 for their order of precedence, 11.3.2 for the chunks.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from worker.imaging.colour.code_points import BT709_PRIMARIES, CodePoints, profile_of
+from worker.imaging.colour.curves import SRGB, Parametric
+from worker.imaging.colour.icc import ColourSpace, Primaries, write_profile
+
+_SIGNATURE_BYTES: Final = 8
+_LENGTHS: Final = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
+"""The chunks that state a colour, by type, with their length."""
+_UNIT: Final = 100_000
+"""gAMA and cHRM are stored as integers of this unit."""
+_GAMMA_RANGE: Final = (0.1, 10.0)
+"""Outside of it a picture would have hardly more than two levels."""
+
+
+def png_profile(data: bytes, embedded: bytes | None, warnings: list[str]) -> bytes | None:
+    """Return the ICC profile of a PNG's colours: `embedded`, or an equivalent of its chunks.
+
+    Return None for sRGB, and where the file states no colour. `embedded` is the content of iCCP.
+    A chunk that cannot be used adds a sentence to `warnings`.
+    """
+    chunks = _chunks(data, warnings)
+    if (code_points := chunks.get(b"cICP")) is not None:
+        primaries, transfer, _, full_range = code_points
+        if not full_range:
+            warnings.append("colour: cICP states a narrow range of levels; it is read as full")
+        return profile_of(CodePoints(primaries, transfer), warnings)
+    if embedded is not None or b"sRGB" in chunks:
+        return embedded
+    return _calibrated(chunks, warnings)
+
+
+def _calibrated(chunks: Mapping[bytes, bytes], warnings: list[str]) -> bytes | None:
+    """Return the profile that gAMA and cHRM state; the one that is missing is as in sRGB."""
+    curve, primaries, names = SRGB, BT709_PRIMARIES, []
+    if b"gAMA" in chunks:
+        (exponent,) = struct.unpack(">I", chunks[b"gAMA"])
+        gamma = _UNIT / exponent if exponent else float("inf")
+        if _GAMMA_RANGE[0] <= gamma <= _GAMMA_RANGE[1]:
+            curve = Parametric(gamma)
+            names.append(f"gamma {gamma:.4g}")
+        else:
+            warnings.append(f"colour: gAMA ignored: expected 10,000 to 1,000,000, found {exponent}")
+    if b"cHRM" in chunks:
+        xy = [number / _UNIT for number in struct.unpack(">8I", chunks[b"cHRM"])]
+        white, red, green, blue = zip(xy[::2], xy[1::2], strict=True)
+        primaries = Primaries(red, green, blue, white)
+        names.append("cHRM")
+    if curve == SRGB and primaries == BT709_PRIMARIES:
+        return None
+    try:
+        return write_profile(ColourSpace(", ".join(names), primaries, curve))
+    except ValueError as error:
+        warnings.append(f"colour: cHRM ignored: {error}")
+    rest = {kind: chunk for kind, chunk in chunks.items() if kind != b"cHRM"}
+    return _calibrated(rest, [])
+
+
+def _chunks(data: bytes, warnings: list[str]) -> dict[bytes, bytes]:
+    """Return the first chunk of each type that states a colour, as they precede the pixels."""
+    found: dict[bytes, bytes] = {}
+    position = _SIGNATURE_BYTES
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind in (b"IDAT", b"IEND"):
+            break
+        if kind in _LENGTHS and kind not in found:
+            if length == _LENGTHS[kind] and position + 8 + length <= len(data):
+                found[kind] = data[position + 8 : position + 8 + length]
+            else:
+                warnings.append(
+                    f"colour: {kind.decode()} ignored: expected {_LENGTHS[kind]} bytes, "
+                    f"found {length}"
+                )
+        position += 12 + length
+    return found
