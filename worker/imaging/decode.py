@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from worker.errors import CorruptImage, CutworkError, EmptySource, ImageTooLarge, NotAnImage
 from worker.imaging import pillow_patches
-from worker.imaging.bombs import bmp, gif, heif, jpeg, png
+from worker.imaging.bombs import bmp, gif, heif, jpeg, png, webp
 from worker.imaging.colour.stated import stated_profile
 from worker.imaging.colour_conversion import conversion
 from worker.imaging.masks import Depth, Pixels, Size, to_depth
@@ -41,6 +41,7 @@ _STRUCTURE_CHECKS: Final = {
     "JPEG": jpeg.check_header,
     "PNG": png.check_chunks,
     "GIF": gif.check_blocks,
+    "WEBP": webp.check_chunks,
 }
 """Raise `DecompressionBomb` if even opening the file would take too long."""
 

@@ -1,5 +1,6 @@
 """What libvips does better than Pillow: pixels of more than 8 bits, and a faster LANCZOS."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from worker.imaging.strips import strips
 
 # Otherwise its cache of operations keeps the last hundred pictures in memory.
 pyvips.cache_set_max(0)
+# It logs a line for every picture that it encodes, and a warning for every broken chunk or tag.
+logging.getLogger("pyvips").setLevel(logging.ERROR)
 
 _MM_PER_INCH: Final = 25.4
 _DTYPES: Final = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32, "float": np.float32}

@@ -2,15 +2,27 @@
 
 `pyproject.toml` allows only the minor version that the tests ran with, and
 `tests/unit/test_patched_places.py` fails when one of these places has moved. No upstream report is
-known for either patch.
+known for any of them.
 """
 
-from typing import IO
+import os
+import warnings
+from collections.abc import Collection
+from typing import IO, Final
 
-from PIL import PngImagePlugin, TiffImagePlugin
+from PIL import ImageFile, PngImagePlugin, TiffImagePlugin
 
+from worker.errors import DecompressionBomb
 from worker.imaging.bombs import tiff
 from worker.imaging.bombs.icc import MAX_ICC_PROFILE_BYTES
+from worker.imaging.bombs.metadata import MAX_EXIF_BYTES
+
+_XMP: Final = b"XML:com.adobe.xmp"
+_EXIF, _RAW_EXIF = b"exif", b"Raw profile type exif"
+_MAX_KEYWORD_BYTES: Final = 79
+_MAX_XMP_BYTES: Final = 4 * 2**20
+_MAX_RAW_EXIF: Final = 5 * MAX_EXIF_BYTES // 2
+"""Characters: two for each byte, and line ends."""
 
 
 def install() -> None:
@@ -20,6 +32,10 @@ def install() -> None:
     # Upstream: the limit is documented for texts (1 MiB), but holds for ICC profiles as well.
     # Problem: a PNG with a larger profile cannot be opened. Patch: our own limit.
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_ICC_PROFILE_BYTES
+    PngImagePlugin.PngStream = PngStreamWithoutTexts  # type: ignore[misc]
+    # Upstream: Pillow warns of every broken tag. Problem: a file of a megabyte can have 65,535 of
+    # them, each a line of the log. Patch: no warnings; what matters is an error or in the outcome.
+    warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
 
 
 class BoundedDirectory(TiffImagePlugin.ImageFileDirectory_v2):
@@ -35,3 +51,55 @@ class BoundedDirectory(TiffImagePlugin.ImageFileDirectory_v2):
         """Read the directory at the file's position."""
         tiff.check_directory(fp, big_endian=self.prefix == b"MM", bigtiff=self._bigtiff)
         super().load(fp)
+
+
+class PngStreamWithoutTexts(PngImagePlugin.PngStream):
+    """Pillow's reader of PNG chunks, without the texts.
+
+    Upstream: Pillow inflates and decodes all texts as soon as a file is opened. Problems: a small
+    file can contain 64 MB of them, which take up to four times as much in memory; and a text with
+    the keyword "transparency" or "icc_profile" takes the place of the chunk of that meaning. Patch:
+    only texts with XMP and EXIF are read, for the orientation, and only up to a limit.
+    """
+
+    def chunk_tEXt(self, pos: int, length: int) -> bytes:  # noqa: N802 - Pillow's name
+        """Read a text in Latin-1."""
+        if not self._has_keyword(length, {_XMP, _EXIF, _RAW_EXIF}):
+            return self._read(length)
+        return self._bounded(super().chunk_tEXt(pos, length))
+
+    def chunk_zTXt(self, pos: int, length: int) -> bytes:  # noqa: N802 - Pillow's name
+        """Read a compressed text in Latin-1."""
+        if not self._has_keyword(length, {_XMP, _RAW_EXIF}):
+            return self._read(length)
+        return self._bounded(super().chunk_zTXt(pos, length))
+
+    def chunk_iTXt(self, pos: int, length: int) -> bytes:  # noqa: N802 - Pillow's name
+        """Read a text in UTF-8."""
+        if not self._has_keyword(length, {_XMP}):
+            return self._read(length)
+        return super().chunk_iTXt(pos, length)
+
+    def _has_keyword(self, length: int, keywords: Collection[bytes]) -> bool:
+        """Return whether the chunk at this position is short and has one of the keywords."""
+        stream = self._stream()
+        head = stream.read(min(length, _MAX_KEYWORD_BYTES + 1))
+        stream.seek(-len(head), os.SEEK_CUR)
+        return length <= _MAX_XMP_BYTES and head.partition(b"\0")[0] in keywords
+
+    def _read(self, length: int) -> bytes:
+        return ImageFile._safe_read(self._stream(), length)
+
+    def _stream(self) -> IO[bytes]:
+        if self.fp is None:
+            raise ValueError("expected an open PNG, found a closed one")
+        return self.fp
+
+    def _bounded(self, data: bytes) -> bytes:
+        """Return `data`; raise `DecompressionBomb` if an EXIF text has turned out too long."""
+        if len(self.im_info.get(_RAW_EXIF.decode(), "")) > _MAX_RAW_EXIF:
+            raise DecompressionBomb(
+                f"PNG: expected at most {_MAX_RAW_EXIF:,} characters of EXIF, found more; store "
+                "it without metadata"
+            )
+        return data

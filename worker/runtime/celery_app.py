@@ -42,5 +42,3 @@ def _set_up_logger(logger: logging.Logger, **_: object) -> None:
     install_line_formatter(logger, form=_settings.log_format)
     # Celery would log every outcome in full in addition to the line that the task logs.
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
-    # libvips would log a line for every image that it encodes.
-    logging.getLogger("pyvips").setLevel(logging.WARNING)

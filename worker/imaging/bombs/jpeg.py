@@ -1,4 +1,4 @@
-"""JPEG: headers of countless segments, and countless scans, each over the whole picture.
+"""JPEG: headers of countless or endless segments, and countless scans over the whole picture.
 
 Source: ITU-T T.81, annex B; about scans, "Two issues with the JPEG standard", libjpeg-turbo, 2016.
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from worker.errors import DecompressionBomb
+from worker.imaging.bombs.metadata import check_metadata
 
 _MAX_SEGMENTS: Final = 100_000
 _MAX_STRAY_BYTES: Final = 2**16
@@ -17,7 +18,8 @@ _MAX_SCANNED_PIXELS: Final = 4_000_000_000
 _MIN_SCAN_PIXELS: Final = 2**16
 """A scan of a smaller picture costs as much as one of this size."""
 
-_END, _SCAN, _JPEG_LS = 0xD9, 0xDA, 0xF7
+_END, _SCAN, _EXIF, _COMMENT, _JPEG_LS = 0xD9, 0xDA, 0xE1, 0xFE, 0xF7
+_APPLICATION: Final = frozenset(range(0xE0, 0xF0))
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SINGLE_PASS: Final = frozenset({0xC0, 0xC1, 0xC9})
 """Frames that are complete after one scan, if that has every component."""
@@ -30,13 +32,15 @@ class _Segment(NamedTuple):
     marker: int
     body: int
     """Offset of the first byte after the length."""
+    length: int
+    """Bytes of the body."""
     stray_bytes: int
     """Bytes before it that do not belong to a segment."""
 
 
 def check_header(data: bytes) -> None:
     """Raise `DecompressionBomb` if Pillow would read too much before the first scan."""
-    stray_bytes = 0
+    stray_bytes, exif_bytes, metadata_bytes = 0, 0, 0
     for count, segment in enumerate(_segments(data)):
         stray_bytes += segment.stray_bytes
         if count > _MAX_SEGMENTS or stray_bytes > _MAX_STRAY_BYTES:
@@ -44,6 +48,11 @@ def check_header(data: bytes) -> None:
                 f"JPEG: expected at most {_MAX_SEGMENTS:,} segments and {_MAX_STRAY_BYTES:,} bytes "
                 "between them before the pixels, found more"
             )
+        if segment.marker in _APPLICATION or segment.marker == _COMMENT:
+            metadata_bytes += segment.length
+            if segment.marker == _EXIF and data.startswith(b"Exif\0\0", segment.body):
+                exif_bytes += segment.length
+        check_metadata("JPEG", exif=exif_bytes, total=metadata_bytes)
         if segment.marker == _SCAN:
             return
 
@@ -99,10 +108,11 @@ def _segments(data: bytes) -> Iterator[_Segment]:
         stray_bytes = match.start() - position if pattern is _MARKER else 0
         position = match.end()
         if marker in _WITHOUT_LENGTH:
-            yield _Segment(marker, position, stray_bytes)
+            yield _Segment(marker, position, 0, stray_bytes)
         else:
-            yield _Segment(marker, position + 2, stray_bytes)
-            position += max(int.from_bytes(data[position : position + 2], "big"), 2)
+            length = max(int.from_bytes(data[position : position + 2], "big"), 2)
+            yield _Segment(marker, position + 2, length - 2, stray_bytes)
+            position += length
         pattern = _MARKER_AFTER_SCAN if marker == _SCAN else _MARKER
     if pattern is _MARKER:
-        yield _Segment(0, len(data), max(len(data) - position, 0))
+        yield _Segment(0, len(data), 0, max(len(data) - position, 0))

@@ -1,4 +1,4 @@
-"""PNG: countless chunks, and compressed texts and profiles, of which Pillow inflates each.
+"""PNG: countless chunks, endless metadata, and compressed texts and profiles.
 
 Source: https://www.w3.org/TR/png-3/, chapters 5 and 11.
 """
@@ -7,18 +7,21 @@ import struct
 from typing import Final
 
 from worker.errors import DecompressionBomb
+from worker.imaging.bombs.metadata import check_metadata
 
 _SIGNATURE_BYTES: Final = 8
 _MAX_CHUNKS: Final = 250_000
 """These take one second. Encoders write chunks of 8 KiB, so that 2 GB fit."""
 _MAX_COMPRESSED: Final = 250
 """Texts and profiles; Pillow inflates each up to its limit, and discards the broken ones."""
+_PIXELS: Final = frozenset({b"IDAT", b"fdAT"})
+"""Chunks that a decoder reads bit by bit; it reads all others whole."""
 _COMPRESSED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 
 def check_chunks(data: bytes) -> None:
-    """Raise `DecompressionBomb` if a PNG has more chunks than can be read in time."""
-    position, compressed = _SIGNATURE_BYTES, 0
+    """Raise `DecompressionBomb` if a PNG has more chunks or metadata than can be read cheaply."""
+    position, compressed, exif, total = _SIGNATURE_BYTES, 0, 0, 0
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):
             return
@@ -30,6 +33,11 @@ def check_chunks(data: bytes) -> None:
             raise DecompressionBomb(
                 f"PNG: expected at most {_MAX_COMPRESSED} texts and profiles, found more"
             )
+        if kind not in _PIXELS:
+            present = min(length, len(data) - position)
+            total += present
+            exif += present if kind == b"eXIf" else 0
+            check_metadata("PNG", exif=exif, total=total)
         position += 12 + length
     raise DecompressionBomb(f"PNG: expected at most {_MAX_CHUNKS:,} chunks, found more")
 

@@ -49,6 +49,7 @@ class TiffImage:
             has_transparency=layout.alpha is not None,
             bits=8 if layout.bits <= 8 and layout.photometric != tiff_layout.LAB else 16,
             pixel_bytes=_pixel_bytes(layout),
+            metadata_bytes=self._tags.value_bytes,
             warnings=tuple(warnings),
         )
 

@@ -8,7 +8,7 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-from worker.errors import CorruptImage
+from worker.errors import CorruptImage, DecompressionBomb
 from worker.imaging.bombs import tiff
 
 
@@ -49,14 +49,20 @@ _NUMBERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: 
     18: "Q",
 }
 _RATIONALS: Final = {5: "II", 10: "ii"}
+_MAX_OVERLAP: Final = 2
+"""Limit for the values of all tags together, relative to the file: libtiff copies each of them."""
 _TAGS: Final = frozenset(Tag)
 
 
 class Directory:
     """The known tags of one directory."""
 
-    def __init__(self, numbers: dict[int, Numbers], blobs: dict[int, bytes]) -> None:
+    def __init__(
+        self, numbers: dict[int, Numbers], blobs: dict[int, bytes], value_bytes: int
+    ) -> None:
         self._numbers, self._blobs = numbers, blobs
+        self.value_bytes = value_bytes
+        """Bytes of the values of all tags, known or not."""
 
     def numbers(self, tag: Tag) -> Numbers:
         """Return a tag's values; none if the directory does not have it."""
@@ -92,13 +98,22 @@ def read_directory(data: bytes) -> Directory:
     table = data[start : start + entries * entry.size]
     numbers: dict[int, Numbers] = {}
     blobs: dict[int, bytes] = {}
+    value_bytes = 0
     for tag, kind, values, field in entry.iter_unpack(table):
-        if tag not in _TAGS:
-            continue
         form = "s" if kind in _BYTES else _NUMBERS.get(kind) or _RATIONALS.get(kind)
         if form is None:
             continue
         length = values * struct.calcsize(order + form)
+        if length <= len(data):
+            value_bytes += length
+            if value_bytes > _MAX_OVERLAP * len(data):
+                raise DecompressionBomb(
+                    f"TIFF: expected tags with values of at most {_MAX_OVERLAP * len(data):,} "
+                    "bytes, twice the file, found more"
+                )
+        # Of a tag that occurs several times, the first one counts.
+        if tag not in _TAGS or tag in numbers or tag in blobs:
+            continue
         place = 0 if length <= len(field) else offset_of.unpack(field)[0]
         source = field if length <= len(field) else data
         if place + length > len(data):
@@ -113,4 +128,4 @@ def read_directory(data: bytes) -> Directory:
                     for top, bottom in zip(read[::2], read[1::2], strict=True)
                 )
             numbers[tag] = read
-    return Directory(numbers, blobs)
+    return Directory(numbers, blobs, value_bytes)
