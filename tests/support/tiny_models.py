@@ -7,6 +7,7 @@ import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.onnx.load import load_onnx_engine
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -64,8 +65,16 @@ def endless(path: Path) -> Path:
 
 
 def loaded(path: Path, *, profile: Profile | None = None, max_batch: int = 1) -> OnnxEngine:
-    """Load a model on the CPU; its prepared graph is stored in a folder next to it."""
+    """Load a model on the CPU; its prepared graph is stored in a folder next to it.
+
+    It is prepared in this process, which saves the start of another one.
+    """
     file = ModelFile(name=path.name, path=path, sha256=path.stem, profile=profile or Profile())
     return load_onnx_engine(
-        file, device="cpu", threads=1, max_batch=max_batch, file_cache=FileCache(path.parent)
+        file,
+        device="cpu",
+        threads=1,
+        max_batch=max_batch,
+        file_cache=FileCache(path.parent),
+        prepare=prepare,
     )

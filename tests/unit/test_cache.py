@@ -19,6 +19,7 @@ from worker.models.engines.cache import ModelCache
 from worker.models.engines.engine import Engine
 from worker.models.engines.load import make_loader
 from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.onnx.graph import prepare
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
@@ -35,7 +36,7 @@ class Loads:
         self.folder = folder
         self.done: list[tuple[str, str]] = []
         self.engines: list[OnnxEngine] = []
-        self._load = make_loader(threads=1, file_cache=FileCache(folder))
+        self._load = make_loader(threads=1, file_cache=FileCache(folder), prepare=prepare)
 
     def __call__(self, file: ModelFile, device: str) -> Engine:
         engine = self._load(file, "cpu")
@@ -267,14 +268,14 @@ def test_a_missing_model_file_is_a_transient_error(loads: Loads) -> None:
 def test_a_missing_checkpoint_is_a_transient_error(tmp_path: Path) -> None:
     gone = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=Profile())
     with pytest.raises(ModelUnavailable, match="was there and is gone"):
-        make_loader(threads=1, file_cache=FileCache(tmp_path))(gone, "cpu")
+        make_loader(threads=1, file_cache=FileCache(tmp_path), prepare=prepare)(gone, "cpu")
 
 
 @pytest.mark.parametrize("profile", [Profile(layout="nhwc"), Profile(output="d2")])
 def test_a_profile_that_no_checkpoint_fits_is_refused(tmp_path: Path, profile: Profile) -> None:
     file = ModelFile(name="own", path=tmp_path / "own.pth", sha256="0" * 64, profile=profile)
     with pytest.raises(ModelInvalid, match="expected a profile with layout nchw and output 0"):
-        make_loader(threads=1, file_cache=FileCache(tmp_path))(file, "cpu")
+        make_loader(threads=1, file_cache=FileCache(tmp_path), prepare=prepare)(file, "cpu")
 
 
 def test_free_memory_closes_idle_models_and_none_in_use(loads: Loads) -> None:

@@ -8,6 +8,7 @@ from onnx import helper
 
 from tests.support.tiny_models import channel_mean, saved, value
 from worker.errors import ModelInvalid
+from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.onnx.prepared_graph import prepared_graph
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -17,7 +18,9 @@ from worker.models.files.store import ModelFile
 def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:
     file = ModelFile(name=path.name, path=path, sha256="a" * 64, profile=Profile(output=output))
     file_cache = FileCache(path.parent / "cache")
-    return prepared_graph(file, full_precision=full_precision, file_cache=file_cache)
+    return prepared_graph(
+        file, full_precision=full_precision, file_cache=file_cache, prepare=prepare
+    )
 
 
 def test_a_graph_is_prepared_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.recording_engine import RecordingEngine, tiled_mean
 from tests.support.tiny_models import loaded
 from worker.models.engines.load import make_loader
+from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.warm_up import warm_up
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -26,7 +27,7 @@ def test_every_batch_size_is_run(tmp_path: Path) -> None:
 def test_no_batch_is_larger_than_the_profile_allows(tmp_path: Path) -> None:
     path = tiled_mean(tmp_path / "own.onnx", "n", 3, "h", "w")
     file = ModelFile(name="own", path=path, sha256="own", profile=Profile(batch=2))
-    load = make_loader(threads=1, file_cache=FileCache(tmp_path / "disk"), batch=8)
+    load = make_loader(threads=1, file_cache=FileCache(tmp_path / "disk"), batch=8, prepare=prepare)
     assert load(file, "cpu").max_batch == 2
     assert load(replace(file, sha256="other", profile=Profile()), "cpu").max_batch == 8
 

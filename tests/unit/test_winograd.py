@@ -11,6 +11,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from tests.support.tiny_models import saved, value
 from worker.models.engines.load import make_loader
+from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.winograd.engine import WinogradEngine, load_winograd_engine
 from worker.models.engines.winograd.operation import UnsupportedGraph
 from worker.models.files.file_cache import FileCache
@@ -204,7 +205,9 @@ def test_an_unsupported_graph_runs_on_onnx_runtime(tmp_path: Path, add: Any) -> 
     with pytest.raises(UnsupportedGraph):
         load_winograd_engine(path, threads=1)
     file = ModelFile(name="x", path=path, sha256="1" * 64, profile=Profile())
-    engine = make_loader(threads=1, file_cache=FileCache(tmp_path), own_engine=True)(file, "cpu")
+    engine = make_loader(
+        threads=1, file_cache=FileCache(tmp_path), own_engine=True, prepare=prepare
+    )(file, "cpu")
     assert engine.facts.engine.startswith("onnxruntime")
     assert engine.infer(np.zeros((1, 3, 32, 32), np.float32)).ndim == 3
 
@@ -248,8 +251,12 @@ def test_the_own_engine_is_chosen_by_the_setting(tmp_path: Path) -> None:
     path = graph.saved(tmp_path / "x.onnx", graph.conv(wide, 64, 1))
     file = ModelFile(name="x", path=path, sha256="2" * 64, profile=Profile())
     file_cache = FileCache(tmp_path)
-    own = make_loader(threads=1, file_cache=file_cache, own_engine=True)(file, "cpu")
-    other = make_loader(threads=1, file_cache=file_cache, own_engine=False)(file, "cpu")
+    own = make_loader(threads=1, file_cache=file_cache, own_engine=True, prepare=prepare)(
+        file, "cpu"
+    )
+    other = make_loader(threads=1, file_cache=file_cache, own_engine=False, prepare=prepare)(
+        file, "cpu"
+    )
     assert isinstance(own, WinogradEngine)
     assert other.facts.engine.startswith("onnxruntime")
     image = _RNG.random((1, 3, 32, 32), np.float32)
@@ -262,7 +269,9 @@ def test_a_network_with_few_channels_runs_on_onnx_runtime(tmp_path: Path) -> Non
     narrow = graph.conv(graph.conv("x", 3, 16), 16, 16)
     path = graph.saved(tmp_path / "x.onnx", graph.conv(narrow, 16, 1))
     file = ModelFile(name="x", path=path, sha256="3" * 64, profile=Profile())
-    engine = make_loader(threads=1, file_cache=FileCache(tmp_path), own_engine=True)(file, "cpu")
+    engine = make_loader(
+        threads=1, file_cache=FileCache(tmp_path), own_engine=True, prepare=prepare
+    )(file, "cpu")
     assert engine.facts.engine.startswith("onnxruntime")
 
 

@@ -11,6 +11,10 @@ EITHER: Final = REFUSED | DONE
 """For a damaged file, where the decoder decides whether enough is left."""
 BOMB: Final = frozenset({"decompression_bomb"})
 TOO_LARGE: Final = frozenset({"image_too_large"})
+INVALID: Final = frozenset({"model_invalid"})
+"""For a model file."""
+TOO_BIG: Final = INVALID | {"out_of_memory"}
+"""For a model that runs only with more memory than there is."""
 ANY: Final = EITHER | BOMB | TOO_LARGE | {"unsupported_image"}
 """For flipped bits, whose effect is unpredictable."""
 

@@ -10,8 +10,9 @@ from typing import Final
 from worker.errors import DeviceOutOfMemory, GpuUnavailable, ModelInvalid, ModelUnavailable
 from worker.models.engines import gpu
 from worker.models.engines.engine import Engine
+from worker.models.engines.onnx.isolated import prepare_isolated
 from worker.models.engines.onnx.load import load_onnx_engine
-from worker.models.engines.onnx.prepared_graph import prepared_graph
+from worker.models.engines.onnx.prepared_graph import Prepare, prepared_graph
 from worker.models.engines.warm_up import warm_up
 from worker.models.engines.winograd.operation import UnsupportedGraph
 from worker.models.files.file_cache import FileCache
@@ -49,13 +50,15 @@ def make_loader(
     tensorrt: bool = False,
     own_engine: bool = False,
     watch: Watch = nullcontext,
+    prepare: Prepare = prepare_isolated,
 ) -> Callable[[ModelFile, str], Engine]:
     """Return the function with which the model cache loads a model file on a device.
 
     `threads` are the CPU threads of one inference, 0 for one per core. `batch` is the most images
     that a GPU is given at once; a model's profile may lower it. With `tensorrt`, ONNX models run in
     TensorRT on a GPU, where it is installed. With `own_engine`, a CPU runs the networks that the
-    own engine supports in it. `watch` limits the time of device calls.
+    own engine supports in it. `watch` limits the time of device calls, and `prepare` that of
+    preparing a graph.
     """
 
     def load(file: ModelFile, device: str) -> Engine:
@@ -80,7 +83,9 @@ def make_loader(
                 )
                 return engine
             if own_engine and device == "cpu":
-                own = _load_own_engine(file, threads=threads, file_cache=file_cache)
+                own = _load_own_engine(
+                    file, threads=threads, file_cache=file_cache, prepare=prepare
+                )
                 if own is not None:
                     return own
             return load_onnx_engine(
@@ -91,6 +96,7 @@ def make_loader(
                 max_batch=max_batch,
                 tensorrt=tensorrt,
                 watch=watch,
+                prepare=prepare,
             )
         except FileNotFoundError as error:
             # Another process evicted the file after it was found; the next attempt fetches it.
@@ -107,7 +113,9 @@ def make_loader(
     return load
 
 
-def _load_own_engine(file: ModelFile, *, threads: int, file_cache: FileCache) -> Engine | None:
+def _load_own_engine(
+    file: ModelFile, *, threads: int, file_cache: FileCache, prepare: Prepare
+) -> Engine | None:
     """Load an ONNX file into the own engine; return None if that does not support its graph."""
     # Imported here because its compiled kernels take a second to load.
     from worker.models.engines.winograd.engine import load_winograd_engine
@@ -115,7 +123,7 @@ def _load_own_engine(file: ModelFile, *, threads: int, file_cache: FileCache) ->
     if file.profile.layout != "nchw":
         return None
     try:
-        graph = prepared_graph(file, full_precision=True, file_cache=file_cache)
+        graph = prepared_graph(file, full_precision=True, file_cache=file_cache, prepare=prepare)
         return load_winograd_engine(graph, threads=threads, min_wide_share=_MIN_WIDE_SHARE)
     except UnsupportedGraph as reason:
         log.info("%s runs on ONNX Runtime: %s", file.name, reason)

@@ -51,7 +51,7 @@ def free_batch_axis(model: ModelProto) -> None:
         return
     if not {node.op_type for node in graph.node} <= _PER_IMAGE_OPERATORS:
         return
-    stripped = strip_weights(model)
+    stripped = _strip_weights(model)
     try:
         if _mixes_images(stripped):
             return
@@ -92,7 +92,7 @@ def _mixes_images(model: ModelProto) -> bool:
     return False
 
 
-def strip_weights(model: ModelProto) -> ModelProto:
+def _strip_weights(model: ModelProto) -> ModelProto:
     """Return a small copy of a graph for shape inference, with its weights as inputs."""
     graph = GraphProto(name=model.graph.name)
     graph.node.extend(model.graph.node)
@@ -142,7 +142,7 @@ def _output_shape(model: ModelProto, name: str) -> tuple[Axis, ...] | None:
     """
     shapes = _infer_shapes(model)
     constants = _constants(model.graph)
-    probe = upgrade_opset(deepcopy(model))
+    probe = _upgrade_opset(deepcopy(model))
     graph = probe.graph
     del graph.value_info[:]
     for value in graph.input:
@@ -172,7 +172,24 @@ def _static_shape(shapes: dict[str, tuple[Axis, ...]], name: str) -> NDArray[np.
     return np.asarray(sides) if sides and len(sides) == len(shapes[name]) else None
 
 
-def upgrade_opset(model: ModelProto) -> ModelProto:
+def infer_one_image(model: ModelProto, input_name: str) -> GraphProto:
+    """Return a prepared graph with the shapes of all values for a batch of 1, without its weights.
+
+    Raises `ValueError` for a larger fixed batch, and what shape inference raises.
+    """
+    stripped = _upgrade_opset(_strip_weights(model))
+    for value in stripped.graph.input:
+        if value.name == input_name:
+            batch = (shape_of(value) or (None,))[0]
+            if isinstance(batch, int) and batch != 1:
+                raise ValueError(f"expected a graph for any number of images, found {batch}")
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    del stripped.graph.value_info[:]
+    stripped.graph.output[0].type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(stripped, strict_mode=True, data_prop=True).graph
+
+
+def _upgrade_opset(model: ModelProto) -> ModelProto:
     """Return a graph in an operator set whose shape inference follows every step of a size."""
     if any(item.domain in ("", "ai.onnx") and item.version < _OPSET for item in model.opset_import):
         return onnx.version_converter.convert_version(model, _OPSET)

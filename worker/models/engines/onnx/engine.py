@@ -1,5 +1,6 @@
 """Run a segmentation model in ONNX Runtime."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -25,6 +26,16 @@ _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
 _RUN_ERROR: Final = "Error in execution"
 _INPUT_TYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+_MAP_TYPES: Final = re.compile(r"tensor\((float|float16|double|u?int\d+|bool)\)")
+_REFUSALS: Final = (
+    _ort.EPFail,
+    _ort.Fail,
+    _ort.InvalidArgument,
+    _ort.InvalidGraph,
+    _ort.NotImplemented,
+    _ort.RuntimeException,
+)
+"""What ONNX Runtime raises when a node cannot compute its input."""
 
 
 class OnnxEngine:
@@ -40,7 +51,8 @@ class OnnxEngine:
     ) -> None:
         """`max_batch` does not apply to a graph with a fixed batch of 1.
 
-        Raises `ModelInvalid` where the graph's input is not one batch of images.
+        Raises `ModelInvalid` where the graph's input is not one batch of images, or its output is
+        not a tensor of numbers.
         """
         self._session: onnxruntime.InferenceSession | None = session
         self.bytes = weight_bytes
@@ -56,6 +68,11 @@ class OnnxEngine:
         _check_channels(self._input.shape, layout, name=name)
         if self._input.type not in _INPUT_TYPES:
             raise ModelInvalid(f"{name}: expected a float input, found {self._input.type}")
+        if not _MAP_TYPES.fullmatch(self._output.type):
+            raise ModelInvalid(
+                f"{name}: expected an output of numbers, found {self._output.type} in the output "
+                f"{self._output.name}"
+            )
         batch, *axes = self._input.shape
         if isinstance(batch, int) and batch != 1:
             raise ModelInvalid(
@@ -145,7 +162,7 @@ class OnnxEngine:
                 raise known from error
             # Runs with IO binding raise a plain RuntimeError.
             in_run = isinstance(error, RuntimeError) and str(error).startswith(_RUN_ERROR)
-            if not in_run and not isinstance(error, (_ort.InvalidArgument, _ort.Fail)):
+            if not in_run and not isinstance(error, _REFUSALS):
                 raise
             raise ModelInvalid(
                 f"{self._name} refuses {image_input}: {' '.join(str(error).split())}"

@@ -17,7 +17,8 @@ from worker.errors import CutworkError, ModelInvalid
 from worker.models.engines.device_error import translate_errors
 from worker.models.engines.onnx.batch_axis import free_batch_axis
 from worker.models.engines.onnx.full_precision import convert_to_float32
-from worker.models.engines.onnx.graph_parts import input_names, nested_graphs, stored_tensors
+from worker.models.engines.onnx.graph_parts import input_names, nested_graphs
+from worker.models.engines.onnx.limits import check_limits
 from worker.models.engines.onnx.output import choose_output
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.weight_type import record_weight_type
@@ -107,11 +108,11 @@ def _check_model(model: ModelProto, *, name: str) -> ModelProto:
     """Return a model with its functions inlined; raise `ModelInvalid` if it is not safe to load."""
     if not model.graph.output:
         raise ModelInvalid(f"{name} is not an ONNX model with an output")
+    check_limits(model, name=name)
+    model.ClearField("training_info")
     if model.functions:
         model = _inline_functions(model)
     graphs = list(nested_graphs(model.graph))
-    if any(tensor.external_data for graph in graphs for tensor in stored_tensors(graph)):
-        raise ModelInvalid(f"{name} keeps weights in other files; export it as one file")
     custom = sorted({node.domain for graph in graphs for node in graph.node} - _DOMAINS)
     if custom:
         raise ModelInvalid(

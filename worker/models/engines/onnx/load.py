@@ -11,10 +11,11 @@ from onnx import parser
 from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable, OptionConflict
 from worker.models.engines import gpu
 from worker.models.engines.device_error import translate_errors
-from worker.models.engines.onnx.batch_axis import BATCH
 from worker.models.engines.onnx.engine import OnnxEngine
-from worker.models.engines.onnx.prepared_graph import prepared_graph
+from worker.models.engines.onnx.isolated import prepare_isolated
+from worker.models.engines.onnx.prepared_graph import Prepare, prepared_graph
 from worker.models.engines.onnx.providers import CPU, TENSORRT, Options, providers, tensorrt_options
+from worker.models.engines.onnx.session import session_options
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
@@ -33,11 +34,12 @@ def load_onnx_engine(
     max_batch: int = 1,
     tensorrt: bool = False,
     watch: Watch = nullcontext,
+    prepare: Prepare = prepare_isolated,
 ) -> OnnxEngine:
     """Load an ONNX file as its profile says, on `cpu` or `cuda`; parameters as in `make_loader`.
 
     A GPU that does not start leaves the model on the CPU. `watch` does not limit the time of the
-    graph's preparation, which may have to wait for another process.
+    graph's preparation, which may have to wait for another process; `prepare` limits its own.
 
     Raises `ModelInvalid` for a file that is not a model that fits its profile, `ModelUnavailable`
     when the file cache cannot be written, `OptionConflict` where the profile contradicts the graph,
@@ -54,12 +56,16 @@ def load_onnx_engine(
         ):
             return _open_session(graph, device, threads=threads, tensorrt=options)
 
-    graph = prepared_graph(file, full_precision=device == "cpu", file_cache=file_cache)
+    graph = prepared_graph(
+        file, full_precision=device == "cpu", file_cache=file_cache, prepare=prepare
+    )
     try:
         session = session_on(device, graph)
         if device != "cpu" and session.get_providers()[0] == CPU:
             # CUDA did not start; ONNX Runtime reports this only as a line in its log.
-            graph = prepared_graph(file, full_precision=True, file_cache=file_cache)
+            graph = prepared_graph(
+                file, full_precision=True, file_cache=file_cache, prepare=prepare
+            )
             session = session_on("cpu", graph)
         weight_bytes = graph.stat().st_size
     except _ort.NoSuchFile as error:
@@ -100,15 +106,10 @@ def _open_session(
     graph: Path, device: str, *, threads: int, tensorrt: Options | None
 ) -> onnxruntime.InferenceSession:
     """Open a prepared graph; where a provider does not start, ONNX Runtime uses the next one."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    if device == "cpu":
-        # On two cores, a batch of two took a sixth longer than two images one after the other, and
-        # a single image 2 to 7 % longer than with a batch of 1 that is known in advance.
-        options.add_free_dimension_override_by_name(BATCH, 1)
     session = onnxruntime.InferenceSession(
-        str(graph), options, providers=providers(device, tensorrt=tensorrt)
+        str(graph),
+        session_options(device, threads=threads),
+        providers=providers(device, tensorrt=tensorrt),
     )
     if tensorrt is not None and session.get_providers()[0] != TENSORRT:
         log.warning("TensorRT did not start; %s runs the model", session.get_providers()[0])

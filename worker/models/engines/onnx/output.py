@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from worker.errors import ModelInvalid
-from worker.models.files.profile import Layout
+
+if TYPE_CHECKING:
+    from worker.models.files.profile import Layout
 
 Axis = int | str | None
 """Length of an axis: a number, the name of a symbolic dimension, or unknown."""
@@ -71,7 +73,7 @@ def choose_output(model: ModelProto, requested: str | int | None, *, name: str) 
     return chosen.name
 
 
-def channel_axis(shape: Sequence[Axis], layout: Layout) -> int:
+def channel_axis(shape: Sequence[Axis], layout: "Layout") -> int:
     """Return the axis of channels of a map of rank 4, 1 or 3; if both are possible, the input's."""
     if shape[1] == 1 or shape[3] == 1:
         return 1 if shape[1] == 1 else 3

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from worker.errors import ModelUnavailable
-from worker.models.engines.onnx.graph import prepare
+from worker.models.engines.onnx.isolated import prepare_isolated
 from worker.models.files.file_cache import FileCache
 from worker.models.files.store import ModelFile
 
@@ -17,11 +18,21 @@ _VERSION: Final = 3
 """Part of a prepared file's name; raised when `graph.prepare` changes what it writes."""
 
 
-def prepared_graph(file: ModelFile, *, full_precision: bool, file_cache: FileCache) -> Path:
-    """Return the path of an ONNX file's prepared graph, which is made if need be.
+Prepare = Callable[..., None]
+"""`graph.prepare`, or a function with its arguments and errors."""
+
+
+def prepared_graph(
+    file: ModelFile,
+    *,
+    full_precision: bool,
+    file_cache: FileCache,
+    prepare: Prepare = prepare_isolated,
+) -> Path:
+    """Return the path of an ONNX file's prepared graph, which `prepare` makes if need be.
 
     An intact graph is used without its lock, so the folder may be read-only; a damaged one is
-    prepared again. Raises what `graph.prepare` raises, `FileNotFoundError` when the model file is
+    prepared again. Raises what `prepare` raises, `FileNotFoundError` when the model file is
     gone, and `ModelUnavailable` when the folder must be written and cannot be.
     """
     output = file.profile.output

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from onnx import helper
 
 from worker.models.engines.winograd.layer import Floats, Layer
 from worker.models.engines.winograd.operation import Operation, Shape, UnsupportedGraph
+
+
+_MAX_ELEMENTS: Final = 2**30
+"""Elements of all arrays, 4 GiB; all of them are allocated before the first image."""
 
 
 class _Location(NamedTuple):
@@ -59,7 +63,10 @@ def allocate_layers(
     input_name: str,
     output_name: str,
 ) -> dict[str, Layer]:
-    """Allocate every layer; arrays that are not needed at the same time share memory."""
+    """Allocate every layer; arrays that are not needed at the same time share memory.
+
+    Raises `UnsupportedGraph` above 4 GiB.
+    """
 
     def root(name: str) -> tuple[str, int]:
         """Return the outermost concatenation that contains a layer, and its first channel there."""
@@ -80,11 +87,16 @@ def allocate_layers(
             last_uses[array_name] = max(last_uses.get(array_name, index), index)
     arrays: dict[str, Floats] = {}
     free: list[Floats] = []
+    allocated = 0
     for index in range(-1, end):
         for name in (name for name, first_use in first_uses.items() if first_use == index):
             elements = int(np.prod(shapes[name]))
             fitting = [number for number, array in enumerate(free) if array.size >= elements]
             best = min(fitting, key=lambda number: free[number].size, default=None)
+            if best is None:
+                allocated += elements
+                if allocated > _MAX_ELEMENTS:
+                    raise UnsupportedGraph(f"expected layers of at most {_MAX_ELEMENTS:,} elements")
             arrays[name] = np.zeros(elements, np.float32) if best is None else free.pop(best)
         free += [arrays[name] for name, last_use in last_uses.items() if last_use == index]
     layers = {}

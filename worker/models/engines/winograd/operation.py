@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
-from worker.models.engines.onnx.batch_axis import strip_weights, upgrade_opset
+from worker.models.engines.onnx.batch_axis import infer_one_image
 from worker.models.engines.onnx.output import shape_of
 
 _SUPPORTED: Final = {"Add", "Concat", "Conv", "MaxPool", "Relu", "Resize", "Sigmoid"}
@@ -42,16 +41,7 @@ def infer_shapes(model: ModelProto, input_name: str) -> dict[str, Shape]:
     """Return the shapes of all float32 values with four axes, for a batch of 1."""
     if any(item.domain in ("", "ai.onnx") and item.version < 11 for item in model.opset_import):
         raise UnsupportedGraph("expected operators of version 11 or later, which changed Resize")
-    stripped = upgrade_opset(strip_weights(model))
-    for value in stripped.graph.input:
-        if value.name == input_name:
-            batch = (shape_of(value) or (None,))[0]
-            if isinstance(batch, int) and batch != 1:
-                raise UnsupportedGraph(f"expected a graph for any number of images, found {batch}")
-            value.type.tensor_type.shape.dim[0].dim_value = 1
-    del stripped.graph.value_info[:]
-    stripped.graph.output[0].type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(stripped, strict_mode=True, data_prop=True).graph
+    inferred = infer_one_image(model, input_name)
     shapes = {}
     # All other inputs are weights.
     images = [value for value in inferred.input if value.name == input_name]

@@ -17,6 +17,8 @@ from worker.models.engines.winograd.step import Step
 
 _WIDE_CHANNELS: Final = 32
 """Channels from which a layer is wide. With 16, ONNX Runtime took half of this engine's time."""
+_MAX_OPERATIONS: Final = 5_000
+"""ISNet has some three hundred; the time to plan grows with the square of their number."""
 _MAX_ELEMENTS: Final = 2**28
 """Elements of a layer; all layers are allocated before the first image."""
 
@@ -81,6 +83,10 @@ def _plan(model: ModelProto) -> Network:
     (input_name,) = (value.name for value in model.graph.input if value.name not in weights)
     shapes = infer_shapes(model, input_name)
     operations, output_name = read_operations(model, shapes, input_name)
+    if len(operations) > _MAX_OPERATIONS:
+        raise UnsupportedGraph(
+            f"expected at most {_MAX_OPERATIONS:,} operations, found {len(operations):,}"
+        )
     if input_name not in shapes or shapes[input_name].channels != 3:
         raise UnsupportedGraph(f"expected an input (1, 3, H, W), found {shapes.get(input_name)}")
     for name, shape in shapes.items():
