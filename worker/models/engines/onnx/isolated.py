@@ -6,6 +6,7 @@ process; it limits its own CPU seconds and memory.
 """
 
 import json
+import logging
 import os
 import re
 import resource
@@ -18,10 +19,12 @@ from typing import Any, Final, NamedTuple
 import onnx
 import onnxruntime
 
-from worker.errors import ModelInvalid, ModelUnavailable
+from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable
 from worker.models.engines.onnx.batch_axis import infer_one_image
 from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.onnx.session import session_options
+
+log = logging.getLogger(__name__)
 
 _MEGABYTE: Final = 2**20
 _OUT_OF_MEMORY: Final = re.compile(r"bad[_ ]alloc|Failed to allocate")
@@ -88,7 +91,10 @@ def prepare_isolated(
         ) from error
     if process.returncode != 0:
         raise _process_error(process, name=name, limits=limits)
-    _raise_reply(json.loads(process.stdout), name=name, limits=limits)
+    reply = json.loads(process.stdout)
+    for line in reply["log"]:
+        log.warning("%s", line)
+    _raise_reply(reply, name=name, limits=limits)
 
 
 def _process_error(
@@ -129,6 +135,17 @@ def _raise_reply(reply: dict[str, Any], *, name: str, limits: _Limits) -> None:
             )
 
 
+class _Lines(logging.Handler):
+    """Appends the text of warnings to a list."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
 def main() -> None:
     """Read a request from standard input, and write the reply to standard output."""
     request = json.load(sys.stdin)
@@ -137,6 +154,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     reply: dict[str, Any] = {"error": None, "message": ""}
+    warnings: list[str] = []
+    logging.getLogger().addHandler(_Lines(warnings))
     try:
         target = Path(request["target"])
         prepare(
@@ -151,9 +170,9 @@ def main() -> None:
         reply = {"error": "ModelInvalid", "message": str(error)}
     except OSError as error:
         reply = {"error": "OSError", "errno": error.errno, "message": error.strerror}
-    except MemoryError:
+    except (MemoryError, DeviceOutOfMemory):
         reply = {"error": "MemoryError", "message": ""}
-    json.dump(reply, sys.stdout)
+    json.dump(reply | {"log": warnings}, sys.stdout)
 
 
 def _try_to_load(graph: Path) -> None:

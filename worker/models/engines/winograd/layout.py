@@ -10,7 +10,6 @@ from onnx import helper
 from worker.models.engines.winograd.layer import Floats, Layer
 from worker.models.engines.winograd.operation import Operation, Shape, UnsupportedGraph
 
-
 _MAX_ELEMENTS: Final = 2**30
 """Elements of all arrays, 4 GiB; all of them are allocated before the first image."""
 
