@@ -1,13 +1,15 @@
 """The results of the `doctor` commands' checks."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 
-from producer.contract.untrusted_text import escape_unprintable
-from producer.observability.redact import redact
+from producer.observability.redact import redact, redact_line
+
+_LONGEST_BYTES: Final = 8 * 1024
+"""What a terminal shows of one text."""
 
 
 class Finding(NamedTuple):
@@ -31,5 +33,5 @@ def show(findings: Iterable[Finding], console: Console) -> None:
 
 
 def safe_text(text: str) -> str:
-    """Return untrusted text for rich: without credentials, control characters, and markup."""
-    return escape(escape_unprintable(redact(text)))
+    """Return untrusted text for rich: bounded, without credentials, control characters, markup."""
+    return escape(redact_line(text, _LONGEST_BYTES))

@@ -3,13 +3,33 @@
 import time
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from producer.contract.job import SCHEMA_VERSION
 from producer.contract.s3_uri import Ref, Value
+from producer.contract.untrusted_text import bound
 
+LONGEST_LINE_BYTES: Final = 2048
+"""UTF-8 length of every text in an outcome, except ids and URIs, which have bounds of their own."""
+MAX_WARNINGS: Final = 20
 _TINY_SHARE: Final = 0.005
 _FULL_SHARE: Final = 0.99
+
+
+def bound_texts(value: object) -> object:
+    """Return a text as one printable line of at most `LONGEST_LINE_BYTES`, a list as such lines.
+
+    For validators: a longer text, which an older worker may have stored, loses its middle instead
+    of being refused, and a list its end. Other values stay as they are.
+    """
+    if isinstance(value, str):
+        return bound(value, LONGEST_LINE_BYTES)
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) > MAX_WARNINGS:
+        kept = MAX_WARNINGS - 1
+        value = (*value[:kept], f"{len(value) - kept:,} more warnings were left out")
+    return tuple(map(bound_texts, value))
 
 
 class Facts(Value):
@@ -34,6 +54,8 @@ class SourceFacts(Facts):
     size: tuple[int, int] | None = None
     """Width and height in pixels, after the EXIF orientation is applied."""
 
+    _bound_texts = field_validator("etag", "format", "mode", mode="before")(bound_texts)
+
 
 class OutputFacts(Facts):
     """One output: an object that was written, or that existed already if the job was skipped."""
@@ -46,6 +68,8 @@ class OutputFacts(Facts):
     """Size of the file."""
     size: tuple[int, int] | None = None
     """Width and height in pixels; None if the job was skipped."""
+
+    _bound_texts = field_validator("etag", mode="before")(bound_texts)
 
 
 class RunFacts(Facts):
@@ -66,6 +90,8 @@ class RunFacts(Facts):
     fallback: str | None = None
     """Code of the reason why the CPU was used although the device mode prefers a GPU."""
 
+    _bound_texts = field_validator("*", mode="before")(bound_texts)
+
 
 class UnreadableOutcome(ValueError):
     """The value stored as a job's outcome is not an outcome.
@@ -76,7 +102,10 @@ class UnreadableOutcome(ValueError):
 
 
 class Outcome(Facts):
-    """The outcome of a job. It is final: only a new job for the same image leads to another one."""
+    """The outcome of a job. It is final: only a new job for the same image leads to another one.
+
+    Every text is one printable line of at most 2,048 bytes; a longer one loses its middle.
+    """
 
     version: Literal[1] = SCHEMA_VERSION
     """Version of the schema."""
@@ -107,7 +136,7 @@ class Outcome(Facts):
     no_foreground: bool | None = None
     """Whether the mask is all zero; None without an inference."""
     warnings: tuple[str, ...] = ()
-    """Sentences about options without effect and doubtful results."""
+    """Sentences about options without effect and doubtful results, 20 at most."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall time of each stage: load, fetch, wait (for memory and the device), decode, prepare,
     model, mask, matting, edges, encode, store; and `total`."""
@@ -117,6 +146,10 @@ class Outcome(Facts):
     """The number of the attempt, from 1."""
     finished_at: float = Field(default_factory=time.time)
     """Unix time in seconds."""
+
+    _bound_texts = field_validator(
+        "code", "message", "fingerprint", "warnings", "worker", mode="before"
+    )(bound_texts)
 
     @property
     def ok(self) -> bool:

@@ -4,11 +4,11 @@ import hashlib
 import time
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from producer.contract.job import RunId
 from producer.contract.options import Options
-from producer.contract.outcome import Facts, Outcome
+from producer.contract.outcome import Facts, Outcome, bound_texts
 from producer.contract.s3_uri import Ref, Value
 
 RunState = Literal["running", "finished", "cancelled"]
@@ -92,6 +92,8 @@ class Failure(Value):
     mask: Ref | None = None
     code: str
     message: str
+
+    _bound_texts = field_validator("code", "message", mode="before")(bound_texts)
 
 
 class Minute(Facts):

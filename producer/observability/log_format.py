@@ -1,10 +1,11 @@
 """Log lines that untrusted text can neither forge nor use to leak credentials.
 
 Keys, messages and errors of other systems are logged as they are; this is the one place where
-control characters are escaped and credentials removed.
+control characters are escaped, credentials removed, and long texts cut.
 """
 
 import copy
+import json
 import logging
 import os
 from typing import Any, Final, Literal
@@ -14,12 +15,21 @@ from pythonjsonlogger.json import JsonFormatter
 
 from producer.contract.untrusted_text import escape_unprintable
 from producer.observability.log_context import current_log_context
-from producer.observability.redact import redact, secrets_of
+from producer.observability.redact import redact_line, secrets_of
 
 LogFormat = Literal["text", "json"]
 """The format of a log line: text for people, or a JSON object with fields."""
 
 _INDENT: Final = "    "
+_MESSAGE_BYTES: Final = 8 * 1024
+_FIELD_BYTES: Final = 2 * 1024
+_TRACEBACK_BYTES: Final = 32 * 1024
+_BYTES_BY_FIELD: Final = {
+    "message": _MESSAGE_BYTES,
+    "exc_info": _TRACEBACK_BYTES,
+    "stack_info": _TRACEBACK_BYTES,
+}
+"""The bounds of a JSON record; of all other fields `_FIELD_BYTES`."""
 
 
 class CutworkJsonFormatter(JsonFormatter):
@@ -47,11 +57,17 @@ class CutworkJsonFormatter(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Remove credentials; JSON itself escapes control characters."""
-        return {
-            name: redact(value, secrets=self._secrets) if isinstance(value, str) else value
-            for name, value in log_data.items()
-        }
+        """Remove credentials and cut long fields; JSON itself escapes control characters."""
+        return {name: self._bounded(name, value) for name, value in log_data.items()}
+
+    def _bounded(self, name: str, value: Any) -> Any:
+        limit = _BYTES_BY_FIELD.get(name, _FIELD_BYTES)
+        if not isinstance(value, str):
+            text = json.dumps(value, default=str)
+            if len(text) <= limit:
+                return value
+            value = text
+        return redact_line(value, limit, secrets=self._secrets, escape=_escape_surrogates)
 
 
 class LineFormatter(logging.Formatter):
@@ -70,7 +86,7 @@ class LineFormatter(logging.Formatter):
             message = record.getMessage()
         except (TypeError, ValueError):
             message = f"{record.msg!r} {record.args!r}"
-        clean.msg, clean.args = escape_unprintable(redact(message, secrets=self._secrets)), ()
+        clean.msg, clean.args = redact_line(message, _MESSAGE_BYTES, secrets=self._secrets), ()
         if record.exc_info:
             clean.exc_text = self._block(self._inner.formatException(record.exc_info))
         if record.stack_info:
@@ -78,8 +94,16 @@ class LineFormatter(logging.Formatter):
         return self._inner.format(clean)
 
     def _block(self, text: str) -> str:
-        lines = redact(text, secrets=self._secrets).split("\n")
-        return "\n".join(_INDENT + escape_unprintable(line) for line in lines)
+        text = redact_line(text, _TRACEBACK_BYTES, secrets=self._secrets, escape=_escape_lines)
+        return "\n".join(_INDENT + line for line in text.split("\n"))
+
+
+def _escape_lines(text: str) -> str:
+    return "\n".join(map(escape_unprintable, text.split("\n")))
+
+
+def _escape_surrogates(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def install_line_formatter(logger: logging.Logger, *, form: LogFormat) -> None:
@@ -97,5 +121,5 @@ def format_stderr_warnings() -> None:
     Called before the settings are read, which refuse other values of CUTWORK_LOG_FORMAT.
     """
     if logging.lastResort is not None:
-        json = os.environ.get("CUTWORK_LOG_FORMAT") == "json"
-        logging.lastResort.setFormatter(LineFormatter(CutworkJsonFormatter() if json else None))
+        is_json = os.environ.get("CUTWORK_LOG_FORMAT") == "json"
+        logging.lastResort.setFormatter(LineFormatter(CutworkJsonFormatter() if is_json else None))

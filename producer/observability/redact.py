@@ -1,9 +1,11 @@
 """Removal of credentials from texts: log lines, outcomes, terminal output."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
+
+from producer.contract.untrusted_text import bound, escape_unprintable
 
 _HIDDEN: Final = "***"
 _SHORTEST: Final = 6
@@ -11,12 +13,14 @@ _SHORTEST: Final = 6
 _VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _NAMES: Final = (
     r"x-amz-(?:signature|credential|security-token)|aws_?accesskeyid|accesskeyid|secretaccesskey|"
-    r"sessiontoken|aws_\w*(?:key|token)\w*|authorization|password"
+    r"sessiontoken|aws_\w{0,64}?(?:key|token)\w{0,64}|authorization|password"
 )
 _VALUE: Final = r"(?:b?['\"])?(?:(?:AWS4-HMAC-SHA256|AWS|Basic|Bearer) )?[\w/+.%=~-]+"
+# No rule takes more than linear time, as texts are untrusted: every repetition is bounded, or ends
+# where the next match can begin.
 _RULES: Final = (
     # User and password of a URL of any scheme.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#'\"]+@", re.I), rf"\1{_HIDDEN}@"),
+    (re.compile(r"([a-z0-9+.-]://)[^\s/?#'\"]+@", re.I), rf"\1{_HIDDEN}@"),
     # In a presigned query, a header, an XML element, JSON, or a Python dictionary.
     (re.compile(rf"(\b(?:{_NAMES})['\"]?\s*[=:>]\s*){_VALUE}", re.I), rf"\1{_HIDDEN}"),
     (re.compile(rf"(\b(?:signature|credential)=){_VALUE}", re.I), rf"\1{_HIDDEN}"),
@@ -35,6 +39,17 @@ def redact(text: str, *, secrets: Collection[str] = ()) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def redact_line(
+    text: str,
+    limit: int,
+    *,
+    secrets: Collection[str] = (),
+    escape: Callable[[str], str] = escape_unprintable,
+) -> str:
+    """Return the text without credentials, escaped, in at most `limit` bytes; see `bound`."""
+    return bound(text, limit, hide=lambda part: redact(part, secrets=secrets), escape=escape)
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:

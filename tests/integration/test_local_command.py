@@ -180,9 +180,11 @@ def test_a_blank_picture_has_no_foreground(tmp_path: Path) -> None:
         (("{in}", "{out}", "--mask", "{out}"), "must be three different files"),
         (("{in}", "/no/folder/out.png"), "/no/folder is not a folder"),
         (("{in}", "out.jpg"), "out.jpg would hold png: expected a name ending in .png"),
-        (("[/red].png", "{out}"), "No such file or directory: '[/red].png'"),
+        (("[/red].png", "{out}"), "IN: expected an image file, found none at [/red].png"),
+        (("/dev", "{out}"), "IN: expected an image file, found none at /dev"),
+        (("/proc/self/mem", "{out}", "--no-enabled"), "cannot be read or written: Input/output"),
         (("{in}", "{out}", "--mean", "1e300"), "--mean"),
-        (("/nowhere.jpg", "{out}"), "No such file"),
+        (("/nowhere.jpg", "{out}"), "IN: expected an image file, found none at /nowhere.jpg"),
     ],
 )
 def test_errors_are_reported_in_one_sentence(

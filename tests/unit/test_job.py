@@ -10,6 +10,7 @@ from producer.contract.job import InvalidJob, Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome
 from producer.contract.s3_uri import ImageRef
+from producer.contract.validation_errors import hide_password
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 URIS = {"source": "s3://photos/a.jpg", "image": "s3://cutouts/a.png"}
@@ -157,3 +158,27 @@ def test_every_wrong_field_is_named_at_once() -> None:
         Job.from_message({"source": "x", "options": {"threshold": 2, "std": -1}})
     text = str(caught.value)
     assert all(name in text for name in ("source", "options.threshold", "options.std"))
+
+
+@pytest.mark.parametrize(
+    "value", ["/" * 400_000, "//a@" * 100_000, "x" * 400_000, ["//"] * 100_000]
+)
+def test_a_long_value_is_refused_in_a_short_sentence_and_linear_time(value: object) -> None:
+    """Quadratic time would be minutes."""
+    with pytest.raises(InvalidJob) as caught:
+        Job.from_message({**URIS, "id": value})
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("redis://user:pass@host/0", "redis://***@host/0"),
+        ("a //b@c d//e:f@g@h", "a //***@c d//***@h"),
+        ("a@b //c d@e", "a@b //c d@e"),
+        ("//@x x//y", "//***@x x//y"),
+        ("password=a&b", "password=***&b"),
+    ],
+)
+def test_passwords_in_urls_are_hidden(text: str, hidden: str) -> None:
+    assert hide_password(text) == hidden

@@ -129,3 +129,11 @@ def test_dynamic_sizes_and_a_half_input(tmp_path: Path) -> None:
 def test_a_fixed_batch_of_four_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalid, match="found one for 4; export it"):
         loaded(channel_mean(tmp_path / "own.onnx", axes=(4, 3, 8, 8)))
+
+
+def test_a_sentence_shows_the_beginning_of_long_names() -> None:
+    graph = model(("d" * 20_000_000, (1, 2, 32, 32)), ("x", (1, 2, "h" * 5_000_000, 32)))
+    found = r"found d+… \(1, 2, 32, 32\), x \(1, 2, h+…, 32\); if"
+    with pytest.raises(ModelInvalid, match=found) as caught:
+        choose_output(graph, None, name="own")
+    assert len(str(caught.value)) < 400

@@ -61,6 +61,8 @@ def segment(
     paths = [path.resolve() for path in (source, image, mask) if path is not None]
     if len(set(paths)) < len(paths):
         raise typer.BadParameter("IN, OUT and --mask must be three different files")
+    if not source.is_file():
+        raise typer.BadParameter(f"IN: expected an image file, found none at {source}")
     for path, image_format in ((image, options.image_format), (mask, options.mask_format)):
         if path is not None:
             _check_output(path, image_format)
@@ -96,8 +98,11 @@ def segment(
                 image.write_bytes(cutout.image_bytes)
     except CutworkError as error:
         _refuse(f"{error.code}: {error}")
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         _refuse(str(error))
+    except OSError as error:
+        place = error.filename or "IN, OUT or --mask"
+        _refuse(f"{place} cannot be read or written: {error.strerror or error}")
     facts = cutout.facts()
     if as_json:
         printed = {"source": cutout.source_facts(), **facts, "seconds": watch.seconds()}

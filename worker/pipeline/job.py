@@ -1,14 +1,16 @@
 """One job through all stages: fetch → decode → segment → refine → encode → store."""
 
 import logging
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from producer.contract.job import Job
-from producer.contract.outcome import Outcome, OutputFacts, SourceFacts
+from producer.contract.outcome import LONGEST_LINE_BYTES, Outcome, OutputFacts, SourceFacts
 from producer.contract.s3_uri import ImageRef
+from producer.observability.redact import redact_line
 from worker.errors import (
     AccessDenied,
     CutworkError,
@@ -36,6 +38,8 @@ class Pipeline:
     storage: S3Storage
     models: Models
     limits: Limits
+    secrets: Collection[str] = ()
+    """Texts that must not appear in an outcome."""
 
     def run(self, job: Job, *, final: bool = True, watch: Stopwatch | None = None) -> Outcome:
         """Return the outcome of one job after its outputs are stored.
@@ -117,7 +121,9 @@ class _Attempt:
 
     def failed(self, error: CutworkError) -> Outcome:
         """Return the outcome of a job that ended with an error."""
-        return self._outcome("failed", code=error.code, message=str(error))
+        # Before the outcome cuts a long text, after which half a credential would not be found.
+        message = redact_line(str(error), LONGEST_LINE_BYTES, secrets=self.pipeline.secrets)
+        return self._outcome("failed", code=error.code, message=message)
 
     def _outcome(self, state: Literal["done", "skipped", "failed"], **facts: Any) -> Outcome:
         return Outcome(

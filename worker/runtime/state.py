@@ -81,6 +81,7 @@ def current() -> Runtime:
     store = open_store(settings, remote=remote)
     models = open_models(settings, store, events=metrics)
     limits = open_limits(settings)
+    secrets = secrets_of(os.environ)
     budgets = (limits.source_memory, limits.image_memory)
     metrics.add_gauges(
         running=unacked.count_running,
@@ -90,7 +91,7 @@ def current() -> Runtime:
     )
     return Runtime(
         settings=settings,
-        pipeline=Pipeline(storage=storage, models=models, limits=limits),
+        pipeline=Pipeline(storage=storage, models=models, limits=limits, secrets=secrets),
         metrics=metrics,
         health=Health(
             check_broker=broker_check(settings.broker_url),
@@ -106,5 +107,5 @@ def current() -> Runtime:
         routes=routes,
         consumed_queues=select_queues(routes.requirements, classes=settings.takes, no_gpu=no_gpu),
         visibility_timeout=float(broker["visibility_timeout"]),
-        secrets=secrets_of(os.environ),
+        secrets=secrets,
     )

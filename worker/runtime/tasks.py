@@ -11,9 +11,9 @@ from celery import Task
 from celery.exceptions import Reject, Retry
 
 from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of_job_id
-from producer.contract.outcome import Outcome
+from producer.contract.outcome import LONGEST_LINE_BYTES, Outcome
 from producer.observability.log_context import add_to_log_context, log_context
-from producer.observability.redact import redact
+from producer.observability.redact import redact_line
 from worker.broker.consumed_queues import find_fallback_queue
 from worker.config.access import require_s3
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
@@ -84,7 +84,8 @@ def _process(
         time.sleep(_retry_delay(1))
         raise Reject(error, requeue=True) from error
     except (Forbidden, MalformedMessage) as error:
-        outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=str(error))
+        message = redact_line(str(error), LONGEST_LINE_BYTES, secrets=runtime.secrets)
+        outcome = Outcome(job_id=job_id, state="failed", code=error.code, message=message)
     except (Reject, Retry):
         raise
     except Exception:
@@ -96,10 +97,7 @@ def _process(
             code=InternalError.code,
             message=f"a bug in the worker; the log of {socket.gethostname()} has the traceback",
         )
-    message = outcome.message and redact(outcome.message, secrets=runtime.secrets)
-    outcome = outcome.model_copy(
-        update={"message": message, "worker": task.request.hostname, "attempt": attempt}
-    )
+    outcome = outcome.model_copy(update={"worker": task.request.hostname, "attempt": attempt})
     try:
         runtime.ledger.record_outcome(outcome)
     except (redis.RedisError, MemoryError) as error:

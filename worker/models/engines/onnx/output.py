@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
+from producer.contract.untrusted_text import shorten
 from worker.errors import ModelInvalid
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ Axis = int | str | None
 """Length of an axis: a number, the name of a symbolic dimension, or unknown."""
 
 FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+_LONGEST_NAME: Final = 80
+"""Characters of a name that a sentence shows."""
 
 
 class Output(NamedTuple):
@@ -27,8 +30,9 @@ class Output(NamedTuple):
     """None: the rank is unknown."""
 
     def __str__(self) -> str:
-        axes = ", ".join(str(axis or "?") for axis in self.shape or ())
-        return f"{self.name} {'of unknown shape' if self.shape is None else f'({axes})'}"
+        axes = ", ".join(shorten(str(axis or "?"), _LONGEST_NAME) for axis in self.shape or ())
+        shape = "of unknown shape" if self.shape is None else f"({axes})"
+        return f"{shorten(self.name, _LONGEST_NAME)} {shape}"
 
 
 def choose_output(model: ModelProto, requested: str | int | None, *, name: str) -> str:
