@@ -1,6 +1,7 @@
 """The client on a real broker without a worker: what it writes, and how it waits."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -266,6 +267,18 @@ def test_an_unreadable_outcome_is_raised_only_where_that_job_is_awaited(idle: Cl
         assert not waiting[4].done()
         Ledger(idle.broker_url).record_outcome(done(late.id))
         assert waiting[4].result(PATIENCE).state == "done"
+
+
+def test_a_long_outcome_of_an_older_worker_is_read_shortened(idle: Client) -> None:
+    handle = idle.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
+    facts = {"job_id": handle.id, "state": "failed", "message": f"\x1b{'x' * 5_000_000}; rename it"}
+    entry = {"json": json.dumps(facts | {"warnings": ["w"] * 5000})}
+    idle.runs.server.xadd(f"cutwork:outcome:{handle.id}", entry)
+    outcome = handle.wait(PATIENCE)
+    assert (outcome.message or "").startswith("\\x1bxxx")
+    assert (outcome.message or "").endswith("; rename it")
+    assert len(outcome.message or "") <= 2048
+    assert outcome.warnings[-1] == "4,981 more warnings were left out"
 
 
 def test_thousands_of_jobs_are_awaited_at_once(idle_stack: LocalStack, idle_client: Client) -> None:
