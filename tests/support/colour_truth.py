@@ -113,7 +113,19 @@ def true_srgb(pixels: NDArray[Any], space: str) -> Floats:
     """Return what (…, 3) pixels of 8 or 16 bits look like: sRGB, 0–255, clipped to its gamut."""
     matrix, curve = SPACES[space]
     light = curve(pixels / np.iinfo(pixels.dtype).max)
-    linear = np.clip(light @ (np.linalg.inv(_SRGB) @ np.array(matrix)).T, 0, 1)
+    return _xyz_to_srgb(light @ np.array(matrix).T)
+
+
+def lab_to_srgb(lab: Floats) -> Floats:
+    """Return what L*a*b* (…, 3) with D50 as white look like: sRGB, 0–255, clipped to its gamut."""
+    y = (lab[..., 0] + 16) / 116
+    roots = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
+    ratios = np.where(roots > 6 / 29, roots**3, 108 / 841 * (roots - 4 / 29))
+    return _xyz_to_srgb(ratios * (0.9642, 1.0, 0.8249))
+
+
+def _xyz_to_srgb(xyz: Floats) -> Floats:
+    linear = np.clip(xyz @ np.linalg.inv(_SRGB).T, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.asarray(255 * encoded)
 

@@ -243,7 +243,7 @@ def test_a_profile_for_rgb_is_kept_for_grey_but_not_for_cmyk() -> None:
     data = saved(Image.fromarray(gradient()).convert("CMYK"), "JPEG", icc_profile=SRGB)
     picture = open_image(data, max_pixels=LIMIT).decode()
     assert picture.icc_profile is None
-    assert picture.warnings == ("colour profile dropped: it is for RGB, not cmyk",)
+    assert picture.warnings == ("colour profile dropped: it is for RGB, not CMYK",)
 
 
 def test_a_broken_profile_is_a_warning() -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import pyvips
 from PIL import Image, ImageCms
 
+from worker.imaging.colour.grey import grey_to_srgb
 from worker.imaging.masks import Pixels, max_level
 from worker.imaging.readers.stored import Space
 
 _SRGB: Final = ImageCms.createProfile("sRGB")
 _ICC_SPACES: Final[dict[Space, str]] = {"grey": "GRAY", "rgb": "RGB ", "cmyk": "CMYK"}
 """The colour space in the header of a profile that fits."""
+_NAMES: Final[dict[Space, str]] = {"grey": "grey", "rgb": "RGB", "cmyk": "CMYK"}
 _CHANNELS: Final[dict[Space, int]] = {"grey": 1, "rgb": 3, "cmyk": 4}
 _PILLOW_MODES: Final[dict[Space, str]] = {"grey": "L", "cmyk": "CMYK"}
 _VIPS_NAMES: Final[dict[Space, str]] = {"grey": "grey16", "cmyk": "cmyk"}
@@ -46,8 +48,13 @@ def conversion(
     if profile_space == "RGB " and space in ("rgb", "grey"):
         return Conversion(_PLAIN[space], profile)
     if profile_space != _ICC_SPACES[space]:
-        warnings.append(f"colour profile dropped: it is for {profile_space.strip()}, not {space}")
+        warnings.append(
+            f"colour profile dropped: it is for {profile_space.strip()}, not {_NAMES[space]}"
+        )
         return plain
+    table = _grey_table(profile, sixteen_bits=sixteen_bits) if space == "grey" else None
+    if table is not None:
+        return Conversion(lambda colours: _grey_to_rgb(table[colours]), None)
     by_profile = _by_libvips if sixteen_bits else _by_pillow
     try:
         apply = by_profile(profile, space)
@@ -80,6 +87,14 @@ _PLAIN: Final[dict[Space, Callable[[Pixels], Pixels]]] = {
     "rgb": _rgb_to_rgb,
     "cmyk": _cmyk_to_rgb,
 }
+
+
+def _grey_table(profile: bytes, *, sixteen_bits: bool) -> Pixels | None:
+    """Return the sRGB level of each grey level; None for a profile without a curve."""
+    depth = np.uint16 if sixteen_bits else np.uint8
+    top = np.iinfo(depth).max
+    table = grey_to_srgb(profile, np.linspace(0, 1, top + 1))
+    return None if table is None else np.rint(table * top).astype(depth)
 
 
 def _by_pillow(profile: bytes, space: Space) -> Callable[[Pixels], Pixels]:

@@ -5,7 +5,7 @@ and 5, for PQ and HLG; ITU-R BT.2408-7, section 2.2, for their reference white.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,12 @@ def evaluate(curve: Curve, encoded: Floats) -> Floats:
         return curve(encoded)
     power = np.maximum(curve.a * encoded + curve.b, 0) ** curve.gamma
     return np.clip(np.where(encoded < curve.d, curve.c * encoded, power), 0, 1)
+
+
+def encode_srgb(light: NDArray[Any]) -> NDArray[Any]:
+    """Return the values of 0…1 that sRGB has for linear light, which is clipped to 0…1."""
+    light = np.clip(light, 0, 1)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def _power_after_line(exponent: float, alpha: float, beta: float, slope: float) -> Parametric:

@@ -22,7 +22,7 @@ _MAX_TAGS: Final = 100
 _VERSION: Final = 0x04400000
 _CREATED: Final = (2026, 1, 1, 0, 0, 0)
 """Fixed, so that the same space gives the same bytes."""
-_D50: Final = (0.9642, 1.0, 0.8249)
+D50: Final = (0.9642, 1.0, 0.8249)
 """White of the profile connection space, XYZ."""
 _BRADFORD: Final = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
@@ -60,7 +60,7 @@ def write_profile(space: ColourSpace) -> bytes:
     matrix = rgb_to_d50(space.primaries)
     curve = _curve(space.curve)
     tags = [(b"desc", _text(space.name)), (b"cprt", _text("No copyright, use freely"))]
-    tags += [(b"wtpt", _xyz_type(np.array(_D50)))]
+    tags += [(b"wtpt", _xyz_type(np.array(D50)))]
     tags += [(b"%cXYZ" % name, _xyz_type(matrix[:, i])) for i, name in enumerate(b"rgb")]
     tags += [(b"%cTRC" % name, curve) for name in b"rgb"]
     tags += [(b"chad", b"sf32\0\0\0\0" + _fixed(adaptation.ravel()))]
@@ -72,14 +72,19 @@ def write_profile(space: ColourSpace) -> bytes:
 
 def read_code_points(profile: bytes) -> tuple[int, int] | None:
     """Return primaries and transfer function by ITU-T H.273 where a profile has them."""
+    tag = find_tag(profile, b"cicp")
+    return None if tag is None or len(tag) < 10 else (tag[8], tag[9])
+
+
+def find_tag(profile: bytes, wanted: bytes) -> bytes | None:
+    """Return the content of a tag; None without it, or if it is empty."""
     if len(profile) < _HEADER_BYTES + 4:
         return None
     (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
     table = profile[_HEADER_BYTES + 4 :][: 12 * min(count, _MAX_TAGS)]
-    for name, start, _ in struct.iter_unpack(">4sII", table[: len(table) // 12 * 12]):
-        data = profile[start : start + 12]
-        if name == b"cicp" and len(data) == 12:
-            return data[8], data[9]
+    for name, start, length in struct.iter_unpack(">4sII", table[: len(table) // 12 * 12]):
+        if name == wanted:
+            return profile[start : start + length] or None
     return None
 
 
@@ -115,7 +120,7 @@ def _xyz(white: Chromaticity) -> Floats:
 
 def _adaptation(white: Floats) -> Floats:
     """Return the matrix from XYZ with this white to XYZ with D50 as white, by Bradford."""
-    gain = (_BRADFORD @ np.array(_D50)) / (_BRADFORD @ white)
+    gain = (_BRADFORD @ np.array(D50)) / (_BRADFORD @ white)
     return np.asarray(np.linalg.solve(_BRADFORD, np.diag(gain) @ _BRADFORD))
 
 
@@ -157,5 +162,5 @@ def _file(tags: _Tags) -> bytes:
             body += data + b"\0" * (-len(data) % 4)
         table += struct.pack(">4sII", name, places[data], len(data))
     head = struct.pack(">I4xI4s4s4s", position + len(body), _VERSION, b"mntr", b"RGB ", b"XYZ ")
-    head += struct.pack(">6H4s28x", *_CREATED, b"acsp") + _fixed(_D50)
+    head += struct.pack(">6H4s28x", *_CREATED, b"acsp") + _fixed(D50)
     return head.ljust(_HEADER_BYTES, b"\0") + struct.pack(">I", len(tags)) + table + body

@@ -10,7 +10,8 @@ import pyvips
 from worker.imaging import libvips
 from worker.imaging.bombs import tiff
 from worker.imaging.colour.embedded import are_srgb
-from worker.imaging.masks import Pixels, Size
+from worker.imaging.colour.lab import lab_to_srgb
+from worker.imaging.masks import Pixels, Size, to_depth
 from worker.imaging.png import Resolution
 from worker.imaging.readers import tiff_layout
 from worker.imaging.readers.stored import Facts, Space, Strip
@@ -56,11 +57,12 @@ class TiffImage:
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a TIFF has one size
         """Open the pixels; raise `pyvips.Error` for a broken file, then or in a strip."""
         tiff.check_page_count(self._data)
-        loaded = pyvips.Image.tiffload_buffer(self._data, fail_on="error", access="sequential")
-        size = (loaded.width, loaded.height)
+        data = self._data
         if self._layout.photometric == tiff_layout.LAB:
-            loaded = _lab_to_rgb(loaded)
-        return size, self._strips(loaded)
+            # libvips 8.18 refuses Lab of 8 bits. As RGB it returns the samples as they are stored.
+            data = self._tags.replace_short(data, Tag.PHOTOMETRIC, tiff_layout.RGB)
+        loaded = pyvips.Image.tiffload_buffer(data, fail_on="error", access="sequential")
+        return (loaded.width, loaded.height), self._strips(loaded)
 
     def space(self) -> Space:
         """Return the colour space of the strips; palettes, YCbCr and Lab become RGB."""
@@ -113,6 +115,8 @@ class TiffImage:
             part = levels[:, :, :colours]
             if is_palette and colours == 1:
                 part = np.repeat(part, 3, axis=2)
+            if layout.photometric == tiff_layout.LAB:
+                part, levels = _lab_to_rgb(part), to_depth(levels, np.uint16)
             if convert_ycbcr:
                 part = _ycbcr_to_rgb(part, self._tags.numbers(Tag.YCBCR_COEFFICIENTS))
             alpha = None
@@ -121,9 +125,14 @@ class TiffImage:
             yield Strip(rows, part, alpha)
 
 
-def _lab_to_rgb(loaded: pyvips.Image) -> pyvips.Image:
-    """Convert Lab to sRGB of 16 bits; the extra samples follow as before, in 16 bits."""
-    return loaded.colourspace("rgb16")
+def _lab_to_rgb(pixels: Pixels) -> Pixels:
+    """Convert Lab of 8 or 16 bits, whose a* and b* have a sign, to sRGB of 16 bits."""
+    top, sign = (255, np.int8) if pixels.dtype == np.uint8 else (65_535, np.int16)
+    lab = np.ascontiguousarray(pixels).view(sign).astype(np.float32)
+    lab[:, :, 0] = pixels[:, :, 0] * np.float32(100 / top)
+    if pixels.dtype == np.uint16:
+        lab[:, :, 1:] /= 256
+    return lab_to_srgb(lab)
 
 
 def _to_levels(pixels: Pixels) -> Pixels:

@@ -6,7 +6,7 @@ Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.ht
 import io
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 from worker.errors import CorruptImage, DecompressionBomb
 from worker.imaging.bombs import tiff
@@ -58,9 +58,13 @@ class Directory:
     """The known tags of one directory."""
 
     def __init__(
-        self, numbers: dict[int, Numbers], blobs: dict[int, bytes], value_bytes: int
+        self,
+        numbers: dict[int, Numbers],
+        blobs: dict[int, bytes],
+        places: dict[int, int],
+        value_bytes: int,
     ) -> None:
-        self._numbers, self._blobs = numbers, blobs
+        self._numbers, self._blobs, self._places = numbers, blobs, places
         self.value_bytes = value_bytes
         """Bytes of the values of all tags, known or not."""
 
@@ -75,6 +79,12 @@ class Directory:
     def blob(self, tag: Tag) -> bytes | None:
         """Return a tag's bytes; None if the directory does not have it."""
         return self._blobs.get(tag)
+
+    def replace_short(self, data: bytes, tag: Tag, value: int) -> bytes:
+        """Return a copy of the file in which a tag that it has, of 16 bits, has another value."""
+        place = self._places[tag]
+        order: Literal["big", "little"] = "big" if data[:2] == b"MM" else "little"
+        return data[:place] + value.to_bytes(2, order) + data[place + 2 :]
 
 
 def read_directory(data: bytes) -> Directory:
@@ -98,8 +108,9 @@ def read_directory(data: bytes) -> Directory:
     table = data[start : start + entries * entry.size]
     numbers: dict[int, Numbers] = {}
     blobs: dict[int, bytes] = {}
+    places: dict[int, int] = {}
     value_bytes = 0
-    for tag, kind, values, field in entry.iter_unpack(table):
+    for index, (tag, kind, values, field) in enumerate(entry.iter_unpack(table)):
         form = "s" if kind in _BYTES else _NUMBERS.get(kind) or _RATIONALS.get(kind)
         if form is None:
             continue
@@ -114,6 +125,7 @@ def read_directory(data: bytes) -> Directory:
         # Of a tag that occurs several times, the first one counts.
         if tag not in _TAGS or tag in numbers or tag in blobs:
             continue
+        places[tag] = start + (index + 1) * entry.size - len(field)
         place = 0 if length <= len(field) else offset_of.unpack(field)[0]
         source = field if length <= len(field) else data
         if place + length > len(data):
@@ -128,4 +140,4 @@ def read_directory(data: bytes) -> Directory:
                     for top, bottom in zip(read[::2], read[1::2], strict=True)
                 )
             numbers[tag] = read
-    return Directory(numbers, blobs, value_bytes)
+    return Directory(numbers, blobs, places, value_bytes)
