@@ -8,7 +8,7 @@ only decides about the last step, so that the 8-bit pixels of a file are always 
 
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -71,8 +71,10 @@ class Picture:
 class OpenedImage:
     """An image whose header has passed the checks and whose pixels are still encoded."""
 
-    def __init__(self, data: bytes, container: str, stored: StoredImage) -> None:
-        self.header: Facts = stored.facts
+    def __init__(
+        self, data: bytes, container: str, stored: StoredImage, decoded_pixels: int
+    ) -> None:
+        self.header: Facts = replace(stored.facts, decoded_pixels=decoded_pixels)
         self._data, self._container = data, container
         self._stored = stored
 
@@ -144,8 +146,8 @@ def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
         is_deep = container == "PNG" and has_sixteen_bits(data)
         stored = Png16Image(data, image) if is_deep else PillowImage(data, image)
     _check_size(stored.facts.size, max_pixels)
-    _check_cost(data, container, stored.facts.size, max_pixels)
-    return OpenedImage(data, container, stored)
+    decoded = _check_cost(data, container, stored.facts.size, max_pixels)
+    return OpenedImage(data, container, stored, decoded)
 
 
 def _open_with_pillow(data: bytes, container: str) -> Image.Image:
@@ -176,15 +178,19 @@ def _check_size(size: Size, max_pixels: int) -> None:
         raise CorruptImage(f"expected at least one pixel, found {width}×{height}")
 
 
-def _check_cost(data: bytes, container: str, size: Size, max_pixels: int) -> None:
-    """Raise `DecompressionBomb` or `ImageTooLarge` for pixels that take too long to decode."""
+def _check_cost(data: bytes, container: str, size: Size, max_pixels: int) -> int:
+    """Return the pixels that are decoded at once, as far as they may be more than those of `size`.
+
+    Raise `DecompressionBomb` or `ImageTooLarge` for pixels that take too long to decode.
+    """
     pixels = size[0] * size[1]
     if container == "JPEG":
         jpeg.check_scans(data, pixels)
     elif container in ("AVIF", "HEIF"):
-        heif.check_cost(data, max_pixels)
+        return heif.decoded_pixels(data, max_pixels)
     elif container == "BMP" and bmp.is_run_length_coded(data):
         bmp.check_run_lengths(data, pixels)
+    return pixels
 
 
 def _pixels(

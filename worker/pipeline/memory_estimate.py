@@ -14,8 +14,8 @@ _DECODE_BY_FORMAT: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
 """Formats whose decoders keep whole frames or strips in memory of their own."""
 _DECODE_RGB, _DECODE_CONVERTED, _DECODE_SIXTEEN_BITS = 11, 16, 28
 """All other formats: stored as RGB or RGBA, in another colour mode, and with 16 bits kept."""
-_METADATA_COPIES: Final = 3
-"""Of metadata that the decoder copies."""
+_METADATA_COPIES: Final = 6
+"""Of the metadata of a TIFF, by libtiff and libvips."""
 _RESIZE_BILINEAR: Final = 24
 """Per pixel of the picture: resized in floating point for a model, as ISNetSegment does it."""
 _RESIZE_LANCZOS: Final = 5
@@ -96,7 +96,7 @@ def estimate_memory(
     )
     return MemoryEstimate(
         decode=_FIXED
-        + pixels * _decode(header, sixteen_bits=options.bit_depth == 16)
+        + max(pixels, header.decoded_pixels) * _decode(header, sixteen_bits=options.bit_depth == 16)
         + _METADATA_COPIES * header.metadata_bytes,
         model=_FIXED + pixels * picture + _model(recipe, pixels, input_size, usual_input_size),
         edges=_FIXED + pixels * (picture + sample + max(cutout, work)) + constant,

@@ -6,35 +6,36 @@ keeps the part within the picture. Source: ISO/IEC 14496-12, 8.11, and 23008-12,
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from worker.errors import DecompressionBomb
+from worker.errors import CorruptImage, DecompressionBomb
+from worker.imaging.bombs import heif_coded
+from worker.imaging.bombs.iso_boxes import all_associations, boxes, named
 
 _MAX_BYTES: Final = 64 * 2**20
 """A decoder takes a tenth of a microsecond per byte; phones write less than 20 MB."""
-_MAX_BOXES: Final = 20_000
-"""Boxes at one level; libheif has the same limit."""
 _MAX_DEPTH: Final = 8
 """Nesting of pictures made of pictures; those of phones have two levels."""
+_MAX_CODED_RATIO: Final = 1.05
+"""Limit for a coded picture, relative to `max_pixels`: encoders fill up to whole blocks."""
 _MAX_PARTS_RATIO: Final = 2
 """Limit for the pixels of all parts of a picture, relative to `max_pixels`."""
-
-_Box = tuple[bytes, int, int]
-"""Type, and the offsets at which its body begins and ends."""
 
 
 class _Items(NamedTuple):
     pixels: Mapping[int, int]
-    """Pixels by item, as the file states; libheif refuses an item that turns out larger."""
+    """Pixels by item, as the file states."""
     parts: Mapping[int, Sequence[int]]
     """The items that a derived item consists of, as often as it names them."""
 
 
-def check_cost(data: bytes, max_pixels: int) -> None:
-    """Raise `DecompressionBomb` for too many bytes, or parts with far more pixels than are allowed.
+def decoded_pixels(data: bytes, max_pixels: int) -> int:
+    """Return the pixels that are decoded at once: of the largest coded picture, or of all parts.
 
-    Broken files pass, because the decoder refuses them.
+    The coded data are believed as well as the boxes. Raise `DecompressionBomb` for too many bytes,
+    a picture with more than `max_pixels`, or parts with far more; `CorruptImage` for boxes that
+    contradict each other.
     """
     if len(data) > _MAX_BYTES:
         raise DecompressionBomb(
@@ -42,21 +43,34 @@ def check_cost(data: bytes, max_pixels: int) -> None:
             "store it as PNG or TIFF"
         )
 
+    largest = together = 0
     for kind, start, end in boxes(data, 0, len(data)):
-        if kind != b"meta":
-            continue
         try:
+            if kind == b"moov":
+                largest = max(largest, heif_coded.sequence_pixels(data, start, end))
+            if kind != b"meta":
+                continue
             items = _items(data, start + 4, end)
-        except struct.error:
-            continue
+            largest = max(largest, heif_coded.item_pixels(data, start + 4, end))
+        except (struct.error, IndexError) as error:
+            # A decoder might read what this module cannot.
+            raise CorruptImage(f"AVIF or HEIF: boxes that cannot be read: {error}") from error
+        largest = max(largest, *items.pixels.values(), 0)
         costs: dict[int, int] = {}
         for item in items.parts:
             cost = _cost(item, items, costs, 0)
+            together = max(together, cost)
             if cost > _MAX_PARTS_RATIO * max_pixels:
                 raise DecompressionBomb(
                     f"HEIF: expected parts of at most {_MAX_PARTS_RATIO * max_pixels:,} pixels "
                     f"together, found {cost:,}"
                 )
+    if largest > _MAX_CODED_RATIO * max_pixels:
+        raise DecompressionBomb(
+            f"AVIF or HEIF: expected coded pictures of at most {max_pixels:,} pixels "
+            f"(CUTWORK_MAX_PIXELS), found one of {largest:,}"
+        )
+    return max(largest, together)
 
 
 def _cost(item: int, items: _Items, costs: dict[int, int], depth: int) -> int:
@@ -77,13 +91,13 @@ def _items(data: bytes, start: int, end: int) -> _Items:
     sizes: list[int] = []
     pixels: dict[int, int] = {}
     parts: dict[int, list[int]] = defaultdict(list)
-    within = {kind: (body, stop) for kind, body, stop in boxes(data, start, end)}
-    properties = {kind: bounds for kind, *bounds in boxes(data, *within.get(b"iprp", (0, 0)))}
+    within = named(data, start, end)
+    properties = named(data, *within.get(b"iprp", (0, 0)))
     for kind, body, _ in boxes(data, *properties.get(b"ipco", (0, 0))):
         # Properties are numbered by position, so that those of other types count too.
         width, height = struct.unpack_from(">II", data, body + 4) if kind == b"ispe" else (0, 0)
         sizes.append(width * height)
-    for item, index in associations(data, *properties.get(b"ipma", (0, 0))):
+    for item, index in all_associations(data, *within.get(b"iprp", (0, 0))):
         if 0 < index <= len(sizes):
             pixels[item] = max(pixels.get(item, 0), sizes[index - 1])
     body, stop = within.get(b"iref", (0, 0))
@@ -96,38 +110,3 @@ def _items(data: bytes, start: int, end: int) -> _Items:
             ids_format = f">{count}{id_format[1]}"
             parts[item] += struct.unpack_from(ids_format, data, position + size + 2)
     return _Items(pixels, parts)
-
-
-def associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield items and the numbers of their properties, counted from one."""
-    if start == end:
-        return
-    version, has_wide_index = data[start], data[start + 3] & 1
-    (entries,) = struct.unpack_from(">I", data, start + 4)
-    position = start + 8
-    for _ in range(min(entries, end - start)):
-        (item,) = struct.unpack_from(">I" if version else ">H", data, position)
-        position += 4 if version else 2
-        (count,) = struct.unpack_from(">B", data, position)
-        position += 1
-        for _ in range(count):
-            (index,) = struct.unpack_from(">H" if has_wide_index else ">B", data, position)
-            position += 2 if has_wide_index else 1
-            yield item, index & (0x7FFF if has_wide_index else 0x7F)
-
-
-def boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes between two offsets."""
-    for _ in range(_MAX_BOXES):
-        if start + 8 > end:
-            return
-        length, kind = struct.unpack_from(">I4s", data, start)
-        header = 8
-        if length == 1 and start + 16 <= end:
-            header, (length,) = 16, struct.unpack_from(">Q", data, start + 8)
-        stop = min(start + length, end) if length else end
-        if stop < start + header:
-            return
-        yield kind, start + header, stop
-        start = stop
-    raise DecompressionBomb(f"HEIF: expected at most {_MAX_BOXES:,} boxes, found more")

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from worker.imaging.bombs.heif import associations, boxes
+from worker.imaging.bombs.iso_boxes import associations, boxes
 from worker.imaging.colour.code_points import CodePoints
 
 _TRACK: Final = (b"trak", b"mdia", b"minf", b"stbl", b"stsd")

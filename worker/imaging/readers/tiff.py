@@ -61,7 +61,11 @@ class TiffImage:
         if self._layout.photometric == tiff_layout.LAB:
             # libvips 8.18 refuses Lab of 8 bits. As RGB it returns the samples as they are stored.
             data = self._tags.replace_short(data, Tag.PHOTOMETRIC, tiff_layout.RGB)
-        loaded = pyvips.Image.tiffload_buffer(data, fail_on="error", access="sequential")
+        # Otherwise libtiff refuses tags of 50 MB, which Photoshop writes. Their bytes are in the
+        # memory estimate, and `read_directory` has refused those that share them.
+        loaded = pyvips.Image.tiffload_buffer(
+            data, fail_on="error", access="sequential", unlimited=True
+        )
         return (loaded.width, loaded.height), self._strips(loaded)
 
     def space(self) -> Space:
