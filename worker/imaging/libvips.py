@@ -23,6 +23,15 @@ _DTYPES: Final = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32, "fl
 """By libvips' name of a band format."""
 
 
+def open_tiff(data: bytes, page: int = 0) -> pyvips.Image:
+    """Open a page of a TIFF for `read_strips`; raise `pyvips.Error` for a broken file."""
+    # Otherwise libtiff refuses tags of 50 MB, which Photoshop writes. Their bytes are in the memory
+    # estimate, and the reader of the directory has refused those that share them.
+    return pyvips.Image.tiffload_buffer(
+        data, page=page, fail_on="error", access="sequential", unlimited=True
+    )
+
+
 def read_strips(image: pyvips.Image) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Yield the rows of an image in order with its pixels (rows, W, bands).
 

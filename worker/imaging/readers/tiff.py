@@ -1,11 +1,14 @@
 """TIFF, read by libvips: Pillow keeps 8 bits of 16 in colour, and misreads planes and negatives."""
 
+import io
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyvips
+from numpy.typing import NDArray
+from PIL import Image
 
 from worker.imaging import libvips
 from worker.imaging.bombs import tiff
@@ -13,10 +16,11 @@ from worker.imaging.colour.embedded import are_srgb
 from worker.imaging.colour.lab import lab_to_srgb
 from worker.imaging.masks import Pixels, Size, to_depth
 from worker.imaging.png import Resolution
-from worker.imaging.readers import tiff_layout
+from worker.imaging.readers import tiff_layout, tiff_pixels
+from worker.imaging.readers.pillow import PillowImage
 from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.readers.tiff_layout import Layout
-from worker.imaging.readers.tiff_tags import Tag, read_directory
+from worker.imaging.readers.tiff_tags import Form, Tag, read_directory
 
 _CM_PER_INCH: Final = 2.54
 _INCHES, _CENTIMETRES = 2, 3
@@ -31,41 +35,35 @@ class TiffImage:
     def __init__(self, data: bytes, max_pixels: int) -> None:
         """Read the header; raise `CorruptImage`, `UnsupportedImage` or `DecompressionBomb`."""
         self._data = data
-        self._tags = read_directory(data)
-        tile = (self._tags.number(Tag.TILE_WIDTH, 0), self._tags.number(Tag.TILE_HEIGHT, 0))
+        self._tags = tags = read_directory(data)
+        tile = (tags.number(Tag.TILE_WIDTH, 0), tags.number(Tag.TILE_HEIGHT, 0))
         tiff.check_tile(tile, max_pixels)
-        self._layout = layout = tiff_layout.read_layout(self._tags)
-        warnings = []
-        if layout.ignored:
-            warnings.append(
-                f"extra samples ignored: {layout.ignored} of {layout.samples} samples of a pixel "
-                "are neither colour nor alpha"
-            )
-        if layout.sample_format == tiff_layout.FLOAT:
-            warnings.append("floating point: 0 is read as black and 1 as white, and clipped there")
+        self._layout = layout = tiff_layout.read_layout(tags)
+        if layout.needs_pillow and tags.form == Form(order=">", bigtiff=True):
+            raise layout.unsupported("this compression is not read from a big-endian BigTIFF")
         self.facts = Facts(
             format="TIFF",
             mode=_mode(layout),
             size=layout.size,
             has_transparency=layout.alpha is not None,
-            bits=8 if layout.bits <= 8 and layout.photometric != tiff_layout.LAB else 16,
+            bits=16 if _is_deep(layout) else 8,
             pixel_bytes=_pixel_bytes(layout),
-            metadata_bytes=self._tags.value_bytes,
-            warnings=tuple(warnings),
+            metadata_bytes=tags.value_bytes,
+            warnings=_warnings(layout),
         )
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a TIFF has one size
         """Open the pixels; raise `pyvips.Error` for a broken file, then or in a strip."""
-        tiff.check_page_count(self._data)
-        data = self._data
-        if self._layout.photometric == tiff_layout.LAB:
-            # libvips 8.18 refuses Lab of 8 bits. As RGB it returns the samples as they are stored.
-            data = self._tags.replace_short(data, Tag.PHOTOMETRIC, tiff_layout.RGB)
-        # Otherwise libtiff refuses tags of 50 MB, which Photoshop writes. Their bytes are in the
-        # memory estimate, and `read_directory` has refused those that share them.
-        loaded = pyvips.Image.tiffload_buffer(
-            data, fail_on="error", access="sequential", unlimited=True
-        )
+        layout = self._layout
+        if layout.needs_pillow:
+            return self._read_by_pillow()
+        if layout.has_planes:
+            loaded = tiff_pixels.open_planes(self._data, self._tags, layout)
+        elif layout.is_premultiplied or layout.photometric == tiff_layout.LAB:
+            loaded = tiff_pixels.open_as_stored(self._data, self._tags, layout)
+        else:
+            tiff.check_page_count(self._data)
+            loaded = libvips.open_tiff(self._data)
         return (loaded.width, loaded.height), self._strips(loaded)
 
     def space(self) -> Space:
@@ -107,29 +105,45 @@ class TiffImage:
     def close(self) -> None:
         """Do nothing: libvips releases the file with its image."""
 
+    def _read_by_pillow(self) -> tuple[Size, Iterator[Strip]]:
+        image = Image.open(io.BytesIO(self._data), formats=["TIFF"])
+        return PillowImage(self._data, image).read(None)
+
     def _strips(self, loaded: pyvips.Image) -> Iterator[Strip]:
         layout = self._layout
-        # libvips has looked palettes up: one band if they are grey, else three.
+        # libvips looks palettes up: they have one band if they are grey, else three.
         is_palette = layout.photometric == tiff_layout.PALETTE
         colours = loaded.bands - layout.samples + 1 if is_palette else layout.colours
-        is_ycbcr = layout.photometric == tiff_layout.YCBCR and loaded.bands == 3
-        convert_ycbcr = is_ycbcr and layout.compression != tiff_layout.JPEG
         for rows, pixels in libvips.read_strips(loaded):
-            levels = _to_levels(pixels)
-            part = levels[:, :, :colours]
+            part, alpha = self._converted(pixels[:, :, :colours]), None
+            if layout.alpha is not None:
+                # Of separate planes, those of other extra samples were left out.
+                extra = 0 if layout.has_planes else layout.alpha - layout.colours
+                alpha = pixels[:, :, colours + extra]
+                if layout.is_premultiplied:
+                    part = tiff_pixels.divide_by_alpha(part, alpha)
+                # Lab becomes RGB of 16 bits.
+                alpha = to_depth(
+                    _to_levels(alpha), np.uint16 if self.facts.bits == 16 else np.uint8
+                )
             if is_palette and colours == 1:
                 part = np.repeat(part, 3, axis=2)
-            if layout.photometric == tiff_layout.LAB:
-                part, levels = _lab_to_rgb(part), to_depth(levels, np.uint16)
-            if convert_ycbcr:
-                part = _ycbcr_to_rgb(part, self._tags.numbers(Tag.YCBCR_COEFFICIENTS))
-            alpha = None
-            if layout.alpha is not None:
-                alpha = levels[:, :, layout.alpha - layout.colours + colours]
-            yield Strip(rows, part, alpha)
+            yield Strip(rows, _to_levels(part), alpha)
+
+    def _converted(self, colours: NDArray[Any]) -> NDArray[Any]:
+        """Return colours that libvips leaves as stored in the space that `space` promises."""
+        layout = self._layout
+        if (
+            layout.sample_format == tiff_layout.FLOAT
+            and layout.photometric == tiff_layout.WHITE_IS_ZERO
+        ):
+            return np.float32(1) - colours  # libvips inverts integers alone.
+        if layout.is_plain_ycbcr:
+            return _ycbcr_to_rgb(colours, self._tags.numbers(Tag.YCBCR_COEFFICIENTS))
+        return _lab_to_rgb(colours) if layout.photometric == tiff_layout.LAB else colours
 
 
-def _lab_to_rgb(pixels: Pixels) -> Pixels:
+def _lab_to_rgb(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     """Convert Lab of 8 or 16 bits, whose a* and b* have a sign, to sRGB of 16 bits."""
     top, sign = (255, np.int8) if pixels.dtype == np.uint8 else (65_535, np.int16)
     lab = np.ascontiguousarray(pixels).view(sign).astype(np.float32)
@@ -139,18 +153,33 @@ def _lab_to_rgb(pixels: Pixels) -> Pixels:
     return lab_to_srgb(lab)
 
 
-def _to_levels(pixels: Pixels) -> Pixels:
+def _warnings(layout: Layout) -> tuple[str, ...]:
+    warnings = []
+    if layout.ignored:
+        warnings.append(
+            f"extra samples ignored: {layout.ignored} of {layout.samples} samples of a pixel are "
+            "neither colour nor alpha"
+        )
+    if layout.sample_format == tiff_layout.FLOAT:
+        warnings.append("floating point: 0 is read as black and 1 as white, and clipped there")
+    if layout.needs_pillow and layout.bits == 16:
+        warnings.append(f"bit_depth: 8 of 16 bits are kept of {layout.describe()}")
+    return tuple(warnings)
+
+
+def _to_levels(samples: NDArray[Any]) -> Pixels:
     """Return samples as uint8 or uint16: 32 bits reduced to 16, floating point 0…1 stretched."""
-    if pixels.dtype == np.uint32:
-        return (pixels >> 16).astype(np.uint16)
-    if pixels.dtype == np.float32:
-        clipped = np.clip(np.nan_to_num(pixels), 0, 1)
-        return (clipped * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
-    return pixels
+    if samples.dtype == np.uint32:
+        return (samples >> 16).astype(np.uint16)
+    if samples.dtype == np.float32:
+        clipped = np.clip(np.nan_to_num(samples), 0, 1)
+        levels: Pixels = (clipped * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+        return levels
+    return np.asarray(samples)
 
 
-def _ycbcr_to_rgb(pixels: Pixels, coefficients: tuple[float, ...]) -> Pixels:
-    """Convert uncompressed YCbCr of full range, which libvips returns as stored."""
+def _ycbcr_to_rgb(pixels: NDArray[Any], coefficients: tuple[float, ...]) -> NDArray[np.uint8]:
+    """Convert YCbCr of full range, (H, W, 3) uint8."""
     red, green, blue = coefficients if len(coefficients) == 3 and all(coefficients) else _REC_601
     y, cb, cr = (pixels[:, :, band].astype(np.float32) for band in range(3))
     r = y + (2 - 2 * red) * (cr - 128)
@@ -182,8 +211,17 @@ def _mode(layout: Layout) -> str:
     return "I;16" if layout.bits == 16 else "I"
 
 
+def _is_deep(layout: Layout) -> bool:
+    """Return whether the strips have 16 bits per channel; Lab has, as it is converted."""
+    if layout.needs_pillow:
+        return False
+    return layout.bits > 8 or layout.photometric == tiff_layout.LAB
+
+
 def _pixel_bytes(layout: Layout) -> int:
     """Return the bytes of a pixel as libvips holds it: palettes looked up, half floats widened."""
+    if layout.needs_pillow:
+        return 0
     sample = max(layout.bits // 8, 1)
     if layout.sample_format == tiff_layout.FLOAT:
         sample = 4

@@ -54,7 +54,7 @@ _COMPRESSIONS: Final = {
     50001: "WebP",
 }
 """Those that libvips decompresses."""
-ZSTD, LZMA = 50000, 34925
+_ZSTD, _LZMA = 50000, 34925
 _OTHER_COMPRESSIONS: Final = {
     9: "JBIG",
     10: "JBIG",
@@ -67,12 +67,12 @@ _OTHER_COMPRESSIONS: Final = {
     34712: "JPEG 2000",
     34887: "LERC",
     34892: "lossy JPEG",
-    LZMA: "LZMA",
+    _LZMA: "LZMA",
     34926: "Zstandard",
     34927: "WebP",
     34933: "PNG",
     34934: "JPEG XR",
-    ZSTD: "Zstandard",
+    _ZSTD: "Zstandard",
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
@@ -86,7 +86,7 @@ _SAMPLE_FORMATS: Final = {
     5: "{}-bit complex integers",
     6: "{}-bit complex floating point",
 }
-_ASSOCIATED, _UNASSOCIATED = 1, 2
+ASSOCIATED, UNASSOCIATED = 1, 2
 _CMYK_INKS: Final = 1
 
 _BITS: Final[Mapping[int, Mapping[int, tuple[int, ...]]]] = {
@@ -99,12 +99,16 @@ _BITS: Final[Mapping[int, Mapping[int, tuple[int, ...]]]] = {
     LAB: {UINT: (8, 16)},
 }
 """Bits per sample that are read, by photometric interpretation and sample format."""
-_PREMULTIPLIED: Final = {
-    *((grey, UINT, bits) for grey in (WHITE_IS_ZERO, BLACK_IS_ZERO) for bits in (8, 16)),
-    *((RGB, UINT, bits) for bits in (8, 16)),
-    *((RGB, FLOAT, bits) for bits in (16, 32)),
+_PILLOW_PLANES: Final = {(RGB, 0, False), (RGB, 1, True), (SEPARATED, 0, False)}
+"""What Pillow reads correctly from separate planes: photometric, extra samples, with alpha."""
+_PILLOW_KINDS: Final = _PILLOW_PLANES | {
+    (RGB, 1, False),
+    (WHITE_IS_ZERO, 0, False),
+    (BLACK_IS_ZERO, 0, False),
+    (BLACK_IS_ZERO, 1, True),
+    (PALETTE, 0, False),
 }
-"""What libvips divides by alpha correctly: photometric interpretation, sample format, bits."""
+"""What Pillow reads correctly where all samples of a pixel are together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +136,42 @@ class Layout:
     """Of the chroma of YCbCr, horizontally and vertically."""
 
     @property
+    def needs_pillow(self) -> bool:
+        """Whether libvips cannot read the pixels but Pillow can, without misreading them."""
+        if self.compression not in (_ZSTD, _LZMA):
+            return False
+        # Pillow takes the high byte of 16-bit colours.
+        bits = (8, 16) if self.colours > 1 else (8,)
+        kinds = _PILLOW_PLANES if self.is_planar else _PILLOW_KINDS
+        return (
+            self.bits in bits
+            and self.sample_format == UINT
+            and not self.is_premultiplied
+            and (self.photometric, self.samples - self.colours, self.alpha is not None) in kinds
+        )
+
+    @property
+    def has_planes(self) -> bool:
+        """Whether each of several samples has a plane of its own."""
+        return self.is_planar and self.samples > 1
+
+    @property
+    def is_plain_ycbcr(self) -> bool:
+        """Whether libvips returns YCbCr as stored; JPEG and subsampled YCbCr become RGB in it."""
+        is_plain = self.compression not in (JPEG, OLD_JPEG) and self.subsampling == (1, 1)
+        return self.photometric == YCBCR and is_plain
+
+    @property
     def ignored(self) -> int:
         """The number of extra samples that are neither colour nor alpha."""
         return self.samples - self.colours - (self.alpha is not None)
+
+    def unsupported(self, reason: str) -> UnsupportedImage:
+        """Return the error for pixels that are not read."""
+        return UnsupportedImage(
+            f"expected a TIFF that can be read, found {self.describe()}: {reason}; "
+            "store it as grey or RGB of 8 or 16 bits"
+        )
 
     def describe(self) -> str:
         """Return the layout in words, for an error message."""
@@ -183,18 +220,15 @@ def read_layout(tags: Directory) -> Layout:
     )
     reason = _refusal(layout, tags, depths, formats)
     if reason is not None:
-        raise UnsupportedImage(
-            f"expected a TIFF that can be read, found {layout.describe()}: {reason}; "
-            "store it as grey or RGB of 8 or 16 bits"
-        )
+        raise layout.unsupported(reason)
     return layout
 
 
 def _alpha(photometric: int, count: int, extra: Sequence[int]) -> tuple[int | None, bool]:
     """Return the index among `count` extra samples of the alpha, and whether it is associated."""
     for index, kind in enumerate(extra):
-        if kind in (_ASSOCIATED, _UNASSOCIATED):
-            return index, kind == _ASSOCIATED
+        if kind in (ASSOCIATED, UNASSOCIATED):
+            return index, kind == ASSOCIATED
     # Many programs write one without saying so.
     if not extra and count == 1 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
         return 0, False
@@ -218,14 +252,18 @@ def _refusal(
         return f"several samples of {layout.bits} bits are not read"
     if layout.photometric == SEPARATED and tags.number(Tag.INK_SET, _CMYK_INKS) != _CMYK_INKS:
         return "the inks are not cyan, magenta, yellow and black"
+    if layout.needs_pillow:
+        return None
     if layout.compression not in _COMPRESSIONS:
         return "this compression is not read"
-    if layout.is_planar and layout.is_tiled and layout.samples > 1:
-        return "tiles in separate planes are not read"
+    if layout.has_planes and layout.photometric == PALETTE:
+        return "separate planes of a palette are not read"
     if layout.photometric == YCBCR and layout.samples > 3:
         return "YCbCr with extra samples is not read"
-    if layout.is_premultiplied and (layout.photometric, kind, layout.bits) not in _PREMULTIPLIED:
-        return "premultiplied samples of this kind are not read"
+    if layout.photometric == YCBCR and layout.has_planes and not layout.is_plain_ycbcr:
+        return "separate planes of subsampled YCbCr are not read"
+    if layout.photometric == LAB and layout.is_premultiplied:
+        return "premultiplied L*a*b* is not read"
     return None
 
 

@@ -1,12 +1,14 @@
-"""The tags of a TIFF directory that decide about its pixels, read without an object per value.
+"""The tags of a TIFF directory that decide about its pixels, read and written without Pillow.
 
+Pillow reads every entry, makes an object of each value, and does not know big-endian BigTIFF.
 Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.html.
 """
 
 import io
 import struct
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 from worker.errors import CorruptImage, DecompressionBomb
 from worker.imaging.bombs import tiff
@@ -20,101 +22,133 @@ class Tag(IntEnum):
     BITS = 258
     COMPRESSION = 259
     PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    STRIP_OFFSETS = 273
     ORIENTATION = 274
     SAMPLES = 277
+    ROWS_PER_STRIP = 278
+    STRIP_LENGTHS = 279
     X_RESOLUTION = 282
     Y_RESOLUTION = 283
     PLANES = 284
     RESOLUTION_UNIT = 296
+    PREDICTOR = 317
     PRIMARY_CHROMATICITIES = 319
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_LENGTHS = 325
     INK_SET = 332
     EXTRA_SAMPLES = 338
     SAMPLE_FORMAT = 339
+    JPEG_TABLES = 347
     YCBCR_COEFFICIENTS = 529
     YCBCR_SUBSAMPLING = 530
     XMP = 700
     ICC_PROFILE = 34675
 
 
-Numbers = tuple[float, ...]
+SHORT: Final = 3
+_TYPES: Final[Mapping[int, str]] = dict(
+    zip(
+        (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18),
+        ("B", "s", "H", "I", "II", "b", "s", "h", "i", "ii", "f", "d", "I", "Q", "q", "Q"),
+        strict=True,
+    )
+)
+"""Format characters of a value, by type."""
+_RATIONALS: Final = (5, 10)
 _MAX_NUMBERS: Final = 2**10
 """Values of a tag that are looked at; more samples than this are not a picture."""
-_BYTES: Final = (1, 2, 6, 7)
-"""Types of one byte, which ICC profiles and XMP have."""
-_NUMBERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"} | {
-    16: "Q",
-    17: "q",
-    18: "Q",
-}
-_RATIONALS: Final = {5: "II", 10: "ii"}
 _MAX_OVERLAP: Final = 2
 """Limit for the values of all tags together, relative to the file: libtiff copies each of them."""
 _TAGS: Final = frozenset(Tag)
 
 
-class Directory:
+class Entry(NamedTuple):
+    """A tag's type, and its values as stored."""
+
+    kind: int
+    values: bytes
+
+
+class Form(NamedTuple):
+    """The byte order of a TIFF, and whether it is a BigTIFF."""
+
+    order: str
+    bigtiff: bool
+
+    @property
+    def head(self) -> struct.Struct:
+        """Return the layout of the header: what comes before the first offset, and that offset."""
+        return struct.Struct(self.order + ("8sQ" if self.bigtiff else "4sI"))
+
+    @property
+    def entries(self) -> struct.Struct:
+        """Return the layout of the number of entries in a directory."""
+        return struct.Struct(self.order + ("Q" if self.bigtiff else "H"))
+
+    @property
+    def offset(self) -> struct.Struct:
+        """Return the layout of an offset."""
+        return struct.Struct(self.order + ("Q" if self.bigtiff else "I"))
+
+    @property
+    def entry(self) -> struct.Struct:
+        """Return the layout of an entry: tag, type, number of values, values or their offset."""
+        return struct.Struct(self.order + ("HHQ8s" if self.bigtiff else "HHI4s"))
+
+
+class Directory(NamedTuple):
     """The known tags of one directory."""
 
-    def __init__(
-        self,
-        numbers: dict[int, Numbers],
-        blobs: dict[int, bytes],
-        places: dict[int, int],
-        value_bytes: int,
-    ) -> None:
-        self._numbers, self._blobs, self._places = numbers, blobs, places
-        self.value_bytes = value_bytes
-        """Bytes of the values of all tags, known or not."""
+    form: Form
+    entries: Mapping[int, Entry]
+    value_bytes: int
+    """Bytes of the values of all tags, known or not."""
 
-    def numbers(self, tag: Tag) -> Numbers:
+    def numbers(self, tag: Tag) -> tuple[float, ...]:
         """Return a tag's values; none if the directory does not have it."""
-        return self._numbers.get(tag, ())
+        entry = self.entries.get(tag)
+        if entry is None or _TYPES[entry.kind] == "s":
+            return ()
+        layout = struct.Struct(self.form.order + _TYPES[entry.kind])
+        values = entry.values[: _MAX_NUMBERS * layout.size]
+        if entry.kind in _RATIONALS:
+            return tuple(a / b if b else 0.0 for a, b in layout.iter_unpack(values))
+        return tuple(value for (value,) in layout.iter_unpack(values))
 
     def number(self, tag: Tag, default: int) -> int:
         """Return a tag's first value."""
-        return int(next(iter(self.numbers(tag)), default))
+        first = next(iter(self.numbers(tag)), default)
+        return int(first) if abs(first) < 2**63 else default
 
     def blob(self, tag: Tag) -> bytes | None:
         """Return a tag's bytes; None if the directory does not have it."""
-        return self._blobs.get(tag)
-
-    def replace_short(self, data: bytes, tag: Tag, value: int) -> bytes:
-        """Return a copy of the file in which a tag that it has, of 16 bits, has another value."""
-        place = self._places[tag]
-        order: Literal["big", "little"] = "big" if data[:2] == b"MM" else "little"
-        return data[:place] + value.to_bytes(2, order) + data[place + 2 :]
+        entry = self.entries.get(tag)
+        return None if entry is None else entry.values
 
 
 def read_directory(data: bytes) -> Directory:
     """Return the first directory; raise `CorruptImage` if there is none, or `DecompressionBomb`."""
-    big_endian, bigtiff = data[:2] == b"MM", 43 in data[2:4]
-    order = ">" if big_endian else "<"
-    head = struct.Struct(order + ("8xQ" if bigtiff else "4xI"))
-    count = struct.Struct(order + ("Q" if bigtiff else "H"))
-    entry = struct.Struct(order + ("HHQ8s" if bigtiff else "HHI4s"))
-    offset_of = struct.Struct(order + ("Q" if bigtiff else "I"))
+    form = Form(order=">" if data[:2] == b"MM" else "<", bigtiff=43 in data[2:4])
     try:
-        (position,) = head.unpack_from(data)
-        (entries,) = count.unpack_from(data, position)
+        _, position = form.head.unpack_from(data)
+        (count,) = form.entries.unpack_from(data, position)
     except struct.error as error:
         raise CorruptImage(f"expected a TIFF directory, found none: {error}") from error
     file = io.BytesIO(data)
     file.seek(position)
-    tiff.check_directory(file, big_endian=big_endian, bigtiff=bigtiff)
-    start = position + count.size
-    entries = min(entries, max(len(data) - start, 0) // entry.size)
-    table = data[start : start + entries * entry.size]
-    numbers: dict[int, Numbers] = {}
-    blobs: dict[int, bytes] = {}
-    places: dict[int, int] = {}
+    tiff.check_directory(file, big_endian=form.order == ">", bigtiff=form.bigtiff)
+    start = position + form.entries.size
+    count = min(count, max(len(data) - start, 0) // form.entry.size)
+    table = data[start : start + count * form.entry.size]
+    entries: dict[int, Entry] = {}
     value_bytes = 0
-    for index, (tag, kind, values, field) in enumerate(entry.iter_unpack(table)):
-        form = "s" if kind in _BYTES else _NUMBERS.get(kind) or _RATIONALS.get(kind)
-        if form is None:
+    for tag, kind, values, field in form.entry.iter_unpack(table):
+        if kind not in _TYPES:
             continue
-        length = values * struct.calcsize(order + form)
+        length = values * struct.calcsize(form.order + _TYPES[kind])
         if length <= len(data):
             value_bytes += length
             if value_bytes > _MAX_OVERLAP * len(data):
@@ -123,21 +157,34 @@ def read_directory(data: bytes) -> Directory:
                     "bytes, twice the file, found more"
                 )
         # Of a tag that occurs several times, the first one counts.
-        if tag not in _TAGS or tag in numbers or tag in blobs:
+        if tag not in _TAGS or tag in entries:
             continue
-        places[tag] = start + (index + 1) * entry.size - len(field)
-        place = 0 if length <= len(field) else offset_of.unpack(field)[0]
-        source = field if length <= len(field) else data
-        if place + length > len(data):
+        if length <= len(field):
+            entries[tag] = Entry(kind, field[:length])
             continue
-        if tag in (Tag.ICC_PROFILE, Tag.XMP):
-            blobs[tag] = source[place : place + length]
-        elif kind in _RATIONALS or kind in _NUMBERS:
-            read = struct.unpack_from(f"{order}{form * min(values, _MAX_NUMBERS)}", source, place)
-            if kind in _RATIONALS:
-                read = tuple(
-                    top / bottom if bottom else 0.0
-                    for top, bottom in zip(read[::2], read[1::2], strict=True)
-                )
-            numbers[tag] = read
-    return Directory(numbers, blobs, places, value_bytes)
+        (place,) = form.offset.unpack(field)
+        if place + length <= len(data):
+            entries[tag] = Entry(kind, data[place : place + length])
+    return Directory(form, entries, value_bytes)
+
+
+def with_directories(data: bytes, form: Form, pages: Sequence[Mapping[int, Entry]]) -> bytes:
+    """Return a copy of a TIFF in which these directories take the place of its own."""
+    start, _ = form.head.unpack_from(data)
+    parts: list[bytes | memoryview] = [
+        form.head.pack(start, len(data)),
+        memoryview(data)[form.head.size :],
+    ]
+    position = len(data)
+    for number, entries in enumerate(pages, 1):
+        size = form.entries.size + len(entries) * form.entry.size + form.offset.size
+        table, behind = form.entries.pack(len(entries)), b""
+        for tag, entry in sorted(entries.items()):
+            field = entry.values
+            if len(field) > form.offset.size:
+                behind, field = behind + field, form.offset.pack(position + size + len(behind))
+            count = len(entry.values) // struct.calcsize(form.order + _TYPES[entry.kind])
+            table += form.entry.pack(tag, entry.kind, count, field)
+        position += size + len(behind)
+        parts += [table, form.offset.pack(position if number < len(pages) else 0), behind]
+    return b"".join(parts)
