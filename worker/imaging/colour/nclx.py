@@ -4,61 +4,63 @@ Source: ISO/IEC 14496-12, 12.1.5, and 23008-12, 6.5.5.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from worker.imaging.bombs.iso_boxes import associations, boxes
 from worker.imaging.colour.code_points import CodePoints
 
-_TRACK: Final = (b"trak", b"mdia", b"minf", b"stbl", b"stsd")
-"""The boxes within `moov`, from the outside in, down to the descriptions of a track's samples."""
+_TRACK: Final = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+"""The boxes down to the descriptions of a track's samples, each within the one before it."""
 _SAMPLE_HEADER_BYTES: Final = 78
 """Fields of a visual sample entry before the boxes within it."""
+_MAX_ASSOCIATIONS: Final = 100_000
+"""Properties of all items that are looked at; a grid of phones has a few hundred."""
 
 _Span = tuple[int, int]
 """Where the content of a box begins and ends."""
 
 
 def nclx_code_points(data: bytes) -> CodePoints | None:
-    """Return what the primary picture states; None if nothing, or if its boxes are broken."""
+    """Return what the primary picture states, or else the first track.
+
+    Return None if they state nothing, or if the boxes are broken.
+    """
+    whole = (0, len(data))
     try:
-        for kind, start, end in boxes(data, 0, len(data)):
-            if kind == b"meta" and (points := _of_primary_item(data, start + 4, end)):
-                return points
-        for start, end in _within(data, (0, len(data)), (b"moov", *_TRACK)):
-            for _, body, stop in boxes(data, start + 8, end):
-                for kind, *span in boxes(data, body + _SAMPLE_HEADER_BYTES, stop):
-                    if kind == b"colr" and (points := _nclx(data, (span[0], span[1]))):
-                        return points
+        meta = _first(data, whole, b"meta")
+        points = None if meta is None else _of_primary_item(data, (meta[0] + 4, meta[1]))
+        samples = _first(data, whole, *_TRACK)
+        if points is not None or samples is None:
+            return points
+        for _, start, end in boxes(data, samples[0] + 8, samples[1]):
+            colour = _first(data, (start + _SAMPLE_HEADER_BYTES, end), b"colr")
+            return None if colour is None else _nclx(data, colour)
     except (struct.error, IndexError):
         # The decoder refuses such a file, or finds its picture elsewhere.
         return None
     return None
 
 
-def _of_primary_item(data: bytes, start: int, end: int) -> CodePoints | None:
+def _of_primary_item(data: bytes, meta: _Span) -> CodePoints | None:
     """Return the code points of a `meta` box's primary item, or of the parts it consists of."""
-    within = {kind: (body, stop) for kind, body, stop in boxes(data, start, end)}
-    if b"pitm" not in within:
+    primary = _first(data, meta, b"pitm")
+    container = _first(data, meta, b"iprp", b"ipco")
+    places = _first(data, meta, b"iprp", b"ipma")
+    if primary is None or container is None or places is None:
         return None
-    primary = _item_id(data, within[b"pitm"][0])
+    # Properties are numbered by position, so that those of other types count too.
     properties = [
-        (kind, (body, stop))
-        for span in _within(data, within.get(b"iprp", (0, 0)), (b"ipco",))
-        for kind, body, stop in boxes(data, *span)
+        _nclx(data, (start, end)) if kind == b"colr" else None
+        for kind, start, end in boxes(data, *container)
     ]
     colours: dict[int, CodePoints] = {}
-    for span in _within(data, within.get(b"iprp", (0, 0)), (b"ipma",)):
-        for item, index in associations(data, *span):
-            kind, place = properties[index - 1] if 0 < index <= len(properties) else (b"", (0, 0))
-            points = _nclx(data, place) if kind == b"colr" else None
-            if points is not None:
-                colours.setdefault(item, points)
-    if primary in colours:
-        return colours[primary]
-    # A grid without a colour of its own has that of its tiles; other items than those of the
-    # picture (alpha, depth) state no primaries.
-    return next(iter(colours.values()), None)
+    for item, index in islice(associations(data, *places), _MAX_ASSOCIATIONS):
+        points = properties[index - 1] if 0 < index <= len(properties) else None
+        if points is not None:
+            colours.setdefault(item, points)
+    # A grid without a colour of its own has that of its tiles; alpha and depth have none.
+    return colours.get(_item_id(data, primary[0])) or next(iter(colours.values()), None)
 
 
 def _item_id(data: bytes, start: int) -> int:
@@ -73,11 +75,11 @@ def _nclx(data: bytes, span: _Span) -> CodePoints | None:
     return CodePoints(*struct.unpack_from(">HH", data, start + 4))
 
 
-def _within(data: bytes, span: _Span, path: Sequence[bytes]) -> Iterator[_Span]:
-    """Yield the contents of the boxes at the end of a path of box types."""
-    if not path:
-        yield span
-        return
-    for kind, body, stop in boxes(data, *span):
-        if kind == path[0]:
-            yield from _within(data, (body, stop), path[1:])
+def _first(data: bytes, span: _Span, *path: bytes) -> _Span | None:
+    """Return the content of the first box of each type within that of the type before it."""
+    for wanted in path:
+        found = next(((a, b) for kind, a, b in boxes(data, *span) if kind == wanted), None)
+        if found is None:
+            return None
+        span = found
+    return span
