@@ -136,7 +136,8 @@ class Options(Value):
     )
     background: Annotated[str, AfterValidator(_validate_colour)] | None = Field(
         default=None,
-        description="Colour behind the foreground, #rrggbb or #rrggbbaa. None: transparent.",
+        description="Colour behind the foreground in sRGB, #rrggbb or #rrggbbaa. "
+        "None: transparent.",
     )
     crop: bool = Field(default=False, description="Crop cut-out and mask to the foreground.")
     margin: Annotated[str, AfterValidator(_validate_margin)] = Field(

@@ -173,6 +173,16 @@ def test_code_points_hold_for_grey_and_with_alpha(name: str, mode: str) -> None:
     assert warnings == ()
 
 
+@pytest.mark.parametrize("mode", ["1", "LA", "P"])
+def test_code_points_hold_for_every_mode_of_a_png(mode: str) -> None:
+    data = saved(Image.fromarray(colours()).convert(mode), "PNG")
+    data = data[:33] + cicp(12, 13) + data[33:]
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    image, warnings = pass_alone(data, Options())
+    check_seen(image, pixels, "p3")
+    assert warnings == ()
+
+
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(
     ("chunks", "space"),
