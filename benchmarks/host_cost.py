@@ -74,7 +74,7 @@ def host_cost() -> dict[int, list[float]]:
         return _Remembering(load(file, device))
 
     cache = ModelCache(remembering, budget=Budget.of(memory=0, gpu_memory=0, gpu_idle=60))
-    watchdog = Watchdog(timeout=settings.device_timeout)
+    watchdog = Watchdog(device_timeout=settings.device_timeout)
     inference = Inference(cache=cache, watchdog=watchdog)
     models = Models(store=open_store(settings), cache=cache, inference=inference)
     limits = open_limits(settings)

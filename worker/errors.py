@@ -24,6 +24,7 @@
     │   │   ├── GpuNoDriver     gpu_no_driver
     │   │   ├── GpuNoProvider   gpu_no_provider
     │   │   └── GpuWrongCuda    gpu_wrong_cuda
+    │   ├── StageTimeout        stage_timeout
     │   ├── Poison              poison
     │   └── InternalError       internal_error
     └── TransientError          may pass: the job is tried up to CUTWORK_MAX_ATTEMPTS times
@@ -147,8 +148,12 @@ class GpuWrongCuda(GpuUnavailable, code="gpu_wrong_cuda"):
     """A GPU is required, but the driver, CUDA or cuDNN has the wrong version."""
 
 
+class StageTimeout(PermanentError, code="stage_timeout"):
+    """A stage of the job took longer than `CUTWORK_STAGE_TIMEOUT`."""
+
+
 class Poison(PermanentError, code="poison"):
-    """Every worker that ran the job died before the job had an outcome."""
+    """Every worker that ran the job died, or had to be ended, before the job had an outcome."""
 
 
 class InternalError(PermanentError, code="internal_error"):

@@ -1,5 +1,6 @@
 """The events that long-running code reports: for metrics, a log, or a terminal."""
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 
@@ -19,8 +20,11 @@ class Events:
     def model_used(self, model: str, *, loaded: bool) -> None:
         """A job uses a model; `loaded` says whether it had to be loaded first."""
 
-    def process_ends(self) -> None:
-        """The process ends in a few seconds because its device does not answer."""
+    def process_ends(self, jobs: Mapping[str, str]) -> None:
+        """The process ends in a few seconds, because a device or a stage of a job hangs.
+
+        `jobs`: the ids of the jobs that may be the reason, and the stage of each.
+        """
 
     def jobs_resent(self, count: int) -> None:
         """A recovery pass has ended; it sent `count` lost jobs again, often none."""

@@ -56,8 +56,9 @@ class Deliveries:
         """Record that the job's worker lives, and the job's stage, in case the worker dies."""
         self._touch(keys=[delivery_key(job_id)], args=[stage, _EXPIRY_SECONDS])
 
-    def mark_failed(self, job_id: str) -> None:
+    def mark_failed(self, job_id: str, *, stage: str) -> None:
         """Record that the worker dies at this delivery: the next one counts, however soon."""
+        self.touch(job_id, stage=stage)
         self._release(keys=[delivery_key(job_id)], args=[0, _EXPIRY_SECONDS])
 
     def release(self, job_id: str) -> None:

@@ -17,7 +17,7 @@ from worker.models.engines import gpu
 from worker.models.engines.load import choose_device
 from worker.models.engines.torch import engine as torch_engine
 from worker.models.files.store import ModelStore
-from worker.models.watchdog import EXIT_CODE
+from worker.models.process_end import EXIT_CODE
 
 
 def has_driver() -> bool:
@@ -101,7 +101,7 @@ from worker.models.watchdog import Watchdog
 
 engine = torch_engine.load_torch_engine(Path(sys.argv[1]), device="cuda", threads=0)
 torch._assert_async(torch.zeros(1, device="cuda"))
-with Watchdog(timeout=60).watch("isnet on cuda:0"):
+with Watchdog(device_timeout=60).watch("isnet on cuda:0"):
     engine.infer(np.zeros((1, 3, 64, 64), np.float32))
 """
 

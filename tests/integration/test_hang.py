@@ -1,21 +1,28 @@
-"""A real worker whose device hangs ends, logs the reason and acknowledges nothing."""
+"""A real worker whose device or decoder hangs ends, logs the reason and acknowledges nothing."""
 
+import io
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
+from producer.client import Handle
 from producer.contract.job import QUEUE
 from producer.store.deliveries import delivery_key
 from tests.support.jobs import run
 from tests.support.patience import PATIENCE
 from tests.support.tiny_models import channel_mean, endless
-from worker.models.watchdog import EXIT_CODE
+from tests.support.watched import Watched
+from worker.models.process_end import EXIT_CODE
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -72,10 +79,79 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
         "(CUTWORK_DEVICE_TIMEOUT): it hangs. This process ends with code 70; its jobs are "
         "unacknowledged, and go back to the queue" in line
     )
-    # Both are next in the queue, and their deliveries remain counted.
+    # Both are in the queue again, and their deliveries remain counted.
     waiting: Any = own_client.runs.server.lrange(f"{QUEUE}:3", 0, -1)
     ids = {json.loads(message)["headers"]["id"] for message in waiting}
     assert ids == {handle.job.id for handle in handles}
     counts = [own_client.runs.server.hgetall(delivery_key(name)) for name in ids]
     assert [(count["number"], count["at"]) for count in counts] == [("1", "0")] * 2
     assert [handle.outcome() for handle in handles] == [None, None]
+
+
+@pytest.fixture
+def start(stack: LocalStack, own_client: Client) -> Iterator[Callable[[], Watched]]:
+    """Return a function that starts a worker of two threads whose decoder hangs at some images."""
+    with ExitStack() as ending:
+
+        def started() -> Watched:
+            watched = Watched(
+                stack,
+                app="tests.support.hanging_decoder",
+                CUTWORK_BROKER_URL=own_client.broker_url,
+                CUTWORK_STAGE_TIMEOUT="4",
+                CUTWORK_MAX_DELIVERIES="1",
+            )
+            ending.callback(watched.child.stop, grace=0)
+            stack.wait_for_worker(watched.child)
+            return watched
+
+        yield started
+
+
+def test_jobs_that_hang_in_a_stage_hold_up_no_others_and_end_as_poison(
+    stack: LocalStack, own_client: Client, start: Callable[[], Watched]
+) -> None:
+    for name in ("hangs", "slow", "good"):
+        data, text = io.BytesIO(), PngInfo()
+        text.add_text("decoding", name)
+        Image.new("RGB", (64, 48)).save(data, "PNG", pnginfo=text)
+        stack.s3().put_object(Bucket="photos", Key=f"hang/{name}.png", Body=data.getvalue())
+
+    def submit(name: str, number: int = 0) -> Handle:
+        return own_client.submit(
+            f"s3://photos/hang/{name}.png",
+            image=f"s3://cutouts/hang-{name}-{number}.png",
+            options=Options(enabled=False),
+        )
+
+    watched = start()
+    slow = submit("slow").wait(PATIENCE)
+    assert (slow.state, slow.code) == ("failed", "stage_timeout")
+    assert "the stage decode to end within 4 s" in (slow.message or "")
+
+    culprits = [submit("hangs", number) for number in range(2)]
+    keys = [delivery_key(handle.id) for handle in culprits]
+    watched.child.wait_until(lambda: own_client.runs.server.exists(*keys) == 2, timeout=PATIENCE)
+    good = submit("good")
+    failures = set()
+    while watched.child.running:
+        answer = watched.get("/healthz")
+        failures |= {answer.checks["stages"]["found"]} if answer.status == 503 else set()
+        time.sleep(0.02)
+    # Fewer if the process ended between two probes.
+    expected = {f"job {handle.id}: the stage decode has not ended in time" for handle in culprits}
+    assert failures <= expected
+    assert watched.child.wait(PATIENCE) == EXIT_CODE
+    assert "the stage decode has not ended within 6 s, 1.5 times" in watched.child.tail(20_000)
+    # The culprits are counted, and behind the innocent job.
+    waiting: Any = own_client.runs.server.lrange(f"{QUEUE}:3", 0, -1)
+    assert json.loads(waiting[-1])["headers"]["id"] == good.id
+    assert len(waiting) == 3
+    assert [own_client.runs.server.hget(key, "number") for key in keys] == ["1", "1"]
+
+    start()
+    assert good.wait(PATIENCE).state == "done"
+    for handle in culprits:
+        outcome = handle.wait(PATIENCE)
+        assert outcome.code == "poison"
+        assert "the last one at the stage decode" in (outcome.message or "")

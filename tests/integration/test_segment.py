@@ -31,7 +31,7 @@ def run_with_little_memory(folder: Path) -> tuple[str, bool, tuple[int, ...]]:
     }
     budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
     cache = ModelCache(lambda file, _: engines[file.name], budget=budget)
-    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600))
+    inference = Inference(cache=cache, watchdog=Watchdog(device_timeout=600))
     with cache.use(files["idle"], "cuda", keep=True):
         pass
     fits, wide = photographs()[0], np.zeros((8, 3_000_000, 3), np.uint8)

@@ -115,6 +115,21 @@ def test_everything_is_requeued_when_the_grace_period_is_over(
     assert set(counts) <= {"0", None}
 
 
+def test_a_job_that_is_stuck_for_the_whole_grace_period_stays_counted(
+    producer: Client, start: Start, log: Path
+) -> None:
+    """The others, of which one waits for the device, were merely interrupted."""
+    child = start(CUTWORK_GRACE="1", CUTWORK_STAGE_TIMEOUT="5", CUTWORK_STANDIN_SECONDS="600")
+    handles = submit(producer, 3)
+    child.wait_until(lambda: log.stat().st_size >= 1, timeout=PATIENCE)
+    assert ends(child, signal.SIGTERM) == 1
+    assert "this delivery counts as failed, at the stage model" in child.tail()
+    found = [producer.runs.server.hgetall(delivery_key(handle.id)) for handle in handles]
+    assert sorted(one.get("number", "0") for one in found) == ["0", "0", "1"]
+    assert [one["stage"] for one in found if one.get("number") == "1"] == ["model"]
+    assert producer.status().waiting == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_grace_period(
     producer: Client, start: Start, log: Path, number: signal.Signals

@@ -20,7 +20,7 @@ from tests.support.jobs import run
 from tests.support.patience import PATIENCE
 from tests.support.tiny_models import channel_mean, endless
 from tests.support.watched import Watched
-from worker.models.watchdog import EXIT_CODE
+from worker.models.process_end import EXIT_CODE
 from worker.observability.gpu_metrics import METRICS as GPU_METRICS
 
 Start = Callable[..., Watched]
@@ -125,7 +125,7 @@ def test_a_worker_is_ready_once_its_models_are_loaded(start: Start) -> None:
     assert watched.get("/healthz").status == 200
     after = watched.until("/readyz", 200)
     assert {name: check["ok"] for name, check in after.checks.items()} == dict.fromkeys(
-        ("start", "drain", "broker", "device", "loop"), True
+        ("start", "drain", "broker", "device", "stages", "loop"), True
     )
     assert watched.samples()["cutwork_model_loads_total"] == {("isnet-general-use",): 1}
     # The server does not keep the process from ending.

@@ -79,7 +79,7 @@ def opened(*engines: HeldEngine) -> tuple[ModelCache, Inference, list[ModelFile]
         for number in range(len(engines))
     ]
     cache = ModelCache(lambda file, _: engines[int(file.name)], budget=BUDGET)
-    dog = Watchdog(timeout=600)
+    dog = Watchdog(device_timeout=600)
     return cache, Inference(cache=cache, watchdog=dog), files
 
 

@@ -13,7 +13,8 @@ def health(**parts: Any) -> Health:
     return Health(
         **{
             "check_broker": lambda: BROKER,
-            "find_overdue": lambda: None,
+            "find_overdue_call": lambda: None,
+            "find_overdue_stage": lambda: None,
             "is_stopping": lambda: False,
             "loop_timeout": 1000.0,
             **parts,
@@ -35,7 +36,7 @@ def test_a_worker_is_ready_once_it_has_started() -> None:
 
 
 def test_a_device_that_hangs_fails_both_probes() -> None:
-    worker = health(find_overdue=lambda: "a batch of 1 on cpu")
+    worker = health(find_overdue_call=lambda: "a batch of 1 on cpu")
     worker.finish_start()
     expected = {"device": "a batch of 1 on cpu has not answered in time"}
     assert failures(worker.liveness()) == failures(worker.readiness()) == expected

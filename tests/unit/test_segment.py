@@ -45,7 +45,7 @@ def segmenting(
     file = ModelFile(name="own", path=Path("own"), sha256="own", profile=profile)
     budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
     cache = ModelCache(lambda *_: engine, budget=budget)
-    inference = Inference(cache=cache, watchdog=Watchdog(timeout=600))
+    inference = Inference(cache=cache, watchdog=Watchdog(device_timeout=600))
     model = LoadedModel(
         file=file,
         engine=engine,

@@ -101,12 +101,13 @@ class QoS(redis.QoS):
         if tags := self.unacked_tags():
             ledger.redis.zadd(self.unacked_index_key, dict.fromkeys(tags, ledger.now()), xx=True)
 
-    def requeue(self, tag: str, ledger: Ledger) -> None:
+    def requeue(self, tag: str, ledger: Ledger, *, last: bool = False) -> None:
         """Requeue a message; a later `ack` or `reject` of it here has no effect.
 
-        The next worker holds it under the same tag.
+        It becomes the first of its queue, or the `last`. The next worker holds it under the same
+        tag.
         """
-        self.restore_by_tag(tag, client=ledger.redis)
+        self.restore_by_tag(tag, client=ledger.redis, leftmost=last)
         self._settle(tag)
 
     def acknowledge(self, tag: str, ledger: Ledger) -> None:

@@ -9,12 +9,15 @@ import os
 import queue
 import signal
 import threading
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 from worker.broker.celery_patches import is_stopping, replace_signal_handlers, request_stop
 from worker.broker.unacked import BROKER_ERRORS, UnackedDeliveries
 
 log = logging.getLogger(__name__)
+
+FindStuck = Callable[[float], Mapping[str, str]]
 
 EXIT_UNFINISHED: Final = 1
 """The exit status if running jobs were requeued."""
@@ -27,10 +30,19 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 class Shutdown:
     """Ends the worker on a signal, from a thread of its own."""
 
-    def __init__(self, unacked: UnackedDeliveries, *, grace: float) -> None:
-        """`grace`: seconds from the first signal to the end, even if jobs still run then."""
+    def __init__(
+        self, unacked: UnackedDeliveries, *, grace: float, find_stuck: FindStuck, min_stuck: float
+    ) -> None:
+        """`grace`: seconds from the first signal to the end, even if jobs still run then.
+
+        `find_stuck` returns the jobs whose stage has run for a number of seconds, and the stage of
+        each. Those that are in a stage for longer than the grace period and `min_stuck` seconds
+        when the worker ends count as failed deliveries; all others were merely interrupted.
+        """
         self._unacked = unacked
         self._grace = grace
+        self._find_stuck = find_stuck
+        self._stuck_seconds = max(grace, min_stuck)
         # A signal handler may interrupt a `put`; only this kind of queue allows another one then.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.begun = threading.Event()
@@ -65,19 +77,20 @@ class Shutdown:
                 reason = f"the grace period of {self._grace:g} s is over (CUTWORK_GRACE)"
         self._end(reason=reason)
 
-    def requeue_after_device_failure(self) -> None:
-        """Requeue everything before the watchdog ends the process because its device hangs.
+    def requeue_after_hang(self, jobs: Mapping[str, str]) -> None:
+        """Requeue everything before the watchdog ends the process.
 
-        The deliveries of running jobs count as failed: one of the jobs may make the device hang.
+        `jobs`: the ids of the jobs that may be why, and the stage of each. Only their deliveries
+        count as failed.
         """
         self._stop_consuming(status=EXIT_UNFINISHED)
-        self._requeue_all("the device does not answer", count_as_failed=True)
+        self._requeue_all("a device or a stage hangs", failed=jobs)
 
     def _end(self, *, reason: str) -> NoReturn:
         """End the process now, after requeueing its deliveries if the broker answers."""
 
         def requeue_and_flush() -> None:
-            self._requeue_all(reason)
+            self._requeue_all(reason, failed=self._find_stuck(self._stuck_seconds))
             logging.shutdown()
 
         try:
@@ -101,10 +114,12 @@ class Shutdown:
             return
         log.info("ending within %g s: %d waiting jobs requeued", self._grace, count)
 
-    def _requeue_all(self, reason: str, *, count_as_failed: bool = False) -> None:
+    def _requeue_all(self, reason: str, *, failed: Mapping[str, str]) -> None:
         try:
-            count = self._unacked.requeue_all(count_as_failed=count_as_failed)
+            count = self._unacked.requeue_all(failed=failed)
         except BROKER_ERRORS as error:
             log.warning("ended: %s; no job could be requeued: %s", reason, error)
             return
         log.warning("ended: %s; %d jobs requeued", reason, count)
+        for job_id, stage in failed.items():
+            log.warning("job %s: this delivery counts as failed, at the stage %s", job_id, stage)

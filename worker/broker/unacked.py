@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -99,25 +99,27 @@ class UnackedDeliveries:
         """
         with self._lock:
             running = set(self._running_jobs)
-        return self._requeue_all_but(running)
+        return self._requeue_all_but(running, last=set())
 
-    def requeue_all(self, *, count_as_failed: bool) -> int:
+    def requeue_all(self, *, failed: Mapping[str, str]) -> int:
         """Requeue every delivery and return how many.
 
-        With `count_as_failed` the deliveries of running jobs count towards
-        `CUTWORK_MAX_DELIVERIES`, otherwise not.
+        `failed`: the ids of the jobs that may be why the process ends, and the stage of each. Their
+        deliveries count towards `CUTWORK_MAX_DELIVERIES`, and their messages go to the end of the
+        queue, behind jobs that have not been tried. Those of other running jobs do neither.
         """
         with self._lock:
-            running = set(self._running_jobs.values())
-        count = self._requeue_all_but(set())
-        for job_id in running:
-            if count_as_failed:
-                self._ledger.deliveries.mark_failed(job_id)
+            running = dict(self._running_jobs)
+        failed_tags = {tag for tag, job_id in running.items() if job_id in failed}
+        count = self._requeue_all_but(set(), last=failed_tags)
+        for job_id in running.values():
+            if job_id in failed:
+                self._ledger.deliveries.mark_failed(job_id, stage=failed[job_id])
             else:
                 self._ledger.deliveries.release(job_id)
         return count
 
-    def _requeue_all_but(self, kept_tags: set[str]) -> int:
+    def _requeue_all_but(self, kept_tags: set[str], *, last: set[str]) -> int:
         qos = consumer_qos(self._consumer)
         if qos is None:
             return 0
@@ -130,7 +132,7 @@ class UnackedDeliveries:
             qos.acknowledge(tag, self._ledger)
         tags = qos.unacked_tags() - kept_tags - settled
         for tag in tags:
-            qos.requeue(tag, self._ledger)
+            qos.requeue(tag, self._ledger, last=tag in last)
         return len(tags)
 
     def _mark_settled(self, tag: str) -> None:

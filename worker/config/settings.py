@@ -64,6 +64,8 @@ class ModelSettings(EnvironmentSettings):
     """Largest image that is decoded, in pixels."""
     max_matted_pixels: Count = 24_000_000
     """Largest image for alpha matting, in pixels."""
+    stage_timeout: float = Field(default=300, gt=0, le=86_400)
+    """Seconds that a stage of a job may take; then the job ends, or the process if it hangs."""
     matting_seconds: float = Field(default=60, gt=0, le=86_400)
     """Seconds after which alpha matting stops and returns its result so far."""
     threads: int = Field(default=0, ge=0, le=1024)

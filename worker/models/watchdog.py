@@ -1,29 +1,37 @@
-"""End the process when a device call hangs: no other remedy returns its jobs to the queue."""
+"""Limit the time of stages and device calls; end the process when one of them hangs."""
 
 import faulthandler
-import logging
-import os
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import partial
 from typing import Final, NoReturn
 
 from producer.observability.events import NO_EVENTS, Events
-
-log = logging.getLogger(__name__)
-
-EXIT_CODE: Final = 70
-"""EX_SOFTWARE of sysexits.h."""
-EXIT_SECONDS: Final = 5.0
-"""Seconds that the log line and `Events.process_ends` may take together."""
+from worker.models.activity import (
+    Activity,
+    Hang,
+    find_hang,
+    find_overdue_call,
+    find_overdue_stage,
+    find_stuck,
+    suspects,
+)
+from worker.models.process_end import STDERR, end_process
 
 _MAX_INTERVAL: Final = 5.0
-"""Longest seconds between two checks of the deadlines."""
-_STDERR: Final = 2
-
+"""Longest seconds between two checks of the limits."""
+_UNLIMITED_STAGES: Final = ("wait", "model")
+"""Stages in which a job waits for others; the device call in `model` has a limit of its own."""
 Watch = Callable[[str], AbstractContextManager[object]]
-"""Makes a context manager around a device call that the text describes; `nullcontext` for none."""
+"""Makes a context manager around a stage, or around a device call that the text describes;
+`nullcontext` for none."""
+
+_current: ContextVar["tuple[Watchdog, Activity] | None"] = ContextVar("activity", default=None)
+"""What the current thread works on."""
 
 
 class DeviceLost(Exception):
@@ -31,113 +39,191 @@ class DeviceLost(Exception):
 
 
 class Watchdog:
-    """A time limit for every device call, enforced by one thread; when it passes, the process ends.
+    """Time limits for the stages of every job and for every device call, enforced by one thread.
 
-    A call that hangs cannot be interrupted, and its thread holds locks that other threads need.
-    Ending the process loses nothing, because its messages are unacknowledged. Time in which the
-    whole process was stopped (SIGSTOP, a frozen container) does not count.
+    A job whose stage exceeds its limit ends with `StageTimeout` before its next stage. Code that
+    does not return cannot be interrupted, and its thread holds locks that other threads need. After
+    1.5 times the limit of a stage, or at once after that of a device call, the process therefore
+    ends. That loses nothing, because its messages are unacknowledged. Only the innermost of nested
+    stages and calls is timed. Waiting does not count, nor time in which the whole process was
+    stopped (SIGSTOP, a frozen container).
 
-    A call that hangs while it holds the GIL stops this thread too. For that case faulthandler's
-    timer, which needs no GIL, ends the process with code 1 and a traceback after twice the
-    timeout. It also ends a process that was frozen for that long in the middle of a call. There is
-    one such timer per process: no other code may use `faulthandler.dump_traceback_later`.
+    Code that hangs while it holds the GIL stops this thread too. For that case faulthandler's
+    timer, which needs no GIL, ends the process with code 1 and a traceback after twice the limit.
+    It also ends a process that was frozen for that long in the middle of a job. There is one such
+    timer per process: no other code may use `faulthandler.dump_traceback_later`.
     """
 
-    def __init__(self, *, timeout: float, events: Events = NO_EVENTS) -> None:
-        """`timeout` in seconds; `events.process_ends` may take a few seconds before the end."""
-        self._timeout = timeout
-        self._events = events
-        self._interval = min(timeout / 10, _MAX_INTERVAL)
+    def __init__(
+        self,
+        *,
+        device_timeout: float,
+        stage_timeout: float = math.inf,
+        events: Events = NO_EVENTS,
+    ) -> None:
+        """Timeouts in seconds; `events.process_ends` may take a few seconds before the end."""
+        self.events = events
+        self._device_timeout = device_timeout
+        self._stage_timeout = stage_timeout
+        self._interval = min(device_timeout / 10, stage_timeout / 10, _MAX_INTERVAL)
         self._changed = threading.Condition()
-        self._calls: dict[object, tuple[str, float]] = {}
-        """Description and deadline of every running call."""
+        self._activities: list[Activity] = []
+        """What every thread works on now."""
         self._stopped_seconds = 0.0
-        self._is_armed = False
+        self._armed_seconds = 0.0
+        """What faulthandler's timer was set to; 0 while it is off."""
+        self._is_ending = False
         self._thread: threading.Thread | None = None
 
     @contextmanager
+    def job(self, job_id: str) -> Iterator[Watch]:
+        """Yield a function that limits the time of each stage of a job, for one thread.
+
+        Its context manager raises `StageTimeout` before the block if an earlier stage was overdue.
+        What the job does outside all stages counts as one more, `checks`.
+        """
+        activity = Activity(job_id=job_id)
+        with _working_on(self, activity), self._stage(activity, "checks"):
+            yield partial(self._stage, activity)
+
+    @contextmanager
     def watch(self, call: str) -> Iterator[None]:
-        """End the process if the block exceeds the timeout or raises `DeviceLost`.
+        """End the process if the block exceeds the device's timeout or raises `DeviceLost`.
 
         `call` is a noun phrase that names the model and the device.
         """
-        token = object()
-        with self._changed:
-            if not self._calls:
-                self._start()
-            self._calls[token] = (call, self._now() + self._timeout)
+        _, activity = _current.get() or (self, Activity())
         try:
-            yield
+            with self._part(activity, call, self._device_timeout, is_call=True):
+                yield
         except DeviceLost as error:
-            self._end(f"{call}: the device is lost, and nothing runs on it again here ({error})")
-        finally:
             with self._changed:
-                del self._calls[token]
+                jobs = suspects(self._activities, activity, self._now())
+            reason = f"the device is lost, and nothing runs on it again here ({error})"
+            self._end(Hang(f"{call}: {reason}", jobs))
 
     def overdue_call(self) -> str | None:
-        """Return the description of a call past its deadline, for which this process will end."""
+        """Return the description of a device call past its limit, for which this process ends."""
         with self._changed:
-            now = self._now()
-            return next((call for call, deadline in self._calls.values() if deadline <= now), None)
+            return find_overdue_call(self._activities, self._now())
+
+    def overdue_stage(self) -> str | None:
+        """Return the description of a stage that was found to be past its limit and goes on."""
+        with self._changed:
+            return find_overdue_stage(self._activities)
+
+    def stuck_jobs(self, seconds: float) -> dict[str, str]:
+        """Return the jobs whose stage or device call has run for `seconds`: its name by job id."""
+        with self._changed:
+            return find_stuck(self._activities, self._now(), seconds)
+
+    def check(self) -> Hang | None:
+        """Mark jobs whose stage is overdue; return why this process has to end, None if not."""
+        with self._changed:
+            return find_hang(self._activities, self._now())
 
     def _now(self) -> float:
         """Return monotonic seconds without those in which the process was stopped."""
         return time.monotonic() - self._stopped_seconds
 
-    def _start(self) -> None:
-        """Wake or start the thread and arm faulthandler's timer; call with the lock held."""
-        if not self._is_armed:
-            self._arm(2 * self._timeout)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._enforce, name="watchdog", daemon=True)
-            self._thread.start()
-        self._changed.notify()
+    def _stage(self, activity: Activity, name: str) -> AbstractContextManager[None]:
+        activity.check()
+        limit = math.inf if name in _UNLIMITED_STAGES else self._stage_timeout
+        return self._part(activity, name, limit)
+
+    @contextmanager
+    def _part(
+        self, activity: Activity, name: str, limit: float, *, is_call: bool = False
+    ) -> Iterator[None]:
+        """Time a part of an activity, which is known to the thread while it has any."""
+        with self._changed:
+            if not activity.parts:
+                self._activities.append(activity)
+            activity.begin(name, now=self._now(), limit=limit, is_call=is_call)
+            self._rearm()
+        try:
+            yield
+        finally:
+            with self._changed:
+                activity.end(now=self._now())
+                if not activity.parts:
+                    self._activities.remove(activity)
+                else:
+                    self._rearm()
+
+    def _rearm(self) -> None:
+        """Start the thread and faulthandler's timer, or change the timer to what is watched now.
+
+        Call with the lock held.
+        """
+        if self._armed_seconds != self._gil_limit() and not self._is_ending:
+            was_idle = not self._armed_seconds
+            self._arm(self._gil_limit())
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._enforce, name="watchdog", daemon=True)
+                self._thread.start()
+            elif was_idle:
+                self._changed.notify()
+
+    def _gil_limit(self) -> float:
+        """Return after how many seconds without this class's thread the process ends."""
+        is_calling = any(one.current.is_call for one in self._activities)
+        if self._stage_timeout == math.inf:
+            return 2 * self._device_timeout
+        return 2 * max(self._stage_timeout, self._device_timeout if is_calling else 0)
 
     def _arm(self, seconds: float) -> None:
         try:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-            self._is_armed = True
+            faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+            self._armed_seconds = seconds
         except RuntimeError:
-            self._is_armed = False  # No memory for the timer's thread. This thread still checks.
+            self._armed_seconds = 0.0  # No memory for the timer's thread. This thread still checks.
 
     def _enforce(self) -> None:
-        with self._changed:
-            while (call := self.overdue_call()) is None:
-                if not self._calls:
-                    faulthandler.cancel_dump_traceback_later()
-                    self._is_armed = False
-                    self._changed.wait()
-                    continue
-                # Rearmed here and not for every batch, because each time starts a thread.
-                self._arm(2 * self._timeout)
+        while (hang := self.check()) is None:
+            with self._changed:
+                # The timer is set here and not for every stage, because each time starts a thread.
+                self._arm(self._gil_limit())
                 started = time.monotonic()
-                nearest = min(deadline for _, deadline in self._calls.values()) - self._now()
-                pause = max(0.0, min(self._interval, nearest))
-                self._changed.wait(pause)
-                overslept = time.monotonic() - started - pause
+                self._changed.wait(self._interval)
+                overslept = time.monotonic() - started - self._interval
                 if overslept > 2 * self._interval:
                     self._stopped_seconds += overslept
-        self._end(
-            f"{call} has not answered for {self._timeout:g} s (CUTWORK_DEVICE_TIMEOUT): it hangs"
-        )
+                if not self._activities:
+                    faulthandler.cancel_dump_traceback_later()
+                    self._armed_seconds = 0.0
+                    self._changed.wait()
+        self._end(hang)
 
-    def _end(self, reason: str) -> NoReturn:
-        """Log the reason, report to `events`, and end this process without waiting for threads."""
+    def _end(self, hang: Hang) -> NoReturn:
+        self._is_ending = True
+        end_process(hang.reason, hang.jobs, events=self.events)
 
-        def announce() -> None:
-            log.critical(
-                "%s. This process ends with code %d; its jobs are unacknowledged, and go back to "
-                "the queue",
-                *(reason, EXIT_CODE),
-            )
-            self._events.process_ends()
 
-        self._arm(2 * EXIT_SECONDS)
-        # In a thread of its own, because the call that hangs may hold a lock that it needs.
-        thread = threading.Thread(target=announce, name="watchdog exit", daemon=True)
-        try:
-            thread.start()
-            thread.join(EXIT_SECONDS)
-            faulthandler.dump_traceback(_STDERR)
-        finally:
-            os._exit(EXIT_CODE)
+def waiting() -> AbstractContextManager[None]:
+    """Return a context manager in which the current thread's job waits for others, untimed."""
+    if (current := _current.get()) is None:
+        return nullcontext()
+    watchdog, activity = current
+    return watchdog._part(activity, "wait", math.inf)
+
+
+def restart_clock(*, extra: float = 0.0) -> None:
+    """Time the current stage from now on, because it makes progress.
+
+    `extra`: seconds that the next step may take in addition to the stage's limit, because it has a
+    longer timeout of its own. Does nothing outside a job.
+    """
+    if (current := _current.get()) is not None:
+        watchdog, activity = current
+        with watchdog._changed:
+            activity.restart(watchdog._now() + extra)
+
+
+@contextmanager
+def _working_on(watchdog: Watchdog, activity: Activity) -> Iterator[None]:
+    token = _current.set((watchdog, activity))
+    try:
+        yield
+    finally:
+        _current.reset(token)

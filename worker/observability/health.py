@@ -29,17 +29,21 @@ class Health:
         self,
         *,
         check_broker: Callable[[], Check],
-        find_overdue: Callable[[], str | None],
+        find_overdue_call: Callable[[], str | None],
+        find_overdue_stage: Callable[[], str | None],
         is_stopping: Callable[[], bool],
         loop_timeout: float,
     ) -> None:
-        """`find_overdue` names the call that a device should have answered by now, if any.
+        """`find_overdue_call` names a call that a device should have answered by now, if any.
+
+        `find_overdue_stage` names a job and its stage that should have ended by now, if any.
 
         `is_stopping`: whether the worker takes no more jobs. `loop_timeout`: the longest turn of
         the main loop, in seconds, while the broker answers.
         """
         self._check_broker = check_broker
-        self._find_overdue = find_overdue
+        self._find_overdue_call = find_overdue_call
+        self._find_overdue_stage = find_overdue_stage
         self._is_stopping = is_stopping
         self._loop_timeout = loop_timeout
         self._start_step: str | None = "reads its settings"
@@ -60,7 +64,7 @@ class Health:
 
     def liveness(self) -> list[Check]:
         """Return the checks that fail only if a restart is the remedy."""
-        return [self._check_device(), self._check_loop()]
+        return [self._check_device(), self._check_stages(), self._check_loop()]
 
     def readiness(self) -> list[Check]:
         """Return the checks that all pass while the worker takes jobs."""
@@ -73,9 +77,14 @@ class Health:
         ]
 
     def _check_device(self) -> Check:
-        overdue = self._find_overdue()
+        overdue = self._find_overdue_call()
         text = f"{overdue} has not answered in time" if overdue else "answers"
         return Check("device", overdue is None, text)
+
+    def _check_stages(self) -> Check:
+        overdue = self._find_overdue_stage()
+        text = f"{overdue} has not ended in time" if overdue else "end in time"
+        return Check("stages", overdue is None, text)
 
     def _check_loop(self) -> Check:
         """Check Celery's main loop, which may stand still while it ends or waits for the broker."""

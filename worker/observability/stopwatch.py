@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 class Stopwatch:
@@ -13,12 +13,15 @@ class Stopwatch:
         *,
         on_start: Callable[[str], object] | None = None,
         on_end: Callable[[str, float, float], object] | None = None,
+        limit: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """`on_start` is called with the name of each stage before it begins.
 
         `on_end` is called after each stage with its name, start and end in `time.perf_counter`'s
-        seconds; they include nested stages.
+        seconds; they include nested stages. `limit(name)` is a context manager around each stage,
+        which may raise before it begins.
         """
+        self._limit = limit
         self._on_start = on_start
         self._on_end = on_end
         self._start = time.perf_counter()
@@ -27,16 +30,17 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time spent in the block to a stage, except the time of nested stages."""
-        if self._on_start is not None:
-            self._on_start(name)
-        start, before = time.perf_counter(), sum(self._seconds.values())
-        try:
-            yield
-        finally:
-            nested, end = sum(self._seconds.values()) - before, time.perf_counter()
-            self._add(name, end - start - nested)
-            if self._on_end is not None:
-                self._on_end(name, start, end)
+        with self._limit(name):
+            if self._on_start is not None:
+                self._on_start(name)
+            start, before = time.perf_counter(), sum(self._seconds.values())
+            try:
+                yield
+            finally:
+                nested, end = sum(self._seconds.values()) - before, time.perf_counter()
+                self._add(name, end - start - nested)
+                if self._on_end is not None:
+                    self._on_end(name, start, end)
 
     def add(self, name: str, seconds: float, *, ago: float = 0.0) -> None:
         """Add seconds measured elsewhere to a stage; the measurement ended `ago` seconds ago."""

@@ -37,11 +37,20 @@ def open_store(
     )
 
 
+def open_watchdog(settings: ModelSettings) -> Watchdog:
+    """Return the time limits of this process."""
+    return Watchdog(device_timeout=settings.device_timeout, stage_timeout=settings.stage_timeout)
+
+
 def open_models(
-    settings: ModelSettings, store: ModelStore, *, events: Events = NO_EVENTS
+    settings: ModelSettings,
+    store: ModelStore,
+    *,
+    watchdog: Watchdog | None = None,
+    events: Events = NO_EVENTS,
 ) -> Models:
     """Return a store with an empty cache of loaded models, which reports to `events`."""
-    watchdog = Watchdog(timeout=settings.device_timeout, events=events)
+    watchdog = watchdog or open_watchdog(settings)
     load = make_loader(
         threads=settings.threads,
         file_cache=open_file_cache(settings),

@@ -13,6 +13,7 @@ from worker.imaging.masks import Pixels
 from worker.imaging.matting.alpha import MattingImpossible, closed_form_alpha
 from worker.imaging.matting.foreground import foreground_and_background
 from worker.imaging.matting.trimap import erosion_side, trimap_from_mask
+from worker.models.watchdog import restart_clock
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.limits import reserve_matting
 from worker.pipeline.memory_budget import Reservation
@@ -68,6 +69,7 @@ def refine(
                 unknown = int(np.count_nonzero(trimap == 128))
                 with watch.stage("wait"):
                     reserve_matting(reservation, pixels=mask.size, unknown=unknown)
+                restart_clock(extra=matting_seconds)
                 alpha, warning = closed_form_alpha(
                     picture.rgb,
                     trimap,

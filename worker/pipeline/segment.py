@@ -135,9 +135,9 @@ def _segment_on_device(
     with watch.stage("prepare"):
         uploaded = model.inference.upload(engine, segmenter, rgb, size=model.input_size, name=name)
     conversion = Conversion.of(profile, model.input_size)
-    timed = model.inference.segment(engine, uploaded, conversion, name=name)
-    watch.add("wait", timed.wait_seconds, ago=timed.run_seconds)
-    watch.add("model", timed.run_seconds)
+    with watch.stage("model"):
+        timed = model.inference.segment(engine, uploaded, conversion, name=name)
+        watch.add("wait", timed.wait_seconds, ago=timed.run_seconds)
     with watch.stage("mask"):
         _check_finite(timed.result.is_finite, name)
         return timed.result.mask, timed.result.minimum, timed.result.maximum
@@ -168,9 +168,9 @@ def _segment_on_host(
             channels=profile.channels,
             resize=preset.resize,
         )
-    timed = model.inference.infer(model.engine, batch, name=name)
-    watch.add("wait", timed.wait_seconds, ago=timed.run_seconds)
-    watch.add("model", timed.run_seconds)
+    with watch.stage("model"):
+        timed = model.inference.infer(model.engine, batch, name=name)
+        watch.add("wait", timed.wait_seconds, ago=timed.run_seconds)
     saliency = timed.result
     with watch.stage("mask"):
         _check_finite(bool(np.isfinite(saliency).all()), name)

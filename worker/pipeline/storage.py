@@ -1,9 +1,8 @@
 """The object store: S3 requests within the allow lists, with the worker's own errors."""
 
-import shutil
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require_allowed
 from worker.config.settings import WorkerSettings
 from worker.errors import BucketNotFound, SourceNotFound, SourceTooLarge
+from worker.models.watchdog import restart_clock
 from worker.pipeline.storage_errors import translate_errors
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ FINGERPRINT: Final = "cutwork-fingerprint"
 """The name of the metadata with an output's fingerprint."""
 OUTPUT: Final = "cutwork-output"
 """The name of the metadata with the kind of output: `image` or `mask`."""
+_BACKOFF_SECONDS: Final = 20.0
+"""The longest pause of the SDK between two attempts."""
 _STALE_SECONDS: Final = 10.0
 """After this time the object store may have closed a connection that was not read from."""
 
@@ -72,7 +74,7 @@ class Source:
             self.close()
             with self._storage.open(self.ref, etag=self.etag) as reopened:
                 return reopened.read()
-        with translate_errors(self.ref):
+        with self._storage.request(self.ref):
             data = self._response["Body"].read()
         self._storage.events.image_bytes("read", len(data))
         return data
@@ -94,7 +96,16 @@ class S3Storage:
     write_to: Sequence[AllowedPrefix]
     models_from: Sequence[AllowedPrefix]
     max_bytes: int
+    patience: float = 0.0
+    """Seconds that the client's own timeouts and attempts allow for a request."""
     events: Events = NO_EVENTS
+
+    @contextmanager
+    def request(self, ref: ImageRef) -> Iterator[None]:
+        """Make a request about `ref` in the block: time it by itself, and translate its errors."""
+        restart_clock(extra=self.patience)
+        with translate_errors(ref):
+            yield
 
     def check(self, *, source: ImageRef, outputs: Sequence[ImageRef]) -> None:
         """Raise `Forbidden` unless the allow lists cover a job's source and outputs."""
@@ -109,7 +120,7 @@ class S3Storage:
         is given and the object no longer has it.
         """
         condition: Any = {} if etag is None else {"IfMatch": etag}
-        with translate_errors(ref):
+        with self.request(ref):
             response = self.client.get_object(Bucket=ref.bucket, Key=ref.key, **condition)
         length = response["ContentLength"]
         if length > self.max_bytes:
@@ -124,7 +135,7 @@ class S3Storage:
     def head(self, ref: ImageRef) -> Stored | None:
         """Return what is stored at a key; None if there is no object or no bucket."""
         try:
-            with translate_errors(ref):
+            with self.request(ref):
                 response = self.client.head_object(Bucket=ref.bucket, Key=ref.key)
         except (SourceNotFound, BucketNotFound):
             return None
@@ -142,7 +153,7 @@ class S3Storage:
         self, ref: ImageRef, data: bytes, *, content_type: str, fingerprint: str, output: str
     ) -> str:
         """Store an output atomically, in one request, and return its ETag."""
-        with translate_errors(ref):
+        with self.request(ref):
             response = self.client.put_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
@@ -155,7 +166,7 @@ class S3Storage:
 
     def renew(self, ref: ImageRef, stored: Stored) -> None:
         """Set an output's modification time to now, by copying it onto itself."""
-        with translate_errors(ref):
+        with self.request(ref):
             self.client.copy_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
@@ -168,7 +179,7 @@ class S3Storage:
 
     def remove(self, ref: ImageRef) -> None:
         """Delete an output."""
-        with translate_errors(ref):
+        with self.request(ref):
             self.client.delete_object(Bucket=ref.bucket, Key=ref.key)
 
     def model_etag(self, ref: ImageRef) -> str | None:
@@ -191,7 +202,7 @@ class S3Storage:
             ref, self.models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
         )
         try:
-            with translate_errors(ref):
+            with self.request(ref):
                 response = self.client.get_object(Bucket=ref.bucket, Key=ref.key)
                 with closing(response["Body"]) as body:
                     return body.read(max_bytes)
@@ -200,10 +211,12 @@ class S3Storage:
 
     def download_model(self, ref: ImageRef, etag: str, path: Path) -> None:
         """Write a model to `path`; raise `StorageUnavailable` unless it still has this ETag."""
-        with translate_errors(ref), path.open("wb") as file:
+        with self.request(ref), path.open("wb") as file:
             response = self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
             with closing(response["Body"]) as body:
-                shutil.copyfileobj(body, file, 2**20)
+                for chunk in body.iter_chunks(2**20):
+                    file.write(chunk)
+                    restart_clock()
 
 
 def open_storage(
@@ -234,6 +247,8 @@ def open_storage(
         write_to=[AllowedPrefix.parse(item) for item in settings.write_to],
         models_from=[AllowedPrefix.parse(item) for item in settings.models_from],
         max_bytes=settings.max_bytes,
+        patience=settings.s3_attempts
+        * (settings.s3_connect_timeout + settings.s3_read_timeout + _BACKOFF_SECONDS),
         events=events,
     )
 

@@ -1,6 +1,7 @@
 """The events of a worker process: counted as metrics, logged, or handed to the shutdown."""
 
 import logging
+from collections.abc import Mapping
 
 from worker.broker.shutdown import Shutdown
 from worker.observability.metrics import Metrics
@@ -16,9 +17,9 @@ class WorkerEvents(Metrics):
         super().__init__()
         self._shutdown = shutdown
 
-    def process_ends(self) -> None:
+    def process_ends(self, jobs: Mapping[str, str]) -> None:
         """Return every delivery to its queue."""
-        self._shutdown.requeue_after_device_failure()
+        self._shutdown.requeue_after_hang(jobs)
 
     def jobs_resent(self, count: int) -> None:
         """Log the number, and release the memory of the ids and messages that were compared."""

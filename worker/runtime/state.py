@@ -16,9 +16,10 @@ from worker.broker.unacked import UnackedDeliveries
 from worker.config.settings import WorkerSettings
 from worker.models.engines.load import gpu_unavailable_reason
 from worker.models.files.store import RemoteModels
+from worker.models.watchdog import Watchdog
 from worker.observability.health import Health, broker_check
 from worker.observability.throughput import ThroughputMeter
-from worker.pipeline.factory import open_limits, open_models, open_store
+from worker.pipeline.factory import open_limits, open_models, open_store, open_watchdog
 from worker.pipeline.job import Pipeline
 from worker.pipeline.storage import open_storage
 from worker.runtime.celery_app import app
@@ -27,6 +28,10 @@ from worker.runtime.events import WorkerEvents
 _LOOP_TURN_SECONDS: Final = 60.0
 """The longest turn of Celery's main loop while the broker answers: twice the longest pause that
 Celery makes between two attempts to connect."""
+
+_STUCK_SHARE: Final = 1 / 5
+"""A good job takes less than this share of `CUTWORK_STAGE_TIMEOUT` for a stage, so one that takes
+longer may hang. See docs/explanation/recovery.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,7 @@ class Runtime:
     consumed_queues: list[str]
     """The queues from which this worker takes jobs."""
     metrics: WorkerEvents
+    watchdog: Watchdog
     health: Health
     visibility_timeout: float
     """Seconds."""
@@ -72,14 +78,20 @@ def current() -> Runtime:
     has_gpu_queue = any("gpu" in needs for needs in routes.requirements.values())
     no_gpu = gpu_unavailable_reason(".onnx") if has_gpu_queue else None
     unacked = UnackedDeliveries(ledger)
-    shutdown = Shutdown(unacked, grace=settings.grace)
-    metrics = WorkerEvents(shutdown)
+    watchdog = open_watchdog(settings)
+    shutdown = Shutdown(
+        unacked,
+        grace=settings.grace,
+        find_stuck=watchdog.stuck_jobs,
+        min_stuck=_STUCK_SHARE * settings.stage_timeout,
+    )
+    metrics = watchdog.events = WorkerEvents(shutdown)
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency, events=metrics)
     remote = RemoteModels(
         etag=storage.model_etag, download=storage.download_model, read=storage.read_profile
     )
     store = open_store(settings, remote=remote)
-    models = open_models(settings, store, events=metrics)
+    models = open_models(settings, store, watchdog=watchdog, events=metrics)
     limits = open_limits(settings)
     secrets = secrets_of(os.environ)
     budgets = (limits.source_memory, limits.image_memory)
@@ -93,9 +105,11 @@ def current() -> Runtime:
         settings=settings,
         pipeline=Pipeline(storage=storage, models=models, limits=limits, secrets=secrets),
         metrics=metrics,
+        watchdog=watchdog,
         health=Health(
             check_broker=broker_check(settings.broker_url),
-            find_overdue=models.inference.watchdog.overdue_call,
+            find_overdue_call=watchdog.overdue_call,
+            find_overdue_stage=watchdog.overdue_stage,
             is_stopping=shutdown.is_stopping,
             loop_timeout=_LOOP_TURN_SECONDS + 2 * broker["socket_timeout"],
         ),

@@ -151,8 +151,9 @@ def _run_job(runtime: Runtime, job: Job, *, delivery_tag: str, attempt: int) -> 
                     deliveries.touch(job.id, stage=stage)
 
             is_last_attempt = attempt >= runtime.settings.max_attempts
-            watch = Stopwatch(on_start=on_stage, on_end=tracing.record_stage)
-            return runtime.pipeline.run(job, final=is_last_attempt, watch=watch)
+            with runtime.watchdog.job(job.id) as limit:
+                watch = Stopwatch(on_start=on_stage, on_end=tracing.record_stage, limit=limit)
+                return runtime.pipeline.run(job, final=is_last_attempt, watch=watch)
 
 
 def _poison(max_deliveries: int, stage: str | None) -> Poison:

