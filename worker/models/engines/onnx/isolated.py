@@ -23,6 +23,7 @@ from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable
 from worker.models.engines.onnx.batch_axis import infer_one_image
 from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.onnx.session import session_options
+from worker.models.watchdog import restart_clock
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def prepare_isolated(
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(_SECRETS)
     } | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    restart_clock(extra=limits.seconds)
     try:
         process = subprocess.run(
             [sys.executable, "-m", __name__],
