@@ -119,6 +119,11 @@ def test_a_png_with_code_points_looks_as_they_say(
         png(pixels, cicp(*points)), Options(bit_depth=8 * depth().itemsize)
     )
     check_seen(image, pixels, space)
+    check_named(warnings, space)
+
+
+def check_named(warnings: tuple[str, ...], space: str) -> None:
+    """Check that there is a warning for PQ or HLG, which names it, and no other."""
     named = {"pq": ["PQ"], "hlg": ["HLG"]}.get(space, [])
     assert [word for warning in warnings for word in ("PQ", "HLG") if word in warning] == named
     assert len(warnings) == len(named)
@@ -130,9 +135,10 @@ def test_an_avif_or_heic_with_code_points_looks_as_they_say(
     name: str, points: tuple[int, int], space: str
 ) -> None:
     data = coded(name, points)
-    image, _ = pass_alone(data, Options())
+    image, warnings = pass_alone(data, Options())
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     check_seen(image, pixels, space)
+    check_named(warnings, space)
 
 
 @pytest.mark.parametrize("name", ["AVIF", "HEIF", "PNG"])
@@ -227,6 +233,14 @@ def test_the_precedence_of_a_png_s_chunks() -> None:
             image, warnings = pass_alone(png(pixels, *order), Options())
             check_seen(image, pixels, name)
             assert warnings == (), name
+
+
+@pytest.mark.parametrize("points", [(2, 2), *UNKNOWN_CODE_POINTS])
+def test_code_points_that_say_nothing_give_way_to_a_profile(points: tuple[int, int]) -> None:
+    profile = icc.matrix("prophoto", icc.gamma(1.8))
+    picture = decoded(png(colours(), cicp(*points), iccp(profile)))
+    assert picture.icc_profile == profile
+    assert len(picture.warnings) == (points != (2, 2))
 
 
 @pytest.mark.parametrize(
@@ -336,10 +350,19 @@ def test_a_background_in_hex_looks_as_in_srgb(
         image, _ = pass_alone(png(clear, part), options)
         picture = decoded(image, depth)
         # Neighbouring levels of a large space in 8 bits are far apart.
-        tolerance = 3 if depth is np.uint8 else 1
+        tolerance = 3 if depth is np.uint8 else 1.5
         np.testing.assert_allclose(true_srgb(picture.rgb[0, 0], space), wanted, atol=tolerance)
         if space == "srgb":
             assert np.array_equal(picture.rgb[0, 0], wanted * (np.iinfo(depth).max // 255))
+
+
+def test_a_background_in_eight_bits_is_the_high_byte_of_that_in_sixteen() -> None:
+    for colour in np.random.default_rng(4).integers(0, 256, (30, 3)):
+        options = Options(background="#" + bytes(colour.tolist()).hex())
+        deep_options = options.model_copy(update={"bit_depth": 16})
+        data = png(np.zeros((2, 2, 4), np.uint8), cicp(12, 13))
+        shallow, deep = (pass_alone(data, each)[0] for each in (options, deep_options))
+        assert np.array_equal(decoded(shallow).rgb, decoded(deep, np.uint16).rgb >> 8)
 
 
 def test_a_profile_without_a_way_to_its_levels_is_a_warning() -> None:

@@ -212,6 +212,17 @@ def test_grey_with_a_profile_for_grey_looks_as_it_says(name: str, gamma: float, 
     np.testing.assert_allclose(picture.rgb, true_srgb(pixels, space), atol=1)
 
 
+def test_grey_with_a_table_in_its_profile_is_converted() -> None:
+    table = (b"A2B0", icc.table(1, 3, 33, entries=1024))
+    profile = icc.profile(b"GRAY", [*icc.named("grey"), table], connection=b"Lab ")
+    for name in ("png-L", "png-LA", "png-L16", "png-LA16", "tiff-L16"):
+        write, levels = GREY_FILES[name]
+        picture = checked(write(profile))
+        assert picture.icc_profile is None
+        assert picture.warnings == ()
+        assert not np.array_equal(picture.rgb, np.dstack([levels] * 3)), name
+
+
 def test_grey_of_one_profile_is_the_same_with_alpha_and_with_sixteen_bits() -> None:
     names = ("png-L", "png-LA", "png-L16", "png-LA16", "tiff-L", "tiff-LA", "tiff-L16", "tiff-LA16")
     for name in names:

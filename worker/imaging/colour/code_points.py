@@ -57,6 +57,11 @@ class CodePoints(NamedTuple):
     primaries: int
     transfer: int
 
+    @property
+    def are_srgb(self) -> bool:
+        """Whether they name sRGB; one of the two may be unspecified."""
+        return self in ((_BT709, _SRGB), (_BT709, _UNSPECIFIED), (_UNSPECIFIED, _SRGB))
+
 
 def profile_of(points: CodePoints, warnings: list[str]) -> bytes | None:
     """Return an ICC profile for RGB pixels with these code points; None for sRGB.
@@ -75,7 +80,7 @@ def profile_of(points: CodePoints, warnings: list[str]) -> bytes | None:
     if primaries not in _PRIMARIES or transfer not in _CURVES:
         warnings.append(
             "colour: expected primaries and a transfer function of ITU-T H.273, found the code "
-            f"points {points.primaries} and {points.transfer}; the colours are taken for sRGB"
+            f"points {points.primaries} and {points.transfer}, which are ignored"
         )
         return None
     if transfer in (_PQ, _HLG):

@@ -27,11 +27,14 @@ def png_profile(data: bytes, embedded: bytes | None, warnings: list[str]) -> byt
     A chunk that cannot be used adds a sentence to `warnings`.
     """
     chunks = _chunks(data, warnings)
-    if (code_points := chunks.get(b"cICP")) is not None:
-        primaries, transfer, _, full_range = code_points
+    if b"cICP" in chunks:
+        primaries, transfer, _, full_range = chunks[b"cICP"]
         if not full_range:
             warnings.append("colour: cICP states a narrow range of levels; it is read as full")
-        return profile_of(CodePoints(primaries, transfer), warnings)
+        points = CodePoints(primaries, transfer)
+        profile = profile_of(points, warnings)
+        if profile is not None or points.are_srgb:
+            return profile
     if embedded is not None or b"sRGB" in chunks:
         return embedded
     return _calibrated(chunks, warnings)

@@ -19,10 +19,9 @@ _SRGB_PROFILE: Final = write_profile(_SRGB)
 def srgb_to_profile(colour: Colour, profile: bytes | None, warnings: list[str]) -> Colour:
     """Return the levels, 0–255, that look like an sRGB colour in pixels with a profile for RGB.
 
-    They are not rounded, as pixels of 16 bits have levels in between, and clipped to what the
-    profile can show. A profile of sRGB leaves the colour as it is. So does one that cannot be
-    applied, such as a scanner's that only leads from levels to colours; this adds a sentence to
-    `warnings`.
+    They are multiples of 1/257, the levels of 16 bits, and clipped to what the profile can show. A
+    profile of sRGB leaves the colour as it is. So does one that cannot be applied, such as a
+    scanner's that only leads from levels to colours; this adds a sentence to `warnings`.
     """
     if profile is None:
         return colour
@@ -32,9 +31,12 @@ def srgb_to_profile(colour: Colour, profile: bytes | None, warnings: list[str]) 
     except pyvips.Error:
         warnings.append("background: not converted from sRGB, the colour profile cannot be applied")
         return colour
-    if np.array_equal(np.rint(levels), colour):
+    shallow = np.rint(levels)
+    if np.array_equal(shallow, colour):
         return colour
-    red, green, blue = (float(level) for level in levels)
+    # The level of 8 bits is the high byte of the level of 16 bits.
+    deep = np.clip(np.rint(levels * 257), shallow * 256, shallow * 256 + 255)
+    red, green, blue = (float(level) for level in deep / 257)
     return red, green, blue
 
 
