@@ -1,70 +1,143 @@
-"""Read checkpoints without running code in them."""
+"""Read checkpoints: the tensors of a file, and only those of the shapes that the network has.
 
-import errno
-import pickle
-import re
-from collections.abc import Mapping
+Nothing in a file is run, and no memory is used beyond the network's size: names and shapes are
+checked before any tensor is read, and each tensor reads only its own part of the file.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO, Final
 
-import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from worker.errors import ModelInvalid
+from worker.models.engines.torch import legacy_file, zip_file
+from worker.models.engines.torch.pickle_objects import MAX_NAME, Code, Names, Refused, StoredTensor
+from worker.models.engines.torch.stored_tensors import TensorFile, read_tensor
 
-# How torch's weights-only reader names the function or class that it refuses to import.
-_REJECTED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+Shapes = Mapping[str, tuple[int, ...]]
+Check = Callable[[Shapes], object]
+
+_MAX_HEADER: Final = 4 * 2**20
+"""Bytes of the header of a safetensors file; ISNet's has a hundred thousand."""
+_SHOWN: Final = 80
+"""Characters of a name from the file that an error shows."""
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name.
+def read_state_dict(path: Path, *, check: Check = lambda _: None) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, on the CPU.
 
-    Raises `ModelInvalid` for a damaged file and for one that contains code, `ValueError` where the
-    content is not a state dict, and `OSError`.
+    `check` gets the shape of every tensor before any of them is read, and may raise.
+
+    Raises `ModelInvalid` for a damaged file and for one that contains anything but a state dict's
+    parts, `ValueError` where the content is not a state dict, `OSError`, and what `check` raises.
     """
-    return _state_dict(_read(path))
-
-
-def _read(path: Path) -> object:
     if path.suffix not in {".pth", ".pt", ".safetensors"}:
         raise ModelInvalid(f"expected a .pth, .pt or .safetensors file, found {path.name}")
-    try:
+    with path.open("rb") as file:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
+            return _read_safetensors(path, file, check)
+        content, tensor_file = _read_content(path, file)
+        stored = _state_dict(content)
+        check({name: tensor.size for name, tensor in stored.items()})
+        try:
+            return {name: read_tensor(file, tensor_file, item) for name, item in stored.items()}
+        except Refused as error:
+            raise _refused(path, error) from error
+
+
+def _read_content(path: Path, file: BinaryIO) -> tuple[object, TensorFile]:
+    """Return what the pickle of a checkpoint holds, and where its storages are."""
+    is_zip = file.read(4) == b"PK\3\4"
+    file.seek(0)
+    try:
+        return zip_file.read(file) if is_zip else legacy_file.read(file)
+    except Refused as error:
+        raise _refused(path, error) from error
+    except (OSError, MemoryError):
         raise
-    except Exception as error:  # Damaged bytes cause nearly any error: EOF, Runtime, Key, …
-        # In a truncated zip file torch seeks to a negative offset, which is EINVAL.
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
-            raise
-        rejected = _REJECTED_GLOBAL.search(str(error))
-        if isinstance(error, pickle.UnpicklingError) and rejected:
-            raise ModelInvalid(
-                f"{path.name} holds code and not only tensors: its pickle names {rejected[1]}. It "
-                "was not run; save only the network's state dict"
-            ) from error
-        raise ModelInvalid(
-            f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or "
-            "damaged, or is not a checkpoint of tensors; fetch it again and compare its hash"
-        ) from error
+    except Exception as error:  # Damaged bytes cause nearly any error: Value, Index, Key, …
+        raise _damaged(path) from error
 
 
-def _state_dict(checkpoint: object) -> dict[str, Tensor]:
-    """Return tensors by name, from a nested ``state_dict`` and without DataParallel's prefix."""
-    if isinstance(checkpoint, Mapping) and "state_dict" in checkpoint:
-        checkpoint = checkpoint["state_dict"]
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-            f"expected names with tensors, found a {type(checkpoint).__name__}"
+def _refused(path: Path, error: Refused) -> ModelInvalid:
+    if isinstance(error, Code):
+        return ModelInvalid(
+            f"{path.name} holds code and not only tensors: its pickle names "
+            f"{str(error)[:_SHOWN]}. It was not run; save only the network's state dict"
         )
-    tensors: dict[str, Tensor] = {}
+    return ModelInvalid(
+        f"{path.name}: expected a state dict as torch.save writes it, found {error}; save "
+        "the network's state dict again, with contiguous tensors"
+    )
+
+
+def _damaged(path: Path) -> ModelInvalid:
+    return ModelInvalid(
+        f"{path.name} ({path.stat().st_size} bytes) cannot be read: it is cut short or "
+        "damaged, or is not a checkpoint of tensors; fetch it again and compare its hash"
+    )
+
+
+def _read_safetensors(path: Path, file: BinaryIO, check: Check) -> dict[str, Tensor]:
+    header = file.read(8)
+    length = struct.unpack("<Q", header)[0] if len(header) == 8 else 0
+    if length > _MAX_HEADER:
+        raise ModelInvalid(
+            f"{path.name}: expected a header of at most {_MAX_HEADER:,} bytes, found {length:,}; "
+            "is it a safetensors file?"
+        )
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            keys = tensors.keys()
+            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in keys}
+    except SafetensorError as error:
+        raise _damaged(path) from error
+    names = _without_prefix(shapes)
+    check({short: shapes[name] for name, short in names.items()})
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return {short: tensors.get_tensor(name) for name, short in names.items()}
+    except SafetensorError as error:  # A type of numbers that torch does not have.
+        raise _damaged(path) from error
+
+
+def _state_dict(checkpoint: object) -> dict[str, StoredTensor]:
+    """Return tensors by name, from a nested ``state_dict`` and without DataParallel's prefix."""
+    if isinstance(checkpoint, Names) and "state_dict" in checkpoint:
+        checkpoint = checkpoint["state_dict"]
+    if not isinstance(checkpoint, Names):
+        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
+            f"expected names with tensors, found a {_kind(checkpoint)}"
+        )
+    if checkpoint.other_keys:
+        raise ValueError(
+            "expected names with tensors, found "
+            f"{checkpoint.other_keys:,} keys that are not texts, or texts too long for a name"
+        )
+    tensors: dict[str, StoredTensor] = {}
     for name, value in checkpoint.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(value, StoredTensor):
             raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-                f"expected only tensors, found a {type(value).__name__} at {name!r}"
+                f"expected only tensors, found a {_kind(value)} at {name[:_SHOWN]!r}"
             )
         tensors[name] = value
-    if tensors and all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors
+    return {short: tensors[name] for name, short in _without_prefix(tensors).items()}
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Names):
+        return "dict"
+    if isinstance(value, (str, int, float, list, tuple)):
+        return type(value).__name__
+    return "sparse or quantised tensor, or another object"
+
+
+def _without_prefix(names: Mapping[str, object]) -> dict[str, str]:
+    """Return names without DataParallel's prefix, by the names in the file."""
+    if any(len(name) > MAX_NAME for name in names):
+        raise ValueError(f"expected names of at most {MAX_NAME:,} characters, found a longer one")
+    is_prefixed = bool(names) and all(name.startswith("module.") for name in names)
+    return {name: name.removeprefix("module.") if is_prefixed else name for name in names}

@@ -13,7 +13,7 @@ from worker.models.engines.batch_sizes import padded
 from worker.models.engines.device_error import translate_errors
 from worker.models.engines.engine import EngineFacts
 from worker.models.engines.torch.checkpoint import read_state_dict
-from worker.models.engines.torch.isnet import ISNetBase, network_for
+from worker.models.engines.torch.isnet import ISNetBase, network_for, unloaded_network_for
 from worker.models.engines.torch.segmenter import TorchSegmenter
 from worker.models.watchdog import Watch
 
@@ -98,7 +98,7 @@ def load_torch_engine(
     if threads > 0:
         torch.set_num_threads(threads)
     try:
-        network = network_for(read_state_dict(path))
+        network = network_for(read_state_dict(path, check=unloaded_network_for))
     except ValueError as error:
         raise ModelInvalid(f"{path.name} is not a checkpoint of ISNet: {error}") from error
     if target.type == "cuda":

@@ -171,34 +171,48 @@ def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
     has ``side2.weight``, else an ``ISNetBase``. Raises `ValueError` where names or shapes differ
     from those of the network, or a tensor is not dense.
     """
-    kind = ISNetDIS if "side2.weight" in state_dict else ISNetBase
-    with torch.device("meta"):  # Nothing is allocated or initialised before the names match.
-        network = kind()
-    expected = network.state_dict()
-    # The batch counter is unused in evaluation, and converters commonly drop it.
-    counters = {name for name in expected if name.endswith(".num_batches_tracked")}
-    required = [name for name in expected if name not in counters]
-    wrong_shapes = [
-        f"{name} {tuple(state_dict[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state_dict and state_dict[name].shape != expected[name].shape
-    ]
-    problems = [
-        _count_and_name("missing", [name for name in required if name not in state_dict]),
-        _count_and_name("unexpected", [name for name in state_dict if name not in expected]),
-        _count_and_name("of another shape", wrong_shapes),
-    ]
-    if any(problems):
-        raise ValueError(
-            f"expected the {len(required)} tensors of {kind.__name__}, but of the "
-            f"{len(state_dict.keys() - counters)} found, " + "; ".join(filter(None, problems))
-        )
+    network = unloaded_network_for({name: tensor.shape for name, tensor in state_dict.items()})
     network.to_empty(device="cpu")
+    counters = _counters(network)
     try:
         network.load_state_dict({name: torch.tensor(0) for name in counters} | dict(state_dict))
     except RuntimeError as error:  # A meta tensor has the right name and shape, but no data.
         raise ValueError(f"expected dense tensors on the CPU, but {error}") from error
     return network.eval()
+
+
+def unloaded_network_for(shapes: Mapping[str, Sequence[int]]) -> ISNetBase:
+    """Return the ISNet with tensors of these names and shapes, on torch's device ``meta``.
+
+    Raises `ValueError` where names or shapes differ from those of the network.
+    """
+    kind = ISNetDIS if "side2.weight" in shapes else ISNetBase
+    with torch.device("meta"):  # Nothing is allocated or initialised before the names match.
+        network = kind()
+    expected = network.state_dict()
+    counters = _counters(network)
+    required = [name for name in expected if name not in counters]
+    wrong_shapes = [
+        f"{name} {tuple(shapes[name])} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in shapes and tuple(shapes[name]) != tuple(expected[name].shape)
+    ]
+    problems = [
+        _count_and_name("missing", [name for name in required if name not in shapes]),
+        _count_and_name("unexpected", [name for name in shapes if name not in expected]),
+        _count_and_name("of another shape", wrong_shapes),
+    ]
+    if any(problems):
+        raise ValueError(
+            f"expected the {len(required)} tensors of {kind.__name__}, but of the "
+            f"{len(shapes.keys() - counters)} found, " + "; ".join(filter(None, problems))
+        )
+    return network
+
+
+def _counters(network: ISNetBase) -> set[str]:
+    """Return the names of batch counters: unused in evaluation, and commonly dropped."""
+    return {name for name in network.state_dict() if name.endswith(".num_batches_tracked")}
 
 
 def _count_and_name(what: str, names: Sequence[str]) -> str:

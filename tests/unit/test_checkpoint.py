@@ -1,0 +1,142 @@
+"""Checkpoints are read as torch reads them, and hostile ones at a small cost."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tests.support.hostile import checkpoints
+from worker.errors import ModelInvalid
+from worker.models.engines.torch.checkpoint import read_state_dict
+from worker.models.engines.torch.engine import load_torch_engine
+
+DTYPES = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
+
+
+def state() -> dict[str, Tensor]:
+    """Return tensors of every type and layout that a state dict may have."""
+    torch.manual_seed(1)
+    shared = torch.randn(4, 6)
+    found = {str(dtype): (torch.randn(3, 4) * 50).to(dtype) for dtype in DTYPES}
+    return found | {
+        "scalar": torch.tensor(7),
+        "empty": torch.zeros(0, 3),
+        "whole": shared,
+        "rows": shared[1:3],
+        "transposed": shared.T,
+        "channels last": torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
+        "expanded": torch.ones(1, 5).expand(4, 5),
+        "parameter": nn.Parameter(torch.randn(2)),
+        "frozen": nn.Parameter(torch.randn(2), requires_grad=False),
+    }
+
+
+def trained() -> dict[str, object]:
+    """Return what a trainer saves beside a state dict."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.randn(1, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    return {
+        "state_dict": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "epoch": 3,
+        "best": 0.5,
+        "name": "own",
+        "size": torch.Size([1, 2]),
+        "device": torch.device("cpu"),
+        "dtype": torch.float16,
+        "steps": [1, (2, 3), {"a": None, 4: True}],
+        "seen": {1, 2},
+        "big": 2**70,
+    }
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_the_tensors_are_those_that_torch_reads(
+    tmp_path: Path, protocol: int, *, is_zip: bool
+) -> None:
+    path = tmp_path / "own.pth"
+    for content in (state(), OrderedDict(state()), {"state_dict": state()}, trained()):
+        torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
+        expected = torch.load(path, weights_only=False)
+        expected = expected.get("state_dict", expected)
+        tensors = read_state_dict(path)
+        assert tensors.keys() == expected.keys()
+        for name, tensor in tensors.items():
+            assert tensor.dtype == expected[name].dtype
+            assert torch.equal(tensor, expected[name])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_prefix_of_dataparallel_is_removed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"own{suffix}"
+    content = {"module.a": torch.ones(2), "module.b": torch.zeros(3)}
+    if suffix == ".pth":
+        torch.save(content, path)
+    else:
+        save_file(content, path)
+    assert read_state_dict(path).keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_shapes_are_checked_before_tensors_are_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"own{suffix}"
+    if suffix == ".pth":
+        torch.save({"w": torch.zeros(3, 4)}, path)
+    else:
+        save_file({"w": torch.zeros(3, 4)}, path)
+
+    def check(shapes: object) -> None:
+        assert shapes == {"w": (3, 4)}
+        raise ValueError("another network")
+
+    with pytest.raises(ValueError, match="another network"):
+        read_state_dict(path, check=check)
+
+
+def test_a_view_with_gaps_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(8, 8)[:, ::2]}, tmp_path / "own.pth")
+    with pytest.raises(ModelInvalid, match=r"a view with gaps; .* contiguous"):
+        read_state_dict(tmp_path / "own.pth")
+
+
+def test_hostile_checkpoints_are_refused(tmp_path: Path) -> None:
+    """Each would take from minutes to centuries, or more memory than there is, in `torch.load`."""
+    refused = 0
+    for file in checkpoints.attacks():
+        path = tmp_path / f"own{Path(file.name).suffix}"
+        path.write_bytes(file.data)
+        with pytest.raises(ModelInvalid) as error:
+            load_torch_engine(path, device="cpu", threads=0)
+        assert len(str(error.value)) < 1_000, file.name
+        refused += 1
+    assert refused > 90
+
+
+@pytest.mark.parametrize(
+    ("name", "view"), [item for item in checkpoints.tensors() if item[0] != "expanded"]
+)
+def test_a_tensor_that_its_data_does_not_hold_is_refused(
+    tmp_path: Path, name: str, view: bytes
+) -> None:
+    path = tmp_path / f"{name}.pth"
+    path.write_bytes(checkpoints.archive(checkpoints.entry(checkpoints.text("w"), view)))
+    with pytest.raises((ModelInvalid, ValueError), match="found"):
+        read_state_dict(path)
+
+
+def test_an_expanded_tensor_takes_no_memory(tmp_path: Path) -> None:
+    view = dict(checkpoints.tensors())["expanded"]
+    path = tmp_path / "own.pth"
+    path.write_bytes(checkpoints.archive(checkpoints.entry(checkpoints.text("w"), view)))
+    tensor = read_state_dict(path)["w"]
+    assert tensor.shape == (10**6, 10**6)
+    assert tensor.untyped_storage().nbytes() == 4
