@@ -190,9 +190,15 @@ def infer_one_image(model: ModelProto, input_name: str) -> GraphProto:
 
 
 def _upgrade_opset(model: ModelProto) -> ModelProto:
-    """Return a graph in an operator set whose shape inference follows every step of a size."""
+    """Return a graph in an operator set whose shape inference follows every step of a size.
+
+    Raises `ValueError` for an invalid graph, and `RuntimeError` for an operator without equivalent.
+    """
     if any(item.domain in ("", "ai.onnx") and item.version < _OPSET for item in model.opset_import):
-        return onnx.version_converter.convert_version(model, _OPSET)
+        try:
+            return onnx.version_converter.convert_version(model, _OPSET)
+        except onnx.version_converter.ConvertError as error:
+            raise ValueError(str(error)) from error
     return model
 
 

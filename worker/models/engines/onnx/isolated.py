@@ -155,6 +155,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    json.dump(answer(request), sys.stdout)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Prepare a graph as a request says, in this process, and return the reply."""
     reply: dict[str, Any] = {"error": None, "message": ""}
     warnings: list[str] = []
     logging.getLogger().addHandler(_Lines(warnings))
@@ -174,7 +179,7 @@ def main() -> None:
         reply = {"error": "OSError", "errno": error.errno, "message": error.strerror}
     except (MemoryError, DeviceOutOfMemory):
         reply = {"error": "MemoryError", "message": ""}
-    json.dump(reply | {"log": warnings}, sys.stdout)
+    return reply | {"log": warnings}
 
 
 def _try_to_load(graph: Path) -> None:

@@ -102,9 +102,12 @@ def _messages(root: Message) -> Iterator[Message]:
                 pending.extend([value] if isinstance(value, Message) else value)
 
 
-def _texts(message: Message) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a message that name something, each with its field."""
+def _texts(message: Message) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the texts of a message that name something, each with its field.
+
+    A text that is not UTF-8 is read as bytes.
+    """
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING and field.name not in _FREE_TEXT:
-            for text in [value] if isinstance(value, str) else value:
+            for text in [value] if isinstance(value, str | bytes) else value:
                 yield field.name, text
