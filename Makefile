@@ -29,7 +29,7 @@ unit: $(VENV)/.dev ## run the tests that need no server, in less than a minute [
 images-test: $(VENV)/.dev ## run all install steps of the container images, with kernels and models; some minutes
 	$(BIN)/pytest -n 0 -m images $(ARGS)
 
-fuzz: $(VENV)/.fuzz ## search for inputs that stop a worker, a minute each for images and messages; results in fuzz-out/ [ARGS='decode --seconds 600']
+fuzz: $(VENV)/.fuzz ## search for inputs that stop a worker, a minute for each kind of input; results in fuzz-out/ [ARGS='decode --seconds 600']
 	@exec $(BIN)/python -m tests.system.fuzz $(ARGS)
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph

@@ -1,9 +1,15 @@
 """Seeds of the fuzzer: every hostile file and every hostile entry of the queue."""
 
+import io
 import json
+import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+import safetensors.torch
+import torch
 
 from producer import Job, Options
 from producer.contract.outcome import Outcome
@@ -12,6 +18,7 @@ from tests.support.hostile.corpus import corpus
 from tests.support.hostile.icc import profiles
 from tests.support.hostile.originals import originals
 from tests.support.icc_profiles import real_profiles
+from tests.support.small_graphs import small_graphs
 
 LONGEST: Final = 100_000
 """The largest size of a seed in bytes; longer ones would only test the size limits."""
@@ -47,10 +54,43 @@ def _icc() -> Iterator[bytes]:
     yield from (profile for _, profile in profiles().values())
 
 
+def _onnx_graph() -> Iterator[bytes]:
+    yield from small_graphs().values()
+
+
+def _checkpoint() -> Iterator[bytes]:
+    tensors = {
+        "conv.weight": torch.ones(4, 3, 1, 1),
+        "half": torch.ones(2, dtype=torch.float16),
+        "view": torch.arange(9.0).reshape(3, 3).T,
+        "module.steps": torch.tensor(3),
+        "empty": torch.zeros(0),
+    }
+    nested = {"state_dict": OrderedDict(tensors), "epoch": 3, "args": ("a", 1.5, None, True)}
+    for content, is_zip in ((tensors, True), (tensors, False), (nested, True), ([1, "a"], True)):
+        held = io.BytesIO()
+        torch.save(content, held, _use_new_zipfile_serialization=is_zip)
+        yield held.getvalue()
+    yield safetensors.torch.save({name: item.contiguous() for name, item in tensors.items()})
+    # A name of tuples that each hold the one before twice.
+    yield _pickled(b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x01s.")
+
+
+def _pickled(pickle: bytes) -> bytes:
+    """Return a checkpoint with a pickle and nothing else."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle)
+        archive.writestr("archive/version", "3\n")
+    return held.getvalue()
+
+
 SEEDS: Final[Mapping[str, Callable[[], Iterator[bytes]]]] = {
     "decode": _decode,
     "message": _message,
     "icc": _icc,
+    "onnx_graph": _onnx_graph,
+    "checkpoint": _checkpoint,
 }
 
 
