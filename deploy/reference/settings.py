@@ -105,7 +105,7 @@ def accepted(field: FieldInfo) -> str:
         for name, sign in _SIGNS.items()
         if hasattr(item, name)
     ]
-    return ", ".join(limits)
+    return ", ".join(dict.fromkeys(limits))
 
 
 def _nested(annotation: Any) -> Iterator[Any]:

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 from PIL import Image
 from scipy import ndimage
 
 from producer.contract.options import Options
 from tests.support.cutting import cut_alone, refine_alone
 from tests.support.photographs import photograph
-from tests.support.tiny_models import channel_mean
+from tests.support.tiny_models import channel_mean, saved, value
 from worker.config.settings import ModelSettings
-from worker.errors import ImageTooLarge, OptionConflict
+from worker.errors import ImageTooLarge, ModelInvalid, OptionConflict
 from worker.imaging.decode import open_image
 from worker.imaging.masks import Pixels, bounding_box
 from worker.imaging.png import write_png
@@ -79,6 +80,32 @@ def test_a_custom_model_of_either_layout(
     grey = np.asarray(Image.open(io.BytesIO(photograph("chelsea.png")))).mean(axis=2)
     assert np.corrcoef(cut_out.mask.ravel(), grey.ravel())[0, 1] > 0.95
     assert cut_out.warnings == ()
+
+
+def test_a_preset_that_takes_the_first_of_several_channels_says_so(
+    models: Models, tmp_path: Path
+) -> None:
+    """The node did so without a word, and rembg does."""
+    path = tmp_path / "own.onnx"
+    both = ("n", 3, 64, 64)
+    saved(
+        path, [helper.make_node("Identity", ["x"], ["y"])], [value("x", both)], [value("y", both)]
+    )
+    photo = photograph("chelsea.png")
+    for preset in ("default", "isnet-segment"):
+        with pytest.raises(ModelInvalid, match=r"say in the profile's `channel`|in `channel`$"):
+            cut(models, photo, model=str(path), preset=preset)
+    first = cut(models, photo, model=str(path), preset="segmentation-custom", size=64)
+    sentence = "its output has 3 channels; the preset segmentation-custom takes channel 0, unless"
+    assert any(sentence in warning for warning in first.warnings)
+    path.with_suffix(".json").write_text('{"channel": 2}')
+    last = cut(models, photo, model=str(path), preset="segmentation-custom", size=64)
+    assert not any("channel 0" in warning for warning in last.warnings)
+    assert not np.array_equal(first.mask, last.mask)
+    path.with_suffix(".json").write_text('{"channel": 0}')
+    named = cut(models, photo, model=str(path), preset="segmentation-custom", size=64)
+    assert not any("channel 0" in warning for warning in named.warnings)
+    np.testing.assert_array_equal(named.mask, first.mask)
 
 
 def test_logits_instead_of_a_saliency_map_give_a_warning(models: Models, tmp_path: Path) -> None:

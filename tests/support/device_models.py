@@ -39,7 +39,7 @@ def model(
         [value("y", ("n", "c", "h", "w"), of)],
         weights,
     )
-    return loaded(path, max_batch=max_batch, profile=Profile(output=0))
+    return loaded(path, max_batch=max_batch, profile=Profile(output=0, channel=0))
 
 
 def mean_and(
@@ -67,6 +67,7 @@ def mask_on_host(
     (saliency,) = engine.infer(batch)
     if profile.sigmoid:
         saliency = masks.sigmoid(saliency)
+    saliency = masks.to_full_range(saliency, *profile.range)
     size = (rgb.shape[1], rgb.shape[0])
     return np.asarray(
         masks.soft_mask(saliency, size, stretched=profile.stretch, depth=np.uint8), np.uint8

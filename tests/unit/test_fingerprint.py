@@ -34,6 +34,12 @@ def test_the_batch_size_is_not_part_of_the_fingerprint() -> None:
     assert Profile(batch=2).facts() == Profile().facts() == {}
 
 
+def test_how_the_map_is_read_is_part_of_the_fingerprint() -> None:
+    assert Profile(channel=0).facts() == {}
+    profile = Profile(channel=1, softmax=True, range=(0, 255))
+    assert profile.facts() == {"channel": 1, "softmax": True, "range": [0, 255]}
+
+
 def test_erosion_in_pixels_has_another_fingerprint_than_the_preset_s_own() -> None:
     """In `default` their bytes differ; the fingerprint does not look into the preset."""
     erosions = (None, 10, "1%", "2%")

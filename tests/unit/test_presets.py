@@ -14,6 +14,13 @@ def test_a_preset_keeps_the_fields_about_a_model_s_output() -> None:
     assert (fed.layout, fed.channels, fed.sigmoid, fed.output) == ("nhwc", "bgr", True, "mask")
     assert (fed.mean, fed.std, fed.divisor, fed.sides) == (0.485, 1.0, "max", None)
     assert PRESETS["segmentation-custom"].profile_for(Profile()).output == 0
+    assert PRESETS["segmentation-custom"].profile_for(Profile()).channel == 0
+    assert PRESETS["isnet-segment"].profile_for(Profile()).channel is None
+    own = Profile(channel=1, softmax=True, range=(1, 0))
+    for preset in PRESETS.values():
+        fed = preset.profile_for(own)
+        assert (fed.channel, fed.softmax, fed.range) == (1, True, (1, 0))
+    own = Profile(mean=0.1, output="mask")
     assert PRESETS["default"].profile_for(own) == own
 
 

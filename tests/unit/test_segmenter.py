@@ -14,6 +14,7 @@ from worker.errors import ModelInvalid
 from worker.imaging import masks
 from worker.imaging.lanczos import lanczos_weights
 from worker.models.engines.onnx.conversion_graphs import mask_graph
+from worker.models.engines.onnx.map_channel import MapChannel
 from worker.models.engines.segmenter import Conversion
 from worker.models.engines.torch import segmenter as torch_segmenter
 from worker.models.files.profile import Profile
@@ -155,8 +156,15 @@ def test_which_presets_and_profiles_run_on_a_device() -> None:
 
 @pytest.mark.parametrize(
     "reading",
-    [Profile(), Profile(sigmoid=True), Profile(stretch=False)],
-    ids=["plain", "sigmoid", "unstretched"],
+    [
+        Profile(),
+        Profile(sigmoid=True),
+        Profile(stretch=False),
+        Profile(range=(0.2, 0.3), stretch=False),
+        Profile(range=(1, -1)),
+        Profile(range=(1, 0), sigmoid=True, stretch=False),
+    ],
+    ids=["plain", "sigmoid", "unstretched", "narrow", "inverted", "background"],
 )
 @pytest.mark.parametrize("top", [1.0, 0.4, float("nan"), float("inf")])
 def test_onnx_runtime_and_torch_make_the_same_mask(
@@ -169,8 +177,9 @@ def test_onnx_runtime_and_torch_make_the_same_mask(
     graph = mask_graph(
         element=TensorProto.FLOAT,
         rank=4,
-        channels=1,
+        channel=MapChannel(1, 0, softmax=False),
         sigmoid=conversion.sigmoid,
+        value_range=conversion.range,
         stretch=conversion.stretch,
     )
     session = onnxruntime.InferenceSession(graph.SerializeToString())
@@ -192,5 +201,6 @@ def test_onnx_runtime_and_torch_make_the_same_mask(
         assert (other.minimum, other.maximum) == pytest.approx((minimum, maximum), rel=1e-6)
         assert np.abs(other.mask.astype(int) - levels).max() <= 1
         saliency = masks.sigmoid(map_) if reading.sigmoid else map_
+        saliency = masks.to_full_range(saliency, *reading.range)
         expected = masks.soft_mask(saliency, (50, 70), stretched=reading.stretch, depth=np.uint8)
         assert np.abs(levels.astype(int) - expected).max() <= 1

@@ -116,6 +116,26 @@ def sigmoid(logits: NDArray[np.float32]) -> SaliencyMap:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
 
 
+def softmax(logits: NDArray[np.float32], axis: int) -> SaliencyMap:
+    """Return `exp(logits) / sum(exp(logits))` over an axis, float32, without overflow.
+
+    NaN or +infinity in the logits gives NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        exponents = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=axis, keepdims=True), np.float32)
+
+
+def to_full_range(values: NDArray[np.float32], low: float, high: float) -> SaliencyMap:
+    """Return values as 0…1, where `low` stands for background and `high` for foreground.
+
+    `high` may be the smaller one: then the map is that of the background.
+    """
+    if (low, high) == (0, 1):
+        return values
+    return np.asarray((values - np.float32(low)) / np.float32(high - low), np.float32)
+
+
 def stretch(saliency: SaliencyMap) -> SaliencyMap:
     """Stretch a map to 0…1 by its minimum and maximum; a constant map becomes 0."""
     low, high = saliency.min(), saliency.max()

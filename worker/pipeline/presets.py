@@ -56,7 +56,10 @@ class Preset:
     """The erosion of matting's trimap unless the job sets one: pixels, or a percentage."""
 
     def profile_for(self, profile: Profile) -> Profile:
-        """Return the profile to feed a model with; its output is read as its own `profile` says."""
+        """Return the profile to feed a model with; its output is read as its own `profile` says.
+
+        A preset may choose an output and a channel where the model's profile does not.
+        """
         if self.profile is None:
             return profile
         return self.profile.model_copy(
@@ -64,7 +67,10 @@ class Preset:
                 "layout": profile.layout,
                 "channels": profile.channels,
                 "output": self.profile.output if profile.output is None else profile.output,
+                "channel": self.profile.channel if profile.channel is None else profile.channel,
                 "sigmoid": profile.sigmoid,
+                "softmax": profile.softmax,
+                "range": profile.range,
                 "batch": profile.batch,
             }
         )
@@ -104,7 +110,7 @@ PRESETS: Final[dict[Name, Preset]] = {
     ),
     "segmentation-custom": Preset(
         map_to_mask=rembg_mask,
-        profile=Profile(mean=0.485, std=1.0, divisor="max", output=0),
+        profile=Profile(mean=0.485, std=1.0, divisor="max", output=0, channel=0),
         matches_rembg=True,
     ),
 }

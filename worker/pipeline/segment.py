@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,9 @@ from worker.models.files.profile import input_size
 from worker.models.files.store import ModelFile, ModelStore
 from worker.models.inference import Inference
 from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.map_range import range_warning
 from worker.pipeline.presets import Preset, fits_device
 from worker.pipeline.recipe import Recipe
-
-_TOLERANCE: Final = 0.05
-"""Saliency maps may lie this far outside 0…1, as half precision and resizing overshoot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +72,20 @@ def load_model(recipe: Recipe, *, models: Models, watch: Stopwatch) -> Iterator[
             engine = stack.enter_context(models.cache.use(file, choice.device, keep=choice.keep))
             fallback = check_device(engine, choice)
             size = input_size(recipe.profile, fixed=engine.input_size, model=file.name)
+            warnings = device_warnings(engine, choice, fallback)
+            if engine.facts.channels > 1 and recipe.file.profile.channel is None:
+                warnings += (
+                    f"{file.name}: its output has {engine.facts.channels} channels; the preset "
+                    f"{recipe.options.preset} takes channel {recipe.profile.channel}, unless "
+                    "`channel` in the model's profile names another",
+                )
         yield LoadedModel(
             file=file,
             engine=engine,
             inference=models.inference,
             input_size=size,
             fallback=fallback.code if fallback else None,
-            warnings=device_warnings(engine, choice, fallback),
+            warnings=warnings,
         )
 
 
@@ -105,13 +109,14 @@ def segment(
         mask, minimum, maximum = _segment_on_host(
             rgb, preset, model=model, depth=depth, size=picture.size, watch=watch
         )
-    warnings: tuple[str, ...] = ()
-    if not -_TOLERANCE <= minimum <= maximum <= 1 + _TOLERANCE:
-        warnings = (
-            f"{model.file.name}: expected a saliency map of 0…1, found {minimum:.3g}…"
-            f"{maximum:.3g}; a model of logits needs `sigmoid` in its profile",
-        )
     facts = model.engine.facts
+    warning = range_warning(
+        minimum,
+        maximum,
+        profile=model.file.profile,
+        channels=facts.channels,
+        name=model.file.name,
+    )
     run = RunFacts(
         model=model.file.name,
         sha256=model.file.sha256,
@@ -121,7 +126,7 @@ def segment(
         dtype=facts.dtype,
         fallback=model.fallback,
     )
-    return mask, run, warnings
+    return mask, run, () if warning is None else (warning,)
 
 
 def _segment_on_device(
@@ -176,6 +181,7 @@ def _segment_on_host(
         _check_finite(bool(np.isfinite(saliency).all()), name)
         if profile.sigmoid:
             saliency = masks.sigmoid(saliency)
+        saliency = masks.to_full_range(saliency, *profile.range)
         mask = preset.map_to_mask(saliency, size, stretched=profile.stretch, depth=depth)
         return mask, float(saliency.min()), float(saliency.max())
 
@@ -183,5 +189,7 @@ def _segment_on_host(
 def _check_finite(finite: bool, name: str) -> None:
     if not finite:
         raise ModelInvalid(
-            f"{name}: expected a saliency map of numbers, found NaN or infinity in it"
+            f"{name}: expected a saliency map of numbers, found NaN or infinity in it; check that "
+            "`mean`, `std` and `divisor` of its profile are those of its training, or export it in "
+            "full precision"
         )

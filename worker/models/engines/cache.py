@@ -27,6 +27,16 @@ class EngineKey(NamedTuple):
     device: str
     layout: str
     output: str | int | None
+    channel: int | None
+    softmax: bool
+
+    @classmethod
+    def of(cls, file: ModelFile, device: str) -> "EngineKey":
+        """Return the key of a model on a device."""
+        profile = file.profile
+        return cls(
+            file.sha256, device, profile.layout, profile.output, profile.channel, profile.softmax
+        )
 
 
 @dataclass(eq=False)
@@ -79,7 +89,7 @@ class ModelCache:
         With `keep`, an idle engine also stays on a GPU, and is closed last when memory runs out.
         After a failed load, the next request loads again.
         """
-        key = EngineKey(file.sha256, device, file.profile.layout, file.profile.output)
+        key = EngineKey.of(file, device)
         with self._lock:
             entry = self._entries.get(key)
             is_new = entry is None

@@ -21,6 +21,8 @@ class EngineFacts:
     """Holds the weights: `cpu`, or such as `cuda:0`."""
     dtype: str
     """The number type of the convolutions' weights, such as `float16`."""
+    channels: int = 1
+    """Channels of the output that has the saliency map, where the model states their number."""
 
 
 class Engine(Protocol):

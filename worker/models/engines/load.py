@@ -72,12 +72,7 @@ def make_loader(
     def load_cold(file: ModelFile, device: str, max_batch: int) -> Engine:
         try:
             if is_checkpoint(file.path.suffix):
-                if file.profile.layout != "nchw" or file.profile.output not in (None, 0):
-                    raise ModelInvalid(
-                        f"{file.name}: expected a profile with layout nchw and output 0, which "
-                        f"ISNet checkpoints have; found layout {file.profile.layout} and output "
-                        f"{file.profile.output!r}"
-                    )
+                _check_isnet_profile(file)
                 engine: Engine = _torch().load_torch_engine(
                     file.path, device=device, threads=threads, max_batch=max_batch, watch=watch
                 )
@@ -113,6 +108,21 @@ def make_loader(
     return load
 
 
+def _check_isnet_profile(file: ModelFile) -> None:
+    """Raise `ModelInvalid` if a checkpoint's profile describes another network than ISNet."""
+    profile = file.profile
+    if profile.layout != "nchw" or profile.output not in (None, 0):
+        raise ModelInvalid(
+            f"{file.name}: expected a profile with layout nchw and output 0, which "
+            f"ISNet checkpoints have; found layout {profile.layout} and output {profile.output!r}"
+        )
+    if profile.channel not in (None, 0) or profile.softmax:
+        raise ModelInvalid(
+            f"{file.name}: expected a profile without `channel` and `softmax`, as the map of an "
+            f"ISNet checkpoint has one channel; found channel {profile.channel}"
+        )
+
+
 def _load_own_engine(
     file: ModelFile, *, threads: int, file_cache: FileCache, prepare: Prepare
 ) -> Engine | None:
@@ -120,7 +130,8 @@ def _load_own_engine(
     # Imported here because its compiled kernels take a second to load.
     from worker.models.engines.winograd.engine import load_winograd_engine
 
-    if file.profile.layout != "nchw":
+    profile = file.profile
+    if profile.layout != "nchw" or profile.channel not in (None, 0) or profile.softmax:
         return None
     try:
         graph = prepared_graph(file, full_precision=True, file_cache=file_cache, prepare=prepare)

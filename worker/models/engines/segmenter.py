@@ -32,6 +32,8 @@ class Conversion:
     std: tuple[float, ...]
     channels: Literal["rgb", "bgr"]
     sigmoid: bool
+    range: tuple[float, float]
+    """The map's values for background and foreground, after the sigmoid."""
     stretch: bool
 
     @classmethod
@@ -43,6 +45,7 @@ class Conversion:
             std=tuple(np.broadcast_to(profile.std, 3).tolist()),
             channels=profile.channels,
             sigmoid=profile.sigmoid,
+            range=profile.range,
             stretch=profile.stretch,
         )
 
@@ -69,7 +72,7 @@ class DeviceMask(NamedTuple):
     mask: NDArray[np.uint8]
     """(H, W), of the image's size; meaningless unless `is_finite`."""
     minimum: float
-    """Of the saliency map, after the sigmoid where there is one."""
+    """Of the saliency map, after sigmoid and `range`."""
     maximum: float
     is_finite: bool
     """Whether the model's output contains neither NaN nor infinity."""

@@ -1,6 +1,6 @@
 """Profiles: how to prepare a model's input and how to read its output."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -10,13 +10,19 @@ from pydantic import (
     StrictInt,
     StrictStr,
     ValidationError,
+    model_validator,
 )
 
-from producer.contract.options import Channels, Options, PositiveChannels, Size
+from producer.contract.options import Channels, Number, Options, PositiveChannels, Size
 from producer.contract.validation_errors import explain
 from worker.errors import ModelInvalid, OptionConflict
 
 Layout = Literal["nchw", "nhwc"]
+
+FULL_RANGE: Final = (0.0, 1.0)
+"""The values of a saliency map for background and foreground."""
+
+_LEAST_RANGE: Final = 1e-6
 
 DEFAULT_SIDE: Final = 1024
 """ISNet's input size, for a model whose profile and graph both leave it open."""
@@ -58,8 +64,20 @@ class Profile(BaseModel):
         default=None,
         description="Name or index of the saliency map's output; none: chosen by its shape.",
     )
+    channel: Annotated[StrictInt, Field(ge=0)] | None = Field(
+        default=None,
+        description="Index of the output's channel that is the foreground; none: it has only one.",
+    )
     sigmoid: bool = Field(
         default=False, description="Apply a sigmoid, because the output is logits."
+    )
+    softmax: bool = Field(
+        default=False,
+        description="Apply a softmax over the channels, because they are logits of classes.",
+    )
+    range: tuple[Number, Number] = Field(
+        default=FULL_RANGE,
+        description="The map's values for background and foreground, such as [0, 255].",
     )
     stretch: bool = Field(
         default=True, description="Stretch each saliency map from its minimum and maximum to 0…1."
@@ -70,6 +88,19 @@ class Profile(BaseModel):
         le=64,
         description="The most images in a batch on a GPU; none: CUTWORK_BATCH.",
     )
+
+    @model_validator(mode="after")
+    def _validate_output(self) -> Self:
+        if self.sigmoid and self.softmax:
+            raise ValueError("sigmoid and softmax: expected at most one of them, found both")
+        if self.softmax and self.channel is None:
+            raise ValueError("softmax: expected `channel` too, the class that is the foreground")
+        if abs(self.range[1] - self.range[0]) < _LEAST_RANGE:
+            raise ValueError(
+                f"range: expected two numbers at least {_LEAST_RANGE:g} apart, found "
+                f"{list(self.range)}"
+            )
+        return self
 
     @property
     def sides(self) -> tuple[int, int] | None:
@@ -87,9 +118,11 @@ class Profile(BaseModel):
     def facts(self) -> dict[str, Any]:
         """Return the non-default fields as JSON values, which are part of an output's fingerprint.
 
-        `batch` is excluded: it does not change an image's saliency map.
+        `batch` is excluded: it does not change an image's saliency map. So is channel 0: without a
+        `channel`, an output either has no other one or is refused.
         """
-        return self.model_dump(mode="json", exclude_defaults=True, exclude={"batch"})
+        excluded = {"batch"} if self.channel else {"batch", "channel"}
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=excluded)
 
 
 def adapt(profile: Profile, options: Options) -> Profile:

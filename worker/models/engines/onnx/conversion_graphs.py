@@ -6,6 +6,8 @@ from onnx import ModelProto, TensorProto, parser
 
 from worker.imaging.lanczos import ROUNDING_MARGIN
 from worker.imaging.masks import SALIENCY_THRESHOLD
+from worker.models.engines.onnx.map_channel import MapChannel
+from worker.models.files.profile import FULL_RANGE
 
 _HEADER: Final = '<ir_version: 8, opset_import: ["" : 17]>'
 
@@ -48,22 +50,34 @@ def input_graph(element: int) -> ModelProto:
 
 
 def mask_graph(
-    *, element: int, rank: int, channels: int | None, sigmoid: bool, stretch: bool
+    *,
+    element: int,
+    rank: int,
+    channel: MapChannel,
+    sigmoid: bool,
+    value_range: tuple[float, float],
+    stretch: bool,
 ) -> ModelProto:
     """Return a graph that turns one saliency map of a batch into a mask, as `masks.soft_mask` does.
 
     Inputs: `maps` of the ONNX element type `element` with `rank` axes, `index` int64 (1), the map's
     place in the batch, `vertical` (H, h) and `horizontal` (w, W), float32. Outputs: `mask` uint8
     (H, W), and `statistics` float32 (3): minimum, maximum, and 0, or NaN where the network's output
-    contains NaN or infinity. `channels` is the axis of channels, of which the first is the map;
-    None: there is no such axis.
+    contains NaN or infinity. `value_range` has the map's values for background and foreground,
+    after the sigmoid.
     """
     number = TensorProto.DataType.Name(element).lower()
     axes = ", ".join(f"n{axis}" for axis in range(rank))
-    sides = ", ".join(str(axis) for axis in range(1, rank) if axis != channels)
-    channel = "Identity(image_maps)"
-    if channels is not None:
-        channel = f"Gather<axis = {channels}>(image_maps, first)"
+    sides = ", ".join(str(axis) for axis in range(1, rank) if axis != channel.axis)
+    activated, selected = "Identity(wide)", "Identity(activated)"
+    if channel.axis is not None:
+        selected = f"Gather<axis = {channel.axis}>(activated, channel)"
+    if channel.softmax:
+        activated = f"Softmax<axis = {channel.axis}>(wide)"
+    low, high = value_range
+    map_ = "Identity(likely)"
+    if value_range != FULL_RANGE:
+        map_ = "Div(above_low, range)"
     has_foreground, stretched = "Identity(is_salient)", "Identity(map)"
     if stretch:
         has_foreground, stretched = "And(is_salient, varies)", "Div(difference, span)"
@@ -74,20 +88,25 @@ def mask_graph(
         {number}[{axes}] maps, int64[1] index, float[H, h] vertical, float[w, W] horizontal
     ) => (uint8[H, W] mask, float[3] statistics)
     <
-        int64[1] first = {{0}}, int64[2] sides = {{{sides}}}, int64[1] three = {{3}},
-        float zero = {{0}}, float peak = {{255}}, float level = {{{1 / 255}}},
+        int64[1] channel = {{{channel.number}}}, int64[2] sides = {{{sides}}},
+        int64[1] three = {{3}}, float zero = {{0}}, float peak = {{255}},
+        float level = {{{1 / 255}}},
         float rounding_margin = {{{float(ROUNDING_MARGIN)}}},
-        float threshold = {{{SALIENCY_THRESHOLD}}}
+        float threshold = {{{SALIENCY_THRESHOLD}}},
+        float low = {{{low}}}, float range = {{{high - low}}}
     > {{
         image_maps = Gather<axis = 0>(maps, index)
-        channel = {channel}
-        wide = Cast<to = 1>(channel)
-        shape = Shape(wide)
+        wide = Cast<to = 1>(image_maps)
+        activated = {activated}
+        selected = {selected}
+        shape = Shape(selected)
         plane = Gather(shape, sides)
-        raw = Reshape(wide, plane)
+        raw = Reshape(selected, plane)
         zeros = Mul(raw, zero)
         finite = ReduceSum(zeros)
-        map = {"Sigmoid" if sigmoid else "Identity"}(raw)
+        likely = {"Sigmoid" if sigmoid else "Identity"}(raw)
+        above_low = Sub(likely, low)
+        map = {map_}
         minimum = ReduceMin(map)
         maximum = ReduceMax(map)
         span = Sub(maximum, minimum)

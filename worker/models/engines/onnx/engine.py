@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from onnxruntime import OrtValue
 
 from worker.errors import DeviceOutOfMemory, ModelInvalid
+from worker.imaging.masks import softmax
 from worker.models.engines.batch_sizes import padded
 from worker.models.engines.device_error import device_error
 from worker.models.engines.engine import EngineFacts
-from worker.models.engines.onnx.output import channel_axis
+from worker.models.engines.onnx.map_channel import MapChannel, declared_channels, find_channel
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.segmenter import ELEMENTS, OnnxSegmenter, OrtDevice
 from worker.models.engines.onnx.weight_type import WEIGHT_TYPE_KEY
@@ -56,7 +57,8 @@ class OnnxEngine:
         """
         self._session: onnxruntime.InferenceSession | None = session
         self.bytes = weight_bytes
-        self._layout = layout = file.profile.layout
+        self._profile, self._layout = file.profile, file.profile.layout
+        layout = self._layout
         self._name = name = file.name
         inputs, (self._output,) = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
@@ -81,6 +83,12 @@ class OnnxEngine:
             )
         self._has_fixed_batch = isinstance(batch, int)
         self.max_batch = 1 if self._has_fixed_batch else max_batch
+        channels = declared_channels(
+            self._output.shape,
+            images=self._input.shape,
+            profile=file.profile,
+            name=self._output_name,
+        )
         sides = [side if isinstance(side, int) else None for side in axes]
         self.input_size = (sides[2], sides[1]) if layout == "nchw" else (sides[1], sides[0])
         provider = session.get_providers()[0]
@@ -89,6 +97,7 @@ class OnnxEngine:
             provider=provider,
             device=_device_of(session, provider),
             dtype=session.get_modelmeta().custom_metadata_map[WEIGHT_TYPE_KEY],
+            channels=channels or 1,
         )
         self._device = OrtDevice.of(self.facts.device)
         self.segmenter = None if self._device.kind == "cpu" else self.build_segmenter()
@@ -99,7 +108,7 @@ class OnnxEngine:
             return None
         return OnnxSegmenter(
             self._run,
-            channel_axis=self._channel_axis,
+            find_channel=self._find_channel,
             device=self._device,
             element=ELEMENTS[self._input.type],
             max_batch=self.max_batch,
@@ -116,9 +125,10 @@ class OnnxEngine:
         with self._translate_errors(f"an input of {images.shape}"):
             (output,) = session.run([self._output.name], {self._input.name: images})
         maps: NDArray[np.float32] = np.asarray(output, np.float32)
-        channels = self._channel_axis(maps.shape, len(images))
-        if channels is not None:
-            maps = np.take(maps, 0, axis=channels)
+        channel = self._find_channel(maps.shape, images.shape)
+        if channel.axis is not None:
+            likely = softmax(maps, axis=channel.axis) if channel.softmax else maps
+            maps = np.take(likely, channel.number, axis=channel.axis)
         return maps[: len(batch)]
 
     def _run(self, images: OrtValue) -> OrtValue:
@@ -136,17 +146,19 @@ class OnnxEngine:
             raise RuntimeError("this engine is closed; load the model again")
         return self._session
 
-    def _channel_axis(self, shape: Sequence[int], images: int) -> int | None:
-        """Return an output's axis of channels, if any; raise `ModelInvalid` for another shape."""
-        if len(shape) not in (3, 4) or shape[0] != images:
-            raise ModelInvalid(
-                f"{self._name}: expected an output of ({images}, channels, height, width), "
-                f"found {tuple(shape)}; the output {self._output.name} is not a saliency map"
-            )
-        if len(shape) == 3:
-            return None
-        declared = self._output.shape
-        return channel_axis(declared if len(declared) == 4 else shape, self._layout)
+    @property
+    def _output_name(self) -> str:
+        return f"{self._name}, output {self._output.name}"
+
+    def _find_channel(self, shape: Sequence[int], images: Sequence[int]) -> MapChannel:
+        """Return the saliency map's channel in an output for a batch, both given by shape."""
+        return find_channel(
+            shape,
+            declared=self._output.shape,
+            images=images,
+            profile=self._profile,
+            name=self._output_name,
+        )
 
     @contextmanager
     def _translate_errors(self, image_input: str) -> Iterator[None]:

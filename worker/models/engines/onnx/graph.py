@@ -5,6 +5,8 @@ a CPU without float16 arithmetic converts float16 weights at every step.
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
@@ -36,11 +38,12 @@ def prepare(
     full_precision: bool,
     name: str = "",
     output: str | int | None = None,
+    channel: int | None = None,
 ) -> None:
     """Write the prepared graph of `source` to `target`, with only the saliency map as output.
 
-    `name` is the user's name for the model, for errors. `output` is the map's name or index; None:
-    see `choose_output`. With `full_precision`, the graph is converted to float32.
+    `name` is the user's name for the model, for errors. For `output` and `channel`, which are the
+    profile's, see `choose_output`. With `full_precision`, the graph is converted to float32.
 
     A graph that cannot be prepared, or that no longer loads then, is written as it is in the file
     except for its list of outputs, with a line in the log.
@@ -49,8 +52,9 @@ def prepare(
     does not load on a CPU, which is tried with `full_precision`.
     """
     name = name or source.name
+    read = partial(_read, source, output=output, channel=channel, name=name)
     try:
-        _write_prepared(source, target, full_precision=full_precision, name=name, output=output)
+        _write_prepared(read, target, full_precision=full_precision, name=name)
     except (CutworkError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no other common base
@@ -58,13 +62,13 @@ def prepare(
             "%s: expected a graph that can be prepared, found %s: %s; trying it as it is",
             *(name, type(error).__name__, " ".join(str(error).split())),
         )
-        _write_original(source, target, full_precision=full_precision, name=name, output=output)
+        _write_original(read, target, full_precision=full_precision, name=name)
 
 
 def _write_prepared(
-    source: Path, target: Path, *, full_precision: bool, name: str, output: str | int | None
+    read: Callable[[], tuple[ModelProto, str]], target: Path, *, full_precision: bool, name: str
 ) -> None:
-    model, chosen = _read(source, output, name=name)
+    model, chosen = read()
     prune_to_output(model, chosen)
     if full_precision:
         convert_to_float32(model)
@@ -76,9 +80,9 @@ def _write_prepared(
 
 
 def _write_original(
-    source: Path, target: Path, *, full_precision: bool, name: str, output: str | int | None
+    read: Callable[[], tuple[ModelProto, str]], target: Path, *, full_precision: bool, name: str
 ) -> None:
-    model, chosen = _read(source, output, name=name)
+    model, chosen = read()
     _keep_output(model, chosen)
     _save(model, target)
     del model
@@ -91,13 +95,15 @@ def _write_original(
         raise ModelInvalid(f"{name} cannot be loaded: {error}") from error
 
 
-def _read(source: Path, output: str | int | None, *, name: str) -> tuple[ModelProto, str]:
+def _read(
+    source: Path, *, output: str | int | None, channel: int | None, name: str
+) -> tuple[ModelProto, str]:
     """Return the model in a file, safe to load and without functions, and its map's name."""
     try:
         # External data is not loaded: a model is one file, and a path in it could name any file.
         model = onnx.load(str(source), load_external_data=False)
         model = _check_model(model, name=name)
-        return model, choose_output(model, output, name=name)
+        return model, choose_output(model, output, channel=channel, name=name)
     except (ModelInvalid, OSError, MemoryError):
         raise
     except Exception as error:  # Damaged bytes cause nearly any error: Decode, Value, Key, …

@@ -56,6 +56,7 @@ def prepare_isolated(
     full_precision: bool,
     name: str,
     output: str | int | None = None,
+    channel: int | None = None,
 ) -> None:
     """Do what `graph.prepare` does, in a process with limits, and load the result there once.
 
@@ -70,6 +71,7 @@ def prepare_isolated(
         "full_precision": full_precision,
         "name": name,
         "output": output,
+        "channel": channel,
     }
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(_SECRETS)
@@ -171,6 +173,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             full_precision=request["full_precision"],
             name=request["name"],
             output=request["output"],
+            channel=request["channel"],
         )
         _try_to_load(target)
     except ModelInvalid as error:

@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from producer.contract.untrusted_text import shorten
 from worker.errors import ModelInvalid
-
-if TYPE_CHECKING:
-    from worker.models.files.profile import Layout
 
 Axis = int | str | None
 """Length of an axis: a number, the name of a symbolic dimension, or unknown."""
@@ -35,12 +32,15 @@ class Output(NamedTuple):
         return f"{shorten(self.name, _LONGEST_NAME)} {shape}"
 
 
-def choose_output(model: ModelProto, requested: str | int | None, *, name: str) -> str:
+def choose_output(
+    model: ModelProto, requested: str | int | None, *, name: str, channel: int | None = None
+) -> str:
     """Return the name of the saliency map: the output `requested` by name or index, or a guess.
 
     The guess is the first of the largest maps: floating point, of rank 3, or 4 with one channel.
     ISNet's exports put d1 before five more side outputs and six features, U²-Net's before six side
-    outputs.
+    outputs. When the profile names a `channel`, the guess is the first of the largest outputs of
+    several channels; for channel 0, only if there is no map of one.
 
     Raises `ModelInvalid` when there is no such output or it cannot be a saliency map.
     """
@@ -62,11 +62,15 @@ def choose_output(model: ModelProto, requested: str | int | None, *, name: str) 
             )
         chosen = named[0]
     else:
-        maps = [output for output in outputs if _is_saliency_map(output)]
+        maps = [] if channel else [output for output in outputs if _is_saliency_map(output)]
+        if not maps and channel is not None:
+            maps = [output for output in outputs if _has_channels(output)]
         if not maps:
+            expected = "of one channel" if channel is None else f"with the channel {channel}"
             raise ModelInvalid(
-                f"{name}: expected an output that is a map of one channel, found {output_list}; "
-                "if one of them is, name it in the profile's `output`"
+                f"{name}: expected an output that is a map {expected}, found {output_list}; "
+                "name the map's output in the profile's `output`, and of several channels the "
+                "foreground's, counted from 0, in `channel`"
             )
         return max(maps, key=lambda output: _pixel_count(output.shape)).name
     if chosen.shape is not None and len(chosen.shape) not in (3, 4):
@@ -75,13 +79,6 @@ def choose_output(model: ModelProto, requested: str | int | None, *, name: str) 
             f"(N, channels, height, width): {chosen}"
         )
     return chosen.name
-
-
-def channel_axis(shape: Sequence[Axis], layout: "Layout") -> int:
-    """Return the axis of channels of a map of rank 4, 1 or 3; if both are possible, the input's."""
-    if shape[1] == 1 or shape[3] == 1:
-        return 1 if shape[1] == 1 else 3
-    return 1 if layout == "nchw" else 3
 
 
 def _infer_outputs(model: ModelProto) -> list[Output]:
@@ -115,9 +112,25 @@ def _is_saliency_map(output: Output) -> bool:
     return len(axes) == 4 and (1 in (axes[1], axes[3]) or not isinstance(axes[1], int))
 
 
+def _has_channels(output: Output) -> bool:
+    """Return whether an output may be a map of several channels."""
+    axes = output.shape
+    if output.element not in FLOATS or (axes is not None and len(axes) != 4):
+        return False
+    return axes is None or single_channel_axis(axes) is None
+
+
+def single_channel_axis(shape: Sequence[Axis]) -> int | None:
+    """Return which of the axes 1 and 3 has a single channel in a shape of four axes, if any."""
+    if len(shape) != 4:
+        return None
+    return next((axis for axis in (1, 3) if shape[axis] == 1), None)
+
+
 def _pixel_count(axes: tuple[Axis, ...] | None) -> int:
     """Return the number of pixels of a map, 0 where it is unknown."""
     if axes is None:
         return 0
-    sides = axes[2:] if len(axes) == 4 and channel_axis(axes, "nchw") == 1 else axes[1:3]
+    has_channels_first = len(axes) == 4 and single_channel_axis(axes) != 3
+    sides = axes[2:] if has_channels_first else axes[1:3]
     return math.prod(side if isinstance(side, int) else 0 for side in sides)

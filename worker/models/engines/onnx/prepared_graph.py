@@ -35,10 +35,12 @@ def prepared_graph(
     prepared again. Raises what `prepare` raises, `FileNotFoundError` when the model file is
     gone, and `ModelUnavailable` when the folder must be written and cannot be.
     """
-    output = file.profile.output
-    # The output's name is untrusted, and therefore not part of the path itself.
-    digest = hashlib.sha256(json.dumps(output).encode()).hexdigest()[:16]
-    suffix = "" if output is None else f"-{digest}"
+    output, channel = file.profile.output, file.profile.channel
+    # The output's name is untrusted, and therefore not part of the path itself. The channel only
+    # helps to find an output that the profile does not name.
+    choice = output if output is not None or channel is None else {"channel": channel}
+    digest = hashlib.sha256(json.dumps(choice).encode()).hexdigest()[:16]
+    suffix = "" if choice is None else f"-{digest}"
     precision = "float32" if full_precision else "as-is"
     name = f"{file.sha256}{suffix}-{precision}-v{_VERSION}.onnx"
     path = file_cache.folder / "prepared" / name
@@ -49,7 +51,12 @@ def prepared_graph(
         partial = file_cache.partial_path(path)
         try:
             prepare(
-                file.path, partial, name=file.name, output=output, full_precision=full_precision
+                file.path,
+                partial,
+                name=file.name,
+                output=output,
+                channel=channel,
+                full_precision=full_precision,
             )
             file_cache.commit(partial, path, write_digest=True)
         except FileNotFoundError:

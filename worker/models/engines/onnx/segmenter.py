@@ -13,6 +13,7 @@ from onnxruntime import OrtValue
 
 from worker.models.engines.batch_sizes import padded_batch_size
 from worker.models.engines.onnx.conversion_graphs import input_graph, mask_graph
+from worker.models.engines.onnx.map_channel import MapChannel
 from worker.models.engines.onnx.providers import providers
 from worker.models.engines.segmenter import BaseSegmenter, Conversion, DeviceImage, DeviceMask
 
@@ -49,7 +50,7 @@ class OnnxSegmenter(BaseSegmenter):
         self,
         run: Callable[[OrtValue], OrtValue],
         *,
-        channel_axis: Callable[[Sequence[int], int], int | None],
+        find_channel: Callable[[Sequence[int], Sequence[int]], MapChannel],
         device: OrtDevice,
         element: int,
         max_batch: int,
@@ -57,19 +58,24 @@ class OnnxSegmenter(BaseSegmenter):
     ) -> None:
         """`run` returns the output for prepared images of the ONNX type `element`, on `device`.
 
-        `channel_axis` returns the axis of channels in an output, by its shape and the number of
-        images; it raises `ModelInvalid` where that is not a batch of saliency maps.
+        `find_channel` returns the saliency map's channel by the shapes of output and input; it
+        raises `ModelInvalid` where that is not a batch of saliency maps.
         """
         super().__init__(max_batch=max_batch, translate_errors=translate_errors)
         self._run = run
-        self._channel_axis = channel_axis
+        self._find_channel = find_channel
         self._device = device
         self._dtype = helper.tensor_dtype_to_np_dtype(element)
         self._input_session = cache(lambda: _session(input_graph(element), device))
         self._mask_session = cache(
-            lambda element, rank, channels, sigmoid, stretch: _session(
+            lambda element, rank, channel, sigmoid, value_range, stretch: _session(
                 mask_graph(
-                    element=element, rank=rank, channels=channels, sigmoid=sigmoid, stretch=stretch
+                    element=element,
+                    rank=rank,
+                    channel=channel,
+                    sigmoid=sigmoid,
+                    value_range=value_range,
+                    stretch=stretch,
                 ),
                 device,
             )
@@ -88,11 +94,12 @@ class OnnxSegmenter(BaseSegmenter):
         batch = self._prepare_batch(images, conversion)
         maps = self._run(batch)
         shape = maps.shape()
-        channels = self._channel_axis(shape, batch.shape()[0])
+        channel = self._find_channel(shape, batch.shape())
         session = self._mask_session(
-            ELEMENTS[maps.data_type()], len(shape), channels, conversion.sigmoid, conversion.stretch
+            *(ELEMENTS[maps.data_type()], len(shape), channel),
+            *(conversion.sigmoid, conversion.range, conversion.stretch),
         )
-        height, width = (side for axis, side in enumerate(shape) if axis not in (0, channels))
+        height, width = (side for axis, side in enumerate(shape) if axis not in (0, channel.axis))
         masks = []
         for index, image in enumerate(images):
             vertical, horizontal = self._resize_matrices((width, height), image.size)

@@ -12,6 +12,7 @@ from worker.imaging.lanczos import ROUNDING_MARGIN
 from worker.imaging.masks import SALIENCY_THRESHOLD
 from worker.models.engines.batch_sizes import padded_batch_size
 from worker.models.engines.segmenter import BaseSegmenter, Conversion, DeviceImage, DeviceMask
+from worker.models.files.profile import FULL_RANGE
 
 
 class TorchSegmenter(BaseSegmenter):
@@ -81,6 +82,9 @@ def mask_of(
     is_finite = saliency.isfinite().all()
     if conversion.sigmoid:
         saliency = saliency.sigmoid()
+    low, high = conversion.range
+    if conversion.range != FULL_RANGE:
+        saliency = (saliency - low) / (high - low)
     minimum, maximum = saliency.aminmax()
     has_foreground = maximum > SALIENCY_THRESHOLD
     if conversion.stretch:

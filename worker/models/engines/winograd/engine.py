@@ -72,6 +72,8 @@ def load_winograd_engine(graph: Path, *, threads: int, min_wide_share: float = 0
     `min_wide_share` of its multiplications are between wide layers.
     """
     network = plan(onnx.load(graph))
+    if network.saliency.channels != 1:
+        raise UnsupportedGraph(f"expected a map of one channel, found {network.saliency.channels}")
     if network.wide_share < min_wide_share:
         raise UnsupportedGraph(
             f"expected {min_wide_share:.0%} of the multiplications between wide layers, "
