@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from tests.support.hostile import (
+    ancillary,
     boxes,
+    coded,
     damaged,
     disguised,
     exif,
@@ -13,6 +15,7 @@ from tests.support.hostile import (
     icc,
     jpeg,
     png,
+    segments,
     tiff,
 )
 from tests.support.hostile.file import HostileFile
@@ -41,4 +44,11 @@ def _all() -> Iterator[HostileFile]:
     yield from boxes.webps()
     yield from boxes.isos()
     yield from heif.attacks()
+    yield from coded.attacks()
+    yield from segments.attacks()
+    yield from ancillary.pngs()
+    yield from ancillary.exifs()
+    yield from ancillary.webps()
+    yield from ancillary.gifs()
+    yield from ancillary.tiffs()
     yield from icc.attacks()
