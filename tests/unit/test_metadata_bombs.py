@@ -11,7 +11,7 @@ from producer import Options
 from tests.support.hostile import ancillary, exif, segments
 from tests.support.hostile.exif import directory
 from tests.support.hostile.gif_bmp import frame, gif
-from tests.support.hostile.jpeg import pieces
+from tests.support.hostile.jpeg import pieces, segment
 from tests.support.hostile.originals import originals
 from tests.support.hostile.png import chunk, png
 from tests.support.hostile.tiff import BLACK, FROM_END, tiff
@@ -46,8 +46,8 @@ def test_what_cameras_store_before_the_pixels_is_read() -> None:
     data = originals()["baseline.jpg"]
     parts = (
         pieces(50, 65_000),
-        segments.segment(0xE3, bytes(segments.FULL)) * 41,
-        segments.segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(65_000)) * 60,
+        segment(0xE3, bytes(segments.FULL)) * 41,
+        segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(65_000)) * 60,
     )
     whole = data[:2] + b"".join(parts) + data[2:]
     # The EXIF of the original turns it.

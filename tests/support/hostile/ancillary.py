@@ -2,11 +2,11 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from tests.support.hostile.boxes import riff
-from tests.support.hostile.exif import directory
+from tests.support.hostile.exif import Entry, directory
 from tests.support.hostile.file import ANY, BOMB, DONE, EITHER, HostileFile
 from tests.support.hostile.gif_bmp import frame, gif
 from tests.support.hostile.originals import originals
@@ -52,7 +52,7 @@ def pngs() -> Iterator[HostileFile]:
 
 def exifs() -> Iterator[HostileFile]:
     """Yield EXIF with as many entries as there can be, each of them wrong in another way."""
-    shapes = {
+    shapes: dict[str, Callable[[int], Entry]] = {
         "overlap": lambda tag: (tag, 7, 60_000, 0),
         "far": lambda tag: (tag, 7, 60_000, 2**32 - 1 - tag),
         "types": lambda tag: (tag, tag % 20, 9, 8),
