@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
-.PHONY: help demo local test unit images-test chaos fuzz fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
+.PHONY: help demo local test unit images-test chaos fuzz hostile fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ images-test: $(VENV)/.dev ## run all install steps of the container images, with
 
 fuzz: $(VENV)/.fuzz ## search for inputs that stop a worker, a minute for each kind of input; results in fuzz-out/ [ARGS='decode --seconds 600']
 	@exec $(BIN)/python -m tests.system.fuzz $(ARGS)
+
+hostile: $(VENV)/.dev ## measure the processor time, memory and log of every hostile file; some minutes; rows in hostile-out/ [ARGS='png tiff']
+	@exec $(BIN)/python -m tests.system.hostile $(ARGS)
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
 	@exec $(BIN)/python -m tests.system.fidelity
@@ -79,7 +82,7 @@ constraints: $(VENV)/.fuzz ## write the versions in .venv to constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove the files that the other verbs made, except the model cache
-	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out hostile-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
