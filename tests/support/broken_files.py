@@ -14,7 +14,7 @@ def broken_files(*, jpeg: bytes, png: bytes) -> Mapping[str, tuple[bytes, str]]:
         "empty.jpg": (b"", "empty_source"),
         "folder/half.jpg": (jpeg[: len(jpeg) // 2], "corrupt_image"),
         "folder/part.png": (png[: len(png) // 2], "corrupt_image"),
-        "gif.gif": (b"GIF89a\x01\x00\x01\x00", "not_an_image"),
+        "gif.gif": (b"GIF89a\x01\x00\x01\x00", "corrupt_image"),
         "header.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "corrupt_image"),
         "page.jpg": (b"<!doctype html><title>404</title>", "not_an_image"),
         "text.jpg": (b"this is no photograph", "not_an_image"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from tests.support.hostile.file import DONE, EITHER, NO_IMAGE, HostileFile
+from tests.support.hostile.file import DONE, NO_IMAGE, UNSUPPORTED, HostileFile
 from tests.support.hostile.originals import originals
 
 PAGE = b"<!doctype html><title>x</title><script>alert(1)</script>"
@@ -64,7 +64,7 @@ def polyglots() -> Iterator[HostileFile]:
     inside = io.BytesIO()
     Image.new("RGB", (9, 9)).save(inside, "PNG")
     nested = b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0\x09\0\0\0\x09\0\0\0\1\0\x18\0\5\0\0\0"
-    yield HostileFile("polyglot/png-in.bmp", nested + bytes(20) + inside.getvalue(), EITHER)
+    yield HostileFile("polyglot/png-in.bmp", nested + bytes(20) + inside.getvalue(), UNSUPPORTED)
 
 
 def _archive() -> bytes:

@@ -70,7 +70,7 @@ def attacks() -> Iterator[HostileFile]:
             yield HostileFile(f"exif/{name}.jpg", jpeg[:2] + marked + jpeg[2:], EITHER)
         yield HostileFile(f"exif/{name}.png", png(9, 9, chunk(b"eXIf", block)), EITHER)
         yield HostileFile(f"exif/{name}.webp", _webp(block), EITHER)
-        yield HostileFile(f"exif/{name}.tif", block, EITHER | {"empty_source"})
+        yield HostileFile(f"exif/{name}.tif", block, EITHER | BOMB | {"empty_source"})
     values = struct.pack("<II", 3, 1) * 20_000
     rationals = directory((X_RESOLUTION, RATIONAL, 20_000, 26), tail=values)
     yield HostileFile("exif/rationals.png", png(9, 9, chunk(b"eXIf", rationals)), BOMB)

@@ -15,7 +15,11 @@ INVALID: Final = frozenset({"model_invalid"})
 """For a model file."""
 TOO_BIG: Final = INVALID | {"out_of_memory"}
 """For a model that runs only with more memory than there is."""
-ANY: Final = EITHER | BOMB | TOO_LARGE | {"unsupported_image"}
+UNSUPPORTED: Final = frozenset({"unsupported_image"})
+"""For pixels that no reader supports, in a file of a known format."""
+MAYBE: Final = EITHER | UNSUPPORTED
+"""For an invalid header, where the decoder or the reader of the header decides."""
+ANY: Final = EITHER | BOMB | TOO_LARGE | UNSUPPORTED
 """For flipped bits, whose effect is unpredictable."""
 
 

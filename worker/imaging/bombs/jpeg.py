@@ -58,7 +58,7 @@ def check_header(data: bytes) -> None:
 
 
 class Frame(NamedTuple):
-    """What a frame header says about the samples."""
+    """What a frame header says about the samples; nothing but the marker for JPEG-LS."""
 
     marker: int
     bits: int
@@ -69,7 +69,9 @@ def find_frame(data: bytes) -> Frame | None:
     """Return the frame of a JPEG whose header `check_header` let pass; None without one."""
     for segment in _segments(data):
         body = data[segment.body : segment.body + 6]
-        if segment.marker in _FRAMES | {_JPEG_LS} and len(body) == 6:
+        if segment.marker == _JPEG_LS:
+            return Frame(segment.marker, 0, 0)
+        if segment.marker in _FRAMES and len(body) == 6:
             return Frame(segment.marker, body[0], body[5])
         if segment.marker in (_SCAN, _END):
             return None

@@ -70,6 +70,8 @@ def _jpeg(data: bytes) -> str | None:
         return None
     if frame.marker == _JPEG_LS:
         return "JPEG-LS"
+    if frame.components == 0:
+        return None
     kind = _JPEG_FRAMES.get(frame.marker, f"frame type {frame.marker - 0xC0}")
     is_read = frame.bits in _JPEG_BITS and frame.components in _JPEG_COMPONENTS
     if frame.marker in _JPEG_FRAMES and is_read:

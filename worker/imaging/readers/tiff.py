@@ -20,7 +20,7 @@ from worker.imaging.readers import tiff_layout, tiff_pixels
 from worker.imaging.readers.pillow import PillowImage
 from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.readers.tiff_layout import Layout
-from worker.imaging.readers.tiff_tags import Form, Tag, read_directory
+from worker.imaging.readers.tiff_tags import Form, Tag, read_directory, with_one_directory
 
 _CM_PER_INCH: Final = 2.54
 _INCHES, _CENTIMETRES = 2, 3
@@ -48,9 +48,15 @@ class TiffImage:
             has_transparency=layout.alpha is not None,
             bits=16 if _is_deep(layout) else 8,
             pixel_bytes=_pixel_bytes(layout),
-            metadata_bytes=tags.value_bytes,
+            metadata_bytes=tags.value_bytes + len(data) * self._is_copied(),
             warnings=_warnings(layout),
         )
+
+    def _is_copied(self) -> bool:
+        """Return whether the file is copied to change its directory for libvips."""
+        layout = self._layout
+        is_changed = layout.is_premultiplied or layout.photometric == tiff_layout.LAB
+        return not layout.needs_pillow and (is_changed or layout.has_planes or self._tags.has_next)
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a TIFF has one size
         """Open the pixels; raise `pyvips.Error` for a broken file, then or in a strip."""
@@ -61,8 +67,10 @@ class TiffImage:
             loaded = tiff_pixels.open_planes(self._data, self._tags, layout)
         elif layout.is_premultiplied or layout.photometric == tiff_layout.LAB:
             loaded = tiff_pixels.open_as_stored(self._data, self._tags, layout)
+        elif self._tags.has_next:
+            # libvips would look at all of them first, and refuse the file for the last.
+            loaded = libvips.open_tiff(with_one_directory(self._data, self._tags))
         else:
-            tiff.check_page_count(self._data)
             loaded = libvips.open_tiff(self._data)
         return (loaded.width, loaded.height), self._strips(loaded)
 

@@ -197,10 +197,13 @@ def read_layout(tags: Directory) -> Layout:
     if missing:
         raise CorruptImage(f"expected a TIFF directory with all tags, found none of {missing}")
     samples = tags.number(Tag.SAMPLES, 1)
-    depths = set(tags.numbers(Tag.BITS)) or {1}
-    formats = set(tags.numbers(Tag.SAMPLE_FORMAT)) or {UINT}
     photometric = tags.number(Tag.PHOTOMETRIC, 0)
     colours = _COLOURS.get(photometric, samples)
+    if samples < max(colours, 1):
+        name = _PHOTOMETRICS.get(photometric, photometric)
+        raise CorruptImage(f"expected {name} of {colours} samples a pixel or more, found {samples}")
+    depths = set(tags.numbers(Tag.BITS)) or {1}
+    formats = set(tags.numbers(Tag.SAMPLE_FORMAT)) or {UINT}
     extra = [int(kind) for kind in tags.numbers(Tag.EXTRA_SAMPLES)][: max(samples - colours, 0)]
     alpha, is_premultiplied = _alpha(photometric, samples - colours, extra)
     across, down, *_ = (*tags.numbers(Tag.YCBCR_SUBSAMPLING), 2, 2)[:2]
@@ -241,8 +244,6 @@ def _refusal(
     """Return why these pixels are not read; None if they are."""
     if layout.photometric not in _COLOURS:
         return "this photometric interpretation is not read"
-    if layout.samples < layout.colours:
-        return f"expected at least {layout.colours} samples"
     if len(depths) > 1 or len(formats) > 1:
         return "the samples of a pixel differ in bits or format"
     kind = UINT if layout.sample_format == _UNDEFINED else layout.sample_format

@@ -63,6 +63,14 @@ _MAX_NUMBERS: Final = 2**10
 _MAX_OVERLAP: Final = 2
 """Limit for the values of all tags together, relative to the file: libtiff copies each of them."""
 _TAGS: Final = frozenset(Tag)
+_METADATA: Final = frozenset(
+    {Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.PRIMARY_CHROMATICITIES, Tag.XMP, Tag.ICC_PROFILE}
+)
+"""Tags without which the pixels can still be read."""
+_CUT_SHORT: Final = (
+    "expected a complete TIFF, found the end of the file before {}; the upload may have been cut "
+    "short"
+)
 
 
 class Entry(NamedTuple):
@@ -106,6 +114,11 @@ class Directory(NamedTuple):
     entries: Mapping[int, Entry]
     value_bytes: int
     """Bytes of the values of all tags, known or not."""
+    start: int
+    """Its offset in the file."""
+    end: int
+    """The offset of its last field, which is the offset of the next directory."""
+    has_next: bool
 
     def numbers(self, tag: Tag) -> tuple[float, ...]:
         """Return a tag's values; none if the directory does not have it."""
@@ -135,13 +148,14 @@ def read_directory(data: bytes) -> Directory:
     try:
         _, position = form.head.unpack_from(data)
         (count,) = form.entries.unpack_from(data, position)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise CorruptImage(f"expected a TIFF directory, found none: {error}") from error
     file = io.BytesIO(data)
     file.seek(position)
     tiff.check_directory(file, big_endian=form.order == ">", bigtiff=form.bigtiff)
     start = position + form.entries.size
-    count = min(count, max(len(data) - start, 0) // form.entry.size)
+    if count > max(len(data) - start, 0) // form.entry.size:
+        raise CorruptImage(_CUT_SHORT.format(f"some of {count:,} tags"))
     table = data[start : start + count * form.entry.size]
     entries: dict[int, Entry] = {}
     value_bytes = 0
@@ -165,7 +179,25 @@ def read_directory(data: bytes) -> Directory:
         (place,) = form.offset.unpack(field)
         if place + length <= len(data):
             entries[tag] = Entry(kind, data[place : place + length])
-    return Directory(form, entries, value_bytes)
+        elif tag not in _METADATA:
+            raise CorruptImage(_CUT_SHORT.format(f"the values of {Tag(tag).name}"))
+    end = start + count * form.entry.size
+    has_next = any(data[end : end + form.offset.size])
+    return Directory(form, entries, value_bytes, position, end, has_next)
+
+
+def with_one_directory(data: bytes, directory: Directory) -> bytes:
+    """Return a copy of a TIFF with this directory as its first and last."""
+    form, view = directory.form, memoryview(data)
+    start, _ = form.head.unpack_from(data)
+    return b"".join(
+        (
+            form.head.pack(start, directory.start),
+            view[form.head.size : directory.end],
+            form.offset.pack(0),
+            view[directory.end + form.offset.size :],
+        )
+    )
 
 
 def with_directories(data: bytes, form: Form, pages: Sequence[Mapping[int, Entry]]) -> bytes:
