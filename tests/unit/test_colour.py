@@ -17,6 +17,7 @@ from tests.support.colour_truth import seen_by_lcms, seen_by_libvips, true_srgb
 from tests.support.cutting import pass_alone
 from tests.support.hostile.png import chunk
 from worker.imaging.colour.code_points import CodePoints, profile_of
+from worker.imaging.colour.nclx import nclx_code_points
 from worker.imaging.colour.srgb import srgb_to_profile
 from worker.imaging.decode import Picture, open_image
 from worker.imaging.encode import FORMATS
@@ -279,6 +280,31 @@ def test_an_embedded_profile_goes_before_the_code_points_of_an_avif() -> None:
     assert decoded(data).icc_profile == profile
 
 
+def test_a_grid_has_the_code_points_of_its_tiles_and_not_those_of_other_pictures() -> None:
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    def colour(primaries: int) -> bytes:
+        return box(b"colr", b"nclx", struct.pack(">HHHB", primaries, 13, 0, 128))
+
+    def file(associations: dict[int, int], tiles: dict[int, int]) -> bytes:
+        """Item 1 is the primary one; properties 1 and 2 are P3 and BT.2020."""
+        entries = [struct.pack(">HBB", item, 1, index) for item, index in associations.items()]
+        count = struct.pack(">II", 0, len(entries))
+        properties = box(
+            b"iprp", box(b"ipco", colour(12), colour(9)), box(b"ipma", count, *entries)
+        )
+        parts = [box(b"dimg", struct.pack(">HHH", grid, 1, tile)) for grid, tile in tiles.items()]
+        primary = box(b"pitm", bytes(4), struct.pack(">H", 1))
+        return box(b"meta", bytes(4), primary, properties, box(b"iref", bytes(4), *parts))
+
+    assert nclx_code_points(file({1: 1, 2: 2}, {})) == (12, 13)
+    assert nclx_code_points(file({2: 2}, {})) is None
+    assert nclx_code_points(file({2: 2, 3: 1}, {1: 3, 4: 2})) == (12, 13)
+    assert nclx_code_points(file({2: 2, 3: 1}, {4: 2})) is None
+
+
 def test_an_animation_states_its_code_points_in_its_track() -> None:
     frames = [Image.fromarray(colours()), Image.fromarray(colours()[::-1].copy())]
     data = saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], quality=95)
@@ -292,8 +318,6 @@ def test_an_animation_states_its_code_points_in_its_track() -> None:
 
 
 def test_every_truncation_and_flipped_bit_of_a_colour_box_is_survived() -> None:
-    from worker.imaging.colour.nclx import nclx_code_points
-
     data = coded("AVIF", (12, 13))
     start, end = data.index(b"meta"), data.index(b"mdat")
     for place in range(start, end):

@@ -7,7 +7,7 @@ import struct
 from itertools import islice
 from typing import Final
 
-from worker.imaging.bombs.iso_boxes import associations, boxes
+from worker.imaging.bombs.iso_boxes import all_associations, boxes
 from worker.imaging.colour.code_points import CodePoints
 
 _TRACK: Final = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
@@ -45,27 +45,37 @@ def nclx_code_points(data: bytes) -> CodePoints | None:
 def _of_primary_item(data: bytes, meta: _Span) -> CodePoints | None:
     """Return the code points of a `meta` box's primary item, or of the parts it consists of."""
     primary = _first(data, meta, b"pitm")
+    properties = _first(data, meta, b"iprp")
     container = _first(data, meta, b"iprp", b"ipco")
-    places = _first(data, meta, b"iprp", b"ipma")
-    if primary is None or container is None or places is None:
+    if primary is None or properties is None or container is None:
         return None
     # Properties are numbered by position, so that those of other types count too.
-    properties = [
+    stated = [
         _nclx(data, (start, end)) if kind == b"colr" else None
         for kind, start, end in boxes(data, *container)
     ]
     colours: dict[int, CodePoints] = {}
-    for item, index in islice(associations(data, *places), _MAX_ASSOCIATIONS):
-        points = properties[index - 1] if 0 < index <= len(properties) else None
+    for item, index in islice(all_associations(data, *properties), _MAX_ASSOCIATIONS):
+        points = stated[index - 1] if 0 < index <= len(stated) else None
         if points is not None:
             colours.setdefault(item, points)
-    # A grid without a colour of its own has that of its tiles; alpha and depth have none.
-    return colours.get(_item_id(data, primary[0])) or next(iter(colours.values()), None)
+    (item,) = struct.unpack_from(">I" if data[primary[0]] else ">H", data, primary[0] + 4)
+    # A grid without a colour of its own has that of its first tile.
+    return colours.get(item) or colours.get(_first_part(data, meta, item))
 
 
-def _item_id(data: bytes, start: int) -> int:
-    (item,) = struct.unpack_from(">I" if data[start] else ">H", data, start + 4)
-    return int(item)
+def _first_part(data: bytes, meta: _Span, item: int) -> int:
+    """Return the first of the items that a derived item consists of; -1 if it is none."""
+    references = _first(data, meta, b"iref")
+    if references is None:
+        return -1
+    form = ">I2xI" if data[references[0]] else ">H2xH"
+    for kind, start, _ in boxes(data, references[0] + 4, references[1]):
+        if kind == b"dimg":
+            derived, part = struct.unpack_from(form, data, start)
+            if derived == item:
+                return int(part)
+    return -1
 
 
 def _nclx(data: bytes, span: _Span) -> CodePoints | None:
