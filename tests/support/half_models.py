@@ -282,6 +282,13 @@ CASES: Final = {
                 w = Constant<value = {half.name}[1] {{{half(0.5)}}}>() b = Mul(c, w) }}"""
         ),
     ),
+    "a function with a type as its attribute": Case(
+        body=lambda half, _: f"f = own.As <kind: int = {half.number}>(x) m = Conv(f, mean)",
+        functions=lambda _: (
+            """<domain: "own", opset_import: ["" : 17]>
+            As <kind> (a) => (b) { c = Identity(a) b = Cast<to: int = @kind>(c) }"""
+        ),
+    ),
     "Mul by a sparse initializer": Case(
         body=lambda half, _: "m = Mul(g, sparse)", sparse="initializer"
     ),

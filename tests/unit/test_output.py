@@ -58,6 +58,11 @@ def test_a_profile_chooses_by_name_or_index(wanted: str | int, name: str) -> Non
         (ISNET, -1, r"asks for output -1"),
         (model(("class", (1, 1000))), None, r"a map of one channel, found class \(1, 1000\); "),
         (model(("two", (1, 2, 8, 8))), None, r"a map of one channel, found two \(1, 2, 8, 8\)"),
+        (
+            model(("m", (1, 1, 8, 8), TensorProto.UINT8)),
+            None,
+            r"found m uint8 \(1, 1, 8, 8\); name",
+        ),
         (model(("class", (1, 1000))), "class", r"not a map of \(N, .*: class \(1, 1000\)"),
     ],
 )

@@ -23,6 +23,7 @@ from worker.models.engines.onnx.graph_parts import input_names, nested_graphs
 from worker.models.engines.onnx.limits import check_limits
 from worker.models.engines.onnx.output import choose_output
 from worker.models.engines.onnx.providers import CPU
+from worker.models.engines.onnx.session import session_options
 from worker.models.engines.onnx.weight_type import record_weight_type
 
 log = logging.getLogger(__name__)
@@ -148,9 +149,8 @@ def _save(model: ModelProto, target: Path) -> None:
 
 def _check_loads(path: Path, *, name: str) -> None:
     """Raise ONNX Runtime's error if it does not load a graph on a CPU."""
-    options = onnxruntime.SessionOptions()
+    options = session_options("cpu", threads=1)
     options.log_severity_level = 4  # The exception has the same text as the log.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with translate_errors(f"loading {name}", device="cpu"):
         # `enable_fallback` would try a second time, and print the error.
         onnxruntime.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)

@@ -29,7 +29,12 @@ class Output(NamedTuple):
     def __str__(self) -> str:
         axes = ", ".join(shorten(str(axis or "?"), _LONGEST_NAME) for axis in self.shape or ())
         shape = "of unknown shape" if self.shape is None else f"({axes})"
-        return f"{shorten(self.name, _LONGEST_NAME)} {shape}"
+        # Maps are floating point; another type is why an output is not taken for one.
+        known = {*TensorProto.DataType.values()} - FLOATS - {TensorProto.UNDEFINED}
+        element = (
+            f"{TensorProto.DataType.Name(self.element).lower()} " if self.element in known else ""
+        )
+        return f"{shorten(self.name, _LONGEST_NAME)} {element}{shape}"
 
 
 def choose_output(
