@@ -31,6 +31,8 @@ _MAX_PIXELS: Final = 40_000_000
 """Limit for decoding; a JPEG is decoded at a fraction of its size."""
 _LARGEST_THUMBNAIL: Final = 14_000
 """Bytes; 144 of them in base64 keep a page under 3 MB."""
+_LARGEST_PROFILE: Final = 4_000
+"""Bytes; a profile of a matrix and curves has a few hundred, with sampled curves three thousand."""
 _THREADS: Final = 4
 _SECONDS: Final = 60
 """Time limit for fetching all objects: a report must not hang on a slow store."""
@@ -116,15 +118,19 @@ def _fetch(client: "S3Client", ref: ImageRef, *, max_bytes: int, deadline: float
     except OSError:
         return Thumbnail(problem="not fetched: S3 did not answer")
     image = read_upright(io.BytesIO(data), side=SIDE)
-    return _as_data_uri(image) if image else Thumbnail(problem="no preview")
+    return as_data_uri(image) if image else Thumbnail(problem="no preview")
 
 
-def _as_data_uri(image: Image.Image) -> Thumbnail:
-    data = b""
+def as_data_uri(image: Image.Image) -> Thumbnail:
+    """Return a picture as a thumbnail, with its colour profile if that is a small one for RGB."""
+    data, options = b"", {}
+    profile = image.info.get("icc_profile") or b""
+    if len(profile) <= _LARGEST_PROFILE and profile[16:20] == b"RGB ":
+        options["icc_profile"] = profile
     for side, quality in ((SIDE, 80), (SIDE, 50), (SIDE // 2, 50)):
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=quality)
+        image.save(buffer, "WEBP", quality=quality, **options)
         data = buffer.getvalue()
         if len(data) <= _LARGEST_THUMBNAIL:
             break

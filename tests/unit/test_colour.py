@@ -381,7 +381,7 @@ def test_a_background_in_hex_looks_as_in_srgb(
 
 
 def test_a_background_in_eight_bits_is_the_high_byte_of_that_in_sixteen() -> None:
-    for colour in np.random.default_rng(4).integers(0, 256, (30, 3)):
+    for colour in np.random.default_rng(4).integers(0, 256, (10, 3)):
         options = Options(background="#" + bytes(colour.tolist()).hex())
         deep_options = options.model_copy(update={"bit_depth": 16})
         data = png(np.zeros((2, 2, 4), np.uint8), cicp(12, 13))
