@@ -82,14 +82,18 @@ def test_a_custom_model_of_either_layout(
     assert cut_out.warnings == ()
 
 
+@pytest.mark.parametrize("channels", [3, "c"])
 def test_a_preset_that_takes_the_first_of_several_channels_says_so(
-    models: Models, tmp_path: Path
+    channels: int | str, models: Models, tmp_path: Path
 ) -> None:
     """The node did so without a word, and rembg does."""
     path = tmp_path / "own.onnx"
     both = ("n", 3, 64, 64)
     saved(
-        path, [helper.make_node("Identity", ["x"], ["y"])], [value("x", both)], [value("y", both)]
+        path,
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [value("x", both)],
+        [value("y", ("n", channels, 64, 64))],
     )
     photo = photograph("chelsea.png")
     for preset in ("default", "isnet-segment"):

@@ -72,20 +72,13 @@ def load_model(recipe: Recipe, *, models: Models, watch: Stopwatch) -> Iterator[
             engine = stack.enter_context(models.cache.use(file, choice.device, keep=choice.keep))
             fallback = check_device(engine, choice)
             size = input_size(recipe.profile, fixed=engine.input_size, model=file.name)
-            warnings = device_warnings(engine, choice, fallback)
-            if engine.facts.channels > 1 and recipe.file.profile.channel is None:
-                warnings += (
-                    f"{file.name}: its output has {engine.facts.channels} channels; the preset "
-                    f"{recipe.options.preset} takes channel {recipe.profile.channel}, unless "
-                    "`channel` in the model's profile names another",
-                )
         yield LoadedModel(
             file=file,
             engine=engine,
             inference=models.inference,
             input_size=size,
             fallback=fallback.code if fallback else None,
-            warnings=warnings,
+            warnings=device_warnings(engine, choice, fallback),
         )
 
 
@@ -126,7 +119,14 @@ def segment(
         dtype=facts.dtype,
         fallback=model.fallback,
     )
-    return mask, run, () if warning is None else (warning,)
+    warnings = [] if warning is None else [warning]
+    if facts.channels > 1 and recipe.file is not None and recipe.file.profile.channel is None:
+        warnings.append(
+            f"{model.file.name}: its output has {facts.channels} channels; the preset "
+            f"{recipe.options.preset} takes channel {model.file.profile.channel}, unless `channel` "
+            "in the model's profile names another"
+        )
+    return mask, run, tuple(warnings)
 
 
 def _segment_on_device(

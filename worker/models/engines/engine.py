@@ -22,7 +22,7 @@ class EngineFacts:
     dtype: str
     """The number type of the convolutions' weights, such as `float16`."""
     channels: int = 1
-    """Channels of the output that has the saliency map, where the model states their number."""
+    """Channels of the output that has the saliency map; known after the first inference."""
 
 
 class Engine(Protocol):

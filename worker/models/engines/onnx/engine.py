@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -152,13 +153,17 @@ class OnnxEngine:
 
     def _find_channel(self, shape: Sequence[int], images: Sequence[int]) -> MapChannel:
         """Return the saliency map's channel in an output for a batch, both given by shape."""
-        return find_channel(
+        channel = find_channel(
             shape,
             declared=self._output.shape,
             images=images,
             profile=self._profile,
             name=self._output_name,
         )
+        channels = 1 if channel.axis is None else shape[channel.axis]
+        if channels != self.facts.channels:
+            self.facts = replace(self.facts, channels=channels)
+        return channel
 
     @contextmanager
     def _translate_errors(self, image_input: str) -> Iterator[None]:
