@@ -17,7 +17,7 @@ from tests.support.jobs import run
 from tests.support.patience import PATIENCE
 from worker.errors import ModelInvalid
 from worker.models.files.file_cache import FileCache
-from worker.models.files.store import ModelStore, RemoteModels
+from worker.models.files.store import ModelObject, ModelStore, RemoteModels
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -114,7 +114,9 @@ def test_a_model_s_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
     def download(ref: ImageRef, etag: str, path: Path) -> None:
         path.write_bytes(ref.key.encode())
 
-    remote = RemoteModels(etag=lambda _: "1", download=download, read=lambda *_: None)
+    remote = RemoteModels(
+        find=lambda _: ModelObject("1", 1), download=download, read=lambda *_: None
+    )
     name = f"s3://models/{key}.onnx"
     model = ModelStore(FileCache(tmp_path / "cache" / "models"), remote=remote).resolve(name)
     assert model.sha256 == hashlib.sha256(f"{key}.onnx".encode()).hexdigest()
@@ -127,6 +129,8 @@ def test_a_model_s_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
 
 
 def test_a_model_key_with_another_suffix_is_refused(tmp_path: Path) -> None:
-    remote = RemoteModels(etag=lambda _: "1", download=lambda *_: None, read=lambda *_: None)
+    remote = RemoteModels(
+        find=lambda _: ModelObject("1", 1), download=lambda *_: None, read=lambda *_: None
+    )
     with pytest.raises(ModelInvalid, match="expected a file ending in"):
         ModelStore(FileCache(tmp_path), remote=remote).resolve("s3://models/a.onnx/../../x.sh")

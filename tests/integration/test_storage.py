@@ -83,7 +83,7 @@ def test_missing_objects_and_buckets(storage: S3Storage) -> None:
             ref("s3://no-such-bucket/a"), b"", content_type="x/y", fingerprint="", output="mask"
         )
     assert storage.head(ref("s3://photos/none")) is None
-    assert storage.model_etag(ref("s3://models/none.onnx")) is None
+    assert storage.find_model(ref("s3://models/none.onnx")) is None
 
 
 def test_a_large_object_is_refused_before_it_is_read(storage: S3Storage) -> None:

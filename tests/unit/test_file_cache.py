@@ -1,12 +1,13 @@
 """The file cache: bounded, evicts the least recently used files, works in a read-only folder."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from worker.errors import ModelUnavailable
-from worker.models.files.file_cache import FileCache
+from worker.errors import ModelInvalid, ModelUnavailable
+from worker.models.files.file_cache import UNBOUNDED, FileCache, discard_on
 
 
 def keep(file_cache: FileCache, name: str, size: int = 100, *, used: int = 0) -> Path:
@@ -112,3 +113,57 @@ def test_the_wait_for_another_process_ends_with_the_lock_timeout(tmp_path: Path)
         pass
     with waiting.lock(path):
         assert (tmp_path / "a.onnx.lock").exists()
+
+
+def test_room_is_made_before_a_file_is_written(tmp_path: Path) -> None:
+    file_cache = FileCache(tmp_path, max_bytes=300)
+    for number, name in enumerate(("a.onnx", "s3/b.onnx", "c.onnx")):
+        keep(file_cache, name, used=10 + number)
+    path = tmp_path / "new.onnx"
+    with file_cache.lock(path):
+        file_cache.make_room(path, 150, name="new")
+    assert names(tmp_path) == ["c.onnx"]
+    with file_cache.lock(path):
+        file_cache.make_room(path, 200, name="new")
+        # A part that is there already stays, for an interrupted download to continue.
+        file_cache.partial_path(path).write_bytes(b"x" * 150)
+        file_cache.make_room(path, 200, name="new")
+    assert names(tmp_path) == [".new.onnx.new.part", "c.onnx"]
+
+
+def test_a_file_that_cannot_fit_is_refused_and_nothing_is_evicted(tmp_path: Path) -> None:
+    file_cache = FileCache(tmp_path, max_bytes=300)
+    keep(file_cache, "a.onnx")
+    path = tmp_path / "new.onnx"
+    with (
+        file_cache.lock(path),
+        pytest.raises(ModelInvalid, match=r"s3://m/x: expected at most 300 .*_BYTES\), found 301"),
+    ):
+        file_cache.make_room(path, 301, name="s3://m/x")
+    assert names(tmp_path) == ["a.onnx"]
+
+
+def test_a_file_larger_than_the_disk_is_refused(tmp_path: Path) -> None:
+    file_cache = FileCache(tmp_path, max_bytes=UNBOUNDED)
+    path = tmp_path / "new.onnx"
+    with (
+        file_cache.lock(path),
+        pytest.raises(ModelUnavailable, match="bytes of free disk space"),
+    ):
+        file_cache.make_room(path, 2**60, name="new")
+
+
+def test_a_partial_file_is_removed_when_the_disk_is_full(tmp_path: Path) -> None:
+    partial = tmp_path / ".a.part"
+    for error in (OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "quota")):
+        partial.touch()
+        with pytest.raises(OSError, match=r"full|quota"), discard_on(partial):
+            raise error
+        assert not partial.exists()
+    partial.touch()
+    with pytest.raises(ConnectionError), discard_on(partial):
+        raise ConnectionError("interrupted")
+    assert partial.exists()
+    with pytest.raises(ValueError, match="damaged"), discard_on(partial, ValueError):
+        raise ValueError("damaged")
+    assert not partial.exists()

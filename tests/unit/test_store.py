@@ -1,6 +1,7 @@
 """Model files by name, path and S3 URI: licences, profiles and hashes."""
 
 import hashlib
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from worker.errors import (
     LicenceNotAccepted,
     ModelHashMismatch,
     ModelInvalid,
+    ModelUnavailable,
     UnknownModel,
 )
 from worker.models.files.catalogue import CatalogueEntry, HttpsSource, ModelSource
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
-from worker.models.files.store import ModelStore, RemoteModels
+from worker.models.files.store import ModelObject, ModelStore, RemoteModels
 
 CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -52,14 +54,14 @@ class Objects:
         self.downloads = 0
 
     def remote(self) -> RemoteModels:
-        return RemoteModels(etag=self._etag, download=self._download, read=self._read)
+        return RemoteModels(find=self._find, download=self._download, read=self._read)
 
-    def _etag(self, ref: ImageRef) -> str | None:
+    def _find(self, ref: ImageRef) -> ModelObject | None:
         data = self.objects.get(ref.key)
-        return None if data is None else hashlib.sha256(data).hexdigest()
+        return None if data is None else ModelObject(hashlib.sha256(data).hexdigest(), len(data))
 
     def _download(self, ref: ImageRef, etag: str, path: Path) -> None:
-        assert etag == self._etag(ref)
+        assert (etag, len(self.objects[ref.key])) == self._find(ref)
         self.downloads += 1
         path.write_bytes(self.objects[ref.key])
 
@@ -92,6 +94,39 @@ def test_a_corrupted_copy_from_the_object_store_is_fetched_again(tmp_path: Path)
     store = ModelStore(FileCache(tmp_path), remote=objects.remote())
     assert store.resolve("s3://models/x.onnx").path.read_bytes() == CONTENT
     assert objects.downloads == 2
+
+
+def test_a_model_larger_than_the_cache_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
+    objects = Objects(x_onnx=CONTENT, y_onnx=CONTENT[:-1])
+    file_cache = FileCache(tmp_path, max_bytes=len(CONTENT) - 1)
+    store = ModelStore(file_cache, remote=objects.remote())
+    with pytest.raises(
+        ModelInvalid, match=r"x\.onnx: expected at most 1,048,575 bytes .*1,048,576"
+    ):
+        store.resolve("s3://models/x.onnx")
+    assert objects.downloads == 0
+    assert store.resolve("s3://models/y.onnx").path.exists()
+    own = entry(https("https://nowhere.invalid/own.onnx"), bytes=len(CONTENT))
+    with pytest.raises(ModelInvalid, match=r"own\.onnx: expected at most 1,048,575 bytes"):
+        ModelStore(file_cache, entries=own).resolve("own")
+
+
+def test_a_download_that_fills_the_disk_leaves_no_part(tmp_path: Path) -> None:
+    objects = Objects(x_onnx=CONTENT)
+    (tmp_path / "copy").write_bytes(CONTENT)
+    entries = entry(https(f"file://{tmp_path}/copy"))
+    folder = tmp_path / "cache"
+    store = ModelStore(FileCache(folder), entries=entries, remote=objects.remote())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
+    try:
+        for name in ("s3://models/x.onnx", "own"):
+            with pytest.raises(ModelUnavailable):
+                store.resolve(name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.suffix for path in folder.rglob("*.*")} == {".lock"}
+    assert store.resolve("own").path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(

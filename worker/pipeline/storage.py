@@ -19,6 +19,7 @@ from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require_allowed
 from worker.config.settings import WorkerSettings
 from worker.errors import BucketNotFound, SourceNotFound, SourceTooLarge
+from worker.models.files.store import ModelObject
 from worker.models.watchdog import restart_clock
 from worker.pipeline.storage_errors import translate_errors
 
@@ -182,8 +183,8 @@ class S3Storage:
         with self.request(ref):
             self.client.delete_object(Bucket=ref.bucket, Key=ref.key)
 
-    def model_etag(self, ref: ImageRef) -> str | None:
-        """Return the ETag of a model; None if there is no such object.
+    def find_model(self, ref: ImageRef) -> ModelObject | None:
+        """Return ETag and length of a model; None if there is no such object.
 
         Raises `Forbidden` outside the allow list for models.
         """
@@ -191,7 +192,7 @@ class S3Storage:
             ref, self.models_from, action="load models from", variable="CUTWORK_MODELS_FROM"
         )
         stored = self.head(ref)
-        return stored.etag if stored else None
+        return ModelObject(stored.etag, stored.length) if stored else None
 
     def read_profile(self, ref: ImageRef, max_bytes: int) -> bytes | None:
         """Return the first bytes of a model's profile; None if there is no such object.

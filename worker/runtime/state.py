@@ -88,7 +88,7 @@ def current() -> Runtime:
     metrics = watchdog.events = WorkerEvents(shutdown)
     storage = open_storage(settings, connections=2 * app.conf.worker_concurrency, events=metrics)
     remote = RemoteModels(
-        etag=storage.model_etag, download=storage.download_model, read=storage.read_profile
+        find=storage.find_model, download=storage.download_model, read=storage.read_profile
     )
     store = open_store(settings, remote=remote)
     models = open_models(settings, store, watchdog=watchdog, events=metrics)

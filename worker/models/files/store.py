@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 from producer.contract.s3_uri import ImageRef
 from worker.config.access import is_foreign
@@ -20,7 +20,7 @@ from worker.errors import (
 )
 from worker.models.files.catalogue import CatalogueEntry, HttpsSource, ModelSource, catalogue
 from worker.models.files.download import Progress, no_progress
-from worker.models.files.file_cache import FileCache
+from worker.models.files.file_cache import FileCache, discard_on
 from worker.models.files.profile import Profile
 from worker.models.files.sources import SourceFailed, describe, fetch, source_tag
 
@@ -42,12 +42,20 @@ class ModelFile:
     profile: Profile
 
 
+class ModelObject(NamedTuple):
+    """What the object store says about a model."""
+
+    etag: str
+    length: int
+    """In bytes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RemoteModels:
     """Access to models in the object store."""
 
-    etag: Callable[[ImageRef], str | None]
-    """Returns the ETag of a model object, or None if it does not exist; checks the allow list."""
+    find: Callable[[ImageRef], ModelObject | None]
+    """Returns a model object's facts, or None if it does not exist; checks the allow list."""
     download: Callable[[ImageRef, str, Path], None]
     """Writes the object with this ETag to a path."""
     read: Callable[[ImageRef, int], bytes | None]
@@ -145,6 +153,8 @@ class ModelStore:
         """Fetch a file from the first source that has it with the right hash."""
         if path.exists():
             log.warning("%s does not have its SHA-256; fetching it again", path)
+        if entry.bytes is not None:
+            self._file_cache.make_room(path, entry.bytes, name=entry.file)
         sources: list[ModelSource] = [*entry.sources]
         if self._mirror:
             url = f"{self._mirror.rstrip('/')}/{entry.file}"
@@ -202,17 +212,20 @@ class ModelStore:
         except ValueError as error:
             raise UnknownModel(f"model: {error}, found {name!r}") from error
         _check_suffix(ref.key, name)
-        etag = remote.etag(ref)
-        if etag is None:
+        found = remote.find(ref)
+        if found is None:
             raise UnknownModel(f"model {name}: expected an object, found none")
         # The key is untrusted, and therefore not part of the path; its digest is.
-        digest = hashlib.sha256(f"{ref}\n{etag}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{ref}\n{found.etag}".encode()).hexdigest()
         path = self._file_cache.folder / "s3" / (digest + suffix.lower())
 
         def write() -> None:
             download = self._file_cache.partial_path(path)
-            remote.download(ref, etag, download)
-            self._file_cache.commit(download, path, write_digest=True)
+            self._file_cache.make_room(path, found.length, name=name)
+            # Each download starts at the beginning, so a part of one is of no use.
+            with discard_on(download, Exception):
+                remote.download(ref, found.etag, download)
+                self._file_cache.commit(download, path, write_digest=True)
 
         try:
             self._file_cache.ensure(path, write)

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.errors import ModelUnavailable
 from worker.models.engines.onnx.isolated import prepare_isolated
-from worker.models.files.file_cache import FileCache
+from worker.models.files.file_cache import FileCache, discard_on
 from worker.models.files.store import ModelFile
 
 log = logging.getLogger(__name__)
@@ -50,15 +50,16 @@ def prepared_graph(
             log.warning("%s is damaged; preparing it again", path)
         partial = file_cache.partial_path(path)
         try:
-            prepare(
-                file.path,
-                partial,
-                name=file.name,
-                output=output,
-                channel=channel,
-                full_precision=full_precision,
-            )
-            file_cache.commit(partial, path, write_digest=True)
+            with discard_on(partial, Exception):
+                prepare(
+                    file.path,
+                    partial,
+                    name=file.name,
+                    output=output,
+                    channel=channel,
+                    full_precision=full_precision,
+                )
+                file_cache.commit(partial, path, write_digest=True)
         except FileNotFoundError:
             raise
         except OSError as error:
