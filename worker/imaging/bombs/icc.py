@@ -78,10 +78,10 @@ def _checked(profile: object) -> bytes:
         raise _Unusable(f"expected {size:,} bytes as its header states, found {len(profile):,}")
     if profile[8] > _MAX_VERSION:
         raise _Unusable(f"expected a version up to {_MAX_VERSION}, found {profile[8]}")
-    _expect("colour space", profile[16:20], _SPACES)
+    _expect("colour space of", profile[16:20], _SPACES)
     classes = _LAB_CLASSES if profile[16:20] == b"Lab " else _CLASSES
-    _expect("class", profile[12:16], classes)
-    _expect("connection space", profile[20:24], _CONNECTION_SPACES)
+    _expect("class of", profile[12:16], classes)
+    _expect("connection space of", profile[20:24], _CONNECTION_SPACES)
     profile = profile[:size]
     for tag in _tags(profile):
         kind = profile[tag.offset : tag.offset + 4]
@@ -90,6 +90,8 @@ def _checked(profile: object) -> bytes:
                 f"expected no multi-process elements and no named colours, "
                 f"found {_text(tag.name)} of the type {_text(kind)}"
             )
+        if tag.name in _TYPES:
+            _expect(f"tag {_text(tag.name)} of the type", kind, _TYPES[tag.name])
         if check := _CHECKS.get(kind):
             try:
                 check(profile[tag.offset : tag.offset + tag.size])
@@ -131,7 +133,7 @@ def _tags(profile: bytes) -> Iterator[_Tag]:
 def _expect(name: str, found: bytes, choices: tuple[bytes, ...]) -> None:
     if found not in choices:
         known = ", ".join(map(_text, choices))
-        raise _Unusable(f"expected a {name} of {known}, found {_text(found)}")
+        raise _Unusable(f"expected a {name} {known}, found {_text(found)}")
 
 
 def _text(signature: bytes) -> str:
@@ -230,6 +232,15 @@ def _numbers(tag: bytes) -> None:
     _within("numbers", (len(tag) - 8) // 4, 0, _MAX_NUMBERS)
 
 
+_CURVES: Final = (b"curv", b"para")
+_TABLES: Final = (b"mft1", b"mft2")
+_TYPES: Final[Mapping[bytes, tuple[bytes, ...]]] = {
+    **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC", b"kTRC"), _CURVES),
+    **dict.fromkeys((b"rXYZ", b"gXYZ", b"bXYZ"), (b"XYZ ",)),
+    **dict.fromkeys((b"A2B0", b"A2B1", b"A2B2"), (*_TABLES, b"mAB ")),
+    **dict.fromkeys((b"B2A0", b"B2A1", b"B2A2"), (*_TABLES, b"mBA ")),
+}
+"""By the name of a tag that colours are computed from."""
 _FORBIDDEN_TYPES: Final = (b"mpet", b"ncl2", b"ncol")
 _CHECKS: Final[Mapping[bytes, Callable[[bytes], object]]] = {
     b"curv": _curve,
