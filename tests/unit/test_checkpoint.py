@@ -140,3 +140,15 @@ def test_an_expanded_tensor_takes_no_memory(tmp_path: Path) -> None:
     tensor = read_state_dict(path)["w"]
     assert tensor.shape == (10**6, 10**6)
     assert tensor.untyped_storage().nbytes() == 4
+
+
+def test_an_archive_without_its_beginning_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "whole.pth"
+    torch.save(state(), path)
+    data = path.read_bytes()
+    start = data.find(b"PK\3\4", 4)
+    while start > 0:
+        (tmp_path / "rest.pth").write_bytes(data[start:])
+        with pytest.raises(ModelInvalid):
+            read_state_dict(tmp_path / "rest.pth")
+        start = data.find(b"PK\3\4", start + 4)

@@ -4,6 +4,7 @@ Nothing in a file is run, and no memory is used beyond the network's size: names
 checked before any tensor is read, and each tensor reads only its own part of the file.
 """
 
+import errno
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,9 +57,12 @@ def _read_content(path: Path, file: BinaryIO) -> tuple[object, TensorFile]:
         return zip_file.read(file) if is_zip else legacy_file.read(file)
     except Refused as error:
         raise _refused(path, error) from error
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # Damaged bytes cause nearly any error: Value, Index, Key, …
+        # An archive may lead to before the beginning of the file, which is EINVAL.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise _damaged(path) from error
 
 
