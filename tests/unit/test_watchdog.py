@@ -1,9 +1,16 @@
 """The watchdog times stages and device calls, and names the jobs that may be why one hangs."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
+import boto3
 import pytest
 
+from producer.contract.s3_uri import ImageRef
+from tests.support.tiny_models import channel_mean, loaded
 from worker.errors import StageTimeout
 from worker.models.activity import (
     Activity,
@@ -12,8 +19,15 @@ from worker.models.activity import (
     find_overdue_stage,
     find_stuck,
 )
+from worker.models.engines.budget import Budget
+from worker.models.engines.cache import ModelCache
+from worker.models.engines.engine import Engine
+from worker.models.files.file_cache import FileCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
 from worker.models.watchdog import Watchdog, restart_clock, waiting
 from worker.observability.stopwatch import Stopwatch
+from worker.pipeline.storage import S3Storage
 
 LIMIT = 1000.0
 """Seconds, so that no test reaches a limit by being slow."""
@@ -145,6 +159,75 @@ def test_a_wait_and_progress_do_not_count() -> None:
         assert dog.overdue_stage() is None
         with limit("prepare"), dog.watch("uploading an image to cuda:0"):
             assert dog.overdue_call() is None
+
+
+def test_a_job_that_waits_for_the_load_of_another_is_not_timed(tmp_path: Path) -> None:
+    dog = Watchdog(device_timeout=LIMIT, stage_timeout=LIMIT)
+    go = threading.Event()
+
+    def load(file: ModelFile, device: str) -> Engine:
+        go.wait()
+        return loaded(file.path)
+
+    budget = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
+    cache = ModelCache(load, budget=budget)
+    path = channel_mean(tmp_path / "mean.onnx")
+    file = ModelFile(name="mean", path=path, sha256="0", profile=Profile())
+    begun = threading.Barrier(3)
+
+    def run(job_id: str) -> None:
+        with dog.job(job_id) as limit, limit("load"):
+            begun.wait()
+            with cache.use(file, "cpu"):
+                pass
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(run, job_id) for job_id in ("a", "b")]
+        begun.wait()
+        # One of the two loads, and the other comes to wait for it.
+        while len(dog.stuck_jobs(0)) != 1:
+            time.sleep(0.005)
+        go.set()
+        for job in jobs:
+            job.result()
+    assert dog.stuck_jobs(0) == {}
+
+
+def test_a_job_that_waits_for_another_process_is_not_timed(tmp_path: Path) -> None:
+    dog = Watchdog(device_timeout=LIMIT, stage_timeout=LIMIT)
+    path, begun = tmp_path / "a.onnx", threading.Event()
+
+    def run() -> None:
+        with dog.job("a") as limit, limit("load"):
+            begun.set()
+            with FileCache(tmp_path).lock(path):
+                assert dog.stuck_jobs(0) == {"a": "load"}
+
+    with ThreadPoolExecutor(1) as pool:
+        with FileCache(tmp_path).lock(path):
+            job = pool.submit(run)
+            begun.wait()
+            while dog.stuck_jobs(0):
+                time.sleep(0.005)
+        job.result()
+
+
+def test_a_request_to_the_object_store_is_timed_by_itself() -> None:
+    dog = Watchdog(device_timeout=LIMIT, stage_timeout=LIMIT)
+    storage = S3Storage(
+        boto3.client("s3", region_name="us-east-1"),
+        read_from=[],
+        write_to=[],
+        models_from=[],
+        max_bytes=1,
+        patience=LIMIT,
+    )
+    with dog.job("a") as limit, limit("store"):
+        restart_clock(extra=-1.2 * LIMIT)
+        with storage.request(ImageRef(bucket="photos", key="a.jpg")):
+            assert dog.check() is None
+            assert dog.stuck_jobs(-LIMIT / 2) == {}
+    assert dog.overdue_stage() is None
 
 
 def test_outside_a_job_there_is_nothing_to_time() -> None:

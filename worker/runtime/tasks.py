@@ -158,9 +158,9 @@ def _run_job(runtime: Runtime, job: Job, *, delivery_tag: str, attempt: int) -> 
 
 def _poison(max_deliveries: int, stage: str | None) -> Poison:
     return Poison(
-        f"expected an outcome, found that {max_deliveries} workers died while they ran this job, "
-        f"the last one at the stage {stage or 'unknown'}; look for the reason in their logs or in "
-        "the system's (out of memory?), and send the job again once it is fixed"
+        f"expected an outcome, found that {max_deliveries} workers died or hung while they ran "
+        f"this job, the last one at the stage {stage or 'unknown'}; look for the reason in their "
+        "logs or in the system's (out of memory?), and send the job again once it is fixed"
     )
 
 
