@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
@@ -18,6 +19,7 @@ from producer import Client, Options
 from producer.client import Handle
 from producer.contract.job import QUEUE
 from producer.store.deliveries import delivery_key
+from tests.support.hostile.icc import picture, profiles
 from tests.support.jobs import run
 from tests.support.patience import PATIENCE
 from tests.support.tiny_models import channel_mean, endless
@@ -155,3 +157,48 @@ def test_jobs_that_hang_in_a_stage_hold_up_no_others_and_end_as_poison(
         outcome = handle.wait(PATIENCE)
         assert outcome.code == "poison"
         assert "the last one at the stage decode" in (outcome.message or "")
+
+
+def test_two_hostile_pictures_and_a_checkpoint_hold_up_no_other_job(
+    stack: LocalStack, own_client: Client, tmp_path: Path
+) -> None:
+    """The picture's profile would keep a thread busy for minutes, and the checkpoint for ever."""
+    s3 = stack.s3()
+    mode, profile = profiles()["steps-L-D2B0"]
+    s3.put_object(Bucket="photos", Key="hang/icc.png", Body=picture(mode, profile, "PNG"))
+    s3.put_object(Bucket="models", Key="hang/tuples.pth", Body=nested_tuples())
+    worker = stack.start_worker(
+        concurrency=2,
+        CUTWORK_BROKER_URL=own_client.broker_url,
+        CUTWORK_MODELS_FROM="s3://models",
+        CUTWORK_MODEL_CACHE=str(tmp_path / "models"),
+    )
+    stack.wait_for_worker(worker)
+
+    def submit(source: str, number: int, **options: Any) -> Handle:
+        place = f"s3://cutouts/hostile-{number}.png"
+        return own_client.submit(f"s3://photos/{source}", image=place, options=Options(**options))
+
+    pictures = [submit("hang/icc.png", number, enabled=False) for number in range(2)]
+    checkpoint = submit("rocket.jpg", 2, model="s3://models/hang/tuples.pth")
+    good = submit("rocket.jpg", 3, enabled=False)
+    assert good.wait(PATIENCE).state == "done"
+    for handle in pictures:
+        outcome = handle.wait(PATIENCE)
+        assert outcome.state == "done"
+        assert any("profile" in warning for warning in outcome.warnings)
+    assert checkpoint.wait(PATIENCE).code == "model_invalid"
+    assert worker.running
+    worker.stop(grace=0)
+
+
+def nested_tuples() -> bytes:
+    """Return a checkpoint of a kilobyte, of which one key is 60 tuples nested as (t, t)."""
+    pair_with_itself = b"q%bh%b\x86"  # BINPUT, BINGET, TUPLE2
+    pairs = b"".join(pair_with_itself % (2 * (bytes((number,)),)) for number in range(60))
+    file = io.BytesIO()
+    with ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02})" + pairs + b"K\x01s.")
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/version", "3\n")
+    return file.getvalue()
