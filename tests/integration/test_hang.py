@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from deploy.child import Child
 from deploy.local import LocalStack
@@ -19,6 +17,8 @@ from producer import Client, Options
 from producer.client import Handle
 from producer.contract.job import QUEUE
 from producer.store.deliveries import delivery_key
+from tests.support.hanging_decoder import HANGS, SLOW
+from tests.support.hostile.checkpoints import archive, entry, nested_tuples
 from tests.support.hostile.icc import picture, profiles
 from tests.support.jobs import run
 from tests.support.patience import PATIENCE
@@ -113,10 +113,9 @@ def start(stack: LocalStack, own_client: Client) -> Iterator[Callable[[], Watche
 def test_jobs_that_hang_in_a_stage_hold_up_no_others_and_end_as_poison(
     stack: LocalStack, own_client: Client, start: Callable[[], Watched]
 ) -> None:
-    for name in ("hangs", "slow", "good"):
-        data, text = io.BytesIO(), PngInfo()
-        text.add_text("decoding", name)
-        Image.new("RGB", (64, 48)).save(data, "PNG", pnginfo=text)
+    for name, width in (("hangs", HANGS), ("slow", SLOW), ("good", 60)):
+        data = io.BytesIO()
+        Image.new("RGB", (width, 48)).save(data, "PNG")
         stack.s3().put_object(Bucket="photos", Key=f"hang/{name}.png", Body=data.getvalue())
 
     def submit(name: str, number: int = 0) -> Handle:
@@ -166,7 +165,7 @@ def test_two_hostile_pictures_and_a_checkpoint_hold_up_no_other_job(
     s3 = stack.s3()
     mode, profile = profiles()["steps-L-D2B0"]
     s3.put_object(Bucket="photos", Key="hang/icc.png", Body=picture(mode, profile, "PNG"))
-    s3.put_object(Bucket="models", Key="hang/tuples.pth", Body=nested_tuples())
+    s3.put_object(Bucket="models", Key="hang/tuples.pth", Body=archive(entry(nested_tuples())))
     worker = stack.start_worker(
         concurrency=2,
         CUTWORK_BROKER_URL=own_client.broker_url,
@@ -190,15 +189,3 @@ def test_two_hostile_pictures_and_a_checkpoint_hold_up_no_other_job(
     assert checkpoint.wait(PATIENCE).code == "model_invalid"
     assert worker.running
     worker.stop(grace=0)
-
-
-def nested_tuples() -> bytes:
-    """Return a checkpoint of a kilobyte, of which one key is 60 tuples nested as (t, t)."""
-    pair_with_itself = b"q%bh%b\x86"  # BINPUT, BINGET, TUPLE2
-    pairs = b"".join(pair_with_itself % (2 * (bytes((number,)),)) for number in range(60))
-    file = io.BytesIO()
-    with ZipFile(file, "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02})" + pairs + b"K\x01s.")
-        archive.writestr("archive/byteorder", "little")
-        archive.writestr("archive/version", "3\n")
-    return file.getvalue()

@@ -1,27 +1,33 @@
-"""The worker's app with a PNG decoder that does not return for images with a certain text.
-
-`decoding: hangs` does not end; `decoding: slow` ends once it is overdue.
-"""
+"""The worker's app with a PNG decoder that does not return for images of certain widths."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
-from PIL import PngImagePlugin
+from PIL.PngImagePlugin import PngImageFile
 
-from worker import app
-from worker.runtime import state
+HANGS: Final = 61
+"""The width, in pixels, of images whose decoding does not end."""
+SLOW: Final = 62
+"""The width of images whose decoding ends once it is overdue."""
 
-_load = PngImagePlugin.PngImageFile.load
+_load = PngImageFile.load
 
 
-def _hanging_load(self: PngImagePlugin.PngImageFile) -> Any:
-    while self.info.get("decoding") == "hangs":
+def __getattr__(name: str) -> Any:
+    """Return the app; only then is the decoder replaced, not where the constants are imported."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from worker import app
+
+    setattr(PngImageFile, "load", _hanging_load)  # noqa: B010 - mypy lets no method be set
+    return app
+
+
+def _hanging_load(self: PngImageFile) -> Any:
+    from worker.runtime import state
+
+    while self.width == HANGS:
         time.sleep(1)
-    while self.info.get("decoding") == "slow" and state.current().watchdog.overdue_stage() is None:
+    while self.width == SLOW and state.current().watchdog.overdue_stage() is None:
         time.sleep(0.05)
     return _load(self)
-
-
-setattr(PngImagePlugin.PngImageFile, "load", _hanging_load)  # noqa: B010 - mypy lets no method be set
-
-__all__ = ["app"]
