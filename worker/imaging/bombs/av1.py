@@ -15,6 +15,8 @@ _HEADER_BYTES: Final = 128
 """More than the parts of a header that are read take."""
 _SEQUENCE, _FRAME_HEADER, _FRAME = 1, 3, 6
 _KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3
+_HIGH, _PROFESSIONAL = 1, 2
+"""Profiles of a sequence."""
 _SELECT: Final = 2
 """A choice that is left to each frame."""
 
@@ -48,6 +50,22 @@ def coded_pixels(data: bytes) -> int:
         elif kind in (_FRAME_HEADER, _FRAME) and sequence is not None:
             pixels = max(pixels, _frame_pixels(Bits(body), sequence))
     return pixels
+
+
+def stated_colour(data: bytes) -> tuple[int, int] | None:
+    """Return the primaries and the transfer function in a stream, as code points of ITU-T H.273.
+
+    Return None if its first sequence header does not state them. Raise as `coded_pixels` does.
+    """
+    for kind, body in _units(data):
+        if kind == _SEQUENCE:
+            bits = Bits(body)
+            _read_sequence(bits)
+            bits.skip(3)
+            profile, is_deep = body[0] >> 5 if body else 0, bits.read(1)
+            bits.skip((profile == _PROFESSIONAL and is_deep) + (profile != _HIGH))
+            return (bits.read(8), bits.read(8)) if bits.read(1) else None
+    return None
 
 
 def _units(data: bytes) -> Iterator[tuple[int, bytes]]:

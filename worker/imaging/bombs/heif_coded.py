@@ -6,6 +6,7 @@ Sources: ISO/IEC 14496-12, 8.11 and 8.5 to 8.7; https://aomediacodec.github.io/a
 import struct
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from worker.errors import DecompressionBomb
@@ -50,6 +51,17 @@ def item_pixels(data: bytes, start: int, end: int) -> int:
     if sum(_length(extents) for _, extents in found if len(extents) > 1) > _MAX_COPIES * len(data):
         raise DecompressionBomb("AVIF or HEIF: expected items that share no data, found some")
     return max((_pixels(data, box, extents) for box, extents in found), default=0)
+
+
+def item_data(data: bytes, start: int, end: int, item: int, *, limit: int) -> bytes:
+    """Return the first bytes of an item of a `meta` box, at most `limit`.
+
+    Raise `struct.error` or `IndexError` for a broken file.
+    """
+    within = named(data, start, end)
+    places = _places(data, *within.get(b"iloc", (0, 0)), idat=within.get(b"idat", (0, 0))[0])
+    parts = (data[offset : offset + min(length, limit)] for offset, length in places.get(item, ()))
+    return b"".join(islice(parts, limit))[:limit]
 
 
 def sequence_pixels(data: bytes, start: int, end: int) -> int:

@@ -7,13 +7,20 @@ import struct
 from itertools import islice
 from typing import Final
 
+from worker.imaging.bombs import av1
+from worker.imaging.bombs.heif_coded import item_data
 from worker.imaging.bombs.iso_boxes import all_associations, boxes
 from worker.imaging.colour.code_points import CodePoints
 
+_BRAND: Final = slice(8, 12)
+_ANIMATED: Final = b"avis"
+"""The major brand of files of which libavif reads the track."""
 _TRACK: Final = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 """The boxes down to the descriptions of a track's samples, each within the one before it."""
 _SAMPLE_HEADER_BYTES: Final = 78
 """Fields of a visual sample entry before the boxes within it."""
+_HEADER_BYTES: Final = 1_024
+"""Of an item's data, which begin with the sequence header."""
 _MAX_ASSOCIATIONS: Final = 100_000
 """Properties of all items that are looked at; a grid of phones has a few hundred."""
 
@@ -22,23 +29,27 @@ _Span = tuple[int, int]
 
 
 def nclx_code_points(data: bytes) -> CodePoints | None:
-    """Return what the primary picture states, or else the first track.
+    """Return what the primary picture states, or of an animation its first track.
 
     Return None if they state nothing, or if the boxes are broken.
     """
-    whole = (0, len(data))
     try:
-        meta = _first(data, whole, b"meta")
-        points = None if meta is None else _of_primary_item(data, (meta[0] + 4, meta[1]))
-        samples = _first(data, whole, *_TRACK)
-        if points is not None or samples is None:
+        if data[_BRAND] == _ANIMATED and (points := _of_track(data)) is not None:
             return points
-        for _, start, end in boxes(data, samples[0] + 8, samples[1]):
-            colour = _first(data, (start + _SAMPLE_HEADER_BYTES, end), b"colr")
-            return None if colour is None else _nclx(data, colour)
+        meta = _first(data, (0, len(data)), b"meta")
+        return None if meta is None else _of_primary_item(data, (meta[0] + 4, meta[1]))
     except (struct.error, IndexError):
         # The decoder refuses such a file, or finds its picture elsewhere.
         return None
+
+
+def _of_track(data: bytes) -> CodePoints | None:
+    samples = _first(data, (0, len(data)), *_TRACK)
+    if samples is None:
+        return None
+    for _, start, end in boxes(data, samples[0] + 8, samples[1]):
+        colour = _first(data, (start + _SAMPLE_HEADER_BYTES, end), b"colr")
+        return None if colour is None else _nclx(data, colour)
     return None
 
 
@@ -61,7 +72,17 @@ def _of_primary_item(data: bytes, meta: _Span) -> CodePoints | None:
             colours.setdefault(item, points)
     (item,) = struct.unpack_from(">I" if data[primary[0]] else ">H", data, primary[0] + 4)
     # A grid without a colour of its own has that of its first tile.
-    return colours.get(item) or colours.get(_first_part(data, meta, item))
+    tile = _first_part(data, meta, item)
+    points = colours.get(item) or colours.get(tile)
+    if points is not None or _first(data, container, b"av1C") is None:
+        return points
+    return _of_av1(item_data(data, *meta, item if tile < 0 else tile, limit=_HEADER_BYTES))
+
+
+def _of_av1(stream: bytes) -> CodePoints | None:
+    """Return what a stream says itself; libavif falls back to it too."""
+    points = av1.stated_colour(stream)
+    return None if points is None else CodePoints(*points)
 
 
 def _first_part(data: bytes, meta: _Span, item: int) -> int:
