@@ -121,7 +121,7 @@ class ModelHashMismatch(PermanentError, code="model_hash_mismatch"):
 
 
 class ModelInvalid(PermanentError, code="model_invalid"):
-    """The model file is damaged, unsafe or of a shape that this worker cannot run."""
+    """The model file is damaged, unsafe, too large, or of a shape that this worker cannot run."""
 
 
 class OptionConflict(PermanentError, code="option_conflict"):
