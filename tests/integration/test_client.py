@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -272,7 +273,7 @@ def test_an_unreadable_outcome_is_raised_only_where_that_job_is_awaited(idle: Cl
 def test_a_long_outcome_of_an_older_worker_is_read_shortened(idle: Client) -> None:
     handle = idle.submit("s3://photos/a.jpg", image="s3://cutouts/a.png")
     facts = {"job_id": handle.id, "state": "failed", "message": f"\x1b{'x' * 5_000_000}; rename it"}
-    entry = {"json": json.dumps(facts | {"warnings": ["w"] * 5000})}
+    entry: dict[Any, Any] = {"json": json.dumps(facts | {"warnings": ["w"] * 5000})}
     idle.runs.server.xadd(f"cutwork:outcome:{handle.id}", entry)
     outcome = handle.wait(PATIENCE)
     assert (outcome.message or "").startswith("\\x1bxxx")

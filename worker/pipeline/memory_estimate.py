@@ -97,7 +97,8 @@ def estimate_memory(
     return MemoryEstimate(
         decode=_FIXED
         + max(pixels, header.decoded_pixels) * _decode(header, sixteen_bits=options.bit_depth == 16)
-        + _METADATA_COPIES * header.metadata_bytes,
+        + _METADATA_COPIES * header.metadata_bytes
+        + header.copied_bytes,
         model=_FIXED + pixels * picture + _model(recipe, pixels, input_size, usual_input_size),
         edges=_FIXED + pixels * (picture + sample + max(cutout, work)) + constant,
         encode=_FIXED + pixels * sample * (1 + encode),

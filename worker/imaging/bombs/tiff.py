@@ -16,8 +16,6 @@ _MAX_NUMBERS: Final = 2**18
 """Values of one entry. A table for 16 bits has 3 × 2¹⁶ values; a strip takes 13 microseconds."""
 _MAX_RATIONALS: Final = 2**14
 """Values of one entry of rationals, of which Pillow makes costlier objects."""
-_MAX_DIRECTORIES: Final = 10_000
-"""Pages; libvips counts all of them before it reads the first."""
 
 _VALUE_BYTES: Final = {3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 """Bytes of a value, by type, for the types of whose values Pillow makes Python objects."""
@@ -60,21 +58,3 @@ def check_tile(size: Size, max_pixels: int) -> None:
         raise DecompressionBomb(
             f"TIFF: expected tiles of at most {max_pixels:,} pixels, found {width}×{height}"
         )
-
-
-def check_page_count(data: bytes) -> None:
-    """Raise `DecompressionBomb` if a TIFF has too many pages, or pages in an endless loop."""
-    order = ">" if data[:2] == b"MM" else "<"
-    bigtiff = 43 in data[2:4]
-    count = struct.Struct(order + ("Q" if bigtiff else "H"))
-    offset = struct.Struct(order + ("Q" if bigtiff else "I"))
-    entry_bytes = 20 if bigtiff else 12
-    position = 8 if bigtiff else 4
-    for _ in range(_MAX_DIRECTORIES):
-        if position + offset.size > len(data):
-            return
-        (position,) = offset.unpack_from(data, position)
-        if not position or position + count.size > len(data):
-            return
-        position += count.size + entry_bytes * count.unpack_from(data, position)[0]
-    raise DecompressionBomb(f"TIFF: expected at most {_MAX_DIRECTORIES:,} pages, found more")

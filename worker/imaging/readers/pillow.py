@@ -12,6 +12,8 @@ from worker.imaging.colour.embedded import embedded_profile
 from worker.imaging.masks import Pixels, Size
 from worker.imaging.orientation import read_orientation, resolution
 from worker.imaging.png import Resolution
+from worker.imaging.readers.canvas import clear_outside, covered_part
+from worker.imaging.readers.several import other_pictures
 from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.strips import strips
 
@@ -29,12 +31,14 @@ class PillowImage:
         """Take an image that Pillow has opened from `data`; raise `CorruptImage`."""
         self._data, self._image = data, image
         self._key = _transparent_level(data, image)
+        self._covered = covered_part(data, image)
         self.facts = Facts(
             # An MPO is a JPEG with further pictures behind the first.
             format="JPEG" if image.format == "MPO" else str(image.format),
             mode=image.mode,
             size=image.size,
-            has_transparency=_has_transparency(image),
+            has_transparency=_has_transparency(image) or self._covered is not None,
+            warnings=other_pictures(data, image),
         )
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:
@@ -68,7 +72,7 @@ class PillowImage:
 
     def _strips(self) -> Iterator[Strip]:
         image, space = self._image, self.space()
-        has_alpha = self._key is None and self.facts.has_transparency and space in _WITH_ALPHA
+        has_alpha = self._key is None and _has_transparency(image) and space in _WITH_ALPHA
         mode = (_WITH_ALPHA if has_alpha else _WITHOUT_ALPHA)[space]
         width, height = image.size
         for rows in strips(height, width):
@@ -78,12 +82,14 @@ class PillowImage:
             except (AssertionError, ValueError) as error:
                 raise _unconvertible(image, error) from error
             pixels = pixels.reshape(*pixels.shape[:2], -1)
+            alpha = None
             if self._key is not None:
-                yield Strip(rows, pixels, _alpha_by_key(pixels, self._key))
+                alpha = _alpha_by_key(pixels, self._key)
             elif has_alpha:
-                yield Strip(rows, pixels[:, :, :-1], pixels[:, :, -1])
-            else:
-                yield Strip(rows, pixels, None)
+                pixels, alpha = pixels[:, :, :-1], pixels[:, :, -1]
+            if self._covered is not None:
+                alpha = clear_outside(alpha, self._covered, rows, width)
+            yield Strip(rows, pixels, alpha)
 
 
 def _transparent_level(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:

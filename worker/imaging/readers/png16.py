@@ -12,6 +12,7 @@ from worker.imaging.colour.embedded import embedded_profile
 from worker.imaging.masks import Size
 from worker.imaging.orientation import read_orientation, resolution
 from worker.imaging.png import Resolution
+from worker.imaging.readers.several import other_pictures
 from worker.imaging.readers.stored import Facts, Space, Strip
 
 _DEPTH_OFFSET: Final = 24
@@ -44,6 +45,7 @@ class Png16Image:
             has_transparency=has_alpha,
             bits=16,
             pixel_bytes=2 * (self._channels + has_alpha),
+            warnings=other_pictures(data, image),
         )
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a PNG has one size

@@ -39,6 +39,8 @@ class Facts:
     """Pixels of the largest picture that is decoded, if that may have more than `size`."""
     metadata_bytes: int = 0
     """Bytes of metadata of which the decoder makes copies."""
+    copied_bytes: int = 0
+    """Bytes of the file that are copied before it is decoded."""
     warnings: tuple[str, ...] = field(default=())
 
 

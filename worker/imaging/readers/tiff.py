@@ -20,7 +20,8 @@ from worker.imaging.readers import tiff_layout, tiff_pixels
 from worker.imaging.readers.pillow import PillowImage
 from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.readers.tiff_layout import Layout
-from worker.imaging.readers.tiff_tags import Form, Tag, read_directory, with_one_directory
+from worker.imaging.readers.tiff_pages import find_picture
+from worker.imaging.readers.tiff_tags import Form, Tag, with_one_directory
 
 _CM_PER_INCH: Final = 2.54
 _INCHES, _CENTIMETRES = 2, 3
@@ -35,7 +36,9 @@ class TiffImage:
     def __init__(self, data: bytes, max_pixels: int) -> None:
         """Read the header; raise `CorruptImage`, `UnsupportedImage` or `DecompressionBomb`."""
         self._data = data
-        self._tags = tags = read_directory(data)
+        picture = find_picture(data)
+        self._tags = tags = picture.tags
+        self._is_alone = picture.is_first and not tags.next
         tile = (tags.number(Tag.TILE_WIDTH, 0), tags.number(Tag.TILE_HEIGHT, 0))
         tiff.check_tile(tile, max_pixels)
         self._layout = layout = tiff_layout.read_layout(tags)
@@ -48,30 +51,26 @@ class TiffImage:
             has_transparency=layout.alpha is not None,
             bits=16 if _is_deep(layout) else 8,
             pixel_bytes=_pixel_bytes(layout),
-            metadata_bytes=tags.value_bytes + len(data) * self._is_copied(),
-            warnings=_warnings(layout),
+            metadata_bytes=tags.value_bytes,
+            copied_bytes=0 if self._is_alone and not _is_rewritten(layout) else len(data),
+            warnings=(*picture.warnings, *_warnings(layout)),
         )
-
-    def _is_copied(self) -> bool:
-        """Return whether the file is copied to change its directory for libvips."""
-        layout = self._layout
-        is_changed = layout.is_premultiplied or layout.photometric == tiff_layout.LAB
-        return not layout.needs_pillow and (is_changed or layout.has_planes or self._tags.has_next)
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a TIFF has one size
         """Open the pixels; raise `pyvips.Error` for a broken file, then or in a strip."""
-        layout = self._layout
+        data, layout = self._data, self._layout
+        if not self._is_alone and not _is_rewritten(layout):
+            # The decoders take the first directory, and libvips looks at all others before.
+            data = with_one_directory(data, self._tags)
         if layout.needs_pillow:
-            return self._read_by_pillow()
+            image = Image.open(io.BytesIO(data), formats=["TIFF"])
+            return PillowImage(data, image).read(None)
         if layout.has_planes:
-            loaded = tiff_pixels.open_planes(self._data, self._tags, layout)
-        elif layout.is_premultiplied or layout.photometric == tiff_layout.LAB:
-            loaded = tiff_pixels.open_as_stored(self._data, self._tags, layout)
-        elif self._tags.has_next:
-            # libvips would look at all of them first, and refuse the file for the last.
-            loaded = libvips.open_tiff(with_one_directory(self._data, self._tags))
+            loaded = tiff_pixels.open_planes(data, self._tags, layout)
+        elif _is_rewritten(layout):
+            loaded = tiff_pixels.open_as_stored(data, self._tags, layout)
         else:
-            loaded = libvips.open_tiff(self._data)
+            loaded = libvips.open_tiff(data)
         return (loaded.width, loaded.height), self._strips(loaded)
 
     def space(self) -> Space:
@@ -112,10 +111,6 @@ class TiffImage:
 
     def close(self) -> None:
         """Do nothing: libvips releases the file with its image."""
-
-    def _read_by_pillow(self) -> tuple[Size, Iterator[Strip]]:
-        image = Image.open(io.BytesIO(self._data), formats=["TIFF"])
-        return PillowImage(self._data, image).read(None)
 
     def _strips(self, loaded: pyvips.Image) -> Iterator[Strip]:
         layout = self._layout
@@ -159,6 +154,14 @@ def _lab_to_rgb(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     if pixels.dtype == np.uint16:
         lab[:, :, 1:] /= 256
     return lab_to_srgb(lab)
+
+
+def _is_rewritten(layout: Layout) -> bool:
+    """Return whether `tiff_pixels` reads the picture, with directories of its own."""
+    if layout.needs_pillow:
+        return False
+    is_lab = layout.photometric == tiff_layout.LAB
+    return layout.has_planes or layout.is_premultiplied or is_lab
 
 
 def _warnings(layout: Layout) -> tuple[str, ...]:

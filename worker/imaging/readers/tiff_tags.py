@@ -17,6 +17,8 @@ from worker.imaging.bombs import tiff
 class Tag(IntEnum):
     """The tags that are read."""
 
+    NEW_SUBFILE_TYPE = 254
+    SUBFILE_TYPE = 255
     WIDTH = 256
     HEIGHT = 257
     BITS = 258
@@ -38,6 +40,7 @@ class Tag(IntEnum):
     TILE_HEIGHT = 323
     TILE_OFFSETS = 324
     TILE_LENGTHS = 325
+    SUB_IFDS = 330
     INK_SET = 332
     EXTRA_SAMPLES = 338
     SAMPLE_FORMAT = 339
@@ -64,7 +67,10 @@ _MAX_OVERLAP: Final = 2
 """Limit for the values of all tags together, relative to the file: libtiff copies each of them."""
 _TAGS: Final = frozenset(Tag)
 _METADATA: Final = frozenset(
-    {Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.PRIMARY_CHROMATICITIES, Tag.XMP, Tag.ICC_PROFILE}
+    {
+        *(Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.PRIMARY_CHROMATICITIES, Tag.XMP),
+        *(Tag.ICC_PROFILE, Tag.SUB_IFDS),
+    }
 )
 """Tags without which the pixels can still be read."""
 _CUT_SHORT: Final = (
@@ -118,7 +124,15 @@ class Directory(NamedTuple):
     """Its offset in the file."""
     end: int
     """The offset of its last field, which is the offset of the next directory."""
-    has_next: bool
+    next: int
+    """The offset of the next directory; 0 if there is none."""
+    size: int
+    """The number of all tags, known or not."""
+
+    @property
+    def pixels(self) -> int:
+        """Return the width times the height."""
+        return self.number(Tag.WIDTH, 0) * self.number(Tag.HEIGHT, 0)
 
     def numbers(self, tag: Tag) -> tuple[float, ...]:
         """Return a tag's values; none if the directory does not have it."""
@@ -142,11 +156,15 @@ class Directory(NamedTuple):
         return None if entry is None else entry.values
 
 
-def read_directory(data: bytes) -> Directory:
-    """Return the first directory; raise `CorruptImage` if there is none, or `DecompressionBomb`."""
+def read_directory(data: bytes, position: int | None = None) -> Directory:
+    """Return the directory at an offset, or the first one.
+
+    Raises `CorruptImage` if there is none, or `DecompressionBomb`.
+    """
     form = Form(order=">" if data[:2] == b"MM" else "<", bigtiff=43 in data[2:4])
     try:
-        _, position = form.head.unpack_from(data)
+        if position is None:
+            _, position = form.head.unpack_from(data)
         (count,) = form.entries.unpack_from(data, position)
     except (struct.error, OverflowError) as error:
         raise CorruptImage(f"expected a TIFF directory, found none: {error}") from error
@@ -182,20 +200,23 @@ def read_directory(data: bytes) -> Directory:
         elif tag not in _METADATA:
             raise CorruptImage(_CUT_SHORT.format(f"the values of {Tag(tag).name}"))
     end = start + count * form.entry.size
-    has_next = any(data[end : end + form.offset.size])
-    return Directory(form, entries, value_bytes, position, end, has_next)
+    pointer = data[end : end + form.offset.size].ljust(form.offset.size, b"\0")
+    (following,) = form.offset.unpack(pointer)
+    return Directory(form, entries, value_bytes, position, end, following, count)
 
 
 def with_one_directory(data: bytes, directory: Directory) -> bytes:
     """Return a copy of a TIFF with this directory as its first and last."""
     form, view = directory.form, memoryview(data)
     start, _ = form.head.unpack_from(data)
+    # A directory may lie within the header.
+    end = max(directory.end, form.head.size)
     return b"".join(
         (
             form.head.pack(start, directory.start),
-            view[form.head.size : directory.end],
+            view[form.head.size : end],
             form.offset.pack(0),
-            view[directory.end + form.offset.size :],
+            view[end + form.offset.size :],
         )
     )
 
