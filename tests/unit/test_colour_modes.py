@@ -343,6 +343,12 @@ def test_the_calibrated_colours_of_a_bmp_are_a_warning_unless_they_are_srgb() ->
     assert "BMP" in warning
 
 
+@pytest.mark.parametrize("write", [as_bmp(RGB), as_gif(RGB)])
+def test_a_profile_that_is_too_large_is_not_read_to_the_end(write: Write) -> None:
+    (warning,) = checked(write(P3.ljust(5 * 2**20, b"x"))).warnings
+    assert "expected at most 4,194,304 bytes" in warning
+
+
 def test_a_jpeg_profile_with_a_missing_part_is_a_warning() -> None:
     profile = icc.real_profiles()["press of 8 bits"]
     data = by_pillow(Image.fromarray(INK, "CMYK"), "JPEG")(profile)

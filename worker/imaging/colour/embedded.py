@@ -9,9 +9,12 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from worker.errors import CutworkError
+from worker.imaging.bombs.icc import MAX_ICC_PROFILE_BYTES
 from worker.imaging.colour.code_points import BT709_PRIMARIES
 from worker.imaging.colour.curves import Floats
 
+_ENOUGH_BYTES: Final = MAX_ICC_PROFILE_BYTES + 1
+"""Of a profile, of which `usable_profile` refuses what is longer."""
 _GIF_PROFILE: Final = b"!\xff\x0bICCRGBG1012"
 """A GIF's application extension for an ICC profile."""
 _BMP_HEADER, _BMP_V4_BYTES, _BMP_V5_BYTES = 14, 108, 124
@@ -76,7 +79,8 @@ def _bmp_profile(data: bytes, warnings: list[str]) -> bytes | None:
         return None
     if header_bytes == _BMP_V5_BYTES and space == b"MBED":
         offset, length = struct.unpack_from("<II", data, _BMP_PROFILE)
-        return data[_BMP_HEADER + offset : _BMP_HEADER + offset + length]
+        start = _BMP_HEADER + offset
+        return data[start : start + min(length, _ENOUGH_BYTES)]
     endpoints = np.frombuffer(data, "<u4", 9, _BMP_SPACE + 4).reshape(3, 3).astype(float)
     sums = endpoints.sum(axis=1, keepdims=True)
     if space == _CALIBRATED and (not sums.all() or are_srgb((endpoints / sums)[:, :2].ravel())):
@@ -89,8 +93,8 @@ def _gif_profile(data: bytes) -> bytes | None:
     start = data.find(_GIF_PROFILE)
     if start < 0:
         return None
-    parts, position = [], start + len(_GIF_PROFILE)
-    while position < len(data) and data[position]:
-        parts.append(data[position + 1 : position + 1 + data[position]])
+    profile, position = bytearray(), start + len(_GIF_PROFILE)
+    while position < len(data) and data[position] and len(profile) < _ENOUGH_BYTES:
+        profile += data[position + 1 : position + 1 + data[position]]
         position += 1 + data[position]
-    return b"".join(parts)
+    return bytes(profile)
