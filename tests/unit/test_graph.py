@@ -184,3 +184,35 @@ def test_a_function_defined_in_the_file_is_allowed(tmp_path: Path) -> None:
     onnx.save(model, str(path))
     batch = np.random.default_rng(2).random((1, 3, 32, 32), dtype=np.float32)
     np.testing.assert_allclose(loaded(path).infer(batch), batch.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "sentence"),
+    [
+        ("RandomNormalLike", {"scale": 0.0}, "RandomNormalLike of scale > 0, found 0.0"),
+        ("RandomNormalLike", {"scale": -1.0}, "found -1.0"),
+        ("RandomNormalLike", {"scale": float("nan")}, "found nan"),
+        ("RandomUniformLike", {"low": 2.0}, "RandomUniformLike of low ≤ high, found 2.0 and 1.0"),
+        ("RandomUniformLike", {"high": float("nan")}, "found 0.0 and nan"),
+    ],
+)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_distribution_that_ends_the_process_is_refused(
+    operator: str, attributes: dict[str, float], sentence: str, is_nested: bool, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node(operator, ["x"], ["noise"]),
+        helper.make_node("ReduceMean", ["noise"], ["y"], axes=[1]),
+    ]
+    nodes[0].attribute.extend(helper.make_attribute(*item) for item in attributes.items())
+    output = [value("y", (1, 1, 32, 32))]
+    if is_nested:
+        branch = helper.make_graph(nodes, "branch", [], output)
+        condition = numpy_helper.from_array(np.asarray(True))
+        nodes = [
+            helper.make_node("Constant", [], ["c"], value=condition),
+            helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+        ]
+    path = saved(tmp_path / "own.onnx", nodes, [value("x", (1, 3, 32, 32))], output)
+    with pytest.raises(ModelInvalid, match=f"own.onnx: expected .*{sentence}"):
+        loaded(path)

@@ -23,6 +23,7 @@ from worker.models.engines.onnx.graph_parts import input_names, nested_graphs
 from worker.models.engines.onnx.limits import check_limits
 from worker.models.engines.onnx.output import choose_output
 from worker.models.engines.onnx.providers import CPU
+from worker.models.engines.onnx.random_numbers import check_distributions
 from worker.models.engines.onnx.session import session_options
 from worker.models.engines.onnx.weight_type import record_weight_type
 
@@ -120,6 +121,7 @@ def _check_model(model: ModelProto, *, name: str) -> ModelProto:
     if model.functions:
         model = _inline_functions(model)
     graphs = list(nested_graphs(model.graph))
+    check_distributions((node for graph in graphs for node in graph.node), name=name)
     custom = sorted({node.domain for graph in graphs for node in graph.node} - _DOMAINS)
     if custom:
         raise ModelInvalid(
