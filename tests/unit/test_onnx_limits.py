@@ -1,12 +1,18 @@
 """ONNX files that are refused before anything is computed from them."""
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, helper, numpy_helper
 
 from tests.support.hostile import onnx_graphs
 from tests.support.hostile.onnx_graphs import doubling_functions, function, model, node
+from tests.support.tiny_models import channel_mean, loaded
 from worker.errors import ModelInvalid
 from worker.models.engines.onnx.limits import MAX_NAME, MAX_NODES, check_limits
+from worker.models.files.profile import Profile, input_size
 
 REASONS = {
     "functions": "100,000 nodes",
@@ -54,3 +60,15 @@ def test_functions_count_once_for_every_call() -> None:
     check_limits(model(*calls[:2], functions=[large], output="y0"), name="own")
     with pytest.raises(ModelInvalid, match="found 100,0"):
         check_limits(model(*calls, functions=[large], output="y0"), name="own")
+
+
+def test_an_input_or_output_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    huge = channel_mean(tmp_path / "input.onnx", axes=(1, 3, 5000, 32))
+    with pytest.raises(ModelInvalid, match="at most 4,096 pixels a side, found 32×5000"):
+        input_size(Profile(), fixed=loaded(huge).input_size, model="own")
+    sizes = numpy_helper.from_array(np.array([1, 1, 2**15, 2**15]), "sizes")
+    resize = helper.make_node("Resize", ["mean", "", "", "sizes"], ["y"])
+    path = tmp_path / "output.onnx"
+    onnx.save(model(resize, weights=[sizes], axes=(1, 1, 2**15, 2**15)), path)
+    with pytest.raises(ModelInvalid, match="output of at most 268,435,456 numbers"):
+        loaded(path)

@@ -34,14 +34,18 @@ def integers(name: str, *numbers: int) -> TensorProto:
 
 
 def graph(
-    *nodes: NodeProto, weights: Sequence[TensorProto] = (), output: str = "y", **kinds: int
+    *nodes: NodeProto,
+    weights: Sequence[TensorProto] = (),
+    output: str = "y",
+    dtype: int = TensorProto.FLOAT,
+    axes: Sequence[int] = (1, 1, SIDE, SIDE),
 ) -> GraphProto:
     """Return a graph from `x`, an image of 3×32×32, to a map named `output`.
 
     Its nodes read `mean`, the mean of the channels, or `x` itself.
     """
     mean = helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=1)
-    outputs = [value(output, (1, 1, SIDE, SIDE), kinds.get("dtype", TensorProto.FLOAT))]
+    outputs = [value(output, axes, dtype)]
     images = [value("x", (1, 3, SIDE, SIDE))]
     return helper.make_graph([mean, *nodes], "hostile", images, outputs, weights)
 

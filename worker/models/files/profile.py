@@ -24,6 +24,9 @@ FULL_RANGE: Final = (0.0, 1.0)
 
 _LEAST_RANGE: Final = 1e-6
 
+MAX_SIDE: Final = 4096
+"""The longest side that `Size` allows."""
+
 DEFAULT_SIDE: Final = 1024
 """ISNet's input size, for a model whose profile and graph both leave it open."""
 
@@ -139,8 +142,14 @@ def input_size(
     """Return width and height of a model's input.
 
     They come from the profile (with the job's options), otherwise from the graph (`fixed`), and
-    otherwise are 1024. Raises `OptionConflict` when the graph fixes another size than the profile.
+    otherwise are 1024. Raises `OptionConflict` when the graph fixes another size than the profile,
+    and `ModelInvalid` when it fixes one that no option allows.
     """
+    if any(side is not None and not 0 < side <= MAX_SIDE for side in fixed):
+        raise ModelInvalid(
+            f"{model}: expected an input of at most {MAX_SIDE:,} pixels a side, found "
+            f"{fixed[0]}×{fixed[1]}"
+        )
     width, height = profile.sides or (
         fixed[0] or fixed[1] or DEFAULT_SIDE,
         fixed[1] or fixed[0] or DEFAULT_SIDE,

@@ -1,5 +1,6 @@
 """Run a segmentation model in ONNX Runtime."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _ort = onnxruntime.capi.onnxruntime_pybind11_state
 
 _RUN_ERROR: Final = "Error in execution"
 _INPUT_TYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+_MAX_MAP_ELEMENTS: Final = 2**28
+"""Numbers of an output: 16 maps of the largest input."""
 _MAP_TYPES: Final = re.compile(r"tensor\((float|float16|double|u?int\d+|bool)\)")
 _REFUSALS: Final = (
     _ort.EPFail,
@@ -66,6 +69,12 @@ class OnnxEngine:
             raise ModelInvalid(
                 f"{name}: expected one input (N, 3, H, W), found "
                 + ", ".join(f"{value.name} {value.shape}" for value in inputs)
+            )
+        map_sides = [side for side in self._output.shape if isinstance(side, int)]
+        if math.prod(map_sides) > _MAX_MAP_ELEMENTS:
+            raise ModelInvalid(
+                f"{name}: expected an output of at most {_MAX_MAP_ELEMENTS:,} numbers, found "
+                f"{self._output.shape}"
             )
         self._input = inputs[0]
         _check_channels(self._input.shape, layout, name=name)

@@ -150,13 +150,21 @@ class _Lines(logging.Handler):
         self._lines.append(record.getMessage())
 
 
+def _lower(kind: int, value: int) -> None:
+    """Lower a limit of this process, which only a privileged one could raise."""
+    _, hard = resource.getrlimit(kind)
+    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    # The hard limit stays: past it, the kernel would kill the process without its own signal.
+    resource.setrlimit(kind, (soft, hard))
+
+
 def main() -> None:
     """Read a request from standard input, and write the reply to standard output."""
     request = json.load(sys.stdin)
     limits = _Limits(*request["limits"])
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
-    resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
+    _lower(resource.RLIMIT_DATA, limits.memory)
+    _lower(resource.RLIMIT_CORE, 0)
     json.dump(answer(request), sys.stdout)
 
 
