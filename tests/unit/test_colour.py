@@ -58,6 +58,11 @@ _P3_XY: Final = (*_D65_XY, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 _2020_XY: Final = (*_D65_XY, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
 
 
+def name_of(value: object) -> str:
+    """Return a name of a parameter for the test's name, in which bytes would be unreadable."""
+    return value if isinstance(value, str) else getattr(value, "__name__", "")
+
+
 def colours(kind: Depth = np.uint8) -> NDArray[Any]:
     """Return (24, 32, 3): ramps of grey and of saturated colours, and random ones."""
     ramp = np.linspace(0, 1, 32)
@@ -204,6 +209,7 @@ def test_code_points_hold_for_every_mode_of_a_png(mode: str) -> None:
         ((gama(1.0),), "linear"),
         ((chrm(_SRGB_XY),), "srgb"),
     ],
+    ids=name_of,
 )
 def test_a_png_with_gamma_and_chromaticities_looks_as_they_say(
     chunks: tuple[bytes, ...], space: str, depth: Depth
@@ -253,9 +259,11 @@ def test_code_points_that_say_nothing_give_way_to_a_profile(points: tuple[int, i
         (chunk(b"cHRM", b"\xff" * 32), "cHRM ignored"),
         (chrm((*_D65_XY, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5)), "cHRM ignored"),
         (chunk(b"cICP", b"\1"), "cICP ignored: expected 4 bytes, found 1"),
+        (chunk(b"cICP", b"\1") * 1_000, "cICP ignored: expected 4 bytes, found 1"),
         (cicp(1, 13, full_range=0), "narrow range"),
         (chunk(b"iCCP", b"icc\0\0no zlib"), "colour profile dropped"),
     ],
+    ids=name_of,
 )
 def test_colour_chunks_that_cannot_be_used_are_a_warning(part: bytes, words: str) -> None:
     picture = decoded(png(colours(), part))
@@ -376,6 +384,7 @@ def test_every_output_format_carries_the_profile(image_format: str, space: str) 
         ("srgb", iccp(icc.real_profiles()["sRGB of libvips"])),
         ("srgb", b""),
     ],
+    ids=name_of,
 )
 def test_a_background_in_hex_looks_as_in_srgb(
     space: str, part: bytes, preset: Any, depth: Depth

@@ -50,8 +50,8 @@ def _warn_of_exif(image: Image.Image, warnings: list[str]) -> None:
 
     It is not believed, because programs that convert photographs to sRGB leave EXIF as it is.
     """
-    if "exif" not in image.info:
-        return
+    if _ADOBE_RGB.encode() not in (image.info.get("exif") or b""):
+        return  # Most files, of whose EXIF no more is read.
     try:
         index = image.getexif().get_ifd(IFD.Interop).get(_INTEROPERABILITY_INDEX)
     except (CutworkError, MemoryError):

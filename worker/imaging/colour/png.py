@@ -69,18 +69,20 @@ def _calibrated(chunks: Mapping[bytes, bytes], warnings: list[str]) -> bytes | N
 def _chunks(data: bytes, warnings: list[str]) -> dict[bytes, bytes]:
     """Return the first chunk of each type that states a colour, as they precede the pixels."""
     found: dict[bytes, bytes] = {}
+    unread = dict(_LENGTHS)
     position = _SIGNATURE_BYTES
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         if kind in (b"IDAT", b"IEND"):
             break
-        if kind in _LENGTHS and kind not in found:
-            if length == _LENGTHS[kind] and position + 8 + length <= len(data):
-                found[kind] = data[position + 8 : position + 8 + length]
+        if kind in unread:
+            expected = unread.pop(kind)
+            body = data[position + 8 : position + 8 + expected]
+            if length == len(body) == expected:
+                found[kind] = body
             else:
                 warnings.append(
-                    f"colour: {kind.decode()} ignored: expected {_LENGTHS[kind]} bytes, "
-                    f"found {length}"
+                    f"colour: {kind.decode()} ignored: expected {expected} bytes, found {length}"
                 )
         position += 12 + length
     return found
