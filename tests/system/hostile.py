@@ -1,8 +1,11 @@
-"""`make hostile`: what each hostile file costs, in processor time, memory and lines of log.
+"""`make hostile`: what each hostile file costs, in processor time, memory and bytes of log.
 
-Every file passes through the pipeline without a model, in each of the ways of `WAYS`, in a process
-of its own. Its share is what the worker sets apart for it: the bytes of the file and the memory
-estimate. The table has the worst file of each kind; all rows go to `hostile-out/hostile.json`.
+Every picture passes through the pipeline without a model, in each of the ways of `WAYS`; every
+model is loaded and run once. The share of a file is what a worker sets apart for it: its bytes and
+the memory estimate. A graph is prepared in a process whose time counts here, and whose memory has a
+limit of its own.
+
+The table has the worst file of each kind; all rows go to `hostile-out/hostile.json`.
 `make hostile ARGS='png tiff --way 16-bit'` measures some of them.
 """
 
@@ -10,13 +13,14 @@ import argparse
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -24,10 +28,16 @@ from benchmarks.machine import machine
 from producer import Options
 from tests.support.hostile.corpus import corpus
 from tests.support.hostile.file import HostileFile
+from tests.support.hostile.models import hostile_models
 from tests.support.hostile.originals import originals
+from tests.support.hostile_costs import AROUND, CPU_SECONDS, SHARES, Row, table
 from tests.support.measured import Measured, measure
 from worker.config.settings import ModelSettings
 from worker.errors import CutworkError
+from worker.models.engines.load import make_loader
+from worker.models.files.file_cache import FileCache
+from worker.models.files.profile import Profile
+from worker.models.files.store import ModelFile
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.cutout import cut_out
 from worker.pipeline.factory import open_models, open_store
@@ -38,13 +48,6 @@ from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
 
 OUT: Final = Path("hostile-out")
-CPU_SECONDS: Final = 10
-"""The largest processor time of a file."""
-SHARES: Final = 1.5
-AROUND: Final = 50_000_000
-"""The largest memory of a file: so many of its shares, and so many bytes."""
-LOG_BYTES: Final = 4_000
-"""The largest log of a file."""
 MEMORY: Final = 16 * 2**30
 """`CUTWORK_IMAGE_MEMORY`: so much that no file is refused for its estimate."""
 WAYS: Final[Mapping[str, Options]] = {
@@ -52,37 +55,9 @@ WAYS: Final[Mapping[str, Options]] = {
     "16-bit": Options(enabled=False, bit_depth=16),
     "WebP": Options(enabled=False, image_format="webp", mask_format="webp"),
 }
-
-
-class Row(NamedTuple):
-    """What one file cost in one way."""
-
-    kind: str
-    file: str
-    way: str
-    ends: str
-    """`done`, an error code, or `killed` if its process ended early."""
-    source_bytes: int
-    share_bytes: int
-    """The bytes of the file and the memory estimate; without the latter if it was refused first."""
-    cpu_seconds: float
-    peak_bytes: int
-    log_bytes: int
-
-    @property
-    def excess(self) -> float:
-        """The peak memory relative to its bound."""
-        return self.peak_bytes / (SHARES * self.share_bytes + AROUND)
-
-    @property
-    def faults(self) -> Sequence[str]:
-        """The bounds that the file exceeds."""
-        exceeded = {
-            "processor time": self.ends == "killed" or self.cpu_seconds > CPU_SECONDS,
-            "memory": self.excess > 1,
-            "log": self.log_bytes > LOG_BYTES,
-        }
-        return [name for name, found in exceeded.items() if found]
+"""How pictures pass through; models are loaded and run once."""
+MODEL: Final = "model"
+"""The way of models."""
 
 
 class _Copied:
@@ -107,9 +82,30 @@ class _Recorded(Reservation):
 
 def rows(files: Sequence[HostileFile], way: str) -> Iterator[Row]:
     """Yield what each file costs in one way."""
-    works = [partial(pass_through, file.data, WAYS[way]) for file in files]
-    for file, cost in zip(files, measure(works, warm_up=_warm_up), strict=True):
+    if way == MODEL:
+        costs = measure([partial(load_model, file) for file in files], warm_up=_warm_up_models)
+    else:
+        works = [partial(pass_through, file.data, WAYS[way]) for file in files]
+        costs = measure(works, warm_up=_warm_up)
+    for file, cost in zip(files, costs, strict=True):
         yield _row(file, way, cost)
+
+
+def load_model(file: HostileFile) -> tuple[str, int]:
+    """Load a model on a CPU and run it once; return how it ended, and no memory estimate."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file.name.rpartition("/")[2]
+        path.write_bytes(file.data)
+        own = ModelFile(name="own", path=path, sha256=path.stem, profile=Profile())
+        cache = FileCache(Path(folder) / "cache")
+        load = make_loader(threads=1, file_cache=cache, own_engine=True)
+        try:
+            load(own, "cpu").infer(np.zeros((1, 3, 32, 32), np.float32))
+        except CutworkError as error:
+            return error.code, 0
+        except Exception as error:  # noqa: BLE001 - a bug is a row too
+            return f"internal_error ({type(error).__name__})", 0
+    return "done", 0
 
 
 def pass_through(data: bytes, options: Options) -> tuple[str, int]:
@@ -156,10 +152,22 @@ def _warm_up() -> None:
                 raise RuntimeError(f"expected an ordinary file to be done, found {ends}")
 
 
+def _warm_up_models() -> None:
+    """Load the libraries, with the first model of each kind."""
+    logging.basicConfig(level=logging.INFO)
+    fix_mmap_threshold()
+    for kind in ("onnx", "checkpoint"):
+        load_model(next(file for file in hostile_models() if _kind(file) == kind))
+
+
+def _kind(file: HostileFile) -> str:
+    return file.name.partition("/")[0]
+
+
 def _row(file: HostileFile, way: str, cost: Measured) -> Row:
     ends, estimate = cost.result or ("killed", 0)
     return Row(
-        kind=file.name.partition("/")[0],
+        kind=_kind(file),
         file=file.name,
         way=way,
         ends=ends,
@@ -171,50 +179,30 @@ def _row(file: HostileFile, way: str, cost: Measured) -> Row:
     )
 
 
-def table(found: Sequence[Row]) -> str:
-    """Return a Markdown table of the files of each kind that cost most."""
-    lines = [
-        "| kind | files | most processor time | most memory for its share | most log |",
-        "|---|---:|---|---|---:|",
-    ]
-    by_kind = groupby(sorted(found), key=lambda row: row.kind)
-    for kind, members in ((kind, list(group)) for kind, group in by_kind):
-        slowest = max(members, key=lambda row: row.cpu_seconds)
-        largest = max(members, key=lambda row: row.excess)
-        files = len({row.file for row in members})
-        log_bytes = max(row.log_bytes for row in members)
-        bound = SHARES * largest.share_bytes + AROUND
-        lines.append(
-            f"| {kind} | {files} | {slowest.cpu_seconds:.2f} s, `{slowest.file}` | "
-            f"{largest.peak_bytes / 1e6:.0f} of {bound / 1e6:.0f} MB, `{largest.file}` | "
-            f"{log_bytes:,} B |"
-        )
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write the rows; return 1 if a file exceeds a bound."""
-    kinds = sorted({file.name.partition("/")[0] for file in corpus()})
+    kinds = sorted({_kind(file) for file in (*corpus(), *hostile_models())})
     parser = argparse.ArgumentParser(prog="make hostile ARGS=", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"from {', '.join(kinds)}")
-    parser.add_argument("--way", choices=WAYS, action="append", help="default: all")
+    parser.add_argument("--way", choices=[*WAYS, MODEL], action="append", help="default: all")
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.kinds) - set(kinds):
         parser.error(f"expected kinds of {', '.join(kinds)}, found {', '.join(sorted(unknown))}")
-    files = [file for file in corpus() if file.name.partition("/")[0] in (chosen.kinds or kinds)]
     found: list[Row] = []
-    for way in chosen.way or WAYS:
-        measured = track(
-            rows(files, way), f"measuring, {way}", total=len(files), console=Console(stderr=True)
-        )
-        found.extend(measured)
+    for way in chosen.way or [*WAYS, MODEL]:
+        every = hostile_models() if way == MODEL else corpus()
+        files = [file for file in every if _kind(file) in (chosen.kinds or kinds)]
+        if files:
+            progress = Console(stderr=True)
+            measured = rows(files, way)
+            found.extend(track(measured, f"measuring, {way}", total=len(files), console=progress))
     missed = [row for row in found if row.faults]
     _write(found, chosen.out)
     print(table(found))
     for row in missed:
         print(f"{', '.join(row.faults)}: {row}")
-    print(f"{len(files)} files, {len(missed)} beyond a bound")
+    print(f"{len({row.file for row in found})} files, {len(missed)} beyond a bound")
     return 1 if missed else 0
 
 

@@ -127,6 +127,15 @@ PLACES = [
     Place("PIL.TiffImagePlugin:ImageFileDirectory_v2.prefix", "", f"{PILLOW}: BoundedDirectory"),
     Place("PIL.TiffImagePlugin:ImageFileDirectory_v2._bigtiff", "", f"{PILLOW}: BoundedDirectory"),
     Place("PIL.PngImagePlugin:MAX_TEXT_CHUNK", "", f"{PILLOW}: install"),
+    *(
+        Place(
+            f"PIL.PngImagePlugin:PngStream.chunk_{kind}",
+            "self, pos, length",
+            f"{PILLOW}: PngStreamWithoutTexts",
+        )
+        for kind in ("tEXt", "zTXt", "iTXt")
+    ),
+    Place("PIL.ImageFile:_safe_read", "fp, size", f"{PILLOW}: PngStreamWithoutTexts"),
     Place("numba.np.ufunc.omppool:__spec__", "", MATTING),
 ]
 
