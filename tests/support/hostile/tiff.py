@@ -136,3 +136,32 @@ def _pages() -> Iterator[HostileFile]:
     for name, following in (("itself", first), ("far", END), ("header", 0), ("odd", 3)):
         linked = data[:place] + struct.pack("<I", following) + data[place + 4 :]
         yield HostileFile(f"tiff/pages-{name}.tif", linked, DONE)
+    behind = FROM_END + len(BLACK)
+    yield HostileFile("tiff/pages-shared.tif", chain(2_000, 2, tail=bytes(10**6)), DONE)
+    yield HostileFile("tiff/pages-overlapping.tif", chain(3_000, 60_000), DONE)
+    loop = (330, LONG, 4_000, behind)
+    reduced = (254, LONG, 1, 1)
+    yield HostileFile(
+        "tiff/sub-directories.tif",
+        tiff(BLACK, reduced, loop, tail=struct.pack("<I", 8) * 4_000),
+        DONE,
+    )
+
+
+def chain(pages: int, entries: int, tail: bytes = b"") -> bytes:
+    """Return a TIFF with a sound first page and others that overlap or share the bytes of `tail`.
+
+    Each begins 30 bytes behind the one before it and has as many entries.
+    """
+    first = tiff(BLACK)
+    (count,) = struct.unpack_from("<H", first, 8)
+    start = len(first)
+    table = bytearray(30 * pages + 12 * entries + 6)
+    for number in range(pages):
+        place = 30 * number
+        profile = (34_675, BYTE, len(tail), start + len(table))
+        struct.pack_into("<HHHII", table, place, entries, *profile)
+        following = start + place + 30 if number + 1 < pages else 0
+        struct.pack_into("<I", table, place + 2 + 12 * entries, following)
+    linked = first[: 10 + 12 * count] + struct.pack("<I", start) + first[14 + 12 * count :]
+    return linked + bytes(table) + tail
