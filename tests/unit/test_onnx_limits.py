@@ -25,6 +25,7 @@ REASONS = {
     "domain": "domain of 1,048,576",
     "axis": "dim_param of 1,048,576",
     "nodes": "found 120,002 nodes",
+    "empty-nodes": "2,000,000 nodes, attributes",
 }
 """The reason for the refusal, by the beginning of the file's name; the longest one counts."""
 

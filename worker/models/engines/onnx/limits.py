@@ -12,6 +12,8 @@ MAX_NODES: Final = 100_000
 """Nodes of a graph with all calls of its functions replaced by their bodies."""
 MAX_NAME: Final = 4096
 """Characters of a name: of a value, a node, an operator, a domain or an axis."""
+MAX_MESSAGES: Final = 2_000_000
+"""Parts of a file, such as nodes, attributes and tensors; a node has about ten."""
 _MAX_INLINED_BYTES: Final = 64 * 2**20
 """Bytes of all bodies that replace calls."""
 _MAX_DEPTH: Final = 100
@@ -30,7 +32,7 @@ def check_limits(model: ModelProto, *, name: str) -> None:
 
     External data is looked for in all tensors of the file: a path in it could name any file.
     """
-    for message in _messages(model):
+    for message in _messages(model, name=name):
         if isinstance(message, TensorProto) and (
             message.external_data or message.data_location == TensorProto.EXTERNAL
         ):
@@ -91,15 +93,23 @@ def _key(item: FunctionProto | NodeProto, name: str) -> tuple[str, str, str]:
     return ("" if item.domain == "ai.onnx" else item.domain, name, item.overload)
 
 
-def _messages(root: Message) -> Iterator[Message]:
-    """Yield a message and all messages inside it."""
-    pending = [root]
+def _messages(root: Message, *, name: str) -> Iterator[Message]:
+    """Yield a message and all messages inside it; raise `ModelInvalid` for too many."""
+    pending, total = [root], 1
     while pending:
         message = pending.pop()
         yield message
         for field, value in message.ListFields():
-            if field.message_type is not None:
-                pending.extend([value] if isinstance(value, Message) else value)
+            if field.message_type is None:
+                continue
+            inner = [value] if isinstance(value, Message) else value
+            total += len(inner)
+            if total > MAX_MESSAGES:  # Before objects are made of them.
+                raise ModelInvalid(
+                    f"{name}: expected at most {MAX_MESSAGES:,} nodes, attributes, tensors and "
+                    "other parts, found more"
+                )
+            pending.extend(inner)
 
 
 def _texts(message: Message) -> Iterator[tuple[str, str | bytes]]:
