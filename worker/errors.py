@@ -97,11 +97,11 @@ class NotAnImage(PermanentError, code="not_an_image"):
 
 
 class CorruptImage(PermanentError, code="corrupt_image"):
-    """The source begins like an image but cannot be decoded completely."""
+    """The source begins like an image that is read but cannot be decoded completely."""
 
 
 class UnsupportedImage(PermanentError, code="unsupported_image"):
-    """The image has a pixel format that this worker does not support."""
+    """The image has pixels that this worker does not read; the message names them."""
 
 
 class ImageTooLarge(PermanentError, code="image_too_large"):

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import pyvips
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.peak_memory import peak_memory
@@ -15,13 +19,17 @@ from deploy.local import LocalStack
 from producer import Client, Options
 from tests.support.cutting import cut_alone
 from tests.support.jobs import run
+from tests.support.measured import measure
 from tests.support.memory_costs import cost
 from tests.support.patience import PATIENCE
 from tests.support.photographs import photograph
 from worker.config.settings import ModelSettings
 from worker.errors import ImageTooLarge, SourceTooLarge
+from worker.imaging.decode import open_image
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_models
+from worker.pipeline.memory_estimate import estimate_memory
+from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
 
 BUDGET = 256 * 2**20
@@ -138,3 +146,42 @@ def test_a_failed_allocation_fails_the_job_and_not_the_worker(
     assert "CUTWORK_IMAGE_MEMORY" in (outcome.message or "")
     again = run(sender, large, mask=place, options=options)
     assert (again.state, again.attempt) == ("done", 1)
+
+
+def test_a_tiff_or_png_read_by_libvips_stays_within_its_estimate() -> None:
+    """Strips that are whole planes, interlacing and copies of the file cost the most."""
+    row = np.random.default_rng(8).integers(0, 65536, (1, 2000, 4), np.uint16)
+    rgba = np.repeat(row, 1200, axis=0)
+    planes, half = np.moveaxis(rgba, -1, 0), (rgba / 65535).astype(np.float16)
+    alpha = {"extrasamples": ["assocalpha"], "photometric": "rgb", "rowsperstrip": 1200}
+    files = [
+        tiff(rgba, **alpha),
+        tiff(planes, planarconfig="separate", **alpha),
+        tiff(np.moveaxis(half, -1, 0), planarconfig="separate", **alpha),
+        tiff(half[:, :, :3].astype(np.float32), photometric="rgb"),
+        tiff((rgba[:, :, :3] >> 8).astype(np.uint8), photometric="rgb", compression="lzw"),
+        pyvips.Image.new_from_array(rgba, interpretation="rgb16").pngsave_buffer(
+            interlace=True, compression=1
+        ),
+    ]
+    works = [lambda data=data: decoded_bytes(data) for data in files]
+    for number, measured in enumerate(measure(works, warm_up=works[-1])):
+        assert measured.peak_bytes < measured.result, number
+
+
+def tiff(pixels: NDArray[Any], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.ascontiguousarray(pixels), metadata=None, **options)
+    return buffer.getvalue()
+
+
+def decoded_bytes(data: bytes) -> int:
+    """Decode a file with 16 bits, and return the memory estimate for that."""
+    image = open_image(data, max_pixels=10**7)
+    image.decode(depth=np.uint16)
+    return estimate_memory(
+        image.header,
+        Recipe.resolve(Options(enabled=False, bit_depth=16), file=None),
+        input_size=None,
+        usual_input_size=(1024, 1024),
+    ).decode

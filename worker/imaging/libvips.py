@@ -39,7 +39,7 @@ def read_strips(image: pyvips.Image) -> Iterator[tuple[slice, NDArray[Any]]]:
     `pyvips.Error` for a broken file.
     """
     region = pyvips.Region.new(image)
-    for rows in strips(image.height, image.width):
+    for rows in strips(image.height, image.width * image.bands):
         height = rows.stop - rows.start
         pixels = np.frombuffer(
             region.fetch(0, rows.start, image.width, height), _DTYPES[image.format]

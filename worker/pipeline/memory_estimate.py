@@ -12,8 +12,10 @@ from worker.pipeline.recipe import Recipe
 
 _DECODE_BY_FORMAT: Final = {"WEBP": 21, "HEIF": 21, "AVIF": 17, "TIFF": 15}
 """Formats whose decoders keep whole frames or strips in memory of their own."""
-_DECODE_RGB, _DECODE_CONVERTED, _DECODE_SIXTEEN_BITS = 11, 16, 28
-"""All other formats: stored as RGB or RGBA, in another colour mode, and with 16 bits kept."""
+_DECODE_RGB, _DECODE_CONVERTED = 11, 16
+"""All other formats that Pillow reads: stored as RGB or RGBA, and in another colour mode."""
+_DECODE_BY_LIBVIPS: Final = 12
+"""The picture of 16 bits, turned upright; in addition to twice a pixel as libvips holds it."""
 _METADATA_COPIES: Final = 6
 """Of the metadata of a TIFF, by libtiff and libvips."""
 _RESIZE_BILINEAR: Final = 24
@@ -117,7 +119,7 @@ def idle_memory(pixels: int) -> int:
 
 def _decode(header: Facts, *, sixteen_bits: bool) -> int:
     if header.pixel_bytes:
-        return _DECODE_SIXTEEN_BITS
+        return _DECODE_BY_LIBVIPS + 2 * header.pixel_bytes
     plain = _DECODE_RGB if header.mode in ("RGB", "RGBA") else _DECODE_CONVERTED
     # 8-bit sources are widened after they are decoded.
     return max(_DECODE_BY_FORMAT.get(header.format, 0), plain) + 6 * sixteen_bits

@@ -236,4 +236,6 @@ def _pixel_bytes(layout: Layout) -> int:
     sample = max(layout.bits // 8, 1)
     if layout.sample_format == tiff_layout.FLOAT:
         sample = 4
-    return sample * (layout.samples + 2 * (layout.photometric == tiff_layout.PALETTE))
+    # Separate planes are held twice: each by itself, and together.
+    planes = 2 if layout.has_planes else 1
+    return planes * sample * (layout.samples + 2 * (layout.photometric == tiff_layout.PALETTE))

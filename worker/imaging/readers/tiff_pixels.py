@@ -91,6 +91,8 @@ def divide_by_alpha(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
         positive = divisor > 0
         return np.where(positive, colours / np.where(positive, divisor, 1), 0)
     top = np.iinfo(colours.dtype).max
-    whole = np.maximum(divisor, 1).astype(np.uint64)
-    straight = (colours * np.uint64(top) + whole // 2) // whole
+    # The product of two samples of 16 bits, and half of one more, have room in 32.
+    wide = np.uint64 if colours.dtype == np.uint32 else np.uint32
+    whole = np.maximum(divisor, 1).astype(wide)
+    straight = (colours * wide(top) + whole // 2) // whole
     return np.where(divisor > 0, np.minimum(straight, top), 0).astype(colours.dtype)
