@@ -66,14 +66,8 @@ def fuzz_one(data: bytes) -> None:
 def _engine(path: Path) -> bool:
     """Return whether a worker loads a file, after the preparation that has a process of its own."""
     for full_precision in (False, True):
-        request = {
-            "source": str(path),
-            "target": str(_prepared_path(path, full_precision=full_precision)),
-            "full_precision": full_precision,
-            "name": "model",
-            "output": None,
-        }
-        if answer(request)["error"]:
+        target = _prepared_path(path, full_precision=full_precision)
+        if answer(path, target, {"full_precision": full_precision, "name": "model"})["error"]:
             return False
     _marker(path).touch()
 

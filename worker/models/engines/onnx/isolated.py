@@ -13,6 +13,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -68,10 +69,12 @@ def prepare_isolated(
         "limits": limits,
         "source": str(source),
         "target": str(target),
-        "full_precision": full_precision,
-        "name": name,
-        "output": output,
-        "channel": channel,
+        "options": {
+            "full_precision": full_precision,
+            "name": name,
+            "output": output,
+            "channel": channel,
+        },
     }
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(_SECRETS)
@@ -165,24 +168,17 @@ def main() -> None:
     _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
     _lower(resource.RLIMIT_DATA, limits.memory)
     _lower(resource.RLIMIT_CORE, 0)
-    json.dump(answer(request), sys.stdout)
+    reply = answer(Path(request["source"]), Path(request["target"]), request["options"])
+    json.dump(reply, sys.stdout)
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Prepare a graph as a request says, in this process, and return the reply."""
+def answer(source: Path, target: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Prepare a graph in this process, with options of `graph.prepare`, and return the reply."""
     reply: dict[str, Any] = {"error": None, "message": ""}
     warnings: list[str] = []
     logging.getLogger().addHandler(_Lines(warnings))
     try:
-        target = Path(request["target"])
-        prepare(
-            Path(request["source"]),
-            target,
-            full_precision=request["full_precision"],
-            name=request["name"],
-            output=request["output"],
-            channel=request["channel"],
-        )
+        prepare(source, target, **options)
         _try_to_load(target)
     except ModelInvalid as error:
         reply = {"error": "ModelInvalid", "message": str(error)}
