@@ -4,12 +4,18 @@ Files over everything that decides how samples are stored are compared with what
 read from them. READER_CASES sets how many per seed; a failure names its file.
 """
 
+import io
 import os
-from typing import Final
+import struct
+import zlib
+from typing import Any, Final
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
+from PIL import Image
+from png import Writer
 
 from tests.support import png_pictures, tiff_pictures
 from tests.support.icc_profiles import gamma, grey, matrix, real_profiles
@@ -128,3 +134,89 @@ def is_refused(tiff: Tiff) -> bool:
         }
     most = {"rgb": 1, "minisblack": 1}.get(tiff.photometric, 0)
     return extras > most or (tiff.photometric, tiff.extras) == ("minisblack", ("unspecified",))
+
+
+RANDOM: Final = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_grey_tiffs_of_few_bits(bits: int, photometric: str) -> None:
+    top = 2**bits - 1
+    samples = RANDOM.integers(0, top, (24, 37), np.uint8, endpoint=True)
+    levels = samples if photometric == "minisblack" else top - samples
+    for byteorder in ("<", ">"):
+        for tile in (None, (16, 16)):
+            data = tiff(
+                samples.astype(bool) if bits == 1 else samples,
+                bitspersample=bits,
+                photometric=photometric,
+                byteorder=byteorder,
+                tile=tile,
+            )
+            assert np.array_equal(read(data).rgb[:, :, 0], levels * np.uint16(65535 // top))
+
+
+@pytest.mark.parametrize("compression", [None, "group3", "group4", "tiff_ccitt"])
+def test_fax_tiffs(compression: str | None) -> None:
+    image = Image.fromarray(RANDOM.integers(0, 256, (24, 37), np.uint8)).convert("1")
+    picture = read(saved(image, compression=compression))
+    assert np.array_equal(picture.rgb[:, :, 0] > 0, np.asarray(image))
+
+
+@pytest.mark.parametrize("colours", [2, 4, 16, 256])
+def test_palettes_of_few_bits(colours: int) -> None:
+    image = Image.fromarray(RANDOM.integers(0, 256, (24, 37, 3), np.uint8)).quantize(colours)
+    assert np.array_equal(read(saved(image)).rgb >> 8, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tile": (16, 16)}, {"planarconfig": "separate"}, {"compression": "lzw"}]
+)
+def test_ycbcr_that_is_stored_without_jpeg(options: dict[str, Any]) -> None:
+    image = Image.fromarray(RANDOM.integers(0, 256, (24, 37, 3), np.uint8)).convert("YCbCr")
+    samples = np.asarray(image)
+    if "planarconfig" in options:
+        samples = np.moveaxis(samples, -1, 0)
+    picture = read(tiff(np.ascontiguousarray(samples), photometric="ycbcr", **options))
+    difference = (picture.rgb >> 8).astype(int) - np.asarray(image.convert("RGB"))
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_jpeg_in_tiff(subsampling: tuple[int, int], tile: tuple[int, int] | None) -> None:
+    ramp = Image.linear_gradient("L").resize((64, 48))
+    bands = ramp, ramp.transpose(Image.Transpose.FLIP_LEFT_RIGHT), ramp
+    pixels = np.asarray(Image.merge("RGB", bands))
+    options = {"compression": "jpeg", "subsampling": subsampling, "tile": tile}
+    picture = read(tiff(pixels, photometric="rgb", **options))
+    assert np.abs((picture.rgb >> 8).astype(int) - pixels).max() <= 12
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_of_a_png_s_key_the_lowest_bits_count(bits: int) -> None:
+    """The key has 16 bits in the file, whatever the samples have."""
+    written = io.BytesIO()
+    Writer(2, 2, greyscale=True, bitdepth=bits, transparent=2).write(written, [[0, 1], [2, 3]])
+    chunk = b"tRNS" + struct.pack(">H", 2)
+    other = b"tRNS" + struct.pack(">H", 2 + 2**bits)
+    data = written.getvalue().replace(
+        chunk + struct.pack(">I", zlib.crc32(chunk)), other + struct.pack(">I", zlib.crc32(other))
+    )
+    assert other in data
+    alpha = read(data).alpha
+    assert alpha is not None
+    assert alpha.tolist() == [[65535, 65535], [0, 65535]]
+
+
+def tiff(samples: NDArray[Any], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF", **options)
+    return buffer.getvalue()
