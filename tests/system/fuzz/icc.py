@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["worker"]):
     from PIL import Image, ImageCms
 
     from worker.imaging.bombs.icc import usable_profile
+    from worker.imaging.colour.srgb import srgb_to_profile
     from worker.imaging.decode import open_image
     from worker.imaging.encode import EncodeSettings, encode
 
@@ -80,7 +81,7 @@ def _with_libvips(profile: bytes, mode: str) -> None:
 
 
 def _in_pictures(profile: bytes, mode: str) -> None:
-    """Decode pictures with the profile; write what is kept of it into each format."""
+    """Decode pictures, convert a background colour, and write the profile into each format."""
     packed = chunk(b"iCCP", b"a\0\0" + zlib.compress(profile, 1))
     if mode in ("L", "RGB"):
         colour = GREY if mode == "L" else RGB
@@ -92,6 +93,8 @@ def _in_pictures(profile: bytes, mode: str) -> None:
     for data in files:
         for depth in (np.uint8, np.uint16):
             picture = open_image(data, max_pixels=1_000).decode(depth=depth)
+            background = srgb_to_profile((255, 128, 0), picture.icc_profile, [])
+            assert all(0 <= level <= 255 for level in background)
             settings = EncodeSettings(icc_profile=picture.icc_profile)
             for name in ("png", "tiff", "webp", "jpeg"):
                 encode(picture.rgb, image_format=name, settings=settings)
