@@ -91,17 +91,17 @@ def test_a_model_that_hangs_ends_the_worker_and_its_jobs_are_requeued(
 
 
 @pytest.fixture
-def start(stack: LocalStack, own_client: Client) -> Iterator[Callable[[], Watched]]:
+def start(stack: LocalStack, own_client: Client) -> Iterator[Callable[..., Watched]]:
     """Return a function that starts a worker of two threads whose decoder hangs at some images."""
     with ExitStack() as ending:
 
-        def started() -> Watched:
+        def started(**variables: str) -> Watched:
             watched = Watched(
                 stack,
                 app="tests.support.hanging_decoder",
                 CUTWORK_BROKER_URL=own_client.broker_url,
-                CUTWORK_STAGE_TIMEOUT="4",
                 CUTWORK_MAX_DELIVERIES="1",
+                **variables,
             )
             ending.callback(watched.child.stop, grace=0)
             stack.wait_for_worker(watched.child)
@@ -111,7 +111,7 @@ def start(stack: LocalStack, own_client: Client) -> Iterator[Callable[[], Watche
 
 
 def test_jobs_that_hang_in_a_stage_hold_up_no_others_and_end_as_poison(
-    stack: LocalStack, own_client: Client, start: Callable[[], Watched]
+    stack: LocalStack, own_client: Client, start: Callable[..., Watched]
 ) -> None:
     for name, width in (("hangs", HANGS), ("slow", SLOW), ("good", 60)):
         data = io.BytesIO()
@@ -125,7 +125,7 @@ def test_jobs_that_hang_in_a_stage_hold_up_no_others_and_end_as_poison(
             options=Options(enabled=False),
         )
 
-    watched = start()
+    watched = start(CUTWORK_STAGE_TIMEOUT="4")
     slow = submit("slow").wait(PATIENCE)
     assert (slow.state, slow.code) == ("failed", "stage_timeout")
     assert "the stage decode to end within 4 s" in (slow.message or "")
