@@ -92,7 +92,7 @@ def rows(files: Sequence[HostileFile], way: str) -> Iterator[Row]:
 
 
 def load_model(file: HostileFile) -> tuple[str, int]:
-    """Load a model on a CPU and run it once; return how it ended, and no memory estimate."""
+    """Load a model on a CPU and run it once; return how it ended, and the bytes that it counts."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / file.name.rpartition("/")[2]
         path.write_bytes(file.data)
@@ -100,12 +100,13 @@ def load_model(file: HostileFile) -> tuple[str, int]:
         cache = FileCache(Path(folder) / "cache")
         load = make_loader(threads=1, file_cache=cache, own_engine=True)
         try:
-            load(own, "cpu").infer(np.zeros((1, 3, 32, 32), np.float32))
+            engine = load(own, "cpu")
+            engine.infer(np.zeros((1, 3, 32, 32), np.float32))
         except CutworkError as error:
             return error.code, 0
         except Exception as error:  # noqa: BLE001 - a bug is a row too
             return f"internal_error ({type(error).__name__})", 0
-    return "done", 0
+    return "done", engine.bytes
 
 
 def pass_through(data: bytes, options: Options) -> tuple[str, int]:
@@ -197,8 +198,8 @@ def main(arguments: Sequence[str]) -> int:
             progress = Console(stderr=True)
             measured = rows(files, way)
             found.extend(track(measured, f"measuring, {way}", total=len(files), console=progress))
+            _write(found, chosen.out)
     missed = [row for row in found if row.faults]
-    _write(found, chosen.out)
     print(table(found))
     for row in missed:
         print(f"{', '.join(row.faults)}: {row}")
