@@ -122,6 +122,10 @@ GREY_FILES: Final[Mapping[str, tuple[Write, Pixels]]] = {
     "jpeg": (by_pillow(Image.fromarray(np.full_like(GREY, 90)), "JPEG"), np.full_like(GREY, 90)),
     "avif": (by_pillow(Image.fromarray(np.full_like(GREY, 90)), "AVIF"), np.full_like(GREY, 90)),
     "heif": (by_pillow(Image.fromarray(np.full_like(GREY, 90)), "HEIF"), np.full_like(GREY, 90)),
+    "heif16": (
+        by_pillow(Image.fromarray(np.full_like(wide(GREY), 90 * 257)), "HEIF"),
+        np.full_like(GREY, 90),
+    ),
     "tiff-L": (as_tiff(GREY, "minisblack"), GREY),
     "tiff-L16": (as_tiff(wide(GREY), "minisblack"), GREY),
     "tiff-L16-big-endian": (as_tiff(wide(GREY), "minisblack", byteorder=">"), GREY),

@@ -7,21 +7,23 @@ read from them. READER_CASES sets how many per seed; a failure names its file.
 import io
 import os
 import struct
-import zlib
 from typing import Any, Final
 
 import numpy as np
 import pytest
+import pyvips
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from png import Writer
 
 from tests.support import png_pictures, tiff_pictures
+from tests.support.hostile import png as png_files
 from tests.support.icc_profiles import gamma, grey, matrix, real_profiles
 from tests.support.tiff_pictures import Tiff
 from worker.errors import UnsupportedImage
 from worker.imaging.decode import Picture, open_image
+from worker.imaging.libvips import read_strips
 
 CASES: Final = int(os.environ.get("READER_CASES", "60"))
 SEEDS: Final = range(4)
@@ -200,15 +202,28 @@ def test_of_a_png_s_key_the_lowest_bits_count(bits: int) -> None:
     """The key has 16 bits in the file, whatever the samples have."""
     written = io.BytesIO()
     Writer(2, 2, greyscale=True, bitdepth=bits, transparent=2).write(written, [[0, 1], [2, 3]])
-    chunk = b"tRNS" + struct.pack(">H", 2)
-    other = b"tRNS" + struct.pack(">H", 2 + 2**bits)
-    data = written.getvalue().replace(
-        chunk + struct.pack(">I", zlib.crc32(chunk)), other + struct.pack(">I", zlib.crc32(other))
-    )
+    other = png_files.chunk(b"tRNS", struct.pack(">H", 2 + 2**bits))
+    data = written.getvalue().replace(png_files.chunk(b"tRNS", struct.pack(">H", 2)), other)
     assert other in data
     alpha = read(data).alpha
     assert alpha is not None
     assert alpha.tolist() == [[65535, 65535], [0, 65535]]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3)])
+def test_a_key_that_is_too_long_spoils_no_png(bits: int, colour: int, channels: int) -> None:
+    key = struct.pack(">4H", 1, 2, 3, 4)
+    data = png_files.png(4, 3, png_files.chunk(b"tRNS", key), depth=bits, colour=colour)
+    assert read(data).rgb.shape == (3, 4, 3)
+
+
+@pytest.mark.parametrize("height", [1, 9_000])
+def test_strips_of_narrow_pictures_have_few_rows(height: int) -> None:
+    written = np.arange(height, dtype=np.uint16).reshape(height, 1, 1)
+    strips = list(read_strips(pyvips.Image.new_from_array(written)))
+    assert all(len(pixels) <= 4_096 for _, pixels in strips)
+    assert np.array_equal(np.concatenate([pixels for _, pixels in strips]), written)
 
 
 def tiff(samples: NDArray[Any], **options: Any) -> bytes:

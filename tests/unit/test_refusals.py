@@ -160,6 +160,36 @@ def test_a_bmp_that_is_not_read_is_named(place: int, value: int, words: str) -> 
     assert words in str(error)
 
 
+@pytest.mark.parametrize(
+    ("header", "bits", "masks"),
+    [
+        (40, 32, (0xFF, 0xFF00, 0xFF0000)),
+        (40, 32, (0x3FF00000, 0xFFC00, 0x3FF)),
+        (56, 16, (0xF00, 0xF0, 0xF, 0xF000)),
+        (108, 32, (0xFF, 0xFF00, 0xFF0000, 0)),
+        (124, 24, (0xFF, 0xFF00, 0xFF0000, 0)),
+    ],
+)
+def test_bit_fields_of_a_bmp_that_are_not_read_are_named(
+    header: int, bits: int, masks: tuple[int, ...]
+) -> None:
+    fields = struct.pack(f"<{len(masks)}I", *masks)
+    data = struct.pack("<IiiHHII16x", header, 4, 5, 1, bits, 3, 0) + fields
+    data = data.ljust(header, b"\0") + bytes(4 * 5 * 4)
+    error = error_of(b"BM" + struct.pack("<IxxxxI", 14 + len(data), 14 + len(data) - 80) + data)
+    assert isinstance(error, UnsupportedImage)
+    assert all(f"{mask:#x}" in str(error) for mask in masks[:3])
+
+
+def test_a_tiff_without_a_photometric_interpretation_is_not_broken() -> None:
+    data = tiff(np.zeros((24, 32), np.uint8))
+    entry, other = struct.pack("<HH", 262, 3), struct.pack("<HH", 263, 3)
+    assert data.count(entry) == 1
+    error = error_of(data.replace(entry, other))
+    assert isinstance(error, UnsupportedImage)
+    assert "camera raw" in str(error)
+
+
 @pytest.mark.parametrize("codec", [b"jpeg", b"vvc1", b"j2k1", b"unci"])
 def test_a_heif_that_is_not_read_is_named(codec: bytes) -> None:
     data = saved("HEIF")

@@ -21,6 +21,9 @@ logging.getLogger("pyvips").setLevel(logging.ERROR)
 _MM_PER_INCH: Final = 25.4
 _DTYPES: Final = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32, "float": np.float32}
 """By libvips' name of a band format."""
+_MIN_STRIP_WIDTH: Final = 256
+"""Samples. libvips keeps every row of a strip by itself and searches all of them for each row: a
+strip of a million narrow rows takes minutes."""
 
 
 def open_tiff(data: bytes, page: int = 0) -> pyvips.Image:
@@ -39,7 +42,7 @@ def read_strips(image: pyvips.Image) -> Iterator[tuple[slice, NDArray[Any]]]:
     `pyvips.Error` for a broken file.
     """
     region = pyvips.Region.new(image)
-    for rows in strips(image.height, image.width * image.bands):
+    for rows in strips(image.height, max(image.width * image.bands, _MIN_STRIP_WIDTH)):
         height = rows.stop - rows.start
         pixels = np.frombuffer(
             region.fetch(0, rows.start, image.width, height), _DTYPES[image.format]

@@ -49,6 +49,7 @@ def attacks() -> Iterator[HostileFile]:
     yield make("png/side.png", png(1_000_000, 2, colour=GREY), DONE)
     yield make("png/interlaced-huge.png", png(60_000, 60_000, interlaced=1, rows=b""), TOO_LARGE)
     yield make("png/interlaced.png", png(2_000, 1_500, interlaced=1, rows=bytes(9_020_000)), DONE)
+    yield make("png/narrow.png", png(1, 600_000, depth=16, colour=GREY), DONE)
     yield make("png/deep.png", png(900, 800, depth=16, colour=RGBA), DONE)
     for depth, colour in ((1, RGB), (3, GREY), (16, PALETTE), (255, RGB), (8, 1), (8, 7)):
         yield make(f"png/depth-{depth}-{colour}.png", one(depth=depth, colour=colour), REFUSED)

@@ -18,7 +18,10 @@ from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.strips import strips
 
 _PNG_DEPTH_OFFSET: Final = 24
-_SPACES: Final[dict[str, Space]] = {"1": "grey", "L": "grey", "LA": "grey", "CMYK": "cmyk"}
+_SPACES: Final[dict[str, Space]] = {
+    **dict.fromkeys(("1", "L", "LA", "I;16"), "grey"),
+    "CMYK": "cmyk",
+}
 """By Pillow's mode; all others become RGB."""
 _WITH_ALPHA: Final = {"grey": "LA", "rgb": "RGBA"}
 _WITHOUT_ALPHA: Final = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}
@@ -78,7 +81,7 @@ class PillowImage:
         for rows in strips(height, width):
             part = image.crop((0, rows.start, width, rows.stop))
             try:
-                pixels = np.asarray(part if part.mode == mode else part.convert(mode))
+                pixels = _as_mode(part, mode)
             except (AssertionError, ValueError) as error:
                 raise _unconvertible(image, error) from error
             pixels = pixels.reshape(*pixels.shape[:2], -1)
@@ -90,6 +93,15 @@ class PillowImage:
             if self._covered is not None:
                 alpha = clear_outside(alpha, self._covered, rows, width)
             yield Strip(rows, pixels, alpha)
+
+
+def _as_mode(part: Image.Image, mode: str) -> NDArray[np.uint8]:
+    """Return the pixels of a part of an image in a mode of 8 bits per channel."""
+    if part.mode == "I;16":
+        # Grey HEIC of more than 8 bits. Pillow's conversion would make all levels above 255 white;
+        # the high byte is what pillow-heif gives in colour.
+        return (np.asarray(part) >> 8).astype(np.uint8)
+    return np.asarray(part if part.mode == mode else part.convert(mode))
 
 
 def _transparent_level(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:

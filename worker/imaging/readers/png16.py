@@ -36,8 +36,11 @@ class Png16Image:
         """Take the file, and the same as Pillow has opened it."""
         self._data, self._image = data, image
         kind = data[_COLOUR_TYPE_OFFSET]
-        has_alpha = kind in _WITH_ALPHA or "transparency" in image.info
         self._channels = 1 if kind in _GREY else 3
+        # libvips ignores a key of another length.
+        key = find_chunk(data, b"tRNS") if "transparency" in image.info else None
+        has_key = key is not None and len(key) == 2 * self._channels
+        has_alpha = kind in _WITH_ALPHA or has_key
         self.facts = Facts(
             format="PNG",
             mode=image.mode,

@@ -5,6 +5,7 @@ An error of the library does not tell such files from broken ones, so the header
 
 import re
 import struct
+from collections.abc import Mapping, Set
 from typing import Final
 
 from worker.errors import CorruptImage, CutworkError, UnsupportedImage
@@ -28,6 +29,20 @@ _BMP_BITS: Final = (1, 4, 8, 16, 24, 32)
 _BMP_COMPRESSIONS: Final = {0: "none", 1: "RLE8", 2: "RLE4", 3: "bit fields", 4: "JPEG", 5: "PNG"}
 _BMP_READ: Final = {(0, bits) for bits in _BMP_BITS} | {(1, 8), (2, 4), (3, 16), (3, 24), (3, 32)}
 """Compressions with the bits per pixel that are read with them."""
+_BMP_BIT_FIELDS, _BMP_MASKS_OFFSET = 3, 54
+_BMP_MASKS: Final[Mapping[int, Set[tuple[int, ...]]]] = {
+    16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
+    24: {(0xFF0000, 0xFF00, 0xFF)},
+    32: {
+        *((0xFF0000, 0xFF00, 0xFF, alpha) for alpha in (0, 0xFF000000)),
+        *((0xFF000000, 0xFF0000, 0xFF00, alpha) for alpha in (0, 0xFF)),
+        *((0xFF000000, 0xFF00, 0xFF, alpha) for alpha in (0, 0xFF0000)),
+        (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
+        (0, 0, 0, 0),
+    },
+}
+"""The masks of red, green, blue and, in 32 bits, alpha that are read."""
+_BMP_HEADER_WITH_ALPHA: Final = 56
 
 _HEIF_ITEM: Final = re.compile(rb"infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}(.{4})", re.DOTALL)
 _HEIF_CODECS: Final = {
@@ -88,7 +103,23 @@ def _bmp(data: bytes) -> str | None:
     (bits,) = struct.unpack_from("<H", data, 24 if header == 12 else 28)
     (compression,) = (0,) if header == 12 else struct.unpack_from("<I", data, 30)
     name = _BMP_COMPRESSIONS.get(compression, str(compression))
-    return None if (compression, bits) in _BMP_READ else f"{bits} bits, compression {name}"
+    if (compression, bits) not in _BMP_READ:
+        return f"{bits} bits, compression {name}"
+    return _bmp_masks(data, header, bits) if compression == _BMP_BIT_FIELDS else None
+
+
+def _bmp_masks(data: bytes, header: int, bits: int) -> str | None:
+    """Return the masks of a BMP's bit fields if they are not read."""
+    if len(data) < _BMP_MASKS_OFFSET + 16:
+        return None
+    masks: tuple[int, ...] = struct.unpack_from("<4I", data, _BMP_MASKS_OFFSET)
+    if bits < 32:
+        masks = masks[:3]
+    elif header < _BMP_HEADER_WITH_ALPHA:
+        masks = (*masks[:3], 0)
+    if masks in _BMP_MASKS[bits]:
+        return None
+    return f"{bits} bits in fields of " + ", ".join(f"{mask:#x}" for mask in masks)
 
 
 def _heif(data: bytes) -> str | None:

@@ -9,7 +9,10 @@ from worker.imaging.masks import Size
 from worker.imaging.readers.tiff_tags import Directory, Tag
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+_UNSTATED: Final = -1
+"""In place of a photometric interpretation, which the raw files of Canon do not state."""
 _PHOTOMETRICS: Final = {
+    _UNSTATED: "pixels without a photometric interpretation (camera raw)",
     WHITE_IS_ZERO: "white-is-zero grey",
     BLACK_IS_ZERO: "grey",
     RGB: "RGB",
@@ -192,12 +195,12 @@ def read_layout(tags: Directory) -> Layout:
     Raise `CorruptImage` if a required tag is missing, `UnsupportedImage` for pixels that are not
     read, with a sentence that names them.
     """
-    required = (Tag.WIDTH, Tag.HEIGHT, Tag.PHOTOMETRIC)
+    required = (Tag.WIDTH, Tag.HEIGHT)
     missing = [tag.name for tag in required if not tags.numbers(tag)]
     if missing:
         raise CorruptImage(f"expected a TIFF directory with all tags, found none of {missing}")
     samples = tags.number(Tag.SAMPLES, 1)
-    photometric = tags.number(Tag.PHOTOMETRIC, 0)
+    photometric = tags.number(Tag.PHOTOMETRIC, _UNSTATED)
     colours = _COLOURS.get(photometric, samples)
     if samples < max(colours, 1):
         name = _PHOTOMETRICS.get(photometric, photometric)
