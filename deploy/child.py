@@ -1,18 +1,15 @@
 """Child processes that never outlive their parent, however the parent ends."""
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
-_PR_SET_PDEATHSIG: Final = 1
+from worker.models.process_end import die_with_parent
 
 
 class ChildFailed(RuntimeError):
@@ -35,7 +32,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent,
             )
 
     @property
@@ -110,8 +107,3 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         if received:
             signal.raise_signal(received[0])
-
-
-def _die_with_parent() -> None:
-    """Make the kernel kill the child when the parent is killed and cannot stop it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

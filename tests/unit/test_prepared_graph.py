@@ -1,6 +1,8 @@
 """Prepared graphs on disk: written once, repaired when damaged, one per output."""
 
+from io import BufferedWriter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +11,19 @@ from onnx import helper
 from tests.support.tiny_models import channel_mean, saved, value
 from worker.errors import ModelInvalid
 from worker.models.engines.onnx.graph import prepare
-from worker.models.engines.onnx.prepared_graph import prepared_graph
+from worker.models.engines.onnx.prepared_graph import Prepare, prepared_graph
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 
 
-def ready(path: Path, output: str | int | None = None, *, full_precision: bool = True) -> Path:
+def ready(
+    path: Path,
+    output: str | int | None = None,
+    *,
+    full_precision: bool = True,
+    prepare: Prepare = prepare,
+) -> Path:
     file = ModelFile(name=path.name, path=path, sha256="a" * 64, profile=Profile(output=output))
     file_cache = FileCache(path.parent / "cache")
     return prepared_graph(
@@ -56,3 +64,25 @@ def test_a_refused_model_leaves_no_file(tmp_path: Path) -> None:
         with pytest.raises(ModelInvalid):
             ready(tmp_path / "own.onnx")
     assert not list((tmp_path / "cache").rglob("*.onnx"))
+
+
+def test_a_process_without_the_lock_writes_into_no_graph(tmp_path: Path) -> None:
+    """The process of a worker that was killed may still write when the next worker begins."""
+    path = channel_mean(tmp_path / "own.onnx")
+    whole = ready(path).read_bytes()
+    ready(path).unlink()
+    orphans: list[BufferedWriter] = []
+
+    def prepare_twice(source: Path, target: Path, **options: Any) -> None:
+        if not orphans:
+            orphans.append(target.open("wb"))
+            raise SystemExit
+        assert not target.exists()
+        prepare(source, target, **options)
+        orphans[0].write(b"other bytes")
+        orphans[0].close()
+
+    with pytest.raises(SystemExit):
+        ready(path, prepare=prepare_twice)
+    assert ready(path, prepare=prepare_twice).read_bytes() == whole
+    assert not list((tmp_path / "cache").rglob("*.part"))

@@ -1,8 +1,11 @@
-"""The end of a process that can do nothing else."""
+"""The end of a process that can do nothing else, and of one whose parent has ended."""
 
+import ctypes
 import faulthandler
 import logging
 import os
+import signal
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +20,7 @@ EXIT_CODE: Final = 70
 EXIT_SECONDS: Final = 5.0
 """Seconds that the log line and `Events.process_ends` may take together."""
 STDERR: Final = 2
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def end_process(reason: str, jobs: Mapping[str, str], *, events: Events) -> NoReturn:
@@ -43,3 +47,9 @@ def end_process(reason: str, jobs: Mapping[str, str], *, events: Events) -> NoRe
         faulthandler.dump_traceback(STDERR)
     finally:
         os._exit(EXIT_CODE)
+
+
+def die_with_parent() -> None:
+    """Make the kernel kill this process when the thread that started it ends; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

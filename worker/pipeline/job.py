@@ -121,11 +121,14 @@ class _Attempt:
 
     def failed(self, error: CutworkError) -> Outcome:
         """Return the outcome of a job that ended with an error."""
-        # Before the outcome cuts a long text, after which half a credential would not be found.
-        message = redact_line(str(error), LONGEST_LINE_BYTES, secrets=self.pipeline.secrets)
-        return self._outcome("failed", code=error.code, message=message)
+        return self._outcome("failed", code=error.code, message=self._redacted(str(error)))
+
+    def _redacted(self, text: str) -> str:
+        """Return a line for an outcome, which would cut a credential in two and not find it."""
+        return redact_line(text, LONGEST_LINE_BYTES, secrets=self.pipeline.secrets)
 
     def _outcome(self, state: Literal["done", "skipped", "failed"], **facts: Any) -> Outcome:
+        facts["warnings"] = tuple(map(self._redacted, facts.get("warnings", ())))
         return Outcome(
             job_id=self.job.id,
             state=state,

@@ -118,9 +118,9 @@ def pickles() -> Iterator[tuple[str, bytes]]:
     yield "itself", itself
     lists = LIST + b"".join(put(n) + LIST + get(n) + b"a" + get(n) + b"a" for n in range(LEVELS))
     yield "lists", entry(text("conv_in.weight"), lists)
-    yield "deep", entry(text("w"), LIST * 1_000_000)
-    yield "marks", PROTO + MARK * 1_000_000
-    yield "opcodes", PROTO + b"N0" * 1_500_000 + b"}" + STOP
+    yield "deep", entry(text("w"), LIST * 400_000)
+    yield "marks", PROTO + MARK * 400_000
+    yield "opcodes", PROTO + b"N0" * 200_000 + b"}" + STOP
     items = b"".join(number(n * (2**61 - 1)) + b"N" for n in range(60_000))
     yield "colliding-keys", PROTO + DICT + MARK + items + SETITEMS + STOP
     memo = b"".join(b"p%d\n" % (n * (2**61 - 1)) for n in range(60_000))
@@ -190,12 +190,12 @@ def archives(plain: bytes) -> Iterator[HostileFile]:
     """Yield zip files that are bombs, or that two readers could read differently."""
     make = HostileFile
     packed = zipfile.ZIP_DEFLATED
-    bomb = {"own/data/0": bytes(50_000_000)}
+    bomb = {"own/data/0": bytes(20_000_000)}
     yield make("checkpoint/zip-bomb.pth", archive(plain, bomb, compression=packed), INVALID)
-    long = PROTO + b"N0" * 20_000_000
+    long = PROTO + b"N0" * 5_000_000
     yield make("checkpoint/zip-pickle-bomb.pth", archive(long, compression=packed), INVALID)
-    yield make("checkpoint/zip-long-pickle.pth", archive(PROTO + b"N0" * 4_000_000), INVALID)
-    many = {f"own/data/{n}": b"" for n in range(120_000)}
+    yield make("checkpoint/zip-long-pickle.pth", archive(PROTO + b"N0" * 2_200_000), INVALID)
+    many = {f"own/data/{n:01000}": b"" for n in range(4_500)}  # A directory of 4.7 MB.
     yield make("checkpoint/zip-records.pth", archive(plain, many), INVALID)
     two = {"own/data/0": bytes(16), "other/data.pkl": plain}
     yield make("checkpoint/zip-two-pickles.pth", archive(plain, two), INVALID)

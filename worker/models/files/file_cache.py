@@ -4,6 +4,7 @@ import errno
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,15 @@ class FileCache:
         """Return where to write a file until it is complete: always the same path for a tag."""
         return path.with_name(f".{path.name}.{tag}{_PARTIAL}")
 
+    def own_partial_path(self, path: Path) -> Path:
+        """Return where only the caller writes a file until it is complete; call it with the lock.
+
+        Another process may still write a partial file without the lock, if it was started by a
+        process that has ended. Such files are deleted.
+        """
+        self._discard_partials(path)
+        return self.partial_path(path, tag=secrets.token_hex(8))
+
     def commit(self, partial: Path, path: Path, *, write_digest: bool = False) -> None:
         """Give a complete file its name, then evict others; call it with the lock held.
 
@@ -106,8 +116,7 @@ class FileCache:
         if write_digest:
             _sidecar(path, _DIGEST).write_text(_sha256(partial))
         partial.replace(path)
-        for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink(missing_ok=True)
+        self._discard_partials(path)
         self.mark_used(path)
         self._evict(except_for=path, incoming=path.stat().st_size)
 
@@ -153,6 +162,10 @@ class FileCache:
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         except OSError:
             pass  # A read-only folder, from which nothing is evicted.
+
+    def _discard_partials(self, path: Path) -> None:
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            leftover.unlink(missing_ok=True)
 
     def _evict(self, *, except_for: Path, incoming: int, free: int = 0) -> None:
         """Delete the least recently used files until the rest and `incoming` bytes fit the limit.

@@ -2,7 +2,7 @@
 
 The libraries that read a model hold the interpreter's lock, and some of their algorithms need time
 or memory that grows exponentially with the size of a file. `python -m` of this module is the
-process; it limits its own CPU seconds and memory.
+process; it limits its own CPU seconds and memory, and ends when the worker does.
 """
 
 import json
@@ -24,6 +24,7 @@ from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable
 from worker.models.engines.onnx.batch_axis import infer_one_image
 from worker.models.engines.onnx.graph import prepare
 from worker.models.engines.onnx.session import session_options
+from worker.models.process_end import die_with_parent
 from worker.models.watchdog import restart_clock
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def prepare_isolated(
     """
     limits = _Limits.of(source.stat().st_size)
     request = {
+        "parent": os.getpid(),
         "limits": limits,
         "source": str(source),
         "target": str(target),
@@ -163,7 +165,10 @@ def _lower(kind: int, value: int) -> None:
 
 def main() -> None:
     """Read a request from standard input, and write the reply to standard output."""
+    die_with_parent()
     request = json.load(sys.stdin)
+    if os.getppid() != request["parent"]:
+        sys.exit("the worker that needs the graph ended before this process could note it")
     limits = _Limits(*request["limits"])
     _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
     _lower(resource.RLIMIT_DATA, limits.memory)

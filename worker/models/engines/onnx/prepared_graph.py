@@ -48,7 +48,7 @@ def prepared_graph(
     def write() -> None:
         if path.exists():
             log.warning("%s is damaged; preparing it again", path)
-        partial = file_cache.partial_path(path)
+        partial = file_cache.own_partial_path(path)
         try:
             with discard_on(partial, Exception):
                 prepare(
