@@ -218,11 +218,11 @@ def test_a_key_that_is_too_long_spoils_no_png(bits: int, colour: int, channels: 
     assert read(data).rgb.shape == (3, 4, 3)
 
 
-@pytest.mark.parametrize("height", [1, 9_000])
+@pytest.mark.parametrize("height", [1, 70_000])
 def test_strips_of_narrow_pictures_have_few_rows(height: int) -> None:
-    written = np.arange(height, dtype=np.uint16).reshape(height, 1, 1)
+    written = np.arange(height, dtype=np.uint32).reshape(height, 1, 1)
     strips = list(read_strips(pyvips.Image.new_from_array(written)))
-    assert all(len(pixels) <= 4_096 for _, pixels in strips)
+    assert all(len(pixels) <= 2**15 for _, pixels in strips)
     assert np.array_equal(np.concatenate([pixels for _, pixels in strips]), written)
 
 

@@ -21,7 +21,7 @@ logging.getLogger("pyvips").setLevel(logging.ERROR)
 _MM_PER_INCH: Final = 25.4
 _DTYPES: Final = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32, "float": np.float32}
 """By libvips' name of a band format."""
-_MIN_STRIP_WIDTH: Final = 256
+_MIN_STRIP_WIDTH: Final = 32
 """Samples. libvips keeps every row of a strip by itself and searches all of them for each row: a
 strip of a million narrow rows takes minutes."""
 
