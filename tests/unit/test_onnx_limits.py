@@ -73,3 +73,19 @@ def test_an_input_or_output_of_absurd_size_is_refused(tmp_path: Path) -> None:
     onnx.save(model(resize, weights=[sizes], axes=(1, 1, 2**15, 2**15)), path)
     with pytest.raises(ModelInvalid, match="output of at most 268,435,456 numbers"):
         loaded(path)
+
+
+def test_an_engine_s_memory_counts_nodes_and_branches(tmp_path: Path) -> None:
+    """A model cache that counts only weights would hold any number of large graphs."""
+    chain = [node("Sin", f"v{n}", f"v{n + 1}") for n in range(500)]
+    graphs = {
+        "few": onnx_graphs.nested_branches(1),
+        "branches": onnx_graphs.nested_branches(6),
+        "many": model(node("Sin", "mean", "v0"), *chain, output="v500"),
+    }
+    sizes = {}
+    for name, graph in graphs.items():
+        onnx.save(graph, str(tmp_path / f"{name}.onnx"))
+        sizes[name] = loaded(tmp_path / f"{name}.onnx").bytes
+    assert sizes["branches"] - sizes["few"] > 62 * 16_000
+    assert sizes["many"] - sizes["few"] > 500 * 4_000

@@ -12,7 +12,7 @@ from worker.errors import OptionConflict
 from worker.models.engines import gpu
 from worker.models.engines.onnx.load import can_use_tensorrt
 from worker.models.engines.onnx.providers import TENSORRT, Options, providers, tensorrt_options
-from worker.models.engines.onnx.weight_type import WEIGHT_TYPE_KEY
+from worker.models.engines.onnx.recorded_facts import WEIGHT_TYPE_KEY
 from worker.models.files.profile import Profile
 
 FOLDER = Path("engines")

@@ -19,8 +19,8 @@ from worker.models.engines.device_error import device_error
 from worker.models.engines.engine import EngineFacts
 from worker.models.engines.onnx.map_channel import MapChannel, declared_channels, find_channel
 from worker.models.engines.onnx.providers import CPU
+from worker.models.engines.onnx.recorded_facts import WEIGHT_TYPE_KEY
 from worker.models.engines.onnx.segmenter import ELEMENTS, OnnxSegmenter, OrtDevice
-from worker.models.engines.onnx.weight_type import WEIGHT_TYPE_KEY
 from worker.models.files.profile import Layout
 from worker.models.files.store import ModelFile
 from worker.models.watchdog import DeviceLost
@@ -51,7 +51,7 @@ class OnnxEngine:
         session: onnxruntime.InferenceSession,
         *,
         file: ModelFile,
-        weight_bytes: int,
+        memory: int,
         max_batch: int = 1,
     ) -> None:
         """`max_batch` does not apply to a graph with a fixed batch of 1.
@@ -60,7 +60,7 @@ class OnnxEngine:
         not a tensor of numbers.
         """
         self._session: onnxruntime.InferenceSession | None = session
-        self.bytes = weight_bytes
+        self.bytes = memory
         self._profile, self._layout = file.profile, file.profile.layout
         layout = self._layout
         self._name = name = file.name

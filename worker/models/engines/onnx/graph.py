@@ -24,8 +24,8 @@ from worker.models.engines.onnx.limits import check_limits
 from worker.models.engines.onnx.output import choose_output
 from worker.models.engines.onnx.providers import CPU
 from worker.models.engines.onnx.random_numbers import check_distributions
+from worker.models.engines.onnx.recorded_facts import record_facts
 from worker.models.engines.onnx.session import session_options
-from worker.models.engines.onnx.weight_type import record_weight_type
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def _inline_functions(model: ModelProto) -> ModelProto:
 
 
 def _save(model: ModelProto, target: Path) -> None:
-    record_weight_type(model)
+    record_facts(model)
     onnx.save(model, str(target))
 
 

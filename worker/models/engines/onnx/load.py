@@ -15,6 +15,7 @@ from worker.models.engines.onnx.engine import OnnxEngine
 from worker.models.engines.onnx.isolated import prepare_isolated
 from worker.models.engines.onnx.prepared_graph import Prepare, prepared_graph
 from worker.models.engines.onnx.providers import CPU, TENSORRT, Options, providers, tensorrt_options
+from worker.models.engines.onnx.recorded_facts import read_structure_bytes
 from worker.models.engines.onnx.session import session_options
 from worker.models.files.file_cache import FileCache
 from worker.models.files.profile import Profile
@@ -67,14 +68,15 @@ def load_onnx_engine(
                 file, full_precision=True, file_cache=file_cache, prepare=prepare
             )
             session = session_on("cpu", graph)
-        weight_bytes = graph.stat().st_size
+        memory = graph.stat().st_size
+        memory += read_structure_bytes(session.get_modelmeta().custom_metadata_map)
     except _ort.NoSuchFile as error:
         raise FileNotFoundError(str(error)) from error
     except (FileNotFoundError, DeviceOutOfMemory, DeviceLost, ModelUnavailable, OptionConflict):
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
         raise ModelInvalid(f"{file.name} cannot be loaded: {error}") from error
-    return OnnxEngine(session, file=file, weight_bytes=weight_bytes, max_batch=max_batch)
+    return OnnxEngine(session, file=file, memory=memory, max_batch=max_batch)
 
 
 def can_use_tensorrt() -> bool:

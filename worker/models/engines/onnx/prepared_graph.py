@@ -14,7 +14,7 @@ from worker.models.files.store import ModelFile
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 """Part of a prepared file's name; raised when `graph.prepare` changes what it writes."""
 
 

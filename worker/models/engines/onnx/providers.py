@@ -6,7 +6,7 @@ from typing import Final
 from onnx import ModelProto
 
 from worker.models.engines.onnx.output import shape_of
-from worker.models.engines.onnx.weight_type import WEIGHT_TYPE_KEY
+from worker.models.engines.onnx.recorded_facts import WEIGHT_TYPE_KEY
 from worker.models.files.profile import Profile, input_size
 
 Options = dict[str, str]
