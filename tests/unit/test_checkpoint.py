@@ -1,8 +1,14 @@
 """Checkpoints are read as torch reads them, and hostile ones at a small cost."""
 
-from collections import OrderedDict
-from pathlib import Path
+import argparse
+import random
+from collections import OrderedDict, defaultdict, deque
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+from uuid import UUID
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -76,10 +82,86 @@ def test_the_tensors_are_those_that_torch_reads(
             assert torch.equal(tensor, expected[name])
 
 
+BESIDE = {
+    "epoch": np.int64(3),
+    "loss": np.float64(0.5),
+    "best": np.float32(0.5),
+    "improved": np.bool_(1),
+    "curve": np.arange(3.0),
+    "generator": np.random.RandomState(1).get_state(),
+    "python": random.Random(1).getstate(),
+    "torch": torch.get_rng_state(),
+    "args": argparse.Namespace(lr=0.1, folder=PurePosixPath("runs"), size=[1024, 1024]),
+    "folder": Path("runs/1"),
+    "at": datetime(2024, 2, 3, tzinfo=UTC),
+    "took": timedelta(hours=3),
+    "history": defaultdict(list, {"loss": [0.5]}),
+    "last": deque([1, 2], maxlen=2),
+    "run": UUID(int=7),
+    "lr": Decimal("0.1"),
+    "scaler": {"scale": 65536.0, "_growth_tracker": 0},
+    "dtype": torch.complex64,
+    "indices": (slice(3), range(3), 1j),
+    4: "a key that is not a text",
+}
+"""Values that trainers save beside a state dict."""
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_values_beside_a_state_dict_are_not_read(
+    tmp_path: Path, name: str | int, protocol: int, *, is_zip: bool
+) -> None:
+    content = {name: BESIDE[name], "state_dict": {"w": torch.arange(3.0)}}
+    path = tmp_path / "own.pt"
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
+    tensors = read_state_dict(path)
+    assert tensors.keys() == {"w"}
+    assert torch.equal(tensors["w"], torch.arange(3.0))
+
+
+def test_a_state_dict_may_be_in_a_defaultdict(tmp_path: Path) -> None:
+    torch.save(defaultdict(dict, state_dict={"w": torch.ones(1)}), tmp_path / "own.pt")
+    assert read_state_dict(tmp_path / "own.pt").keys() == {"w"}
+
+
+class Config:
+    """A class of a trainer."""
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"state_dict": {}, "config": Config()}, r"names tests\.unit\.test_checkpoint\.Config"),
+        (nn.Linear(1, 1), r"names torch\.nn\.modules\.linear\.Linear"),
+        ({"model_state_dict": {"w": torch.ones(1)}}, "a dictionary at 'model_state_dict'"),
+        ({"w": torch.ones(1), "epoch": np.int64(1)}, "another object at 'epoch'"),
+        ({"w": torch.ones(1), "extra": None}, "type NoneType at 'extra'"),
+        ([{"w": torch.ones(1)}], "type list"),
+        (torch.ones(1), "one tensor"),
+        ({"w": torch.ones(1, dtype=torch.uint16)}, "another object at 'w'"),
+    ],
+)
+def test_a_refusal_says_what_to_save(tmp_path: Path, content: object, found: str) -> None:
+    torch.save(content, tmp_path / "own.pth")
+    with pytest.raises((ModelInvalid, ValueError), match=found) as error:
+        read_state_dict(tmp_path / "own.pth")
+    assert "torch.save(network.state_dict(), path)" in str(error.value)
+
+
+@pytest.mark.parametrize("view", [torch._neg_view(torch.ones(3)), torch.ones(3).to(torch.cfloat)])
+def test_a_view_that_changes_its_numbers_is_refused(tmp_path: Path, view: Tensor) -> None:
+    torch.save({"w": view.conj()}, tmp_path / "own.pth")
+    with pytest.raises(ModelInvalid, match="a conjugate or negative view"):
+        read_state_dict(tmp_path / "own.pth")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_the_prefix_of_dataparallel_is_removed(tmp_path: Path, suffix: str) -> None:
+def test_the_prefix_of_a_wrapper_is_removed(tmp_path: Path, suffix: str, prefix: str) -> None:
     path = tmp_path / f"own{suffix}"
-    content = {"module.a": torch.ones(2), "module.b": torch.zeros(3)}
+    content = {f"{prefix}a": torch.ones(2), f"{prefix}b": torch.zeros(3)}
     if suffix == ".pth":
         torch.save(content, path)
     else:

@@ -125,8 +125,11 @@ def test_page_instead_of_a_file_is_refused(tmp_path: Path) -> None:
     [
         ({"fc.weight": torch.zeros(2)}, r"ISNetBase.* 1 unexpected \(fc\.weight\)"),
         ({}, "missing"),
-        ({"epoch": 3, "lr": 0.1}, "expected only tensors, found a int at 'epoch'"),
-        ([1, 2], "expected names with tensors, found a list"),
+        (
+            {"epoch": 3, "lr": 0.1},
+            "found a value of the type int at 'epoch'; save",
+        ),
+        ([1, 2], "expected names with tensors, found a value of the type list; save"),
     ],
 )
 def test_unrelated_checkpoint_is_refused(tmp_path: Path, content: object, reason: str) -> None:

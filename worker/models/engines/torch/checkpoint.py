@@ -6,7 +6,7 @@ checked before any tensor is read, and each tensor reads only its own part of th
 
 import errno
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,6 +25,12 @@ _MAX_HEADER: Final = 4 * 2**20
 """Bytes of the header of a safetensors file; ISNet's has a hundred thousand."""
 _SHOWN: Final = 80
 """Characters of a name from the file that an error shows."""
+_PREFIXES: Final = ("module.", "_orig_mod.")
+"""Of DataParallel and of `torch.compile`."""
+_ADVICE: Final = (
+    "save the network's state dict alone, or under the name 'state_dict': "
+    "torch.save(network.state_dict(), path)"
+)
 
 
 def read_state_dict(path: Path, *, check: Check = lambda _: None) -> dict[str, Tensor]:
@@ -70,7 +76,8 @@ def _refused(path: Path, error: Refused) -> ModelInvalid:
     if isinstance(error, Code):
         return ModelInvalid(
             f"{path.name} holds code and not only tensors: its pickle names "
-            f"{str(error)[:_SHOWN]}. It was not run; save only the network's state dict"
+            f"{str(error)[:_SHOWN]}. It was not run; save only the network's state dict, with "
+            "torch.save(network.state_dict(), path)"
         )
     return ModelInvalid(
         f"{path.name}: expected a state dict as torch.save writes it, found {error}; save "
@@ -109,39 +116,48 @@ def _read_safetensors(path: Path, file: BinaryIO, check: Check) -> dict[str, Ten
 
 
 def _state_dict(checkpoint: object) -> dict[str, StoredTensor]:
-    """Return tensors by name, from a nested ``state_dict`` and without DataParallel's prefix."""
+    """Return tensors by name, from a nested ``state_dict`` and without the prefixes of wrappers."""
     if isinstance(checkpoint, Names) and "state_dict" in checkpoint:
         checkpoint = checkpoint["state_dict"]
     if not isinstance(checkpoint, Names):
         raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-            f"expected names with tensors, found a {_kind(checkpoint)}"
+            f"expected names with tensors, found {_kind(checkpoint)}; {_ADVICE}"
         )
     if checkpoint.other_keys:
         raise ValueError(
             "expected names with tensors, found "
-            f"{checkpoint.other_keys:,} keys that are not texts, or texts too long for a name"
+            f"{checkpoint.other_keys:,} keys that are not texts, or texts too long for a name; "
+            f"{_ADVICE}"
         )
     tensors: dict[str, StoredTensor] = {}
     for name, value in checkpoint.items():
         if not isinstance(value, StoredTensor):
             raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-                f"expected only tensors, found a {_kind(value)} at {name[:_SHOWN]!r}"
+                f"expected only tensors, found {_kind(value)} at {name[:_SHOWN]!r}; {_ADVICE}"
             )
         tensors[name] = value
     return {short: tensors[name] for name, short in _without_prefix(tensors).items()}
 
 
 def _kind(value: object) -> str:
+    if isinstance(value, StoredTensor):
+        return "one tensor"
     if isinstance(value, Names):
-        return "dict"
-    if isinstance(value, (str, int, float, list, tuple)):
-        return type(value).__name__
-    return "sparse or quantised tensor, or another object"
+        return "a dictionary"
+    if isinstance(value, (str, int, float, list, tuple)) or value is None:
+        return f"a value of the type {type(value).__name__}"
+    return "a sparse or quantised tensor, or another object"
 
 
 def _without_prefix(names: Mapping[str, object]) -> dict[str, str]:
-    """Return names without DataParallel's prefix, by the names in the file."""
+    """Return names without the prefixes of wrapped networks, by the names in the file."""
     if any(len(name) > MAX_NAME for name in names):
         raise ValueError(f"expected names of at most {MAX_NAME:,} characters, found a longer one")
-    is_prefixed = bool(names) and all(name.startswith("module.") for name in names)
-    return {name: name.removeprefix("module.") if is_prefixed else name for name in names}
+    prefix = ""
+    while part := next((part for part in _PREFIXES if _all_start_with(names, prefix + part)), ""):
+        prefix += part
+    return {name: name.removeprefix(prefix) for name in names}
+
+
+def _all_start_with(names: Collection[str], prefix: str) -> bool:
+    return bool(names) and all(name.startswith(prefix) for name in names)

@@ -66,11 +66,15 @@ class Global(NamedTuple):
 
 
 OTHER: Final = Other()
+_PATHS: Final = ("Path", "PosixPath", "WindowsPath")
+_BUILTINS: Final = ("list", "dict", "complex", "slice", "range", "xrange", "frozenset")
 _UNREAD: Final = frozenset(
     {
         *(f"torch.{name}" for name in ("Size", "device", "Tensor", "strided", "sparse_coo")),
         *(f"torch.{kind}{bits}" for kind in ("int", "float") for bits in (16, 32, 64)),
         *("torch.int8", "torch.uint8", "torch.bool", "torch.bfloat16", "torch.half", "torch.float"),
+        *(f"torch.{name}" for name in ("uint16", "uint32", "uint64", "complex64", "complex128")),
+        *(f"torch.{name}" for name in ("qint8", "quint8", "float8_e4m3fn", "float8_e5m2")),
         *("torch.long", "torch.int", "torch.short", "torch.double"),
         *("torch.serialization._get_layout", "torch.nn.parameter.Parameter"),
         *("torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_qtensor"),
@@ -79,9 +83,23 @@ _UNREAD: Final = frozenset(
         *("torch.per_tensor_affine", "torch.per_channel_affine"),
         *("builtins.set", "__builtin__.set", "builtins.bytearray", "__builtin__.bytearray"),
         *("collections.Counter", "_codecs.encode"),
+        # What trainers keep beside the network: counts, losses, arguments, paths and dates.
+        *(f"numpy.{name}" for name in ("dtype", "ndarray", "bool_", "bool")),
+        *(f"numpy.{kind}{bits}" for kind in ("int", "float") for bits in (16, 32, 64)),
+        *(
+            f"numpy.{core}.multiarray.{name}"
+            for core in ("core", "_core")
+            for name in ("scalar", "_reconstruct")
+        ),
+        *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+        *(f"pathlib.{kind}{name}" for kind in ("", "Pure") for name in _PATHS),
+        *(f"pathlib._local.{kind}{name}" for kind in ("", "Pure") for name in _PATHS),
+        *("argparse.Namespace", "types.SimpleNamespace", "collections.deque", "uuid.UUID"),
+        "decimal.Decimal",
+        *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _BUILTINS),
     }
 )
-"""What else a checkpoint may name, as with `weights_only` of `torch.load`; it is not read."""
+"""What else a checkpoint may name: values without code, none of which is read."""
 
 
 def _rebuild(arguments: tuple[Any, ...]) -> StoredTensor:
@@ -90,6 +108,8 @@ def _rebuild(arguments: tuple[Any, ...]) -> StoredTensor:
         raise Refused("a tensor that is not rebuilt from a storage")
     if len(size) != len(stride) or len(size) > _MAX_AXES:
         raise Refused(f"a tensor of {len(size):,} axes")
+    if any(arguments[6:]):
+        raise Refused("a conjugate or negative view")
     if not all(type(n) is int and 0 <= n < _MAX_NUMBER for n in (offset, *size, *stride)):
         raise Refused("a tensor with an invalid shape")
     return StoredTensor(storage, offset, size, stride)
@@ -103,6 +123,7 @@ def _ordered_dict(arguments: tuple[Any, ...]) -> Names:
 
 _FUNCTIONS: Final[Mapping[str, Callable[[tuple[Any, ...]], object]]] = {
     "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": lambda _: Names(),
     "torch._utils._rebuild_tensor": _rebuild,
     "torch._utils._rebuild_tensor_v2": _rebuild,
     "torch._utils._rebuild_parameter": lambda arguments: arguments[0],
