@@ -67,6 +67,10 @@ def test_every_kind_of_tiff_is_known(order: str, bigtiff: bool) -> None:
         (b"8BPS\0\1" + bytes(99), "Photoshop"),
         (b"\x76\x2f\x31\x01" + bytes(99), "OpenEXR"),
         (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "video"),
+        (b"IIRO\x08\0\0\0" + bytes(99), "camera raw"),
+        (b"IIU\0\x18\0\0\0" + bytes(99), "camera raw"),
+        (b"FUJIFILMCCD-RAW 0201", "camera raw"),
+        (b"II\xbc\1" + bytes(99), "JPEG XR"),
         (b"<?xml version='1.0'?>\n<svg/>", "SVG"),
         (b"BM is also the start of a sentence about bitmaps", "begin with b'BM is"),
         (b"RIFF\0\0\0\0WAVEfmt ", "begin with b'RIFF"),
@@ -197,6 +201,12 @@ def test_a_heif_that_is_not_read_is_named(codec: bytes) -> None:
     error = error_of(data.replace(b"hvc1", codec))
     assert isinstance(error, UnsupportedImage)
     assert "pictures coded as" in str(error)
+
+
+def test_av1_is_not_read_without_its_brand() -> None:
+    error = error_of(saved("AVIF").replace(b"avif", b"mif1"))
+    assert isinstance(error, UnsupportedImage)
+    assert "AV1" in str(error)
 
 
 def test_a_png_of_impossible_bits_is_corrupt() -> None:

@@ -57,7 +57,6 @@ _HEIF_CODECS: Final = {
     b"unci": "uncompressed",
     b"lhv1": "layered HEVC",
 }
-_HEIF_READ: Final = ("HEVC", "AV1")
 _HEIF_HEADER_BYTES: Final = 2**16
 
 
@@ -125,6 +124,10 @@ def _bmp_masks(data: bytes, header: int, bits: int) -> str | None:
 def _heif(data: bytes) -> str | None:
     kinds = {match[1] for match in _HEIF_ITEM.finditer(data[:_HEIF_HEADER_BYTES])}
     names = sorted({_HEIF_CODECS[kind] for kind in kinds if kind in _HEIF_CODECS})
-    if not names or any(name in _HEIF_READ for name in names):
+    if not names or "HEVC" in names:
         return None
+    if "AV1" in names:
+        # Without one of these brands no decoder takes AV1.
+        brands = data[8 : int.from_bytes(data[:4], "big")]
+        return None if re.search(rb"avi[fs]", brands) else "AV1 without the brand avif"
     return f"pictures coded as {', '.join(names)}"

@@ -28,6 +28,8 @@ _OTHERS: Final = (
     ("a PDF document", rb"%PDF-"),
     ("an SVG drawing", rb"\s*(?:<\?xml.{0,200}?)?<svg"),
     ("a Canon raw image", rb".{4}ftypcrx "),
+    ("a camera raw image", rb"IIR[OS]|IIU\0|FUJIFILMCCD-RAW|FOVb"),
+    ("a JPEG XR image", rb"II\xbc[\0\1]"),
     ("a video", rb".{4}ftyp|\x1a\x45\xdf\xa3"),
 )
 """Formats that are not read, with names for error messages."""
