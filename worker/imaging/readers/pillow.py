@@ -23,6 +23,7 @@ _SPACES: Final[dict[str, Space]] = {
     "CMYK": "cmyk",
 }
 """By Pillow's mode; all others become RGB."""
+_PALETTE_COLOURS: Final = 256
 _WITH_ALPHA: Final = {"grey": "LA", "rgb": "RGBA"}
 _WITHOUT_ALPHA: Final = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}
 
@@ -33,6 +34,10 @@ class PillowImage:
     def __init__(self, data: bytes, image: Image.Image) -> None:
         """Take an image that Pillow has opened from `data`; raise `CorruptImage`."""
         self._data, self._image = data, image
+        levels = image.info.get("transparency")
+        if isinstance(levels, bytes):
+            # Pillow refuses alpha for more colours than a palette can have.
+            image.info["transparency"] = levels[:_PALETTE_COLOURS]
         self._key = _transparent_level(data, image)
         self._covered = covered_part(data, image)
         self.facts = Facts(
