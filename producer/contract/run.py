@@ -47,11 +47,11 @@ class RunSpec(Value):
         """Return the SHA-256 that identifies the specification.
 
         It leaves out the manifest's name, as its hash is included, and `since`, as `since_given`
-        is: the same command typed later has the same digest.
+        is: the same command typed later has the same digest. It also leaves out defaults, so that
+        the digest stays the same in a release that adds an option or changes a default.
         """
-        return hashlib.sha256(
-            self.model_dump_json(exclude={"manifest", "since"}).encode()
-        ).hexdigest()
+        given = self.model_dump_json(exclude={"manifest", "since"}, exclude_defaults=True)
+        return hashlib.sha256(given.encode()).hexdigest()
 
 
 class RunCounts(Value):
