@@ -10,17 +10,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
 from tests.support.random_isnet import random_state
 from worker.errors import ModelInvalid
 from worker.models.engines.engine import Engine, EngineFacts
 from worker.models.engines.torch import engine as torch_engine
+from worker.models.engines.torch.isnet import network_for
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def state() -> dict[str, Tensor]:
+    return random_state()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "isnet.pth"
-    torch.save(random_state(), path)
+    torch.save(state, path)
     return path
 
 
@@ -136,6 +143,27 @@ def test_unrelated_checkpoint_is_refused(tmp_path: Path, content: object, reason
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ModelInvalid, match=rf"other\.pth is not a checkpoint of ISNet: .*{reason}"):
         torch_engine.load_torch_engine(tmp_path / "other.pth", device="cpu", threads=0)
+
+
+@pytest.mark.parametrize("name", ["conv_in.weight", "stage1.rebnconvin.bn_s1.running_var"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "int64", "complex64", "float8_e4m3fn"])
+def test_weights_that_are_not_plain_numbers_are_refused(
+    state: dict[str, Tensor], name: str, dtype: str
+) -> None:
+    state = state | {name: state[name].to(getattr(torch, dtype))}
+    with pytest.raises(ValueError, match=rf"found torch\.{dtype} at {name}, .* to float32"):
+        network_for(state)
+
+
+@pytest.mark.parametrize("name", ["OWN.PTH", "own.Pt", "own.SafeTensors"])
+def test_the_suffix_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "own.SafeTensors":
+        save_file({"a": torch.ones(1)}, path)
+    else:
+        torch.save({"a": torch.ones(1)}, path)
+    with pytest.raises(ModelInvalid, match=r"1 unexpected \(a\)"):
+        torch_engine.load_torch_engine(path, device="cpu", threads=0)
 
 
 def test_suffix_is_checked(tmp_path: Path) -> None:

@@ -41,10 +41,11 @@ def read_state_dict(path: Path, *, check: Check = lambda _: None) -> dict[str, T
     Raises `ModelInvalid` for a damaged file and for one that contains anything but a state dict's
     parts, `ValueError` where the content is not a state dict, `OSError`, and what `check` raises.
     """
-    if path.suffix not in {".pth", ".pt", ".safetensors"}:
+    suffix = path.suffix.lower()
+    if suffix not in {".pth", ".pt", ".safetensors"}:
         raise ModelInvalid(f"expected a .pth, .pt or .safetensors file, found {path.name}")
     with path.open("rb") as file:
-        if path.suffix == ".safetensors":
+        if suffix == ".safetensors":
             return _read_safetensors(path, file, check)
         content, tensor_file = _read_content(path, file)
         stored = _state_dict(content)

@@ -13,12 +13,14 @@ https://arxiv.org/abs/2005.09007)::
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name in PyTorch's documentation
 from torch import Tensor, nn
 
 _MAX_NAMES_IN_ERRORS = 3
+_WEIGHT_TYPES: Final = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def _resize_to(x: Tensor, like: Tensor) -> Tensor:
@@ -169,11 +171,18 @@ def network_for(state_dict: Mapping[str, Tensor]) -> ISNetBase:
 
     The network is in evaluation mode, on the CPU, in float32: an ``ISNetDIS`` where the state dict
     has ``side2.weight``, else an ``ISNetBase``. Raises `ValueError` where names or shapes differ
-    from those of the network, or a tensor is not dense.
+    from those of the network, a weight is not of 16, 32 or 64 floating-point bits, or a tensor is
+    not dense.
     """
     network = unloaded_network_for({name: tensor.shape for name, tensor in state_dict.items()})
     network.to_empty(device="cpu")
     counters = _counters(network)
+    for name, tensor in state_dict.items():
+        if name not in counters and tensor.dtype not in _WEIGHT_TYPES:
+            raise ValueError(
+                f"expected weights of float16, bfloat16, float32 or float64, found {tensor.dtype} "
+                f"at {name}, whose scale is unknown; convert the network to float32 and save again"
+            )
     try:
         network.load_state_dict({name: torch.tensor(0) for name in counters} | dict(state_dict))
     except RuntimeError as error:  # A meta tensor has the right name and shape, but no data.
