@@ -1,7 +1,6 @@
 """PNGs of every colour type and bit depth, with and without a colour key, written by pypng."""
 
 import io
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -9,6 +8,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import png
 from numpy.typing import NDArray
+
+from tests.support.hostile.png import chunk
 
 WIDTH, HEIGHT = 19, 11
 _BITS: Final = {"grey": (1, 2, 4, 8, 16), "grey-alpha": (8, 16), "rgb": (8, 16), "rgba": (8, 16)}
@@ -97,12 +98,7 @@ def _write(
     if profile is None:
         return data
     # Behind IHDR.
-    return data[:33] + _chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile)) + data[33:]
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    check = zlib.crc32(kind + body)
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+    return data[:33] + chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile)) + data[33:]
 
 
 def expected(picture: Png) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

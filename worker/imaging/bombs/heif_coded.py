@@ -11,7 +11,7 @@ from typing import Final
 
 from worker.errors import DecompressionBomb
 from worker.imaging.bombs import av1, hevc
-from worker.imaging.bombs.iso_boxes import Box, all_associations, boxes, named
+from worker.imaging.bombs.iso_boxes import SAMPLE_ENTRY_BYTES, Box, all_associations, boxes, named
 from worker.imaging.bombs.metadata import check_metadata
 
 _MAX_ITEMS: Final = 2_000
@@ -22,8 +22,6 @@ _CODED: Final = {b"av1C", b"hvcC"}
 _TRACK: Final = (b"trak", b"mdia", b"minf", b"stbl")
 _ENTRIES_OFFSET: Final = 8
 """Of the first entry in the tables of a track."""
-_SAMPLE_ENTRY_BYTES: Final = 78
-"""The part of a sample entry before its boxes."""
 
 _Extents = tuple[tuple[int, int], ...]
 """Offsets and lengths of the parts of an item, within the file."""
@@ -80,7 +78,7 @@ def sequence_pixels(data: bytes, start: int, end: int) -> int:
         extents = _first_sample(data, within)
         entries = within.get(b"stsd", (0, 0))
         for _, entry, entry_end in boxes(data, entries[0] + _ENTRIES_OFFSET, entries[1]):
-            for box in boxes(data, entry + _SAMPLE_ENTRY_BYTES, entry_end):
+            for box in boxes(data, entry + SAMPLE_ENTRY_BYTES, entry_end):
                 if box[0] in _CODED:
                     largest = max(largest, _pixels(data, box, extents))
     return largest

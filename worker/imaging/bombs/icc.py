@@ -35,7 +35,7 @@ _MAX_TEXT_BYTES: Final = 2**20
 """All languages of a text together: they may share their bytes."""
 _MAX_NUMBERS: Final = 1_024
 _HEADER_BYTES, _TAG_BYTES = 128, 12
-_PARAMETERS: Final = (1, 3, 4, 5, 7)
+CURVE_PARAMETERS: Final = (1, 3, 4, 5, 7)
 """Parameters by function type of a parametric curve."""
 
 
@@ -156,8 +156,8 @@ def _curve(tag: bytes, start: int = 0) -> int:
     """Check a sampled or parametric curve and return its end."""
     if tag[start : start + 4] == b"para":
         (function,) = struct.unpack_from(">H", tag, start + 8)
-        _within("as the type of a curve", function, 0, len(_PARAMETERS) - 1)
-        end = start + 12 + 4 * _PARAMETERS[function]
+        _within("as the type of a curve", function, 0, len(CURVE_PARAMETERS) - 1)
+        end = start + 12 + 4 * CURVE_PARAMETERS[function]
     elif tag[start : start + 4] == b"curv":
         (entries,) = struct.unpack_from(">I", tag, start + 8)
         _within("entries of a curve", entries, 0, _MAX_CURVE_ENTRIES)

@@ -9,6 +9,9 @@ from worker.errors import DecompressionBomb
 _MAX_BOXES: Final = 20_000
 """Boxes at one level; libheif has the same limit."""
 
+SAMPLE_ENTRY_BYTES: Final = 78
+"""The part of a visual sample entry before its boxes."""
+
 _ONCE: Final = frozenset(
     {b"iloc", b"iinf", b"iref", b"iprp", b"ipco", b"idat", b"stsd", b"stsz", b"stco", b"co64"}
 )

@@ -4,6 +4,7 @@ Source: https://www.w3.org/TR/png-3/, chapters 5 and 11.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from worker.errors import DecompressionBomb
@@ -21,33 +22,34 @@ _COMPRESSED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 def check_chunks(data: bytes) -> None:
     """Raise `DecompressionBomb` if a PNG has more chunks or metadata than can be read cheaply."""
-    position, compressed, exif, total = _SIGNATURE_BYTES, 0, 0, 0
-    for _ in range(_MAX_CHUNKS):
-        if position + 8 > len(data):
-            return
-        length, kind = struct.unpack_from(">I4s", data, position)
+    compressed = exif = total = 0
+    for count, (kind, body, length) in enumerate(chunks(data), 1):
         if kind == b"IEND":
             return
+        if count > _MAX_CHUNKS:
+            raise DecompressionBomb(f"PNG: expected at most {_MAX_CHUNKS:,} chunks, found more")
         compressed += kind in _COMPRESSED
         if compressed > _MAX_COMPRESSED:
             raise DecompressionBomb(
                 f"PNG: expected at most {_MAX_COMPRESSED} texts and profiles, found more"
             )
         if kind not in _PIXELS:
-            present = min(length, len(data) - position)
+            present = min(length, len(data) - body)
             total += present
             exif += present if kind == b"eXIf" else 0
             check_metadata("PNG", exif=exif, total=total)
-        position += 12 + length
-    raise DecompressionBomb(f"PNG: expected at most {_MAX_CHUNKS:,} chunks, found more")
 
 
 def find_chunk(data: bytes, wanted: bytes) -> bytes | None:
     """Return the body of the first chunk of a type in a PNG that `check_chunks` let pass."""
+    bodies = (data[body : body + size] for kind, body, size in chunks(data) if kind == wanted)
+    return next(bodies, None)
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each chunk, the offset of its body, and the length that it states."""
     position = _SIGNATURE_BYTES
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
-        if kind == wanted:
-            return data[position + 8 : position + 8 + length]
+        yield kind, position + 8, length
         position += 12 + length
-    return None

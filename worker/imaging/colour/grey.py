@@ -9,12 +9,11 @@ from typing import Final
 
 import numpy as np
 
+from worker.imaging.bombs.icc import CURVE_PARAMETERS
 from worker.imaging.colour.curves import Floats, encode_srgb
 from worker.imaging.colour.icc import find_tag
 from worker.imaging.colour.lab import cube_of_lightness
 
-_PARAMETERS: Final = (1, 3, 4, 5, 7)
-"""Parameters by function type of a parametric curve."""
 _CONNECTION_SPACE: Final = slice(20, 24)
 
 
@@ -37,7 +36,7 @@ def _evaluate_tag(tag: bytes, levels: Floats) -> Floats:
     """Return the values of a tag of the type `para` or `curv`."""
     if tag.startswith(b"para"):
         (function,) = struct.unpack_from(">H", tag, 8)
-        numbers = np.frombuffer(tag, ">i4", _PARAMETERS[function], 12) / 65536
+        numbers = np.frombuffer(tag, ">i4", CURVE_PARAMETERS[function], 12) / 65536
         return _evaluate_parametric(function, numbers, levels)
     (count,) = struct.unpack_from(">I", tag, 8)
     if count == 0:

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.imaging.bombs import av1
 from worker.imaging.bombs.heif_coded import item_data
-from worker.imaging.bombs.iso_boxes import all_associations, boxes
+from worker.imaging.bombs.iso_boxes import SAMPLE_ENTRY_BYTES, all_associations, boxes
 from worker.imaging.colour.code_points import CodePoints
 
 _BRAND: Final = slice(8, 12)
@@ -17,8 +17,6 @@ _ANIMATED: Final = b"avis"
 """The major brand of files of which libavif reads the track."""
 _TRACK: Final = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 """The boxes down to the descriptions of a track's samples, each within the one before it."""
-_SAMPLE_HEADER_BYTES: Final = 78
-"""Fields of a visual sample entry before the boxes within it."""
 _HEADER_BYTES: Final = 1_024
 """Of an item's data, which begin with the sequence header."""
 _MAX_ASSOCIATIONS: Final = 100_000
@@ -48,7 +46,7 @@ def _of_track(data: bytes) -> CodePoints | None:
     if samples is None:
         return None
     for _, start, end in boxes(data, samples[0] + 8, samples[1]):
-        colour = _first(data, (start + _SAMPLE_HEADER_BYTES, end), b"colr")
+        colour = _first(data, (start + SAMPLE_ENTRY_BYTES, end), b"colr")
         return None if colour is None else _nclx(data, colour)
     return None
 

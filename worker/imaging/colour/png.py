@@ -7,11 +7,11 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
+from worker.imaging.bombs.png import chunks
 from worker.imaging.colour.code_points import BT709_PRIMARIES, CodePoints, profile_of
 from worker.imaging.colour.curves import SRGB, Parametric
 from worker.imaging.colour.icc import ColourSpace, Primaries, write_profile
 
-_SIGNATURE_BYTES: Final = 8
 _LENGTHS: Final = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 """The chunks that state a colour, by type, with their length."""
 _UNIT: Final = 100_000
@@ -26,33 +26,33 @@ def png_profile(data: bytes, embedded: bytes | None, warnings: list[str]) -> byt
     Return None for sRGB, and where the file states no colour. `embedded` is the content of iCCP.
     A chunk that cannot be used adds a sentence to `warnings`.
     """
-    chunks = _chunks(data, warnings)
-    if b"cICP" in chunks:
-        primaries, transfer, _, full_range = chunks[b"cICP"]
+    stated = _stated(data, warnings)
+    if b"cICP" in stated:
+        primaries, transfer, _, full_range = stated[b"cICP"]
         if not full_range:
             warnings.append("colour: cICP states a narrow range of levels; it is read as full")
         points = CodePoints(primaries, transfer)
         profile = profile_of(points, warnings)
         if profile is not None or points.are_srgb:
             return profile
-    if embedded is not None or b"sRGB" in chunks:
+    if embedded is not None or b"sRGB" in stated:
         return embedded
-    return _calibrated(chunks, warnings)
+    return _calibrated(stated, warnings)
 
 
-def _calibrated(chunks: Mapping[bytes, bytes], warnings: list[str]) -> bytes | None:
+def _calibrated(stated: Mapping[bytes, bytes], warnings: list[str]) -> bytes | None:
     """Return the profile that gAMA and cHRM state; the one that is missing is as in sRGB."""
     curve, primaries, names = SRGB, BT709_PRIMARIES, []
-    if b"gAMA" in chunks:
-        (exponent,) = struct.unpack(">I", chunks[b"gAMA"])
+    if b"gAMA" in stated:
+        (exponent,) = struct.unpack(">I", stated[b"gAMA"])
         gamma = _UNIT / exponent if exponent else float("inf")
         if _GAMMA_RANGE[0] <= gamma <= _GAMMA_RANGE[1]:
             curve = Parametric(gamma)
             names.append(f"gamma {gamma:.4g}")
         else:
             warnings.append(f"colour: gAMA ignored: expected 10,000 to 1,000,000, found {exponent}")
-    if b"cHRM" in chunks:
-        xy = [number / _UNIT for number in struct.unpack(">8I", chunks[b"cHRM"])]
+    if b"cHRM" in stated:
+        xy = [number / _UNIT for number in struct.unpack(">8I", stated[b"cHRM"])]
         white, red, green, blue = zip(xy[::2], xy[1::2], strict=True)
         primaries = Primaries(red, green, blue, white)
         names.append("cHRM")
@@ -62,27 +62,24 @@ def _calibrated(chunks: Mapping[bytes, bytes], warnings: list[str]) -> bytes | N
         return write_profile(ColourSpace(", ".join(names), primaries, curve))
     except ValueError as error:
         warnings.append(f"colour: cHRM ignored: {error}")
-    rest = {kind: chunk for kind, chunk in chunks.items() if kind != b"cHRM"}
+    rest = {kind: chunk for kind, chunk in stated.items() if kind != b"cHRM"}
     return _calibrated(rest, [])
 
 
-def _chunks(data: bytes, warnings: list[str]) -> dict[bytes, bytes]:
+def _stated(data: bytes, warnings: list[str]) -> dict[bytes, bytes]:
     """Return the first chunk of each type that states a colour, as they precede the pixels."""
     found: dict[bytes, bytes] = {}
     unread = dict(_LENGTHS)
-    position = _SIGNATURE_BYTES
-    while position + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
+    for kind, start, length in chunks(data):
         if kind in (b"IDAT", b"IEND"):
             break
         if kind in unread:
             expected = unread.pop(kind)
-            body = data[position + 8 : position + 8 + expected]
+            body = data[start : start + expected]
             if length == len(body) == expected:
                 found[kind] = body
             else:
                 warnings.append(
                     f"colour: {kind.decode()} ignored: expected {expected} bytes, found {length}"
                 )
-        position += 12 + length
     return found

@@ -66,16 +66,13 @@ def refusal(data: bytes, container: str, sentence: str) -> CutworkError:
     It is `UnsupportedImage` if its header names pixels that no reader supports, otherwise
     `CorruptImage` with the sentence.
     """
-    found = {"JPEG": _jpeg, "BMP": _bmp, "HEIF": _heif, "AVIF": _heif}.get(container, _none)(data)
+    look = {"JPEG": _jpeg, "BMP": _bmp, "HEIF": _heif, "AVIF": _heif}.get(container)
+    found = None if look is None else look(data)
     if found is None:
         return CorruptImage(sentence)
     return UnsupportedImage(
         f"expected {container} pixels that can be decoded, found {found}; store it as PNG"
     )
-
-
-def _none(data: bytes) -> str | None:  # noqa: ARG001 - the others look at it
-    return None
 
 
 def _jpeg(data: bytes) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from worker.imaging.bombs.png import find_chunk
+from worker.imaging.bombs.png import chunks, find_chunk
 
 _GIF_HEADER_BYTES, _GIF_FLAGS_OFFSET, _GIF_FRAME_BYTES = 13, 10, 10
 _MAX_GIF_BLOCKS: Final = 1_000_000
@@ -46,7 +46,8 @@ def _count_png(data: bytes, _: Image.Image) -> tuple[str, ...]:
         return ()
     (frames,) = struct.unpack_from(">I", control)
     # Before the pixels: the still picture is the first frame. Else it stands beside them.
-    is_frame = data.find(b"fcTL", 0, data.find(b"IDAT")) > 0
+    kinds = (kind for kind, _, _ in chunks(data) if kind in (b"fcTL", b"IDAT"))
+    is_frame = next(kinds, None) == b"fcTL"
     return several_pictures(1, frames + (not is_frame))
 
 
