@@ -245,6 +245,9 @@ def test_an_animation_of_one_frame_is_one_picture() -> None:
     frame = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, *SIZE, 0, 0, 1, 10, 0, 0))
     still = data.index(b"IDAT") - 4
     assert notices(decoded(data[:still] + control + frame + data[still:])) == []
+    # A text that has the name of a chunk in it.
+    text = chunk(b"tEXt", b"Comment\0IDAT")
+    assert notices(decoded(data[:still] + text + control + frame + data[still:])) == []
 
 
 @pytest.mark.parametrize("primary", [0, 1, 2])
