@@ -1,5 +1,6 @@
 """Profiles: how to prepare a model's input and how to read its output."""
 
+import codecs
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -114,7 +115,8 @@ class Profile(BaseModel):
     def parse(cls, data: bytes, *, name: str) -> "Profile":
         """Parse the JSON of a profile. Raises `ModelInvalid`, which says what is wrong with it."""
         try:
-            return cls.model_validate_json(data)
+            # Some editors begin a file with a byte order mark, which JSON does not have.
+            return cls.model_validate_json(data.removeprefix(codecs.BOM_UTF8))
         except ValidationError as error:
             raise ModelInvalid(f"profile {name}: {explain(error)}") from error
 
