@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from worker.errors import CorruptImage, DecompressionBomb
 from worker.imaging.bombs import heif_coded
-from worker.imaging.bombs.iso_boxes import all_associations, boxes, named
+from worker.imaging.bombs.iso_boxes import all_associations, boxes, named, references
 
 _MAX_BYTES: Final = 64 * 2**20
 """A decoder takes a tenth of a microsecond per byte; phones write less than 20 MB."""
@@ -100,13 +100,6 @@ def _items(data: bytes, start: int, end: int) -> _Items:
     for item, index in all_associations(data, *within.get(b"iprp", (0, 0))):
         if 0 < index <= len(sizes):
             pixels[item] = max(pixels.get(item, 0), sizes[index - 1])
-    body, stop = within.get(b"iref", (0, 0))
-    id_format = ">I" if body < stop and data[body] else ">H"
-    size = struct.calcsize(id_format)
-    for kind, position, _ in boxes(data, body + 4, stop):
-        if kind == b"dimg":
-            (item,) = struct.unpack_from(id_format, data, position)
-            (count,) = struct.unpack_from(">H", data, position + size)
-            ids_format = f">{count}{id_format[1]}"
-            parts[item] += struct.unpack_from(ids_format, data, position + size + 2)
+    for item, named_parts in references(data, *within.get(b"iref", (0, 0)), b"dimg"):
+        parts[item] += named_parts
     return _Items(pixels, parts)

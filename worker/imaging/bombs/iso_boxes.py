@@ -43,6 +43,20 @@ def associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
             yield item, index & (0x7FFF if has_wide_index else 0x7F)
 
 
+def references(
+    data: bytes, start: int, end: int, wanted: bytes
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield items and those that they refer to by a type of reference, of an `iref` box."""
+    if start == end:
+        return
+    form = "I" if data[start] else "H"
+    head = struct.Struct(f">{form}H")
+    for kind, position, _ in boxes(data, start + 4, end):
+        if kind == wanted:
+            item, count = head.unpack_from(data, position)
+            yield item, struct.unpack_from(f">{count}{form}", data, position + head.size)
+
+
 def named(data: bytes, start: int, end: int) -> dict[bytes, tuple[int, int]]:
     """Return the bounds of the bodies of the boxes between two offsets, by type.
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.imaging.bombs import av1
 from worker.imaging.bombs.heif_coded import item_data
-from worker.imaging.bombs.iso_boxes import SAMPLE_ENTRY_BYTES, all_associations, boxes
+from worker.imaging.bombs.iso_boxes import SAMPLE_ENTRY_BYTES, all_associations, boxes, references
 from worker.imaging.colour.code_points import CodePoints
 
 _BRAND: Final = slice(8, 12)
@@ -85,16 +85,9 @@ def _of_av1(stream: bytes) -> CodePoints | None:
 
 def _first_part(data: bytes, meta: _Span, item: int) -> int:
     """Return the first of the items that a derived item consists of; -1 if it is none."""
-    references = _first(data, meta, b"iref")
-    if references is None:
-        return -1
-    form = ">I2xI" if data[references[0]] else ">H2xH"
-    for kind, start, _ in boxes(data, references[0] + 4, references[1]):
-        if kind == b"dimg":
-            derived, part = struct.unpack_from(form, data, start)
-            if derived == item:
-                return int(part)
-    return -1
+    box = _first(data, meta, b"iref") or (0, 0)
+    parts = (parts for derived, parts in references(data, *box, b"dimg") if derived == item)
+    return next((some[0] for some in parts if some), -1)
 
 
 def _nclx(data: bytes, span: _Span) -> CodePoints | None:
