@@ -24,10 +24,10 @@ def all_associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, i
     """Yield the associations of all `ipma` boxes of an `iprp` box."""
     for kind, body, stop in boxes(data, start, end):
         if kind == b"ipma":
-            yield from associations(data, body, stop)
+            yield from _associations(data, body, stop)
 
 
-def associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _associations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield items and the numbers of their properties, counted from one, of an `ipma` box."""
     version, has_wide_index = data[start], data[start + 3] & 1
     (entries,) = struct.unpack_from(">I", data, start + 4)
