@@ -37,5 +37,5 @@ def test_the_real_model_is_loaded_once(store: ModelStore, tmp_path: Path) -> Non
     assert len(set(map(id, engines))) == 1
     assert engines[0].facts.device == "cpu"
     assert engines[0].facts.dtype == "float32"
-    # float16 on disk, float32 in memory.
-    assert engines[0].bytes == pytest.approx(2 * model.path.stat().st_size, rel=0.01)
+    # float16 on disk, float32 in memory; some hundred nodes take more.
+    assert engines[0].bytes == pytest.approx(2 * model.path.stat().st_size, rel=0.03)

@@ -238,8 +238,12 @@ def test_a_profile_next_to_a_custom_model(tmp_path: Path, photographs: Path) -> 
     assert f"model_invalid: {path}: expected an output that is a map" in refused
     for profile, sentence in (
         ({"output": "z"}, "asks for the output 'z', its graph has y (1, 3, 64, 64)"),
-        ({"output": 0, "size": 128}, "own.onnx takes 64×64 only, its profile"),
-        ({"output": 0, "layout": "nhwc"}, "says layout nhwc, its graph takes [1, 3, 64, 64]"),
+        ({"output": 0}, "say in the profile's `channel` which"),
+        ({"output": 0, "channel": 0, "size": 128}, "own.onnx takes 64×64 only, its profile"),
+        (
+            {"output": 0, "channel": 0, "layout": "nhwc"},
+            "says layout nhwc, its graph takes [1, 3, 64, 64]",
+        ),
         ({"outputs": 0}, "own.json: outputs: extra inputs are not permitted"),
         ({"output": " " * 70_000}, "own.json: expected at most 65,536 bytes"),
     ):
@@ -247,5 +251,5 @@ def test_a_profile_next_to_a_custom_model(tmp_path: Path, photographs: Path) -> 
         done = segment(*arguments)
         assert sentence in " ".join(done.stderr.split())
         assert not mask.exists()
-    path.with_suffix(".json").write_text(json.dumps({"output": 0, "mean": 0}))
+    path.with_suffix(".json").write_text(json.dumps({"output": 0, "channel": 0, "mean": 0}))
     assert facts(segment(*arguments))["run"]["dtype"] == "none"

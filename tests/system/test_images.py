@@ -138,6 +138,7 @@ def test_a_cpu_worker_needs_no_other_packages(tmp_path: Path) -> None:
     assert Path(path.strip()).is_relative_to(tmp_path)
 
 
+@pytest.mark.images
 def test_the_packages_of_a_gpu_worker_resolve_to_their_exact_versions(tmp_path: Path) -> None:
     """The packages are resolved but not downloaded: they have two gigabytes."""
     pinned = (ROOT / "constraints.txt").read_text() + (DEPLOY / "cuda.txt").read_text()

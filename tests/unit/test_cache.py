@@ -25,7 +25,9 @@ from worker.models.files.profile import Profile
 from worker.models.files.store import ModelFile
 
 WEIGHTS = 3 * 64 * 64 * 4
-"""Bytes of one tiny model; its file has a few hundred more."""
+"""Bytes of one tiny model's weights."""
+OTHERS = 14_000
+"""Bytes of its three nodes, and of the rest of its file, at most."""
 AMPLE = Budget(memory=2**40, gpu_memory=2**40, gpu_idle=3600)
 
 
@@ -91,7 +93,7 @@ def use(cache: ModelCache, file: ModelFile, device: str = "cpu", *, keep: bool =
 
 
 def room_for(models: float, **budget: float) -> Budget:
-    size = int(models * (WEIGHTS + 1000))
+    size = int(models * (WEIGHTS + OTHERS))
     return replace(AMPLE, memory=size, gpu_memory=size, **budget)
 
 
