@@ -231,9 +231,11 @@ def test_a_request_to_the_object_store_is_timed_by_itself() -> None:
 
 
 def test_outside_a_job_there_is_nothing_to_time() -> None:
+    dog = Watchdog(device_timeout=60, stage_timeout=60)
     with ExitStack() as stack:
         stack.enter_context(waiting())
         restart_clock()
+        assert dog.stuck_jobs(0) == {}
 
 
 def test_errors_go_through() -> None:
