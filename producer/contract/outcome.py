@@ -174,3 +174,8 @@ class Outcome(Facts):
     def to_message(self) -> dict[str, Any]:
         """Return the JSON value that the ledger stores and the Celery task returns."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def cancelled_outcome(job_id: str, reason: str) -> Outcome:
+    """Return the outcome of a job that did not begin; `reason` says why, as a clause."""
+    return Outcome(job_id=job_id, state="cancelled", message=f"did not begin: {reason}")

@@ -21,6 +21,8 @@ class Delivery(NamedTuple):
     """From 1: how many workers have begun the job without ending it, this one included."""
     stage: str | None
     """The stage that the last of the earlier deliveries had reached, if it was recorded."""
+    is_cancelled: bool = False
+    """Whether the job was cancelled, so that it must not begin; it was not counted then."""
 
 
 class Deliveries:
@@ -45,12 +47,14 @@ class Deliveries:
     def count_delivery(self, job_id: str, *, visibility_timeout: float) -> Delivery:
         """Count that a worker begins the job, and return the delivery.
 
+        A cancelled job does not begin and is not counted; `is_cancelled` says so.
+
         A delivery within half of `visibility_timeout` (seconds) of the last sign of life is a copy
         of a message whose worker lives, and is not counted.
         """
         arguments = [visibility_timeout, _EXPIRY_SECONDS]
-        reply: Any = self._count(keys=[delivery_key(job_id)], args=arguments)
-        return Delivery(int(reply[0]), str(reply[1]) or None)
+        reply: Any = self._count(keys=[delivery_key(job_id), cancelled_key(job_id)], args=arguments)
+        return Delivery(int(reply[0]), str(reply[1]) or None, bool(reply[2]))
 
     def touch(self, job_id: str, *, stage: str = "") -> None:
         """Record that the job's worker lives, and the job's stage, in case the worker dies."""
@@ -69,3 +73,8 @@ class Deliveries:
 def delivery_key(job_id: str) -> str:
     """Return the Redis key of a job's count; the job's outcome deletes it."""
     return f"cutwork:delivery:{job_id}"
+
+
+def cancelled_key(job_id: str) -> str:
+    """Return the Redis key that exists while a job must not begin."""
+    return f"cutwork:cancelled:{job_id}"

@@ -16,8 +16,9 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from producer.contract.job import Job, run_of_job_id
-from producer.contract.outcome import Outcome, UnreadableOutcome
-from producer.store.deliveries import Deliveries, delivery_key
+from producer.contract.outcome import Outcome, UnreadableOutcome, cancelled_outcome
+from producer.store.cancellation import Cancellation, Cancellations
+from producer.store.deliveries import Deliveries, cancelled_key, delivery_key
 from producer.store.runs import RunLedger
 from producer.store.signed_jobs import decode_jobs, encode_job
 from producer.store.throughput import ThroughputStore
@@ -70,6 +71,7 @@ class Ledger:
         )
         self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
+        self._cancellations = Cancellations(self.redis, pending=_PENDING, outcome=_OUTCOME)
         self.throughput = ThroughputStore(self.redis)
 
     def add_pending(self, *jobs: Job) -> None:
@@ -81,6 +83,7 @@ class Ledger:
                 _MESSAGES, mapping={job.id: encode_job(job, signed=self._signed) for job in jobs}
             )
             pipe.delete(*(_OUTCOME + job.id for job in jobs))
+            pipe.delete(*(cancelled_key(job.id) for job in jobs))
             pipe.execute()
 
     def discard_pending(self, *jobs: Job) -> None:
@@ -124,8 +127,9 @@ class Ledger:
             self.runs.record_outcome(outcome)
             return
         key = _OUTCOME + outcome.job_id
-        # A redelivered job finds its own outputs; the first outcome has more details.
-        is_repeated = outcome.state == "skipped" and self.redis.exists(key)
+        # A redelivered job finds its own outputs or a cancellation; the first outcome is the one
+        # that its producer has seen.
+        is_repeated = outcome.state in ("skipped", "cancelled") and self.redis.exists(key)
         with self.redis.pipeline(transaction=True) as pipe:
             if not is_repeated:
                 pipe.delete(key)
@@ -135,6 +139,17 @@ class Ledger:
             pipe.hdel(_MESSAGES, outcome.job_id)
             pipe.delete(delivery_key(outcome.job_id))
             pipe.execute()
+
+    def cancel(self, job_id: str, *, reason: str) -> Cancellation:
+        """Prevent a job from beginning, and store the outcome `cancelled` if it had not begun.
+
+        `reason` says who cancelled it, and becomes the outcome's message. Should this process end
+        between the two steps, the worker that receives the message stores the outcome.
+        """
+        found = self._cancellations.mark(job_id)
+        if found == "cancelled":
+            self.record_outcome(cancelled_outcome(job_id, reason))
+        return found
 
     def read_outcomes(self, job_ids: Collection[str], *, wait: float = 0) -> dict[str, Outcome]:
         """Return the stored outcomes of `job_ids`; wait up to `wait` seconds for the first one.

@@ -304,6 +304,11 @@ class RunLedger:
         return dict(facts)
 
 
+def jobs_key(run: str) -> str:
+    """Return the key of a run's jobs in flight."""
+    return _key(run, "jobs")
+
+
 def feeder_key(run: str) -> str:
     """Return the key of the lock that the process feeding a run holds."""
     return _key(run, "feeder")

@@ -13,10 +13,11 @@ import pytest
 import redis
 
 from deploy.local import LocalStack, free_ports
-from producer import BrokerUnavailable, Client, InvalidJob, Job, Options, Outcome, OutcomeTimeout
+from producer import BrokerUnavailable, Client, InvalidJob, Options, Outcome, OutcomeTimeout
 from producer.contract.job import QUEUE
 from producer.contract.outcome import UnreadableOutcome
 from producer.store.ledger import Ledger
+from tests.support.jobs import job_of
 from tests.support.patience import PATIENCE
 
 
@@ -36,12 +37,6 @@ def idle_client(idle_stack: LocalStack) -> Iterator[Client]:
 
 def done(job_id: str) -> Outcome:
     return Outcome(job_id=job_id, state="done")
-
-
-def job_of(number: int) -> Job:
-    return Job.model_validate(
-        {"source": f"s3://photos/{number}.jpg", "image": f"s3://cutouts/{number}.png"}
-    )
 
 
 def test_a_job_waits_in_the_queue_and_is_pending(

@@ -6,21 +6,18 @@ from typing import Any
 
 import pytest
 
-from producer import Client, Job, Outcome
+from producer import Client, Outcome
 from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from producer.store.deliveries import delivery_key
 from producer.store.recovery import Recovery
+from tests.support.jobs import job_of
 from tests.support.patience import PATIENCE
 from tests.support.runs import BULK, answer, feeder_of, feeding, plan_of, until
 
 SOURCE = ImageRef(bucket="photos", key="a.jpg")
 LATER = 3600
 """Seconds, more than the visibility timeout."""
-
-
-def job_of(number: int) -> Job:
-    return Job(source=SOURCE, image=ImageRef(bucket="cutouts", key=f"{number}.png"))
 
 
 def recovery_of(client: Client, *, seconds_later: float) -> Recovery:
@@ -129,7 +126,8 @@ def test_deliveries_count_until_there_is_an_outcome(idle: Client) -> None:
     (handle,) = idle.submit_many([job_of(0)])
 
     def begin(timeout: float = 0) -> tuple[int, str | None]:
-        return ledger.deliveries.count_delivery(handle.id, visibility_timeout=timeout)
+        delivery = ledger.deliveries.count_delivery(handle.id, visibility_timeout=timeout)
+        return delivery.number, delivery.stage
 
     assert begin() == (1, None)
     assert begin(timeout=600) == (1, None)  # A copy, while the first delivery runs.

@@ -1,10 +1,16 @@
-"""Run a job on the session's worker, and read its outputs."""
+"""Jobs to submit, and what the session's worker makes of them."""
 
 from typing import Any
 
 from deploy.local import LocalStack
-from producer import Client, Outcome
+from producer import Client, Job, Outcome
 from tests.support.patience import PATIENCE
+
+
+def job_of(number: int) -> Job:
+    return Job.model_validate(
+        {"source": f"s3://photos/{number}.jpg", "image": f"s3://cutouts/{number}.png"}
+    )
 
 
 def run(client: Client, source: str, **places: Any) -> Outcome:

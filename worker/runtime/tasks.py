@@ -11,7 +11,7 @@ from celery import Task
 from celery.exceptions import Reject, Retry
 
 from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of_job_id
-from producer.contract.outcome import LONGEST_LINE_BYTES, Outcome
+from producer.contract.outcome import LONGEST_LINE_BYTES, Outcome, cancelled_outcome
 from producer.observability.log_context import add_to_log_context, log_context
 from producer.observability.redact import redact_line
 from worker.broker.consumed_queues import find_fallback_queue
@@ -125,10 +125,10 @@ def _source_queue(task: _Task, runtime: Runtime) -> str:
 
 
 def _run_job(runtime: Runtime, job: Job, *, delivery_tag: str, attempt: int) -> Outcome:
-    """Run a job, unless its run is cancelled or too many workers died with it."""
+    """Run a job, unless it or its run is cancelled, or too many workers died with it."""
     run = job.run
     if run and runtime.ledger.runs.is_cancelled(run):
-        return Outcome(job_id=job.id, state="cancelled")
+        return cancelled_outcome(job.id, "its run was cancelled")
     max_deliveries, deliveries = runtime.settings.max_deliveries, runtime.ledger.deliveries
     # The last delivery runs alone and records its stages: if the worker dies, this job is why.
     is_last = deliveries.count_unfinished(job.id) >= max_deliveries - 1 > 0
@@ -138,9 +138,11 @@ def _run_job(runtime: Runtime, job: Job, *, delivery_tag: str, attempt: int) -> 
         # Counted inside the lock: a job that waits for it while another one kills the worker is not
         # to blame.
         with runtime.unacked.running(delivery_tag, job.id):
-            number, stage = deliveries.count_delivery(
+            number, stage, is_cancelled = deliveries.count_delivery(
                 job.id, visibility_timeout=runtime.visibility_timeout
             )
+            if is_cancelled:
+                return cancelled_outcome(job.id, "it was cancelled")
             runtime.metrics.count_start(job, delivery=number, attempt=attempt)
             if number > max_deliveries:
                 return runtime.pipeline.refused(job, _poison(max_deliveries, stage))
