@@ -5,6 +5,7 @@
     │   ├── MalformedMessage    malformed_message
     │   ├── Forbidden           forbidden
     │   ├── SourceNotFound      source_not_found
+    │   ├── SourceArchived      archived
     │   ├── BucketNotFound      bucket_not_found
     │   ├── AccessDenied        access_denied
     │   ├── StorageRefused      storage_refused
@@ -70,6 +71,10 @@ class Forbidden(PermanentError, code="forbidden"):
 
 class SourceNotFound(PermanentError, code="source_not_found"):
     """The source object does not exist."""
+
+
+class SourceArchived(PermanentError, code="archived"):
+    """The source is in an archive storage class, such as Glacier, and has not been restored."""
 
 
 class BucketNotFound(PermanentError, code="bucket_not_found"):

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from deploy.reference.markdown import code, table
+from producer.config.s3_settings import S3Settings
 from producer.config.settings import ProducerSettings
 from producer.console.option_flags import option_name
 from producer.contract.options import Options
@@ -44,7 +45,7 @@ class _Variable(NamedTuple):
 
 def shared_variables() -> str:
     """Return the table of the variables that producers and workers read."""
-    fields = ProducerSettings.model_fields
+    fields = ProducerSettings.model_fields | S3Settings.model_fields
     return _table([*_settings_variables(lambda name: name in fields), *_celery_variables()])
 
 
@@ -55,7 +56,7 @@ def model_variables() -> str:
 
 def worker_variables() -> str:
     """Return the table of the variables that only workers read."""
-    others = ProducerSettings.model_fields.keys() | ModelSettings.model_fields.keys()
+    others = ProducerSettings.model_fields | S3Settings.model_fields | ModelSettings.model_fields
     return _table(_settings_variables(lambda name: name not in others))
 
 

@@ -3,19 +3,23 @@
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-import boto3
 import redis
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.client import Client
 from producer.config.broker_url import failure_advice, failure_verb
+from producer.config.s3_client import open_s3
+from producer.config.s3_round_trip import round_trip
+from producer.config.s3_settings import S3Settings
+from producer.config.settings import SettingsError
 from producer.console.findings import Finding
+from producer.contract.s3_prefix import S3Prefix
 from producer.contract.validation_errors import hide_password
+from producer.sync.listing.objects import fetch_page, listing_client
+from producer.sync.listing.page import MalformedPage
 
 _S3_ADVICE = (
     "check AWS_ENDPOINT_URL, AWS_PROFILE or the access keys, that the bucket exists, and that its "
@@ -85,21 +89,23 @@ def _queues(client: Client) -> Iterator[Finding]:
 
 def _s3(uri: str, *, is_writing: bool) -> Finding:
     what = f"S3 {'write' if is_writing else 'read'} {uri}"
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        return Finding(what, False, "expected s3://bucket or s3://bucket/prefix")
-    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
     try:
-        s3 = boto3.client("s3", config=config)
+        bucket, prefix = S3Prefix.parse(uri)
         if is_writing:
-            key = f"{prefix.rstrip('/')}/cutwork-doctor-{uuid.uuid4().hex}".lstrip("/")
-            s3.put_object(Bucket=bucket, Key=key, Body=b"")
-            s3.delete_object(Bucket=bucket, Key=key)
-            return Finding(what, True, "an empty object was written and removed")
-        page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+            s3 = open_s3(S3Settings.read(), attempts=2, read_timeout=10)
+            deviations = round_trip(s3, bucket=bucket, prefix=prefix)
+            problems = "; ".join(f"{part}: {sentence}" for part, sentence in deviations)
+            return Finding(
+                what, not problems, problems or "an object was written, read, copied and listed"
+            )
+        page = fetch_page(
+            listing_client(for_sources=True, attempts=2), bucket=bucket, prefix=prefix, size=1
+        )
+    except (SettingsError, MalformedPage) as error:
+        return Finding(what, False, str(error))
     except (BotoCoreError, ClientError, ValueError) as error:
         return Finding(what, False, f"{error}; {_S3_ADVICE}")
-    return Finding(what, True, "listed" if page["KeyCount"] else "listed; it is empty")
+    return Finding(what, True, "listed" if page.entries else "listed; it is empty")
 
 
 def _local_worker() -> Iterator[Finding]:

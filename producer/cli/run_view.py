@@ -184,6 +184,7 @@ def _unsent(counts: RunCounts) -> list[str]:
     return _nonzero(
         (counts.current, "up to date"),
         (counts.excluded, "left out"),
+        (counts.archived, "archived (restore them to process them)"),
         (counts.conflicting, "with conflicting output names"),
         (counts.known, "known to be unreadable (--retry-failed retries them)"),
     )

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -118,7 +119,13 @@ def write_report(record: RunRecord, place: str, view: RunView) -> bool:
     """Write a run's report into a subfolder or prefix named after it; False if that fails."""
     folder = f"{place.rstrip('/')}/{record.id}"
     try:
-        written = write_run_report(record, folder, s3=listing_client, warn=warn)
+        written = write_run_report(
+            record,
+            folder,
+            s3=listing_client,
+            sources=partial(listing_client, for_sources=True),
+            warn=warn,
+        )
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
         command = f"cutwork report {record.id} PLACE"
         warn(f"the report cannot be written ({error}); write it elsewhere with `{command}`")

@@ -26,7 +26,7 @@ from producer.contract.s3_prefix import S3Prefix
 from producer.store.runs import UnknownRun
 from producer.store.unreadable_run import UnreadableRun
 from producer.sync.feeder import Feeder
-from producer.sync.listing.objects import ListingFailed, listing_client
+from producer.sync.listing.objects import ListingFailed, listing_client, source_listing_client
 from producer.sync.manifest.manifest import Manifest, ManifestError, open_manifest
 from producer.sync.plan.dry_run import dry_run, estimate, summary_lines
 from producer.sync.plan.layout import Layout
@@ -94,6 +94,14 @@ def sync(
             help="Process sources again if their outputs come from a different model or options.",
         ),
     ] = False,
+    check_sources: Annotated[
+        bool,
+        typer.Option(
+            "--check-sources",
+            help="Compare each source's ETag with the one that its output was made of, by a "
+            "request for each output; finds sources replaced by an object with an older date.",
+        ),
+    ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -159,6 +167,7 @@ def sync(
                 limit=limit,
                 force=force,
                 changed_options=changed_options,
+                check_sources=check_sources,
                 retry_failed=retry_failed,
                 skip_bad_lines=skip_bad_lines,
             )
@@ -171,7 +180,7 @@ def sync(
             if run := client.runs.find_unfinished(spec):
                 # The stored one has the time that `--since 7d` stood for at the start.
                 spec = client.runs.spec(run)
-            plan = manifest_plan(lines) if lines else listing_plan(spec, listing_client())
+            plan = _open_plan(spec, lines)
             if run_dry:
                 _show_dry_run(client, spec, plan, as_json=as_json)
                 return
@@ -195,6 +204,12 @@ def sync(
             refuse(str(error))
         except (redis.RedisError, KombuError) as error:
             unreachable(client, error)
+
+
+def _open_plan(spec: RunSpec, lines: Manifest | None) -> Plan:
+    if lines:
+        return manifest_plan(lines)
+    return listing_plan(spec, listing_client(), sources=source_listing_client())
 
 
 def _check_kind(spec: RunSpec) -> None:

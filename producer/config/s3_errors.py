@@ -27,6 +27,10 @@ class S3Condition(Enum):
     """No connection, no response in time, or one that breaks off."""
     INVALID_REQUEST = auto()
     """The SDK refused to send the request."""
+    ARCHIVED = auto()
+    """The object is in an archive class, such as Glacier, and has not been restored."""
+    NOT_IMPLEMENTED = auto()
+    """The store does not have this function at all."""
     REFUSED = auto()
     """Any other answer."""
 
@@ -51,6 +55,8 @@ _BY_CODE: Final = {
             "SignatureDoesNotMatch",
         ),
         S3Condition.CLOCK_SKEW: ("RequestTimeTooSkewed",),
+        S3Condition.ARCHIVED: ("InvalidObjectState",),
+        S3Condition.NOT_IMPLEMENTED: ("NotImplemented", "501"),
         S3Condition.TRANSIENT: (
             *("PreconditionFailed", "SlowDown", "RequestTimeout", "InternalError", "Throttling"),
             *("ServiceUnavailable", "ThrottlingException", "RequestLimitExceeded"),
@@ -76,6 +82,8 @@ def classify(error: ClientError | BotoCoreError | RuntimeError) -> S3Failure:
     answer = code or status
     if code in _BY_CODE:
         return S3Failure(_BY_CODE[code], answer)
+    if status == "501":
+        return S3Failure(S3Condition.NOT_IMPLEMENTED, answer)
     if status.startswith("3"):
         return S3Failure(S3Condition.REDIRECT, answer)
     if status in ("408", "429") or status.startswith("5"):

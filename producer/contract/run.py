@@ -40,6 +40,7 @@ class RunSpec(Value):
     """The largest number of jobs to send."""
     force: bool = False
     changed_options: bool = False
+    check_sources: bool = False
     retry_failed: bool = False
     skip_bad_lines: bool = False
 
@@ -57,7 +58,7 @@ class RunSpec(Value):
 class RunCounts(Value):
     """How many inputs of a run were sent, left out, and ended in which state.
 
-    `seen = excluded + current + known + conflicting + sent`, and at the end
+    `seen = excluded + archived + current + known + conflicting + sent`, and at the end
     `sent = done + skipped + failed + cancelled`.
     """
 
@@ -65,6 +66,8 @@ class RunCounts(Value):
     """Inputs read from the listing or the manifest."""
     excluded: int = 0
     """Left out by --include, --exclude or --since."""
+    archived: int = 0
+    """Left out because their storage class, such as Glacier, must be restored to read them."""
     current: int = 0
     """Left out because the outputs exist and are newer."""
     known: int = 0

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Self
 
-from producer.contract.s3_uri import BUCKET, ImageRef
+from producer.contract.s3_uri import BUCKET, ImageRef, split_uri
 
 
 class S3Prefix(NamedTuple):
@@ -18,9 +18,8 @@ class S3Prefix(NamedTuple):
         The trailing slash is optional, and matching is by whole segments: `photos` does not
         contain `photos-private/a`.
         """
-        scheme, separator, rest = text.partition("://")
-        bucket, _, folder = rest.partition("/")
-        if scheme != "s3" or not separator or not BUCKET.fullmatch(bucket):
+        bucket, folder = split_uri(text)
+        if not BUCKET.fullmatch(bucket):
             raise ValueError(f"expected s3://bucket or s3://bucket/folder, found {text!r}")
         return cls(bucket, folder if not folder or folder.endswith("/") else folder + "/")
 

@@ -15,8 +15,18 @@ from pydantic import (
 
 from producer.contract.validation_errors import explain
 
-BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-"""Valid bucket names."""
+_ACCESS_POINT: Final = (
+    r"arn:aws[a-z-]*:(?:s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint[/:][A-Za-z0-9.-]{1,63}"
+    r"|arn:aws[a-z-]*:s3-outposts:[a-z0-9-]+:[0-9]{12}:outpost[/:][A-Za-z0-9-]{1,63}"
+    r"[/:]accesspoint[/:][A-Za-z0-9-]{1,63}"
+)
+BUCKET: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{2,254}}|{_ACCESS_POINT}")
+"""Names of buckets and ARNs of access points.
+
+Capitals, underscores and up to 255 characters are in old buckets of AWS and in those of other
+stores.
+"""
+_URI: Final = re.compile(rf"s3://(?P<bucket>{_ACCESS_POINT}|[^/]+)(?:/(?P<key>.*))?", re.DOTALL)
 LONGEST_KEY_BYTES: Final = 1024
 """S3's own limit on the UTF-8 length of a key."""
 
@@ -47,7 +57,10 @@ class ImageRef(Value):
     @classmethod
     def _validate_bucket(cls, bucket: str) -> str:
         if not BUCKET.fullmatch(bucket):
-            raise ValueError("expected a bucket name, 3 to 63 characters of a-z, 0-9, . and -")
+            raise ValueError(
+                "expected a bucket name, 3 to 255 characters of A-Z, a-z, 0-9, ., - and _, or the "
+                "ARN of an access point"
+            )
         return bucket
 
     @field_validator("key")
@@ -69,16 +82,21 @@ def _split(value: object) -> object:
     """Split a URI into bucket and key; return a value that is not a string unchanged."""
     if not isinstance(value, str):
         return value
-    scheme, separator, rest = value.partition("://")
-    bucket, slash, key = rest.partition("/")
-    if scheme != "s3" or not separator or not slash or not bucket or not key:
+    bucket, key = split_uri(value)
+    if not bucket or not key:
         raise ValueError("expected s3://bucket/key")
     return {"bucket": bucket, "key": key}
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split a URI into bucket, which may be an ARN with a slash, and key; both "" if it is none."""
+    match = _URI.fullmatch(uri)
+    return (match["bucket"], match["key"] or "") if match else ("", "")
 
 
 Ref = Annotated[
     ImageRef,
     BeforeValidator(_split),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": f"^s3://{BUCKET.pattern}/[\\s\\S]+$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^s3://(?:{BUCKET.pattern})/[\\s\\S]+$"}),
 ]

@@ -10,7 +10,11 @@ from producer.contract.untrusted_text import bound, escape_unprintable
 _HIDDEN: Final = "***"
 _SHORTEST: Final = 6
 """Characters. A shorter password could be an ordinary word; in a URL it is hidden anyway."""
-_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_VARIABLES: Final = tuple(
+    prefix + name
+    for prefix in ("AWS_", "CUTWORK_SOURCE_AWS_")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+)
 _NAMES: Final = (
     r"x-amz-(?:signature|credential|security-token)|aws_?accesskeyid|accesskeyid|secretaccesskey|"
     r"sessiontoken|aws_\w{0,64}?(?:key|token)\w{0,64}|authorization|password"

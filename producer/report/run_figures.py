@@ -78,6 +78,7 @@ def input_states(counts: RunCounts) -> list[InputState]:
         InputState("up to date", counts.current, "#4e79a7", "outputs are newer; not sent"),
         InputState("in flight", counts.in_flight, "#f0a23b", "sent, no outcome yet"),
         InputState("excluded", counts.excluded, "#a9b0ba", "left out by a filter"),
+        InputState("archived", counts.archived, "#6d7fa3", "in an archive class; restore to read"),
         InputState("known bad", counts.known, "#8a8178", "unreadable in an earlier run"),
         InputState("cancelled", counts.cancelled, "#b07aa1", "sent, then cancelled"),
         InputState(
@@ -90,8 +91,8 @@ def input_states(counts: RunCounts) -> list[InputState]:
 
 def undecided(counts: RunCounts) -> int:
     """Return the inputs in no other count; they differ from 0 only while a run is being planned."""
-    decided = counts.excluded + counts.current + counts.known + counts.conflicting + counts.sent
-    return counts.seen - decided
+    left_out = counts.excluded + counts.archived + counts.current + counts.known
+    return counts.seen - left_out - counts.conflicting - counts.sent
 
 
 def stage_means(record: RunRecord) -> list[StageMean]:

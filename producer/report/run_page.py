@@ -49,12 +49,22 @@ class Plot(NamedTuple):
         return round_top(max(self.values))
 
 
-def run_page(record: RunRecord, *, s3: "Callable[[], S3Client]") -> str:
-    """Return the page as HTML; fetches the pictures from `s3`, a few objects at a time."""
+def run_page(
+    record: RunRecord,
+    *,
+    s3: "Callable[[], S3Client]",
+    sources: "Callable[[], S3Client] | None" = None,
+) -> str:
+    """Return the page as HTML; fetches the pictures from `s3`, a few objects at a time.
+
+    `sources` is for the pictures of sources in a store of their own.
+    """
     suspicious, sample = record.suspicious[:_MAX_CARDS], record.sample[:_MAX_CARDS]
-    thumbnails = fetch_thumbnails(
-        (ref for outcome in (*suspicious, *sample) for _, ref in _pictures(outcome) if ref), s3=s3
-    )
+    outcomes = (*suspicious, *sample)
+    refs = {ref for outcome in outcomes for _, ref in _pictures(outcome) if ref}
+    originals = {outcome.source.ref for outcome in outcomes if outcome.source and sources}
+    thumbnails = fetch_thumbnails(sorted(refs - originals, key=str), s3=s3)
+    thumbnails |= fetch_thumbnails(sorted(refs & originals, key=str), s3=sources or s3)
     over_time = throughput(record.minutes)
     templates = environment()
     for name in (

@@ -28,12 +28,18 @@ _TYPES: Final = {
 
 
 def write_run_report(
-    record: RunRecord, place: str, *, s3: "Callable[[], S3Client]", warn: Callable[[str], None]
+    record: RunRecord,
+    place: str,
+    *,
+    s3: "Callable[[], S3Client]",
+    sources: "Callable[[], S3Client] | None" = None,
+    warn: Callable[[str], None],
 ) -> list[str]:
     """Write the report into `place`, a folder or `s3://bucket/prefix`; return the files written.
 
     Creates the folder if it is missing and replaces the files of an earlier report. `s3` is called
-    when an object must be read or written, and `warn` with a sentence if there is no page.
+    when an object must be read or written, `sources` for sources in a store of their own, and
+    `warn` with a sentence if there is no page.
 
     Raises `OSError`, botocore's errors, or `ValueError` for an invalid `s3://` URI. A picture that
     cannot be shown raises nothing.
@@ -47,7 +53,7 @@ def write_run_report(
         return written
     from producer.report.run_page import run_page  # its packages are installed
 
-    return [*written, _put(place, PAGE, run_page(record, s3=s3), s3=s3)]
+    return [*written, _put(place, PAGE, run_page(record, s3=s3, sources=sources), s3=s3)]
 
 
 def report_json(record: RunRecord) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from deploy.local import LocalStack
 from producer import Job, Options, Outcome
+from producer.contract.output_metadata import FINGERPRINT
 from producer.contract.s3_uri import ImageRef
 from tests.integration.test_storage import storage_with
 from tests.support.patience import PATIENCE
@@ -19,7 +20,6 @@ from worker.errors import OutputsContested, StorageUnavailable
 from worker.models.files.store import ModelStore
 from worker.pipeline.factory import open_limits, open_models
 from worker.pipeline.job import Pipeline
-from worker.pipeline.storage import FINGERPRINT
 
 SOURCE = ImageRef(bucket="photos", key="contested.png")
 

@@ -16,7 +16,7 @@ from tests.integration.test_redirects import PLACE
 from tests.support.captured_log import SECRET, CapturedLog, captured_log
 from worker.config.settings import WorkerSettings
 from worker.errors import CredentialsRefused
-from worker.pipeline.storage import open_storage
+from worker.pipeline.factory import open_storage
 
 PASSWORD = "p@ss/w0rd:of?ours"
 

@@ -17,7 +17,8 @@ from tests.support.tls_front import tls_front
 from worker.config.settings import WorkerSettings
 from worker.errors import CutworkError
 from worker.models.files.download import download, no_progress
-from worker.pipeline.storage import S3Storage, open_storage
+from worker.pipeline.factory import open_storage
+from worker.pipeline.storage import S3Storage
 
 PLACE = ImageRef.parse("s3://photos/a.jpg")
 

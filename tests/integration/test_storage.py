@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -23,9 +24,12 @@ from worker.errors import (
     SourceTooLarge,
     StorageUnavailable,
 )
-from worker.pipeline.storage import S3Storage, Stored, open_storage
+from worker.pipeline.factory import open_storage
+from worker.pipeline.storage import S3Storage
+from worker.pipeline.stored import Stored
 
 DATA = bytes(range(256)) * 40
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def ref(text: str) -> ImageRef:
@@ -63,11 +67,11 @@ def test_what_is_put_is_read_back(storage: S3Storage) -> None:
     stored = storage.head(place)
     assert stored is not None
     assert stored == Stored(etag, len(DATA), "f1", "mask", "image/png", stored.modified)
-    storage.renew(place, stored)
+    storage.renew(place, stored, source="s1")
     renewed = storage.head(place)
     assert renewed is not None
-    assert renewed._replace(modified=stored.modified) == stored
-    assert renewed.modified >= stored.modified
+    assert renewed._replace(modified=stored.modified) == stored._replace(source="s1")
+    assert (renewed.modified or EPOCH) >= (stored.modified or EPOCH) > EPOCH
     with storage.open(place) as source:
         assert (source.etag, source.length) == (etag, len(DATA))
         assert source.read() == DATA
@@ -153,7 +157,7 @@ def test_missing_credentials_are_a_transient_error(
 ASK = """
 from producer.contract.s3_uri import ImageRef
 from worker.config.settings import WorkerSettings
-from worker.pipeline.storage import open_storage
+from worker.pipeline.factory import open_storage
 
 open_storage(WorkerSettings.read(), connections=1).open(ImageRef.parse("s3://photos/a.jpg"))
 """

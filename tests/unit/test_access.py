@@ -52,7 +52,7 @@ def test_nothing_is_allowed_by_default() -> None:
         "**",
         "s3://*/private",
         "s3://shop/*",
-        "s3://Shop",
+        "s3://Sh+p",
     ],
 )
 def test_an_invalid_prefix_is_refused(text: str) -> None:

@@ -185,7 +185,7 @@ def test_bad_lines_say_what_was_expected_and_found(written: Written) -> None:
         (f"{A},{B},{B}", "source, image and mask must be three different objects"),
         (f"{A},{A},", "source, image and mask must be three different objects"),
         (f"photos/a.jpg,{B},", "source: expected s3://bucket/key, found 'photos/a.jpg'"),
-        (f"{A},s3://Cut/a.png,", "image.bucket: expected a bucket name"),
+        (f"{A},s3://C+t/a.png,", "image.bucket: expected a bucket name"),
         (f"{A},,s3://cutouts/{'é' * 513}", "the key has 1026 bytes, S3 allows 1 to 1024"),
         (f'{A},"{B}"x,', "expected CSV, found an error up to line 11: ',' expected after '\"'"),
         (f"{A},{B * 9000},", "found more than 65,536 bytes up to line 12"),

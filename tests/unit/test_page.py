@@ -1,9 +1,12 @@
 """The pages of a listing: how they are decoded, and which are refused."""
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable
 
 import pytest
 
+from producer.sync.listing.folder_walk import walk
+from producer.sync.listing.objects import skip_empty_pages
 from producer.sync.listing.page import (
     Entry,
     MalformedPage,
@@ -11,9 +14,6 @@ from producer.sync.listing.page import (
     normalised_time,
     parse_page,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def document(*keys: str, encoding: str = "<EncodingType>url</EncodingType>") -> bytes:
@@ -65,7 +65,54 @@ def test_no_entity_of_a_page_reads_a_file() -> None:
         ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.000Z"),
         ("2024-01-01T00:00:00.123456Z", "2024-01-01T00:00:00.123Z"),
         ("2024-01-01T02:00:00+02:00", "2024-01-01T00:00:00.000Z"),
+        ("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999Z"),
+        ("0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00.000Z"),
     ],
 )
 def test_times_have_one_form(text: str, normal: str) -> None:
     assert normalised_time(text) == normal
+
+
+def stored_as(storage_class: str, restored: str = "") -> bytes:
+    more = f"<StorageClass>{storage_class}</StorageClass>{restored}</Contents>"
+    return document("a", "b").replace(b"</Contents>", more.encode(), 1)
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_archived_object_is_marked(storage_class: str) -> None:
+    archived = [entry.is_archived for entry in parse_page(stored_as(storage_class)).entries]
+    assert archived == [True, False]
+    restoring = "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>"
+    assert parse_page(stored_as(storage_class, restoring)).entries[0].is_archived
+    restored = re.sub("true", "false", restoring).replace(
+        "</RestoreStatus>",
+        "<RestoreExpiryDate>2027-01-01T00:00:00Z</RestoreExpiryDate></RestoreStatus>",
+    )
+    assert not parse_page(stored_as(storage_class, restored)).entries[0].is_archived
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER_IR", "STANDARD_IA", "INTELLIGENT_TIERING"])
+def test_other_classes_are_read_at_once(storage_class: str) -> None:
+    assert not any(entry.is_archived for entry in parse_page(stored_as(storage_class)).entries)
+
+
+def empty(token: str | None) -> Page:
+    return Page([], [], is_truncated=True, token=token)
+
+
+def test_empty_pages_are_skipped_to_the_first_that_is_not() -> None:
+    full = parse_page(document("a"))
+    pages = {"1": empty("2"), "2": empty("3"), "3": full}
+    assert skip_empty_pages(empty("1"), pages.__getitem__) == full
+
+
+@pytest.mark.parametrize("follow", [lambda _: empty("1"), lambda token: empty(token + "1")])
+def test_empty_pages_without_an_end_are_an_error(follow: Callable[[str], Page]) -> None:
+    with pytest.raises(MalformedPage, match="empty pages in a row"):
+        skip_empty_pages(empty("1"), follow)
+
+
+def test_a_folder_is_not_cut_short_where_a_token_is_missing() -> None:
+    page = parse_page(document("x/a"))._replace(token=None, folders=[])
+    with pytest.raises(MalformedPage, match="expected a token"):
+        list(walk(lambda _folder, _token: page, prefix="x/", after=""))

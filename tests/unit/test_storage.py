@@ -4,7 +4,7 @@ import pytest
 
 from producer.config.settings import SettingsError
 from worker.config.settings import WorkerSettings
-from worker.pipeline.storage import open_storage
+from worker.pipeline.factory import open_storage
 
 
 @pytest.fixture

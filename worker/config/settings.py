@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_cache_path
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, StringConstraints
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from producer.config.s3_settings import S3Settings
 from producer.config.settings import EnvironmentSettings, ProducerSettings
 from worker.config.access import AllowedPrefix
 
@@ -24,6 +25,24 @@ def _prefixes(items: tuple[str, ...]) -> tuple[str, ...]:
     return items
 
 
+def _not_archive(name: str) -> str:
+    if name in ("GLACIER", "DEEP_ARCHIVE"):
+        raise ValueError("expected a class whose objects can be read at once, such as GLACIER_IR")
+    return name
+
+
+StorageClass = Annotated[
+    str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_-]*$"), AfterValidator(_not_archive)
+]
+CannedAcl = Literal[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+]
 Count = Annotated[int, Field(ge=1)]
 Attempts = Annotated[int, Field(ge=1, le=20)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
@@ -74,7 +93,35 @@ class ModelSettings(EnvironmentSettings):
     """Engine of ONNX models on a CPU: `onnxruntime`, or `auto` to prefer Cutwork's."""
 
 
-class WorkerSettings(ModelSettings, ProducerSettings):
+class OutputSettings(EnvironmentSettings):
+    """How outputs are stored."""
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    storage_class: StorageClass | None = None
+    """Storage class of outputs, such as `STANDARD_IA`; not one that must be restored first."""
+    cache_control: str | None = Field(default=None, pattern=r"^[!-~]([ -~]*[!-~])?$")
+    """Cache-Control of outputs, such as `public, max-age=86400`."""
+    kms_key: str | None = Field(
+        default=None, pattern=r"^(arn:aws[a-z-]*:kms:\S+|alias/[\w/-]+|[A-Za-z0-9-]+)$"
+    )
+    """KMS key that S3 encrypts outputs with: its id, ARN or alias."""
+    acl: CannedAcl | None = None
+    """Canned ACL of outputs, for buckets with ACLs."""
+
+    def put_arguments(self) -> dict[str, str]:
+        """Return the parameters of a PUT of S3 for these settings."""
+        arguments = {
+            "StorageClass": self.storage_class,
+            "CacheControl": self.cache_control,
+            "ServerSideEncryption": self.kms_key and "aws:kms",
+            "SSEKMSKeyId": self.kms_key,
+            "ACL": self.acl,
+        }
+        return {name: value for name, value in arguments.items() if value}
+
+
+class WorkerSettings(ModelSettings, OutputSettings, ProducerSettings, S3Settings):
     """The settings of a worker."""
 
     read_from: Prefixes = Field(min_length=1)

@@ -1,7 +1,12 @@
-"""The models of a process and its limits, built from its settings."""
+"""The models of a process, its limits and its object store, built from its settings."""
 
+from functools import partial
+from typing import Final
+
+from producer.config.s3_client import open_s3
 from producer.observability.events import NO_EVENTS, Events
-from worker.config.settings import ModelSettings
+from worker.config.access import AllowedPrefix
+from worker.config.settings import ModelSettings, WorkerSettings
 from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.load import make_loader
@@ -12,6 +17,10 @@ from worker.models.inference import Inference
 from worker.models.watchdog import Watchdog
 from worker.pipeline.limits import Limits
 from worker.pipeline.segment import Models
+from worker.pipeline.storage import S3Storage
+
+_BACKOFF_SECONDS: Final = 20.0
+"""The longest pause of the SDK between two attempts."""
 
 
 def open_file_cache(settings: ModelSettings) -> FileCache:
@@ -77,4 +86,31 @@ def open_limits(settings: ModelSettings) -> Limits:
         matting_seconds=settings.matting_seconds,
         # Half of the memory is for models, and an eighth for everything else.
         memory=settings.image_memory or machine_memory() * 3 // 8,
+    )
+
+
+def open_storage(
+    settings: WorkerSettings, *, connections: int, events: Events = NO_EVENTS
+) -> S3Storage:
+    """Return the storage of a worker; the AWS SDK reads credentials and endpoint as usual."""
+    open_client = partial(
+        open_s3,
+        settings,
+        connect_timeout=settings.s3_connect_timeout,
+        read_timeout=settings.s3_read_timeout,
+        attempts=settings.s3_attempts,
+        connections=connections,
+    )
+    client = open_client()
+    return S3Storage(
+        client,
+        source_client=open_client(for_sources=True) if settings.has_source_store else None,
+        read_from=[AllowedPrefix.parse(item) for item in settings.read_from],
+        write_to=[AllowedPrefix.parse(item) for item in settings.write_to],
+        models_from=[AllowedPrefix.parse(item) for item in settings.models_from],
+        max_bytes=settings.max_bytes,
+        put_arguments=settings.put_arguments(),
+        patience=settings.s3_attempts
+        * (settings.s3_connect_timeout + settings.s3_read_timeout + _BACKOFF_SECONDS),
+        events=events,
     )

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 from producer.contract.job import Job
@@ -17,6 +16,7 @@ from worker.errors import (
     MemoryExhausted,
     OutputsContested,
     PermanentError,
+    StorageRefused,
 )
 from worker.imaging.encode import FORMATS
 from worker.observability.stopwatch import Stopwatch
@@ -26,7 +26,9 @@ from worker.pipeline.limits import Limits
 from worker.pipeline.memory_budget import Reservation
 from worker.pipeline.recipe import Recipe
 from worker.pipeline.segment import Models
-from worker.pipeline.storage import S3Storage, Stored
+from worker.pipeline.source import Source
+from worker.pipeline.storage import S3Storage
+from worker.pipeline.stored import Stored
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +105,12 @@ class _Attempt:
                 source = stack.enter_context(storage.open(job.source))
             self.source = SourceFacts(ref=job.source, etag=source.etag, bytes=source.length)
             self.fingerprint = fingerprint(source.etag, recipe)
-            if options.if_exists == "skip" and (stored := self._stored_outputs(source.modified)):
+            if options.if_exists == "skip" and (stored := self._stored_outputs(source)):
                 return self._outcome("skipped", **stored)
             cutout = cut_out(
                 source,
                 recipe,
-                length=source.length,
+                length=source.memory,
                 models=models,
                 limits=self.pipeline.limits,
                 reservation=self.reservation,
@@ -138,11 +140,12 @@ class _Attempt:
             **facts,
         )
 
-    def _stored_outputs(self, modified: datetime) -> dict[str, OutputFacts]:
+    def _stored_outputs(self, source: Source) -> dict[str, OutputFacts]:
         """Return the job's outputs if all of them are stored with this fingerprint, else nothing.
 
-        Outputs that are older than the source, which was written at `modified`, get a new date:
-        otherwise a sync that compares dates would submit this job in every run.
+        Outputs that are older than the source get a new date: otherwise a sync that compares dates
+        would submit this job in every run. A new date does not help if the source's own is in the
+        future; then sync compares ETags, for which the output must name its source.
         """
         storage = self.pipeline.storage
         outputs: dict[str, OutputFacts] = {}
@@ -158,11 +161,13 @@ class _Attempt:
             if stored is None or (stored.fingerprint, stored.output) != (self.fingerprint, name):
                 return {}
             outputs[name] = OutputFacts(ref=ref, etag=stored.etag, bytes=stored.length)
-            if stored.modified < modified:
+            is_older = stored.modified and source.modified and stored.modified < source.modified
+            is_future = source.modified and source.modified > source.served_at
+            if is_older and not (is_future and stored.source == source.etag):
                 outdated[ref] = stored
         for ref, stored in outdated.items():
             try:
-                storage.renew(ref, stored)
+                storage.renew(ref, stored, source=source.etag)
             except PermanentError as error:
                 log.warning("%s: is up to date, but keeps its old date: %s", ref, error)
         return outputs
@@ -183,40 +188,47 @@ class _Attempt:
                         content_type=FORMATS[image_format].content_type,
                         fingerprint=self.fingerprint or "",
                         output=name,
+                        source=(self.source and self.source.etag) or "",
                     )
                     outputs[name] = OutputFacts(
                         ref=ref, etag=etag, bytes=len(data), size=cutout.size
                     )
             if len(outputs) == 2:
-                self._check_mask(outputs["mask"].ref)
+                self._check_mask(outputs["mask"])
         except CutworkError as error:
             # A failed job leaves no outputs; a next attempt overwrites what this one wrote.
             if self.final or isinstance(error, PermanentError):
                 for facts in outputs.values():
-                    self._remove(facts.ref)
+                    self._remove(facts)
             raise
         return outputs
 
-    def _remove(self, ref: ImageRef) -> None:
+    def _remove(self, output: OutputFacts) -> None:
         """Delete an output of this job, unless another job has replaced it."""
-        storage = self.pipeline.storage
+        storage, ref = self.pipeline.storage, output.ref
         try:
             stored = storage.head(ref)
-            if stored is not None and stored.fingerprint == self.fingerprint:
+            if stored is not None and stored.etag == output.etag:
                 storage.remove(ref)
         except CutworkError as error:
             log.warning("%s: an output of a failed job could not be deleted: %s", ref, error)
 
-    def _check_mask(self, ref: ImageRef) -> None:
+    def _check_mask(self, mask: OutputFacts) -> None:
         """Raise `OutputsContested` unless the stored mask belongs to the cut-out just stored.
 
         Each worker checks after its last write, so of two workers that write to the same
         destinations at least the last one notices a mixture.
         """
+        ref = mask.ref
         try:
             stored = self.pipeline.storage.head(ref)
         except AccessDenied:
             return  # The worker may write but not read, so it cannot check.
+        if stored is not None and stored.etag == mask.etag and stored.length != mask.bytes:
+            raise StorageRefused(
+                f"{ref}: expected the {mask.bytes:,} bytes that were sent, found "
+                f"{stored.length:,}; check the object store with `cutwork doctor --write s3://{ref.bucket}`"
+            )
         if stored is None or stored.fingerprint != self.fingerprint:
             raise OutputsContested(
                 f"{ref}: expected the mask stored a moment ago, found another one or none; the "

@@ -1,90 +1,29 @@
 """The object store: S3 requests within the allow lists, with the worker's own errors."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
-
-from producer.config.settings import SettingsError
 from producer.contract.s3_uri import ImageRef
 from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require_allowed
-from worker.config.settings import WorkerSettings
-from worker.errors import BucketNotFound, SourceNotFound, SourceTooLarge
+from worker.errors import (
+    BucketNotFound,
+    CutworkError,
+    SourceNotFound,
+    SourceTooLarge,
+    StorageRefused,
+)
 from worker.models.files.store import ModelObject
 from worker.models.watchdog import restart_clock
+from worker.pipeline.source import Source
 from worker.pipeline.storage_errors import translate_errors
+from worker.pipeline.stored import Stored, describe_output, has_other_md5, required
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import GetObjectOutputTypeDef
-
-FINGERPRINT: Final = "cutwork-fingerprint"
-"""The name of the metadata with an output's fingerprint."""
-OUTPUT: Final = "cutwork-output"
-"""The name of the metadata with the kind of output: `image` or `mask`."""
-_BACKOFF_SECONDS: Final = 20.0
-"""The longest pause of the SDK between two attempts."""
-_STALE_SECONDS: Final = 10.0
-"""After this time the object store may have closed a connection that was not read from."""
-
-
-class Stored(NamedTuple):
-    """What S3 returns about an object; fingerprint and output are None for objects of others."""
-
-    etag: str
-    length: int
-    fingerprint: str | None
-    output: str | None
-    content_type: str
-    modified: datetime
-
-
-@dataclass(frozen=True)
-class Source:
-    """An object opened for reading, with its ETag known before its body is read."""
-
-    ref: ImageRef
-    etag: str
-    length: int
-    modified: datetime
-    _storage: "S3Storage"
-    _response: "GetObjectOutputTypeDef"
-    opened_at: float = field(default_factory=time.monotonic)
-    """Seconds of the monotonic clock."""
-
-    def close(self) -> None:
-        """Release the connection, and drop an unread body."""
-        self._response["Body"].close()
-
-    def read(self) -> bytes:
-        """Return the whole body; raise `StorageUnavailable` if it breaks off.
-
-        A source that has waited for a model or for memory is opened again, because the object store
-        may have closed the connection; then it must still have the same ETag.
-        """
-        if time.monotonic() - self.opened_at > _STALE_SECONDS:
-            self.close()
-            with self._storage.open(self.ref, etag=self.etag) as reopened:
-                return reopened.read()
-        with self._storage.request(self.ref):
-            data = self._response["Body"].read()
-        self._storage.events.image_bytes("read", len(data))
-        return data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +31,21 @@ class S3Storage:
     """The object store, within the allow lists of a worker. Thread-safe."""
 
     client: "S3Client"
+    """Of the store of outputs and models."""
     _: KW_ONLY
     read_from: Sequence[AllowedPrefix]
     write_to: Sequence[AllowedPrefix]
     models_from: Sequence[AllowedPrefix]
     max_bytes: int
+    source_client: "S3Client | None" = None
+    """Of the store of the sources; None if that is the same."""
     patience: float = 0.0
     """Seconds that the client's own timeouts and attempts allow for a request."""
+    put_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of every PUT: storage class, encryption and so on."""
     events: Events = NO_EVENTS
+    _opaque_etags: set[str] = field(default_factory=set)
+    """Buckets whose ETags look like an MD5 and are none."""
 
     @contextmanager
     def request(self, ref: ImageRef) -> Iterator[None]:
@@ -122,16 +68,34 @@ class S3Storage:
         """
         condition: Any = {} if etag is None else {"IfMatch": etag}
         with self.request(ref):
-            response = self.client.get_object(Bucket=ref.bucket, Key=ref.key, **condition)
-        length = response["ContentLength"]
-        if length > self.max_bytes:
+            client = self.source_client or self.client
+            response = client.get_object(Bucket=ref.bucket, Key=ref.key, **condition)
+        try:
+            length = required(response, "ContentLength", ref)
+            if length > self.max_bytes:
+                raise SourceTooLarge(
+                    f"{ref}: expected at most {self.max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
+                    f"found {length:,}"
+                )
+            etag = str(required(response, "ETag", ref)).strip('"')
+        except CutworkError:
             response["Body"].close()
-            raise SourceTooLarge(
-                f"{ref}: expected at most {self.max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
-                f"found {length:,}"
-            )
-        etag = response["ETag"].strip('"')
-        return Source(ref, etag, length, response["LastModified"], self, response)
+            raise
+        return Source(
+            ref,
+            etag,
+            length,
+            response,
+            read_body=self._read_body,
+            reopen=lambda source: self.open(source.ref, etag=source.etag),
+            max_bytes=self.max_bytes,
+        )
+
+    def _read_body(self, source: Source) -> bytes:
+        with self.request(source.ref):
+            data = source.response["Body"].read()
+        self.events.image_bytes("read", len(data))
+        return data
 
     def head(self, ref: ImageRef) -> Stored | None:
         """Return what is stored at a key; None if there is no object or no bucket."""
@@ -140,32 +104,58 @@ class S3Storage:
                 response = self.client.head_object(Bucket=ref.bucket, Key=ref.key)
         except (SourceNotFound, BucketNotFound):
             return None
-        metadata = response["Metadata"]
-        return Stored(
-            response["ETag"].strip('"'),
-            response["ContentLength"],
-            metadata.get(FINGERPRINT),
-            metadata.get(OUTPUT),
-            response["ContentType"],
-            response["LastModified"],
-        )
+        return Stored.from_response(response, ref)
 
     def put(
-        self, ref: ImageRef, data: bytes, *, content_type: str, fingerprint: str, output: str
+        self,
+        ref: ImageRef,
+        data: bytes,
+        *,
+        content_type: str,
+        fingerprint: str,
+        output: str,
+        source: str = "",
     ) -> str:
-        """Store an output atomically, in one request, and return its ETag."""
+        """Store an output atomically, in one request, and return its ETag.
+
+        `source` is the ETag of the source. Raises `StorageRefused`, and deletes the object, if the
+        store has kept other bytes than these.
+        """
         with self.request(ref):
             response = self.client.put_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
                 Body=data,
                 ContentType=content_type,
-                Metadata={FINGERPRINT: fingerprint, OUTPUT: output},
+                Metadata=describe_output(fingerprint, output, source),
+                **self.put_arguments,
             )
+        etag = required(response, "ETag", ref).strip('"')
+        if ref.bucket not in self._opaque_etags and has_other_md5(response, data):
+            self._compare(ref, data, etag)
         self.events.image_bytes("written", len(data))
-        return response["ETag"].strip('"')
+        return str(etag)
 
-    def renew(self, ref: ImageRef, stored: Stored) -> None:
+    def _compare(self, ref: ImageRef, data: bytes, etag: str) -> None:
+        """Read an object back; delete it and raise `StorageRefused` if it has other bytes.
+
+        Sent only for the first ETag of a bucket that is not the MD5 it looks like.
+        """
+        with self.request(ref):
+            body = self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)["Body"]
+            with closing(body):
+                found = body.read(len(data) + 1)
+        if found == data:
+            self._opaque_etags.add(ref.bucket)
+            return
+        self.remove(ref)
+        raise StorageRefused(
+            f"{ref}: expected that the {len(data):,} bytes sent are stored, found others, which "
+            "were deleted; the object store or a proxy before it changes what is written: check it "
+            f"with `cutwork doctor --write s3://{ref.bucket}`"
+        )
+
+    def renew(self, ref: ImageRef, stored: Stored, *, source: str) -> None:
         """Set an output's modification time to now, by copying it onto itself."""
         with self.request(ref):
             self.client.copy_object(
@@ -174,8 +164,9 @@ class S3Storage:
                 CopySource={"Bucket": ref.bucket, "Key": ref.key},
                 CopySourceIfMatch=stored.etag,
                 ContentType=stored.content_type,
-                Metadata={FINGERPRINT: stored.fingerprint or "", OUTPUT: stored.output or ""},
+                Metadata=describe_output(stored.fingerprint or "", stored.output or "", source),
                 MetadataDirective="REPLACE",
+                **self.put_arguments,
             )
 
     def remove(self, ref: ImageRef) -> None:
@@ -218,42 +209,3 @@ class S3Storage:
                 for chunk in body.iter_chunks(2**20):
                     file.write(chunk)
                     restart_clock()
-
-
-def open_storage(
-    settings: WorkerSettings, *, connections: int, events: Events = NO_EVENTS
-) -> S3Storage:
-    """Return the storage of a worker; the AWS SDK reads credentials and endpoint as usual."""
-    config = Config(
-        connect_timeout=settings.s3_connect_timeout,
-        read_timeout=settings.s3_read_timeout,
-        retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
-        max_pool_connections=connections,
-    )
-    try:
-        client = boto3.client("s3", config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise SettingsError(
-            f"S3: {error}; expected AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION as the AWS SDK "
-            "reads them"
-        ) from error
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        # AWS may redirect between its regions. At a redirect of another store the SDK would request
-        # the bucket's region, and do so endlessly if that request is redirected too.
-        client.meta.events.register_last("before-parameter-build.s3", _disable_redirects)
-    return S3Storage(
-        client,
-        read_from=[AllowedPrefix.parse(item) for item in settings.read_from],
-        write_to=[AllowedPrefix.parse(item) for item in settings.write_to],
-        models_from=[AllowedPrefix.parse(item) for item in settings.models_from],
-        max_bytes=settings.max_bytes,
-        patience=settings.s3_attempts
-        * (settings.s3_connect_timeout + settings.s3_read_timeout + _BACKOFF_SECONDS),
-        events=events,
-    )
-
-
-def _disable_redirects(context: dict[str, Any], **_: object) -> None:
-    """Mark a request as redirected already, so that the SDK does not follow another redirect."""
-    context["s3_redirect"]["redirected"] = True

@@ -13,6 +13,7 @@ from worker.errors import (
     BucketNotFound,
     CredentialsRefused,
     CutworkError,
+    SourceArchived,
     SourceNotFound,
     StorageRefused,
     StorageUnavailable,
@@ -45,6 +46,17 @@ _ERRORS: Final[dict[S3Condition, tuple[type[CutworkError], str]]] = {
     ),
     S3Condition.TRANSIENT: (StorageUnavailable, "the object store answered {answer}"),
     S3Condition.NO_ANSWER: (StorageUnavailable, "the object store did not answer ({answer})"),
+    S3Condition.ARCHIVED: (
+        SourceArchived,
+        "expected a readable object, found one in an archive class ({answer}); restore it, then "
+        "send the job again",
+    ),
+    S3Condition.NOT_IMPLEMENTED: (
+        StorageRefused,
+        "the object store does not support this request ({answer}); unset those of "
+        "CUTWORK_STORAGE_CLASS, CUTWORK_ACL, CUTWORK_KMS_KEY and CUTWORK_REQUESTER_PAYS that it "
+        "does not know, and check it with `cutwork doctor --write`",
+    ),
     S3Condition.INVALID_REQUEST: (StorageRefused, "{answer}"),
     S3Condition.REFUSED: (StorageRefused, "the object store answered {answer}"),
 }

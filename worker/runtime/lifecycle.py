@@ -26,6 +26,7 @@ from worker.observability.stage_chart import format_stages
 from worker.observability.stopwatch import Stopwatch
 from worker.pipeline.factory import open_file_cache
 from worker.pipeline.malloc import fix_mmap_threshold
+from worker.pipeline.store_check import check_outputs
 from worker.runtime import state
 from worker.runtime.celery_app import app
 from worker.runtime.state import Runtime
@@ -48,6 +49,8 @@ def _start(**_: object) -> None:
             # Overrides the option -Q: a worker must only consume queues whose jobs it can process.
             app.amqp.queues.select(runtime.consumed_queues)
             runtime.startup_messages.append(f"takes from {', '.join(runtime.consumed_queues)}")
+        with watch.stage("store"):
+            runtime.startup_messages.extend(check_outputs(runtime.settings))
         if runtime.settings.metrics_port:
             # Before models are loaded, so that probes see the progress of the start.
             _serve_metrics(runtime)

@@ -19,9 +19,14 @@ from worker.models.files.store import RemoteModels
 from worker.models.watchdog import Watchdog
 from worker.observability.health import Health, broker_check
 from worker.observability.throughput import ThroughputMeter
-from worker.pipeline.factory import open_limits, open_models, open_store, open_watchdog
+from worker.pipeline.factory import (
+    open_limits,
+    open_models,
+    open_storage,
+    open_store,
+    open_watchdog,
+)
 from worker.pipeline.job import Pipeline
-from worker.pipeline.storage import open_storage
 from worker.runtime.celery_app import app
 from worker.runtime.events import WorkerEvents
 

@@ -7,7 +7,7 @@ omits keys that S3 would return. Listings of single folders can be put in order.
 
 from collections.abc import Callable, Iterator
 
-from producer.sync.listing.page import Entry, OutOfOrder, Page
+from producer.sync.listing.page import Entry, MalformedPage, OutOfOrder, Page
 
 FetchFolder = Callable[[str, str | None], Page]
 """Returns the page of a folder at a token: its objects, and its folders with a trailing slash."""
@@ -50,4 +50,8 @@ def _folder(fetch: FetchFolder, prefix: str) -> Iterator[tuple[str, Entry | None
         items: list[tuple[str, Entry | None]] = [(entry.key, entry) for entry in page.entries]
         items += [(folder, None) for folder in page.folders]
         yield from sorted(items, key=lambda item: item[0].replace("/", "\0"))
-        token, is_truncated = page.token, page.is_truncated and page.token is not None
+        token, is_truncated = page.token, page.is_truncated
+        if is_truncated and not token:
+            raise MalformedPage(
+                f"expected a token for the next page of the folder {prefix!r}, found none"
+            )

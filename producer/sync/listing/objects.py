@@ -1,15 +1,15 @@
 """Listings of S3 prefixes: in key order, read in parallel, in bounded memory."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from producer.config.s3_client import is_aws, open_s3
 from producer.config.s3_errors import S3Condition, classify
-from producer.config.settings import SettingsError
+from producer.config.s3_settings import S3Settings
 from producer.sync.listing.folder_walk import FetchFolder, in_key_order, walk
 from producer.sync.listing.key_ranges import Fetch, KeyRanges
 from producer.sync.listing.page import Entry, MalformedPage, OutOfOrder, Page, PageHandler
@@ -22,6 +22,8 @@ DEFAULT_THREADS: Final = 8
 """Pages requested at the same time: 80,000 keys per second if S3 takes 100 ms per page."""
 _PAGE_KEYS: Final = 1000
 """The most keys in a page, a limit of S3."""
+_MAX_EMPTY_PAGES: Final = 1000
+"""The most empty pages in a row: a million deleted objects."""
 _FOLDER_LISTING_SERVER: Final = "SeaweedFS"
 """The beginning of the `Server` header of stores that list folder by folder."""
 
@@ -30,30 +32,26 @@ class ListingFailed(ConnectionError):
     """A prefix could not be listed; the message names it, the cause, and what to do."""
 
 
-def listing_client(*, connections: int = 3 * DEFAULT_THREADS, attempts: int = 5) -> "S3Client":
-    """Return an S3 client for this module only, configured by the environment of the AWS SDK.
+def listing_client(
+    *, for_sources: bool = False, connections: int = 3 * DEFAULT_THREADS, attempts: int = 5
+) -> "S3Client":
+    """Return an S3 client for this module only, configured as `open_s3` describes.
 
     Its listings return a `Page` instead of boto3's dictionary. Threads and listings may share it;
     `connections` is the limit for all of them. Raises `SettingsError` on a wrong configuration.
     """
-    config = Config(
-        connect_timeout=5,
-        read_timeout=30,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=connections,
+    client = open_s3(
+        S3Settings.read(), for_sources=for_sources, attempts=attempts, connections=connections
     )
-    try:
-        # A new session, because the default one keeps the credentials that it found first.
-        client = boto3.Session().client("s3", config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise SettingsError(
-            f"S3: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION, whose values must "
-            "be valid for the AWS SDK"
-        ) from error
     # With `register_first` on this name it runs before a handler of botocore that parses the whole
     # of each body to look for an error.
     client.meta.events.register_first("before-parse.*.ListObjectsV2", PageHandler())
     return client
+
+
+def source_listing_client() -> "S3Client | None":
+    """Return a `listing_client` of the sources' own store; None if they have none."""
+    return listing_client(for_sources=True) if S3Settings.read().has_source_store else None
 
 
 def list_objects(
@@ -92,20 +90,20 @@ def page_fetcher(s3: "S3Client", *, bucket: str, prefix: str, size: int = _PAGE_
     """Return a function that reads the page of a prefix above a key."""
 
     def fetch(after: str) -> Page:
-        page = fetch_page(s3, bucket=bucket, prefix=prefix, after=after, size=size)
-        # Some stores return empty pages where objects have been deleted.
-        while page.is_truncated and page.token and not page.entries:
-            page = fetch_page(s3, bucket=bucket, prefix=prefix, token=page.token, size=size)
-        return page
+        request = partial(fetch_page, s3, bucket=bucket, prefix=prefix, size=size)
+        return skip_empty_pages(request(after=after), lambda token: request(token=token))
 
     return fetch
 
 
 def folder_fetcher(s3: "S3Client", *, bucket: str, size: int = _PAGE_KEYS) -> FetchFolder:
     """Return a function that reads a page of a folder."""
-    return lambda folder, token: fetch_page(
-        s3, bucket=bucket, prefix=folder, token=token, delimiter="/", size=size
-    )
+
+    def fetch(folder: str, token: str | None) -> Page:
+        request = partial(fetch_page, s3, bucket=bucket, prefix=folder, delimiter="/", size=size)
+        return skip_empty_pages(request(token=token), lambda token: request(token=token))
+
+    return fetch
 
 
 def fetch_page(
@@ -126,9 +124,30 @@ def fetch_page(
         request["StartAfter"] = after
     if delimiter:
         request["Delimiter"] = delimiter
+    if is_aws(s3):
+        # Other stores have no archive, and some refuse parameters that they do not know.
+        request["OptionalObjectAttributes"] = ["RestoreStatus"]
     page: object = s3.list_objects_v2(**request).get("Page")
     if not isinstance(page, Page):
         raise TypeError("expected a client made by listing_client(), found another")
+    return page
+
+
+def skip_empty_pages(page: Page, fetch_next: Callable[[str], Page]) -> Page:
+    """Return the first page that has something or is the last, beginning with `page`.
+
+    Some stores return empty pages where objects have been deleted. Raises `MalformedPage` if a page
+    says that more follow and does not say where, or if empty pages do not end.
+    """
+    tokens: set[str] = set()
+    while page.is_truncated and not page.entries and not page.folders:
+        if not page.token or page.token in tokens or len(tokens) >= _MAX_EMPTY_PAGES:
+            raise MalformedPage(
+                f"expected objects or the end of the listing, found {len(tokens) + 1:,} empty "
+                "pages in a row, each of which says that more follow"
+            )
+        tokens.add(page.token)
+        page = fetch_next(page.token)
     return page
 
 

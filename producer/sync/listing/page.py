@@ -4,6 +4,7 @@ boto3's parser reads 12,000 keys per second on one core and holds the interprete
 lxml reads twenty times as many and lets other threads run.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,10 +30,16 @@ class Entry(NamedTuple):
     """
     etag: str
     """Without quotes."""
+    is_archived: bool = False
+    """Whether the object cannot be read before it is restored from an archive class."""
 
 
-_entry: Final[Callable[[tuple[str, int, str, str]], Entry]] = partial(tuple.__new__, Entry)
+_entry: Final[Callable[[tuple[str, int, str, str, bool]], Entry]] = partial(tuple.__new__, Entry)
 """`Entry._make` without a Python call for each of millions of entries."""
+
+
+_ARCHIVE: Final = re.compile(rb"<StorageClass>\s*(?:GLACIER|DEEP_ARCHIVE)\s*<")
+"""The classes that must be restored before they are read; GLACIER_IR need not."""
 
 
 class Page(NamedTuple):
@@ -89,19 +96,24 @@ def parse_page(body: bytes) -> Page:
     etags = [etag.strip('"') for etag in etags]
     is_truncated = root.findtext(namespace + "IsTruncated") == "true"
     token = root.findtext(namespace + "NextContinuationToken")
-    entries = list(map(_entry, zip(keys, _numbers(sizes), times, etags, strict=True)))
+    archived = _archived(root, namespace) if _ARCHIVE.search(body) else [False] * len(keys)
+    entries = list(map(_entry, zip(keys, _numbers(sizes), times, etags, archived, strict=True)))
     return Page(entries, folders, is_truncated, token)
 
 
 def normalised_time(text: str) -> str:
     """Convert a time of RFC 3339 to the form of `Entry.modified`, truncated to milliseconds.
 
-    Raises `MalformedPage` for any other text.
+    A time beyond the years 1 to 9999 becomes the nearest one within. Raises `MalformedPage` for any
+    other text.
     """
     if len(text) == 20 and text[19] == "Z":
         return text[:19] + ".000Z"
     try:
         return time_text(datetime.fromisoformat(text))
+    except OverflowError:
+        # In UTC this time is beyond the years that Python's calendar has.
+        return "9999-12-31T23:59:59.999Z" if text > "5" else "0001-01-01T00:00:00.000Z"
     except ValueError as error:
         message = f"expected a time such as 2024-01-31T23:59:59Z, found {text!r}"
         raise MalformedPage(message) from error
@@ -122,6 +134,15 @@ def check_order(entries: list[Entry], after: str) -> None:
     if not all(map(lt, keys, keys[1:])):
         left, right = next(pair for pair in pairwise(keys) if pair[0] >= pair[1])
         raise OutOfOrder(f"{right!r} came after {left!r}")
+
+
+def _archived(root: Any, namespace: str) -> list[bool]:
+    """Return for each object whether it is in an archive class and has not been restored."""
+    return [
+        (item.findtext(namespace + "StorageClass") or "").strip() in ("GLACIER", "DEEP_ARCHIVE")
+        and item.find(f"{namespace}RestoreStatus/{namespace}RestoreExpiryDate") is None
+        for item in root.iterfind(namespace + "Contents")
+    ]
 
 
 def _numbers(texts: list[str]) -> list[int]:

@@ -12,7 +12,7 @@ from producer.contract.validation_errors import explain
 
 _LONGEST_REASON: Final = 400
 # Matches only valid references: a key of up to 256 characters has at most 1,024 bytes.
-_SIMPLE_URI: Final = re.compile(rf"s3://{BUCKET.pattern}/.{{1,256}}", re.DOTALL).fullmatch
+_SIMPLE_URI: Final = re.compile(rf"s3://(?:{BUCKET.pattern})/.{{1,256}}", re.DOTALL).fullmatch
 
 
 class Record(NamedTuple):

@@ -2,10 +2,13 @@
 
 from collections.abc import Generator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from producer.contract.run import RunSpec
 from producer.sync.listing.objects import find_object, list_objects
+from producer.sync.listing.page import time_text
+from producer.sync.plan.check_sources import check_sources, source_reader
 from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.layout import Layout
 from producer.sync.plan.naming import Naming
@@ -16,13 +19,14 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
+def listing_plan(spec: RunSpec, s3: "S3Client", *, sources: "S3Client | None" = None) -> Plan:
     """Return the plan of a run over a prefix; its cursor is the key of a source.
 
-    `s3` is a `listing_client`. Listings are read while the plan is read, and closing the plan's
-    generator ends them. Raises `ValueError` as `Layout.from_spec` does, before the first request;
-    the generator raises `ListingFailed`.
+    `s3` is a `listing_client`, and so is `sources`, for sources in a store of their own. Listings
+    are read while the plan is read, and closing the plan's generator ends them. Raises `ValueError`
+    as `Layout.from_spec` does, before the first request; the generator raises `ListingFailed`.
     """
+    sources = sources or s3
     layout = Layout.from_spec(spec)
     source = layout.source
     resend: Resend | None = (
@@ -51,13 +55,15 @@ def listing_plan(spec: RunSpec, s3: "S3Client") -> Plan:
             resend=resend,
             cursor=cursor,
             list_earlier=lambda beginning: list_objects(
-                s3, bucket=source.bucket, prefix=beginning, threads=1
+                sources, bucket=source.bucket, prefix=beginning, threads=1
             ),
             has_unique_names=layout.template.has_suffix,
+            checks_sources=spec.check_sources,
+            now=time_text(datetime.now(UTC)),
             reserved=reserved_prefixes(filter(None, (image, mask)), source),
         )
-        entries = list_objects(s3, bucket=source.bucket, prefix=source.prefix, after=cursor)
+        entries = list_objects(sources, bucket=source.bucket, prefix=source.prefix, after=cursor)
         with closing(entries):
-            yield from planner.plan(entries)
+            yield from check_sources(planner.plan(entries), source_reader(s3))
 
     return plan

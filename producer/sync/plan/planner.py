@@ -51,6 +51,10 @@ class Planner(NamedTuple):
     """Whether the name template gives different names to any two sources."""
     reserved: tuple[tuple[Output, str], ...]
     """Pairs of an output and a prefix within the output's own that holds something else."""
+    checks_sources: bool = False
+    """Whether outputs that are newer than their sources are doubtful too."""
+    now: str = "~"
+    """The time as `Entry.modified`; no output is newer than a source of a later time."""
 
     def plan(self, sources: Iterable[Entry]) -> Iterator[Step]:
         """Yield one step per source; `sources` come in key order and begin after the cursor."""
@@ -69,7 +73,13 @@ class Planner(NamedTuple):
             image_key = image.naming.key(key) if image is not None else None
             mask_key = mask.naming.key(key) if mask is not None else None
             verdict, reason, message = self._verdict(source, first_source, image_key, mask_key)
-            if verdict == "current":
+            is_doubtful = (reason == "newer" and self.checks_sources) or (
+                reason == "older" and source.modified > self.now
+            )
+            if verdict == "send" and source.is_archived:
+                yield Step(key, "archived", "archived")
+                continue
+            if verdict == "current" and (source.is_archived or not is_doubtful):
                 yield Step(key, verdict, reason)
                 continue
             yield Step(
@@ -82,6 +92,7 @@ class Planner(NamedTuple):
                 image=image.ref(image_key) if image and image_key else None,
                 mask=mask.ref(mask_key) if mask and mask_key else None,
                 message=message,
+                is_doubtful=is_doubtful,
             )
 
     def _verdict(

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from producer.contract.s3_uri import ImageRef
 
-Verdict = Literal["excluded", "current", "known", "conflicting", "send"]
+Verdict = Literal["excluded", "archived", "current", "known", "conflicting", "send"]
 """What happens to an input: the field of `RunCounts` in which it counts, or `send`."""
 Exclusion = Literal["marker", "output", "filtered", "old"]
 """Why an object is not a source.
@@ -15,14 +15,23 @@ or --exclude. `old`: by --since.
 """
 Resend = Literal["forced", "changed_options"]
 """Why existing outputs do not count: --force or --changed-options."""
+Unreadable = Literal["archived"]
+"""Why an object is not sent although it is a source: its storage class must be restored first."""
 Rejection = Literal["name_conflict", "name_too_long", "name_misplaced"]
 """Why an input cannot be sent; the error code of its failure."""
-Reason = Exclusion | Resend | Rejection | Literal["newer", "missing", "older", "listed"]
+Reason = (
+    Exclusion
+    | Unreadable
+    | Resend
+    | Rejection
+    | Literal["newer", "missing", "older", "replaced", "listed"]
+)
 """Why an input has its verdict.
 
-Every `Exclusion` gives the verdict `excluded`, every `Rejection` gives `conflicting`. `newer`: the
-outputs exist and are newer, so they are `current`. The others give `send`: an output is `missing`
-or `older`, a `Resend`, or a manifest has `listed` the input.
+Every `Exclusion` gives the verdict `excluded`, every `Rejection` gives `conflicting`, `archived`
+gives `archived`. `newer`: the outputs exist and are newer, so they are `current`. The others give
+`send`: an output is `missing`, is `older` or was made of an object that was `replaced`, a `Resend`,
+or a manifest has `listed` the input.
 """
 
 
@@ -34,8 +43,8 @@ class Step(NamedTuple):
     verdict: Verdict
     reason: Reason
     source: ImageRef | None = None
-    """The image. It and the fields below have values only if the verdict is not `excluded` or
-    `current`."""
+    """The image. It and the fields below have values only if the verdict is not `excluded`,
+    `archived` or `current`, or if the step is doubtful."""
     etag: str = ""
     """The ETag of the source; empty if a manifest names it."""
     bytes: int | None = None
@@ -46,6 +55,8 @@ class Step(NamedTuple):
     """The destination of the mask; None for the same reasons."""
     message: str = ""
     """What is wrong with a conflicting input, and what to do."""
+    is_doubtful: bool = False
+    """Whether dates cannot decide, so that the source's ETag must; see `check_sources`."""
 
 
 Plan = Callable[[str], Generator[Step, None, None]]

@@ -1,0 +1,111 @@
+"""Clients of the object stores, made in one way for producers and workers."""
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from producer.config.s3_settings import S3Settings
+from producer.config.settings import SettingsError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_AWS_HOST: Final = re.compile(r"(?:^|\.)(?:amazonaws\.(?:com|com\.cn|eu)|api\.aws)$")
+
+
+def open_s3(
+    settings: S3Settings,
+    *,
+    for_sources: bool = False,
+    attempts: int,
+    connect_timeout: float = 5,
+    read_timeout: float = 30,
+    connections: int = 10,
+) -> "S3Client":
+    """Return a client of the store of outputs and models, or `for_sources` of that of the sources.
+
+    Raises `SettingsError` if the variables or profiles that the AWS SDK reads are wrong.
+    """
+    config = Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=connections,
+    )
+    own_store = for_sources and settings.has_source_store
+    try:
+        client = _create(settings if own_store else None, config)
+        if not is_aws(client):
+            # Some stores keep the frames of a checksum trailer as part of the object.
+            config = config.merge(
+                Config(
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                )
+            )
+            client = _create(settings if own_store else None, config)
+            # AWS may redirect between its regions. At a redirect of another store the SDK would
+            # request the bucket's region, and do so endlessly if that request is redirected too.
+            client.meta.events.register_last("before-parameter-build.s3", _disable_redirects)
+    except (BotoCoreError, ValueError) as error:
+        variables = "AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION"
+        if own_store:
+            variables = variables.replace("AWS_", "CUTWORK_SOURCE_AWS_")
+        raise SettingsError(
+            f"S3: {error}; expected {variables} with values that the AWS SDK accepts"
+        ) from error
+    if settings.requester_pays:
+        client.meta.events.register("before-parameter-build.s3", _pay_for_request)
+    return client
+
+
+def is_aws(client: "S3Client") -> bool:
+    """Return whether the client's endpoint belongs to AWS."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return _AWS_HOST.search(host) is not None
+
+
+def _create(own: S3Settings | None, config: Config) -> "S3Client":
+    """Create a client configured by the SDK's variables, or by those of `own`."""
+    # A new session, because the default one keeps the credentials that it found first.
+    if own is None:
+        return boto3.Session().client("s3", config=config)
+    session = botocore.session.Session(profile=own.source_aws_profile)
+    endpoint = own.source_aws_endpoint_url or _profile_endpoint(session)
+    # AWS_ENDPOINT_URL names the other store.
+    others: Any = {"ignore_configured_endpoint_urls": True}
+    config = config.merge(Config(**others))
+    return boto3.Session(
+        botocore_session=session,
+        aws_access_key_id=own.source_aws_access_key_id,
+        aws_secret_access_key=own.source_aws_secret_access_key,
+        aws_session_token=own.source_aws_session_token,
+        region_name=own.source_aws_region,
+    ).client("s3", endpoint_url=endpoint, config=config)
+
+
+def _profile_endpoint(session: botocore.session.Session) -> str | None:
+    """Return the endpoint for S3 in the session's profile, if a profile is chosen and has one."""
+    if session.profile is None:
+        return None
+    profile: dict[str, Any] = session.get_scoped_config()
+    services: dict[str, Any] = session.full_config.get("services", {})
+    of_s3 = services.get(profile.get("services", ""), {}).get("s3", {})
+    endpoint = of_s3.get("endpoint_url") or profile.get("endpoint_url")
+    return str(endpoint) if endpoint else None
+
+
+def _disable_redirects(context: dict[str, Any], **_: object) -> None:
+    """Mark a request as redirected already, so that the SDK does not follow another redirect."""
+    context["s3_redirect"]["redirected"] = True
+
+
+def _pay_for_request(params: dict[str, Any], model: Any, **_: object) -> None:
+    """Accept the cost of a request, where its operation has that parameter."""
+    if "RequestPayer" in model.input_shape.members:
+        params.setdefault("RequestPayer", "requester")
