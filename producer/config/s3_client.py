@@ -1,6 +1,8 @@
 """Clients of the object stores, made in one way for producers and workers."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -39,7 +41,8 @@ def open_s3(
     )
     own_store = for_sources and settings.has_source_store
     try:
-        client = _create(settings if own_store else None, config)
+        create = _open_session(settings if own_store else None)
+        client = create(config)
         if not is_aws(client):
             # Some stores keep the frames of a checksum trailer as part of the object.
             config = config.merge(
@@ -48,7 +51,7 @@ def open_s3(
                     response_checksum_validation="when_required",
                 )
             )
-            client = _create(settings if own_store else None, config)
+            client = create(config)
             # AWS may redirect between its regions. At a redirect of another store the SDK would
             # request the bucket's region, and do so endlessly if that request is redirected too.
             client.meta.events.register_last("before-parameter-build.s3", _disable_redirects)
@@ -70,23 +73,27 @@ def is_aws(client: "S3Client") -> bool:
     return _AWS_HOST.search(host) is not None
 
 
-def _create(own: S3Settings | None, config: Config) -> "S3Client":
-    """Create a client configured by the SDK's variables, or by those of `own`."""
+def _open_session(own: S3Settings | None) -> "Callable[[Config], S3Client]":
+    """Return a function that creates a client, by the SDK's variables or by those of `own`."""
     # A new session, because the default one keeps the credentials that it found first.
     if own is None:
-        return boto3.Session().client("s3", config=config)
+        return partial(_create, boto3.Session())
     session = botocore.session.Session(profile=own.source_aws_profile)
     endpoint = own.source_aws_endpoint_url or _profile_endpoint(session)
-    # AWS_ENDPOINT_URL names the other store.
-    others: Any = {"ignore_configured_endpoint_urls": True}
-    config = config.merge(Config(**others))
-    return boto3.Session(
+    boto3_session = boto3.Session(
         botocore_session=session,
         aws_access_key_id=own.source_aws_access_key_id,
         aws_secret_access_key=own.source_aws_secret_access_key,
         aws_session_token=own.source_aws_session_token,
         region_name=own.source_aws_region,
-    ).client("s3", endpoint_url=endpoint, config=config)
+    )
+    # AWS_ENDPOINT_URL names the other store.
+    others: Any = {"ignore_configured_endpoint_urls": True}
+    return lambda config: _create(boto3_session, config.merge(Config(**others)), endpoint)
+
+
+def _create(session: boto3.Session, config: Config, endpoint: str | None = None) -> "S3Client":
+    return session.client("s3", endpoint_url=endpoint, config=config)
 
 
 def _profile_endpoint(session: botocore.session.Session) -> str | None:

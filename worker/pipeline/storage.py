@@ -142,9 +142,11 @@ class S3Storage:
         Sent only for the first ETag of a bucket that is not the MD5 it looks like.
         """
         with self.request(ref):
-            body = self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)["Body"]
-            with closing(body):
+            response = self.client.get_object(Bucket=ref.bucket, Key=ref.key)
+            with closing(response["Body"]) as body:
                 found = body.read(len(data) + 1)
+        if response.get("ETag", "").strip('"') != etag:
+            return  # Another job has replaced it meanwhile.
         if found == data:
             self._opaque_etags.add(ref.bucket)
             return
