@@ -22,6 +22,7 @@ from worker.imaging.colour.stated import stated_profile
 from worker.imaging.colour_conversion import conversion
 from worker.imaging.masks import Depth, Pixels, Size, to_depth
 from worker.imaging.orientation import is_sideways, upright
+from worker.imaging.readers.heif16 import open_deep
 from worker.imaging.readers.pillow import PillowImage
 from worker.imaging.readers.png16 import Png16Image, has_sixteen_bits
 from worker.imaging.readers.refusals import refusal
@@ -142,12 +143,18 @@ def open_image(data: bytes, *, max_pixels: int) -> OpenedImage:
     if container == "TIFF":
         stored: StoredImage = TiffImage(data, max_pixels)
     else:
-        image = _open_with_pillow(data, container)
-        is_deep = container == "PNG" and has_sixteen_bits(data)
-        stored = Png16Image(data, image) if is_deep else PillowImage(data, image)
+        stored = _stored_image(data, container)
     _check_size(stored.facts.size, max_pixels)
     decoded = _check_cost(data, container, stored.facts.size, max_pixels)
     return OpenedImage(data, container, stored, decoded)
+
+
+def _stored_image(data: bytes, container: str) -> StoredImage:
+    """Return the reader of a file that Pillow can open."""
+    image = _open_with_pillow(data, container)
+    if container == "PNG" and has_sixteen_bits(data):
+        return Png16Image(data, image)
+    return open_deep(data, image) or PillowImage(data, image)
 
 
 def _open_with_pillow(data: bytes, container: str) -> Image.Image:

@@ -56,11 +56,15 @@ def avif(
     size: tuple[int, int] = (64, 64),
     configuration: bytes = b"",
     extents: Sequence[tuple[int, int, int]] = (),
+    settings: bytes = b"\x81\0\x1c\0",
+    transforms: Sequence[bytes] = (),
+    is_premultiplied: bool = False,
 ) -> bytes:
     """Return an AVIF of coded items, of which the second is the alpha of the first.
 
     All claim to have `size`. `extents` are more items, each with its number, offset and length
-    within the coded data.
+    within the coded data. `settings` are the four bytes of `av1C`, `transforms` are properties of
+    the first item.
     """
     kinds = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
     coded = b"".join(items)
@@ -69,26 +73,28 @@ def avif(
         *((number + 1, starts[number], len(item)) for number, item in enumerate(items)),
         *extents,
     ]
+    depths = [10 if settings[2] & 64 else 8] * (1 if settings[2] & 16 else 3)
     properties = (
         full_box(b"ispe", 0, struct.pack(">II", *size)),
-        box(b"av1C", b"\x81\0\x1c\0", configuration),
-        full_box(b"pixi", 0, b"\1\x08"),
+        box(b"av1C", settings, configuration),
+        full_box(b"pixi", 0, bytes((len(depths), *depths))),
         full_box(b"auxC", 0, b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"),
+        *transforms,
     )
+    essential = bytes(0x85 + number for number in range(len(transforms)))
     numbers = [number for number, _, _ in placed]
     associated = b"".join(
-        struct.pack(">HB", number, 4 if number == ALPHA else 3)
-        + (b"\1\x82\3\4" if number == ALPHA else b"\1\x82\3")
+        struct.pack(">HB", number, len(indices)) + indices
         for number in numbers
+        for indices in [b"\1\x82\3\4" if number == ALPHA else b"\1\x82\3" + essential]
     )
     entries = b"".join(
         full_box(b"infe", 2, struct.pack(">HH", number, 0), b"av01\0") for number in numbers
     )
-    references = (
-        [full_box(b"iref", 0, box(b"auxl", struct.pack(">HHH", ALPHA, 1, PICTURE)))]
-        if ALPHA in numbers
-        else []
-    )
+    of_alpha = [box(b"auxl", struct.pack(">HHH", ALPHA, 1, PICTURE))]
+    if is_premultiplied:
+        of_alpha.append(box(b"prem", struct.pack(">HHH", PICTURE, 1, ALPHA)))
+    references = [full_box(b"iref", 0, *of_alpha)] if ALPHA in numbers else []
 
     def described(start: int) -> bytes:
         places = b"".join(

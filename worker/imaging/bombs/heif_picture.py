@@ -26,6 +26,8 @@ _HEADER_BYTES: Final = 4_096
 """Of an item's data, which begin with the parameters of the stream."""
 _MAX_ASSOCIATIONS: Final = 100_000
 """Properties of all items that are looked at; a grid of phones has a few hundred."""
+_MORE_THAN_EIGHT, _TWELVE_BITS = 64, 32
+"""Flags in the third byte of `av1C`."""
 
 _Span = tuple[int, int]
 """Where the content of a box begins and ends."""
@@ -67,10 +69,7 @@ def primary_picture(data: bytes) -> Picture | None:
 
     Raise `struct.error` or `IndexError` for broken boxes.
     """
-    whole = _first(data, (0, len(data)), b"meta")
-    if whole is None:
-        return None
-    meta = (whole[0] + 4, whole[1])
+    meta = _meta(data)
     primary = _first(data, meta, b"pitm")
     properties = _first(data, meta, b"iprp")
     container = _first(data, meta, b"iprp", b"ipco")
@@ -86,6 +85,34 @@ def primary_picture(data: bytes) -> Picture | None:
             found[owner].append(known[index - 1])
     stream = item_data(data, *meta, item if tile < 0 else tile, limit=_HEADER_BYTES)
     return Picture((*found[item], *found[tile]), stream)
+
+
+def av1_bits(data: bytes) -> int:
+    """Return the bits per channel of the primary picture of an AVIF, or of its first track."""
+    try:
+        picture = primary_picture(data) or first_of_track(data)
+        box = None if picture is None else picture.first(b"av1C")
+        if box is None or box[1] - box[0] < 3:
+            return 8
+    except (struct.error, IndexError):
+        return 8
+    flags = data[box[0] + 2]
+    return (12 if flags & _TWELVE_BITS else 10) if flags & _MORE_THAN_EIGHT else 8
+
+
+def is_premultiplied(data: bytes) -> bool:
+    """Return whether the colours of a picture are multiplied by an alpha of another item."""
+    try:
+        references_box = _first(data, _meta(data), b"iref") or (0, 0)
+        return any(references(data, *references_box, b"prem"))
+    except (struct.error, IndexError):
+        return False
+
+
+def _meta(data: bytes) -> _Span:
+    """Return where the boxes within `meta` are, an empty span without one."""
+    start, end = _first(data, (0, len(data)), b"meta") or (0, 0)
+    return (min(start + 4, end), end)
 
 
 def _first_part(data: bytes, meta: _Span, item: int) -> int:

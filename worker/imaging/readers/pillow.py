@@ -13,13 +13,14 @@ from worker.imaging.masks import Pixels, Size
 from worker.imaging.orientation import read_orientation, resolution
 from worker.imaging.png import Resolution
 from worker.imaging.readers.canvas import clear_outside, covered_part
+from worker.imaging.readers.heif16 import stored_bits
 from worker.imaging.readers.several import other_pictures
 from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.strips import strips
 
 _PNG_DEPTH_OFFSET: Final = 24
 _SPACES: Final[dict[str, Space]] = {
-    **dict.fromkeys(("1", "L", "LA", "I;16"), "grey"),
+    **dict.fromkeys(("1", "L", "LA"), "grey"),
     "CMYK": "cmyk",
 }
 """By Pillow's mode; all others become RGB."""
@@ -46,7 +47,7 @@ class PillowImage:
             mode=image.mode,
             size=image.size,
             has_transparency=_has_transparency(image) or self._covered is not None,
-            warnings=other_pictures(data, image),
+            warnings=(*other_pictures(data, image), *_lost_bits(data, image)),
         )
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:
@@ -100,12 +101,13 @@ class PillowImage:
             yield Strip(rows, pixels, alpha)
 
 
+def _lost_bits(data: bytes, image: Image.Image) -> tuple[str, ...]:
+    bits = stored_bits(data, image)
+    return (f"bit_depth: 8 of {bits} bits are kept of this {image.format}",) if bits > 8 else ()
+
+
 def _as_mode(part: Image.Image, mode: str) -> NDArray[np.uint8]:
     """Return the pixels of a part of an image in a mode of 8 bits per channel."""
-    if part.mode == "I;16":
-        # Grey HEIC of more than 8 bits. Pillow's conversion would make all levels above 255 white;
-        # the high byte is what pillow-heif gives in colour.
-        return (np.asarray(part) >> 8).astype(np.uint8)
     return np.asarray(part if part.mode == mode else part.convert(mode))
 
 

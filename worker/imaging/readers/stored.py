@@ -34,7 +34,8 @@ class Facts:
     bits: Literal[8, 16] = 8
     """Bits per channel of the strips, whatever the depth that is asked for."""
     pixel_bytes: int = 0
-    """Bytes of a pixel as libvips decodes it; 0 for an image that Pillow reads."""
+    """Bytes of a pixel as a decoder of 16 bits or of TIFF holds it; 0 for an image that Pillow
+    reads."""
     decoded_pixels: int = 0
     """Pixels of the largest picture that is decoded, if that may have more than `size`."""
     metadata_bytes: int = 0
