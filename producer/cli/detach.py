@@ -10,6 +10,7 @@ from typing import Final
 
 import typer
 
+from producer.cli.exit_codes import ExitCode
 from producer.cli.terminal import console, errors
 from producer.client import Client
 from producer.contract.run import RunSpec
@@ -37,7 +38,7 @@ def detach(client: Client, spec: RunSpec, run: str | None, *, as_json: bool) -> 
     except KeyboardInterrupt:
         child.terminate()
         errors.print("interrupted; nothing continues in the background")
-        raise typer.Exit(130) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     if child.returncode is not None:
         path = Path(log.name)
         typer.echo(path.read_text(), nl=False)

@@ -38,7 +38,7 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
             yield from _queues(client)
     if not read and not write:
         advice = "name buckets: `cutwork doctor s3://in --write s3://out`"
-        yield Finding("S3", True, f"not checked; {advice}")
+        yield Finding("S3", None, f"not checked; {advice}")
     yield from (_s3(uri, is_writing=False) for uri in read)
     yield from (_s3(uri, is_writing=True) for uri in write)
     yield from _local_worker()
@@ -111,7 +111,7 @@ def _s3(uri: str, *, is_writing: bool) -> Finding:
 def _local_worker() -> Iterator[Finding]:
     # A separate process: the producer never imports the worker or its dependencies.
     if not local_worker():
-        yield Finding("worker here", True, "not installed; this machine can only enqueue")
+        yield Finding("worker here", None, "not installed; this machine can only enqueue")
         return
     command = [sys.executable, "-m", "worker", "doctor", "--json"]
     try:

@@ -10,9 +10,10 @@ import redis
 import typer
 from kombu.exceptions import KombuError
 
-from producer.cli.run_view import RunView, failure_line
-from producer.cli.runs import watch, write_report
-from producer.cli.terminal import console
+from producer.cli.exit_codes import ExitCode
+from producer.cli.run_reports import watch, write_report
+from producer.cli.run_view import RunView
+from producer.cli.terminal import warn
 from producer.client import Client
 from producer.config.broker_url import failure_verb
 from producer.contract.run import RunRecord
@@ -24,8 +25,6 @@ from producer.sync.follow import outcome_count
 
 _IDLE_SECONDS: Final = 15
 """Time without any outcome after which the workers are checked."""
-_INTERRUPTED: Final = 130
-"""The exit status of Ctrl-C."""
 _SHOWN: Final = 20
 """Number of conflicting inputs printed when there is nothing to send."""
 
@@ -38,16 +37,29 @@ def feed_and_report(client: Client, feeder: Feeder, view: RunView, *, report_to:
             view.notice(f"run {feeder.run} is resumed")
         record = _feed(client, feeder, view)
     if record is None:
-        view.nothing_to_do(feeder.planned)
         for failure in feeder.conflicts[:_SHOWN]:
-            console.print(failure_line(failure))
-        raise typer.Exit(1 if feeder.conflicts else 0)
+            view.conflict(failure)
+        _warn_of_conflicts(feeder.planned.conflicting)
+        view.nothing_to_do(feeder.planned)
+        raise typer.Exit(ExitCode.OK)
     if record.state == "running":
         view.end(record)
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
     written = write_report(client.runs.record(record.id), report_to, view)
+    _warn_of_conflicts(record.counts.conflicting)
     view.end(record)
-    raise typer.Exit(0 if record.ok and written else 1)
+    if not record.ok:
+        raise typer.Exit(ExitCode.FAILED)
+    raise typer.Exit(ExitCode.OK if written else ExitCode.STOPPED)
+
+
+def _warn_of_conflicts(count: int) -> None:
+    """Warn that inputs have no output: they do not count as failed, and no later run sends them."""
+    if count:
+        warn(
+            f"{count:,} conflicting inputs were not sent, because their outputs have no name of "
+            "their own; give them one with --name, or leave them out with --exclude"
+        )
 
 
 def _feed(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
@@ -99,13 +111,13 @@ def _stop(feeder: Feeder, feeding: "Future[None]", view: RunView) -> None:
         feeding.result()
     except KeyboardInterrupt:
         # The whole state of the run is in Redis, so a hanging thread may be abandoned.
-        os._exit(_INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
     except (redis.RedisError, KombuError) as error:
         verb = failure_verb(error)
         view.notice(f"run {feeder.run} is not finished, and the broker {verb} ({error})")
-        raise typer.Exit(_INTERRUPTED) from error
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
     if not feeder.run:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
 def _check_for_workers(client: Client, feeder: Feeder, view: RunView) -> None:

@@ -1,37 +1,54 @@
 """Remove image backgrounds: submit images, process whole buckets, inspect the queue."""
 
+# The help of a command costs what this module imports, so the implementations, with their
+# libraries for S3, Redis and Celery, are imported inside the commands.
 import json
 import signal
 import subprocess
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import redis
 import typer
-from rich.markup import escape
 
-from producer.cli.doctor import examine, local_worker
+from producer.cli.arguments import AsJson
+from producer.cli.exit_codes import ExitCode
 from producer.cli.exporter.command import exporter
 from producer.cli.runs import cancel, follow, report, runs
 from producer.cli.sync import sync
-from producer.cli.terminal import AsJson, console, errors, open_client, refuse, unreachable
-from producer.client import BrokerUnavailable, OutcomeTimeout
-from producer.console.findings import safe_text, show
 from producer.console.option_flags import takes_options
-from producer.contract.job import InvalidJob
 from producer.contract.options import Options
-from producer.contract.outcome import Outcome, UnreadableOutcome
 from producer.observability.log_format import format_stderr_warnings
 from producer.observability.tracing import open_traces
-from producer.store.queue_status import QueueStatus, combine
+
+if TYPE_CHECKING:
+    from producer.contract.outcome import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Rich's tables truncate option names.
     help=__doc__,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cutwork {version('cutwork')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -57,8 +74,14 @@ def submit(
 ) -> None:
     """Enqueue one image.
 
-    Exits with status 1 if the job is refused or, with --wait, if it fails.
+    Exits with status 1 if the job fails (with --wait), 2 if the job is refused, and 3 if the broker
+    does not answer or there is no outcome within --timeout.
     """
+    from producer.cli.terminal import give_up, open_client, refuse
+    from producer.client import BrokerUnavailable, OutcomeTimeout
+    from producer.contract.job import InvalidJob
+    from producer.contract.outcome import UnreadableOutcome
+
     with open_client() as client:
         try:
             handle = client.submit(source, image=image, mask=mask, options=options)
@@ -66,44 +89,31 @@ def submit(
                 typer.echo(json.dumps({"job_id": handle.id}) if as_json else handle.id)
                 return
             outcome = handle.wait(timeout)
-        except (InvalidJob, BrokerUnavailable, OutcomeTimeout, UnreadableOutcome) as error:
+        except InvalidJob as error:
             refuse(str(error))
+        except (BrokerUnavailable, OutcomeTimeout, UnreadableOutcome) as error:
+            give_up(str(error))
     if as_json:
         typer.echo(json.dumps(outcome.to_message()))
     else:
         _show(outcome)
-    raise typer.Exit(0 if outcome.ok else 1)
+    raise typer.Exit(ExitCode.OK if outcome.ok else ExitCode.FAILED)
 
 
 @app.command()
-def status(as_json: AsJson = False) -> None:
+def status(
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show the status again and again, until Ctrl-C.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.2, max=3600, help="Seconds between two of them, with --watch.")
+    ] = 2,
+) -> None:
     """Show queued and in-flight jobs, the age of the oldest queued job, and responding workers."""
-    with open_client() as client:
-        try:
-            queues, pending = client.statuses(), client.pending()
-            workers = client.workers()
-        except (redis.RedisError, OSError) as error:
-            unreachable(client, error)
-    queue = combine(queues.values())
-    if as_json:
-        facts = _facts(queue) | {
-            "pending": pending,
-            "queues": {name: _facts(status) for name, status in queues.items()},
-            "workers": workers,
-        }
-        typer.echo(json.dumps(facts))
-        return
-    lines = [("waiting", f"{queue.waiting}{_oldest(queue)}"), ("in flight", str(queue.in_flight))]
-    lines += [
-        (name, f"{status.waiting} waiting{_oldest(status)}; {status.in_flight} in flight")
-        for name, status in queues.items()
-        if len(queues) > 1
-    ]
-    lines.append(("pending", f"{pending} submitted, no outcome yet"))
-    lines.append(("workers", ", ".join(workers) or "none responded within a second"))
-    width = max(10, *(len(name) for name, _ in lines))
-    for name, value in lines:
-        console.print(f"[bold]{name:<{width}}[/] {escape(value)}")
+    from producer.cli.status import show_status
+
+    show_status(as_json=as_json, every=every if watch else None)
 
 
 @app.command()
@@ -125,21 +135,34 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check the broker, the workers, S3 and the local installation, with advice on failures."""
+    from producer.cli.doctor import examine
+    from producer.cli.terminal import console, open_client
+    from producer.console.findings import show
+
     with open_client() as client:
         findings = list(examine(client, read=read or [], write=write or []))
     if as_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings]))
     else:
         show(findings, console)
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+    raise typer.Exit(
+        ExitCode.OK if all(finding.passed for finding in findings) else ExitCode.FAILED
+    )
 
 
 @app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    context_settings={
+        "help_option_names": [],
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+    },
     add_help_option=False,
 )
 def models(context: typer.Context) -> None:
     """List and download models; runs `python -m worker models` of the local installation."""
+    from producer.cli.doctor import local_worker
+    from producer.cli.terminal import refuse
+
     if not local_worker():
         refuse(
             "expected an installed worker, found none; install cutwork[worker-cpu] or "
@@ -163,20 +186,10 @@ def main() -> None:
     app(prog_name="cutwork")
 
 
-def _facts(queue: QueueStatus) -> dict[str, int | float | None]:
-    return {
-        "waiting": queue.waiting,
-        "in_flight": queue.in_flight,
-        "oldest_waiting_seconds": queue.oldest_waiting,
-    }
+def _show(outcome: "Outcome") -> None:
+    from producer.cli.terminal import console, errors
+    from producer.console.findings import safe_text
 
-
-def _oldest(queue: QueueStatus) -> str:
-    age = queue.oldest_waiting
-    return "" if age is None else f", the oldest for {age:.0f} s"
-
-
-def _show(outcome: Outcome) -> None:
     if not outcome.ok:
         code, message = outcome.code or "", outcome.message or ""
         errors.print(f"[red]{safe_text(code)}[/]: {safe_text(message)}")

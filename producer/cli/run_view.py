@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from producer.cli.terminal import console
 from producer.console.findings import safe_text
 from producer.console.humanize import countdown
+from producer.console.input_states import unsent_counts, unsent_texts
 from producer.contract.run import Failure, RunCounts, RunRecord
 from producer.observability.events import Events
 from producer.sync.follow import RunProgress, outcome_count
@@ -21,12 +23,23 @@ _FIRST_LINE_SECONDS: Final = 2.0
 """Time until the first line: a run that ends at once needs none."""
 
 
+class WrittenReport(NamedTuple):
+    """A report that was written."""
+
+    paths: Sequence[str]
+    """The files, or the objects in S3."""
+    again: str | None
+    """The command that sends the failed images again; None if there are none."""
+
+
 class RunView(ExitStack, Events):
     """Plain lines: one every ten seconds and one per failure. The base class of the other views."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._next = time.monotonic() + _FIRST_LINE_SECONDS
+        self._began = time.monotonic()
+        self._next = self._began + _FIRST_LINE_SECONDS
+        self._report: WrittenReport | None = None
 
     def notice(self, sentence: str) -> None:
         """Print a sentence."""
@@ -54,7 +67,19 @@ class RunView(ExitStack, Events):
         if not counts.seen:
             console.print("nothing to do: the source is empty")
             return
-        console.print(f"nothing to do: {counts.seen:,} inputs, {', '.join(_unsent(counts))}")
+        unsent = ", ".join(unsent_texts(unsent_counts(counts)))
+        console.print(f"nothing to do: {counts.seen:,} inputs, {unsent}")
+
+    def conflict(self, failure: Failure) -> None:
+        """Print a conflicting input of a command that began no run."""
+        console.print(failure_line(failure))
+
+    def report_written(self, report: WrittenReport) -> None:
+        """Print where the report is, and the command that sends the failed images again."""
+        for path in report.paths:
+            self.notice(f"report     {path}")
+        if report.again:
+            self.notice(f"again      {report.again}")
 
     def end(self, record: RunRecord) -> None:
         """Print a run's summary."""
@@ -101,7 +126,7 @@ class BarView(RunView):
 
 
 class JsonView(RunView):
-    """One JSON object per line: `progress` twice a second, `failure`, `note`, and finally `end`."""
+    """One JSON object per line: `progress` twice a second, `failure`, `conflict`, `note`, `end`."""
 
     def notice(self, sentence: str) -> None:
         """Print a sentence as a note."""
@@ -115,7 +140,8 @@ class JsonView(RunView):
     def progress(self, progress: RunProgress) -> None:
         """Print new failures and the current figures."""
         for failure in progress.failures:
-            _print_json("failure", **failure.model_dump(mode="json", exclude_none=True))
+            kind = "conflict" if failure.is_conflict else "failure"
+            _print_json(kind, **failure.model_dump(mode="json", exclude_none=True))
         _print_json(
             "progress",
             **_record_facts(progress.record),
@@ -124,13 +150,31 @@ class JsonView(RunView):
             remaining_seconds=None if progress.remaining is None else round(progress.remaining),
         )
 
+    def report_written(self, report: WrittenReport) -> None:
+        """Keep the paths for the end event."""
+        self._report = report
+
+    def conflict(self, failure: Failure) -> None:
+        """Print a conflicting input of a command that began no run."""
+        _print_json("conflict", **failure.model_dump(mode="json", exclude_none=True))
+
     def nothing_to_do(self, counts: RunCounts) -> None:
         """Print the end event of a command that began no run."""
-        _print_json("end", run=None, state=None, counts=counts.model_dump())
+        _print_json("end", run=None, state=None, counts=counts.model_dump(), **self._end_facts())
 
     def end(self, record: RunRecord) -> None:
         """Print the end event, also for a run that continues elsewhere or later."""
-        _print_json("end", **_record_facts(record))
+        end = record.taken_at if record.finished_at is None else record.finished_at
+        run_seconds = round(max(0.0, end - record.created_at), 3)
+        _print_json("end", **_record_facts(record), run_seconds=run_seconds, **self._end_facts())
+
+    def _end_facts(self) -> dict[str, Any]:
+        report = self._report
+        return {
+            "seconds": round(time.monotonic() - self._began, 3),
+            "report": report and list(report.paths),
+            "again": report and report.again,
+        }
 
 
 def choose_view(*, as_json: bool) -> RunView:
@@ -143,10 +187,14 @@ def choose_view(*, as_json: bool) -> RunView:
 def progress_texts(progress: RunProgress) -> list[str]:
     """Return the figures of a run as short texts."""
     counts, total = progress.record.counts, progress.record.total
-    failed = counts.failed + counts.conflicting
     return [
         f"{counts.done:,} done" if total is None else f"{counts.done:,} of {total:,} done",
-        *_nonzero((counts.skipped, "skipped"), (failed, "failed"), (counts.cancelled, "cancelled")),
+        *_nonzero(
+            (counts.skipped, "skipped"),
+            (counts.failed, "failed"),
+            (counts.conflicting, "conflicting"),
+            (counts.cancelled, "cancelled"),
+        ),
         f"{progress.images_per_second:.1f} images/s",
         f"{progress.megapixels_per_second:.1f} MP/s",
         *([] if progress.remaining is None else [f"{countdown(progress.remaining)} left"]),
@@ -162,32 +210,23 @@ def failure_line(failure: Failure) -> str:
 
 def summary_lines(record: RunRecord) -> list[str]:
     """Return a run's summary as lines."""
-    counts, unsent = record.counts, ", ".join(_unsent(record.counts))
+    counts = record.counts
+    unsent = ", ".join(unsent_texts(unsent_counts(counts)))
     state = "not finished" if record.state == "running" else record.state
     outcomes = [f"{counts.done:,} done", f"{counts.skipped:,} skipped"]
-    outcomes.append(f"{counts.failed + counts.conflicting:,} failed")
+    outcomes.append(f"{counts.failed:,} failed")
     outcomes += _nonzero((counts.cancelled, "cancelled"), (counts.in_flight, "in flight"))
     lines = [
         f"run {record.id} {state}: {', '.join(outcomes)}; {counts.seen:,} seen"
         + (f", of which {unsent}" if unsent else "")
     ]
-    if record.codes:
-        codes = sorted(record.codes.items(), key=lambda item: -item[1])
-        lines.append("failed: " + ", ".join(f"{number:,} {code}" for code, number in codes))
+    for name, codes in (("failed", record.failed_codes), ("conflicting", record.conflict_codes)):
+        if codes:
+            lines.append(f"{name}: " + ", ".join(f"{n:,} {code}" for code, n in codes.items()))
     if record.state == "running":
         command = f"cutwork cancel {record.id}"
         lines.append(f"run the command again to resume, or stop the run: {command}")
     return lines
-
-
-def _unsent(counts: RunCounts) -> list[str]:
-    return _nonzero(
-        (counts.current, "up to date"),
-        (counts.excluded, "left out"),
-        (counts.archived, "archived (restore them to process them)"),
-        (counts.conflicting, "with conflicting output names"),
-        (counts.known, "known to be unreadable (--retry-failed retries them)"),
-    )
 
 
 def _nonzero(*numbers: tuple[int, str]) -> list[str]:

@@ -1,11 +1,11 @@
 """The consoles every command prints to, and how a command ends with an error."""
 
 import sys
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
 from rich.console import Console
 
+from producer.cli.exit_codes import ExitCode
 from producer.client import Client
 from producer.config.broker_url import failure_advice, failure_verb
 from producer.config.settings import SettingsError
@@ -14,8 +14,6 @@ from producer.contract.validation_errors import hide_password
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
 def open_client() -> Client:
@@ -32,14 +30,23 @@ def warn(sentence: str) -> None:
 
 
 def refuse(sentence: str) -> NoReturn:
-    """End the command with status 1 and an error sentence."""
-    errors.print(f"[red]error[/]: {safe_text(sentence)}")
-    sys.exit(1)
+    """End the command because it, or a variable, is wrong: again it would end in the same way."""
+    _end(sentence, ExitCode.WRONG_COMMAND)
+
+
+def give_up(sentence: str) -> NoReturn:
+    """End the command because it cannot go on now."""
+    _end(sentence, ExitCode.STOPPED)
 
 
 def unreachable(client: Client, error: Exception) -> NoReturn:
-    """End the command with status 1 because the broker does not answer or refuses."""
-    refuse(
+    """End the command because the broker does not answer or refuses."""
+    give_up(
         f"the broker at {hide_password(client.broker_url)} {failure_verb(error)} ({error}); "
         f"{failure_advice(error)}"
     )
+
+
+def _end(sentence: str, code: ExitCode) -> NoReturn:
+    errors.print(f"[red]error[/]: {safe_text(sentence)}")
+    sys.exit(code)

@@ -12,13 +12,22 @@ _LONGEST_BYTES: Final = 8 * 1024
 """What a terminal shows of one text."""
 
 
+_SIGNS: Final = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
+
+
 class Finding(NamedTuple):
     """The result of one check."""
 
     what: str
-    ok: bool
+    ok: bool | None
+    """None: not checked."""
     text: str
     """What was found; for a failed check also what to do."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check did not fail; what was not checked has not failed."""
+        return self.ok is not False
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as a JSON value without credentials."""
@@ -28,8 +37,9 @@ class Finding(NamedTuple):
 def show(findings: Iterable[Finding], console: Console) -> None:
     """Print one line per finding."""
     for finding in findings:
-        sign = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-        console.print(f"{sign} [bold]{safe_text(finding.what)}[/]: {safe_text(finding.text)}")
+        console.print(
+            f"{_SIGNS[finding.ok]} [bold]{safe_text(finding.what)}[/]: {safe_text(finding.text)}"
+        )
 
 
 def safe_text(text: str) -> str:

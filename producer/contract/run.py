@@ -13,6 +13,8 @@ from producer.contract.s3_uri import Ref, Value
 
 RunState = Literal["running", "finished", "cancelled"]
 
+_CONFLICT: Final = "name_"
+"""The beginning of the codes of inputs that count as conflicting."""
 DEFAULT_NAME: Final = "{parent}{stem}.{ext}"
 
 
@@ -31,6 +33,10 @@ class RunSpec(Value):
     options: Options = Options()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    ignore_case: bool = False
+    """Whether `include` and `exclude` match in any case."""
+    all_files: bool = False
+    """Whether objects without the suffix of an image are inputs too."""
     since: float | None = None
     """Unix time in seconds; older sources are excluded."""
     since_given: str | None = None
@@ -65,7 +71,12 @@ class RunCounts(Value):
     seen: int = 0
     """Inputs read from the listing or the manifest."""
     excluded: int = 0
-    """Left out by --include, --exclude or --since."""
+    """Left out: folders, names that are not those of images, and what --include, --exclude or
+    --since leave out."""
+    folders: int = 0
+    """Part of `excluded`: the empty objects of folders."""
+    not_images: int = 0
+    """Part of `excluded`: objects without the suffix of an image, which --all sends."""
     archived: int = 0
     """Left out because their storage class, such as Glacier, must be restored to read them."""
     current: int = 0
@@ -73,7 +84,8 @@ class RunCounts(Value):
     known: int = 0
     """Left out because an earlier run found that the unchanged object is not a readable image."""
     conflicting: int = 0
-    """Not sent because another input has the same output name; a failure, `name_conflict`."""
+    """Not sent because its output has no name of its own: `name_conflict`, `name_too_long` or
+    `name_misplaced`. It does not count as failed."""
     sent: int = 0
     done: int = 0
     skipped: int = 0
@@ -97,6 +109,11 @@ class Failure(Value):
     message: str
 
     _bound_texts = field_validator("code", "message", mode="before")(bound_texts)
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether the input was not sent, because its output has no name of its own."""
+        return self.code.startswith(_CONFLICT)
 
 
 class Minute(Facts):
@@ -128,7 +145,7 @@ class RunRecord(Facts):
     """How many times the run was resumed."""
     counts: RunCounts = RunCounts()
     codes: dict[str, int] = Field(default_factory=dict)
-    """Failures by error code."""
+    """Failed and conflicting inputs by error code."""
     suspicions: dict[str, int] = Field(default_factory=dict)
     """Outcomes by `Outcome.suspicion`."""
     pixels: int = 0
@@ -153,6 +170,20 @@ class RunRecord(Facts):
     failures_left_out: int = 0
 
     @property
+    def failed_codes(self) -> dict[str, int]:
+        """The failed images by code, the most frequent code first; they add up to `failed`."""
+        return self._codes(conflicts=False)
+
+    @property
+    def conflict_codes(self) -> dict[str, int]:
+        """The conflicting inputs by code, the most frequent code first."""
+        return self._codes(conflicts=True)
+
+    def _codes(self, *, conflicts: bool) -> dict[str, int]:
+        pairs = sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
+        return {code: n for code, n in pairs if code.startswith(_CONFLICT) is conflicts}
+
+    @property
     def ok(self) -> bool:
-        """Whether the run has finished without a failure."""
-        return self.state == "finished" and not (self.counts.failed or self.counts.conflicting)
+        """Whether the run has finished and no image failed."""
+        return self.state == "finished" and not self.counts.failed

@@ -77,12 +77,12 @@ def input_states(counts: RunCounts) -> list[InputState]:
         InputState("skipped", counts.skipped, "#8cc79a", "the same output was already stored"),
         InputState("up to date", counts.current, "#4e79a7", "outputs are newer; not sent"),
         InputState("in flight", counts.in_flight, "#f0a23b", "sent, no outcome yet"),
-        InputState("excluded", counts.excluded, "#a9b0ba", "left out by a filter"),
+        InputState("excluded", counts.excluded, "#a9b0ba", "folders, other files, filtered"),
         InputState("archived", counts.archived, "#6d7fa3", "in an archive class; restore to read"),
         InputState("known bad", counts.known, "#8a8178", "unreadable in an earlier run"),
         InputState("cancelled", counts.cancelled, "#b07aa1", "sent, then cancelled"),
         InputState(
-            "conflicting", counts.conflicting, "#d4b13f", "another input has the same output name"
+            "conflicting", counts.conflicting, "#d4b13f", "the output has no name of its own"
         ),
         InputState("failed", counts.failed, "#d0392e", "see the failures"),
         InputState("undecided", max(0, undecided(counts)), "#c8ccd2", "read, not planned yet"),

@@ -85,7 +85,8 @@ def run_page(
         plots=_plots(over_time.bars) if over_time else (),
         axis=_axis(over_time) if over_time else (),
         stage_means=stage_means(record),
-        failed=record.counts.failed + record.counts.conflicting,
+        failed=record.counts.failed,
+        problems=record.counts.failed + record.counts.conflicting,
         codes=_largest_first(record.codes),
         # The first failure with each code is its example.
         examples={failure.code: failure.message for failure in reversed(record.failures)},

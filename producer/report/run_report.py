@@ -65,14 +65,14 @@ def report_json(record: RunRecord) -> str:
 def failures_jsonl(record: RunRecord) -> str:
     """Return one `Failure` per line: a manifest that retries the failures in the record.
 
-    Inputs with conflicting output names are left out: sent by a manifest, they would overwrite
+    Conflicting inputs are left out: sent by a manifest, they would overwrite
     another input's outputs.
     """
     # ASCII only: some readers treat U+2028 as the end of a line.
     lines = (
         failure.model_dump(mode="json", exclude_none=True)
         for failure in record.failures
-        if not failure.code.startswith("name_")
+        if not failure.is_conflict
     )
     return "".join(json.dumps(line) + "\n" for line in lines)
 

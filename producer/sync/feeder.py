@@ -29,7 +29,7 @@ from producer.sync.circuit_breaker import CircuitBreaker
 from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
 from producer.sync.plan.known import mark_known
-from producer.sync.plan.step import Plan, Step
+from producer.sync.plan.step import EXCLUSION_COUNTS, Plan, Step
 from producer.sync.window import Window
 
 _MAX_BATCH_STEPS: Final = 10_000
@@ -213,6 +213,8 @@ class Feeder:
                 batch.jobs.append(self._job(step))
             else:
                 batch.count(step.verdict)
+                if detail := EXCLUSION_COUNTS.get(step.reason):
+                    batch.count(detail)
                 if step.verdict == "conflicting":
                     failure = Failure(**_refs(step), code=step.reason, message=step.message)
                     batch.failures.append(failure)

@@ -82,7 +82,7 @@ def test_invalid_arguments_are_refused_in_one_sentence(
     stack: LocalStack, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = cutwork(stack, "submit", *arguments)
-    assert done.exit_code != 0
+    assert done.exit_code == 2
     assert sentence in " ".join(done.stderr.replace("│", " ").split())
     assert isinstance(done.exception, SystemExit)
 
@@ -171,14 +171,14 @@ def test_an_unreachable_broker_is_reported_in_one_sentence(stack: LocalStack, co
     (port,) = free_ports(1)
     places = ("s3://photos/a.jpg", "s3://cutouts/a.png") if command == "submit" else ()
     done = cutwork(stack, command, *places, CUTWORK_BROKER_URL=f"redis://127.0.0.1:{port}/0")
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     assert "CUTWORK_BROKER_URL" in done.stderr
     assert isinstance(done.exception, SystemExit)
 
 
 def test_an_invalid_variable_is_reported_in_one_sentence(stack: LocalStack) -> None:
     done = cutwork(stack, "status", CUTWORK_BROKER_URL="http://x")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "CUTWORK_BROKER_URL: expected a URL that begins with redis://" in done.stderr
     done = cutwork(stack, "status", CUTWORK_VISIBILITY_TIMEOUT="soon")
     assert "CUTWORK_VISIBILITY_TIMEOUT='soon': expected a whole number" in done.stderr

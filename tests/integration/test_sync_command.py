@@ -79,6 +79,12 @@ def test_photographs_and_broken_files(
     assert failures == broken
     end = events(result)[-1]
     assert (end["event"], end["state"]) == ("end", "finished")
+    assert [Path(path).name for path in end["report"]] == [
+        *("report.json", "failures.jsonl", "report.html")
+    ]
+    assert end["again"].startswith("cutwork sync --manifest ")
+    assert end["seconds"] >= end["run_seconds"] > 0
+    assert {event["event"] for event in events(result)} <= {"failure", "progress", "note", "end"}
     counts = end["counts"]
     assert (counts["seen"], counts["sent"], counts["done"], counts["failed"]) == (12, 12, 2, 10)
     objects = environment.s3().list_objects_v2(Bucket="cutouts", Prefix="sync/")["Contents"]
@@ -166,6 +172,7 @@ def test_a_dry_run_sends_nothing(
     assert "unknown: no earlier run" in result.stdout
     figures = json.loads(cutwork(*command, "--json", "--limit", "2").stdout)
     assert figures["counts"]["send"] == 2
+    assert len(figures["inputs"]) == figures["seen"]
     assert waiting(idle_client) == []
     assert idle_client.runs.runs() == []
 
@@ -185,16 +192,16 @@ def test_runs_are_listed_followed_and_cancelled(idle_client: Client) -> None:
     assert cancelled.exit_code == 0
     assert "1 queued jobs will not start" in cancelled.stdout
     followed = cutwork("follow", run)
-    assert followed.exit_code == 1  # one input conflicts
+    assert followed.exit_code == 1  # The run was cancelled.
     assert "name_conflict s3://photos/in/2.jpg" in followed.stdout
     assert "cancelled: 1 done" in followed.stdout
-    assert cutwork("cancel", run).exit_code == 1
+    assert cutwork("cancel", run).exit_code == 3
     written = cutwork("report", run, "somewhere")
     assert written.exit_code == 0
     assert "report.html" in written.stdout
     assert json.loads(Path(f"somewhere/{run}/report.json").read_text())["state"] == "cancelled"
     unknown = cutwork("follow", "20200101-000000-abcdef")
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "`cutwork runs` lists them" in unknown.stderr
 
 
@@ -229,7 +236,7 @@ def test_a_manifest_with_bad_lines_sends_nothing(idle_client: Client, tmp_path: 
         "source,image\ns3://photos/a.jpg,s3://cutouts/a.png\nno place,s3://cutouts/b.png\n"
     )
     refused = cutwork("sync", "--manifest", str(manifest))
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "line 3:" in refused.stderr
     assert refused.stdout == ""
     assert "1 invalid lines, and nothing was sent" in refused.stderr
@@ -259,6 +266,7 @@ def test_invalid_arguments_are_refused_before_anything_is_sent(
     idle_client: Client, arguments: list[str], sentence: str
 ) -> None:
     result = cutwork("sync", *arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
+    assert not Path("cutwork-runs").exists()
     assert sentence in result.stderr
     assert idle_client.runs.runs() == []

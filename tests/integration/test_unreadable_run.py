@@ -92,6 +92,6 @@ def test_a_refusing_broker_is_not_reported_as_unreachable(
     monkeypatch.setenv("CUTWORK_BROKER_URL", idle.broker_url)
     idle.runs.server.set("cutwork:runs", "text")
     result = run_cutwork("status")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "refuses (WRONGTYPE" in result.stderr
     assert "does not answer" not in result.stderr

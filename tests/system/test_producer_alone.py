@@ -133,12 +133,12 @@ def test_an_exporter_without_its_extra_is_reported_in_one_sentence(
 ) -> None:
     command = [str(python.with_name("cutwork")), "exporter"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "the exporter needs prometheus_client; install cutwork[exporter]" in done.stderr
 
 
 def test_models_need_an_installed_worker(python: Path, tmp_path: Path) -> None:
     command = [str(python.with_name("cutwork")), "models", "fetch", "u2netp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "expected an installed worker, found none; install cutwork[worker-cpu] or" in done.stderr

@@ -6,7 +6,14 @@ import pytest
 
 from producer.contract.options import Options
 from producer.contract.run import RunCounts, RunRecord, RunSpec, RunState
-from producer.sync.plan.dry_run import Estimate, dry_run, estimate, summary_lines
+from producer.sync.plan.dry_run import (
+    Estimate,
+    NoEstimate,
+    dry_run,
+    estimate,
+    input_json,
+    summary_lines,
+)
 from producer.sync.plan.step import Step
 from tests.support.runs import SPEC, plan_of
 
@@ -66,7 +73,7 @@ def test_the_bytes_of_a_manifest_are_unknown() -> None:
 
     result = dry_run(steps(), SPEC, find_unreadable=find_none)
     assert result.to_json()["bytes"] is None
-    assert dict(summary_lines(result, None))["would send"] == "1 of 1 inputs"
+    assert dict(summary_lines(result, NoEstimate(0)))["would send"] == "1 of 1 inputs"
 
 
 def test_the_estimate_is_based_on_the_latest_comparable_run() -> None:
@@ -80,23 +87,51 @@ def test_the_estimate_is_based_on_the_latest_comparable_run() -> None:
     ]
     guess = estimate(SPEC, 1000, runs=runs)
     assert guess == Estimate(250, 4, runs[4].id, 2)
-    assert estimate(SPEC, 1000, runs=runs[:4]) is None
+    assert estimate(SPEC, 1000, runs=runs[:4]) == NoEstimate(3)
+    assert estimate(SPEC, 1000, runs=runs[:1]) == NoEstimate(0)
 
 
 @pytest.mark.parametrize(
     ("guess", "text"),
     [
         (Estimate(250, 4, "R", 2), "4 min 10 s, as run R did 4.00 images/s with 2 workers"),
-        (None, "unknown: no earlier run with this model to go by"),
+        (NoEstimate(0), "unknown: no earlier run with this model to go by"),
+        (
+            NoEstimate(4),
+            "unknown: of 4 earlier runs with these options none finished without a pause and with "
+            "10 images or more",
+        ),
     ],
 )
-def test_the_lines_of_a_summary(guess: Estimate | None, text: str) -> None:
+def test_the_lines_of_a_summary(guess: Estimate | NoEstimate, text: str) -> None:
     result = dry_run(plan_of("send", "send", "current")(""), SPEC, find_unreadable=find_none)
     assert summary_lines(result, guess) == [
         ("would send", "2 of 3 inputs (200 B)"),
         ("because", "2 missing"),
-        ("and leave", "1 current"),
+        ("and leave", "1 up to date"),
         ("first", "s3://photos/in/0.jpg → s3://cutouts/out/0.png"),
         ("", "s3://photos/in/1.jpg → s3://cutouts/out/1.png"),
         ("estimated", text),
     ]
+
+
+def test_a_dry_run_names_every_conflict_and_shows_every_input() -> None:
+    shown: list[Step] = []
+    steps = [
+        step._replace(message=f"found number {step.cursor}") if step.verdict != "send" else step
+        for step in plan_of("send", *["conflicting"] * 30)("")
+    ]
+    result = dry_run(steps, SPEC, find_unreadable=find_none, show=shown.append)
+    lines = summary_lines(result, NoEstimate(0))
+    assert ("conflicts", "name_conflict s3://photos/in/1.jpg: found number 1") in lines
+    assert lines[-2] == ("", "and 10 more, which --json lists")
+    assert len(shown) == 31
+    assert input_json(shown[1], SPEC) == {
+        "source": "s3://photos/in/1.jpg",
+        "image": "s3://cutouts/out/1.png",
+        "verdict": "conflicting",
+        "reason": "name_conflict",
+        "message": "found number 1",
+    }
+    left_out = Step("in/notes.txt", "excluded", "not_image")
+    assert input_json(left_out, SPEC)["source"] == "s3://photos/in/notes.txt"

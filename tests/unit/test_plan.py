@@ -4,6 +4,8 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from PIL import Image
+from pillow_heif import register_heif_opener
 
 from producer.contract.options import Options
 from producer.contract.run import RunSpec
@@ -14,7 +16,8 @@ from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.layout import Layout
 from producer.sync.plan.naming import Naming, Template, split_key
 from producer.sync.plan.planner import Output, Planner, reserved_prefixes
-from producer.sync.plan.selection import Selection
+from producer.sync.plan.selection import IMAGE_SUFFIXES, Selection
+from worker.imaging.readers.signature import FORMATS
 
 SOURCE = S3Prefix("sources", "in/")
 TEMPLATES = [
@@ -46,7 +49,14 @@ def chosen(
     exclude: Sequence[str] = (),
     since: float | None = None,
 ) -> Selection:
-    return Selection(source=source, outputs=outputs, include=include, exclude=exclude, since=since)
+    return Selection(
+        source=source,
+        outputs=outputs,
+        include=include,
+        exclude=exclude,
+        since=since,
+        all_files=True,
+    )
 
 
 def naming(place: S3Prefix, template: str, image_format: str) -> Naming:
@@ -82,7 +92,7 @@ def test_a_plan_equals_a_naive_one(seed: int) -> None:
     for source in sources:
         parts = split_key(source.key)
         if source.key.endswith("/") and not source.size:
-            expected.append((source.key, "excluded", "marker"))
+            expected.append((source.key, "excluded", "folder"))
             continue
         if any(part.endswith(".k") for part in source.key.split("/")):
             expected.append((source.key, "excluded", "filtered"))
@@ -259,3 +269,52 @@ def test_outputs_stay_out_of_other_prefixes() -> None:
     assert "1026 bytes" in steps[3].message
     assert steps[3].image is not None
     assert steps[3].mask is None
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("a.jpg", None),
+        ("a/B.JPEG", None),
+        ("a.b.HeIc", None),
+        ("a.jpg/b.tif", None),
+        (".DS_Store", "not_image"),
+        ("a/notes.txt", "not_image"),
+        ("a.jpg.mp4", "not_image"),
+        ("a.jpg/b", "not_image"),
+        ("README", "not_image"),
+        ("a/.jpg", "not_image"),
+        ("a/._b.jpg", "not_image"),
+        ("a/b.jpg/", "folder"),
+    ],
+)
+def test_only_names_of_images_are_sources(key: str, reason: str | None) -> None:
+    entry = Entry(f"in/{key}", 0 if key.endswith("/") else 9, time(1), "e")
+    selection = Selection(source=SOURCE, outputs=[], include=[], exclude=[], since=None)
+    assert selection.exclusion_by_key(entry) == reason
+    expected = "folder" if reason == "folder" else None
+    assert chosen(outputs=[]).exclusion_by_key(entry) == expected
+
+
+def test_every_format_that_workers_read_has_a_suffix() -> None:
+    suffixes = Image.registered_extensions()
+    register_heif_opener()
+    for name in FORMATS:
+        assert {end for end, kind in suffixes.items() if kind == name} & {*IMAGE_SUFFIXES}, name
+
+
+@pytest.mark.parametrize("ignore_case", [True, False])
+def test_patterns_match_in_any_case_if_asked(ignore_case: bool) -> None:
+    selection = Selection(
+        source=SOURCE,
+        outputs=[],
+        include=["*.jpg"],
+        exclude=["Raw/"],
+        since=None,
+        ignore_case=ignore_case,
+    )
+    taken = {
+        key: selection.exclusion_by_key(Entry(f"in/{key}", 9, time(1), "e")) is None
+        for key in ("a.JPG", "raw/a.jpg", "b.jpg")
+    }
+    assert taken == {"a.JPG": ignore_case, "raw/a.jpg": not ignore_case, "b.jpg": True}

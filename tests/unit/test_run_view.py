@@ -26,7 +26,8 @@ def progress(of: RunRecord, *, remaining: float | None = 61) -> RunProgress:
 def test_the_progress_as_text() -> None:
     assert progress_texts(progress(RUNNING)) == [
         "200 of 2,000 done",
-        "2 failed",
+        "1 failed",
+        "1 conflicting",
         "12.3 images/s",
         "5.6 MP/s",
         "1 min 01 s left",
@@ -42,13 +43,14 @@ def test_time_left_is_in_whole_seconds(seconds: float, text: str) -> None:
 
 
 def test_the_summary_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
-    first, codes, then = summary_lines(RUNNING)
+    first, failed, conflicting, then = summary_lines(RUNNING)
     assert first == (
-        f"run {RUNNING.id} not finished: 200 done, 0 skipped, 2 failed, 999 in flight; "
-        f"{RUNNING.counts.seen:,} seen, of which 38,122 up to date, 5 left out, "
-        "1 with conflicting output names, 4 known to be unreadable (--retry-failed retries them)"
+        f"run {RUNNING.id} not finished: 200 done, 0 skipped, 1 failed, 999 in flight; "
+        f"{RUNNING.counts.seen:,} seen, of which 38,122 up to date, 5 excluded, "
+        "4 known to be unreadable (--retry-failed retries them), 1 conflicting"
     )
-    assert codes == "failed: 1 corrupt_image, 1 name_conflict"
+    assert failed == "failed: 1 corrupt_image"
+    assert conflicting == "conflicting: 1 name_conflict"
     assert then == f"run the command again to resume, or stop the run: cutwork cancel {RUNNING.id}"
 
 
@@ -79,4 +81,4 @@ def test_the_bar_view_prints_failures_and_progress(capsys: pytest.CaptureFixture
         bar.progress(progress(RUNNING))
     out = capsys.readouterr().out
     assert "corrupt_image s3://photos/[red]a.jpg" in out
-    assert "200 of 2,000 done · 2 failed · 12.3 images/s" in out
+    assert "200 of 2,000 done · 1 failed · 1 conflicting · 12.3 images/s" in out

@@ -30,7 +30,7 @@ def run_checks() -> Iterator[Finding]:
     try:
         yield from _model_cache(ModelSettings.read())
     except SettingsError:
-        yield Finding("model cache", False, "not checked: correct the settings above first")
+        yield Finding("model cache", None, "not checked: correct the settings above first")
     yield _onnx_device()
     yield _torch_device()
 
@@ -78,7 +78,7 @@ def _onnx_device() -> Finding:
 
 def _torch_device() -> Finding:
     if find_spec("torch") is None:
-        return Finding("torch", True, "not installed; needed only for .pth and .safetensors models")
+        return Finding("torch", None, "not installed; needed only for .pth and .safetensors models")
     facts = gpu.torch_facts()
     reason = gpu.unavailable_reason(facts)
     if reason is None:

@@ -129,7 +129,7 @@ def doctor(
         typer.echo(json.dumps([finding.to_json() for finding in findings]))
     else:
         show(findings, console)
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+    raise typer.Exit(0 if all(finding.passed for finding in findings) else 1)
 
 
 @app.command(name="compile")

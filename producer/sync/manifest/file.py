@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from producer.config.s3_errors import S3Condition, classify
 from producer.contract.s3_uri import ImageRef
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ _HEAD_BYTES: Final = 65_536
 
 class ManifestError(ValueError):
     """A whole manifest cannot be read; the message says what was found and what to do."""
+
+
+class ManifestUnavailable(ManifestError):
+    """The object store with a manifest does not answer; a later attempt may succeed."""
 
 
 class ManifestFile(NamedTuple):
@@ -124,7 +129,8 @@ def _local_path(location: str, *, s3: Callable[[], "S3Client"], copy: Path) -> P
         try:
             s3().download_file(ref.bucket, ref.key, str(copy))
         except (BotoCoreError, ClientError) as error:
-            raise ManifestError(
+            is_passing = classify(error).condition in (S3Condition.TRANSIENT, S3Condition.NO_ANSWER)
+            raise (ManifestUnavailable if is_passing else ManifestError)(
                 f"manifest {location}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE or the keys, "
                 "that the object exists and that its bucket's policy lets these credentials read it"
             ) from error

@@ -13,14 +13,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from producer.sync.manifest.destinations import Destinations
-from producer.sync.manifest.file import ManifestError, ManifestFile, open_file
+from producer.sync.manifest.file import (
+    ManifestError,
+    ManifestFile,
+    ManifestUnavailable,
+    open_file,
+)
 from producer.sync.manifest.line import BadLine, Line, rejection
 from producer.sync.manifest.records import read_records
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-__all__ = ["BadLine", "Line", "Manifest", "ManifestError", "open_manifest"]
+__all__ = ["BadLine", "Line", "Manifest", "ManifestError", "ManifestUnavailable", "open_manifest"]
 
 _BLOCK_BITS: Final = 32_768
 

@@ -59,5 +59,7 @@ class Layout(NamedTuple):
             include=spec.include,
             exclude=spec.exclude,
             since=spec.since,
+            ignore_case=spec.ignore_case,
+            all_files=spec.all_files,
         )
         return cls(source, image, mask, template, selection)

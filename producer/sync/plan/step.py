@@ -1,18 +1,20 @@
 """One step of a plan: an input of a run and what is to happen to it."""
 
 from collections.abc import Callable, Generator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from producer.contract.s3_uri import ImageRef
 
 Verdict = Literal["excluded", "archived", "current", "known", "conflicting", "send"]
 """What happens to an input: the field of `RunCounts` in which it counts, or `send`."""
-Exclusion = Literal["marker", "output", "filtered", "old"]
+Exclusion = Literal["folder", "output", "filtered", "not_image", "old"]
 """Why an object is not a source.
 
-`marker`: the empty object of a folder. `output`: an output of this run. `filtered`: by --include
-or --exclude. `old`: by --since.
+`folder`: the empty object of a folder. `output`: an output of this run. `filtered`: by --include
+or --exclude. `not_image`: without --all, by its name. `old`: by --since.
 """
+EXCLUSION_COUNTS: Final = {"folder": "folders", "not_image": "not_images"}
+"""The fields of `RunCounts` that count some exclusions, as parts of `excluded`."""
 Resend = Literal["forced", "changed_options"]
 """Why existing outputs do not count: --force or --changed-options."""
 Unreadable = Literal["archived"]
