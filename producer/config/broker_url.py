@@ -16,6 +16,12 @@ def validate_broker_url(url: str) -> str:
     Unlike redis-py, kombu verifies a `rediss://` server only with `ssl_cert_reqs=required`, which
     is therefore added.
     """
+    url = url.strip()  # A secret that was made with `echo` ends in a line end.
+    if not url.isprintable() or " " in url:
+        raise ValueError(
+            "expected a URL without white space; write spaces and line ends of a password as %20 "
+            "and %0A"
+        )
     if not url.startswith(("redis://", "rediss://")):
         raise ValueError("expected a URL that begins with redis:// or rediss://")
     # The errors of both libraries' parsers do not name the variable.

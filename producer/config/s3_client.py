@@ -1,5 +1,6 @@
 """Clients of the object stores, made in one way for producers and workers."""
 
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from producer.config.credentials import require_usable_credentials
 from producer.config.s3_settings import S3Settings
 from producer.config.settings import SettingsError
 
@@ -33,13 +35,15 @@ def open_s3(
 
     Raises `SettingsError` if the variables or profiles that the AWS SDK reads are wrong.
     """
+    own_store = for_sources and settings.has_source_store
+    prefix = "CUTWORK_SOURCE_AWS_" if own_store else "AWS_"
+    require_usable_credentials(os.environ, prefix=prefix)
     config = Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=connections,
     )
-    own_store = for_sources and settings.has_source_store
     try:
         create = _open_session(settings if own_store else None)
         client = create(config)
@@ -56,9 +60,7 @@ def open_s3(
             # request the bucket's region, and do so endlessly if that request is redirected too.
             client.meta.events.register_last("before-parameter-build.s3", _disable_redirects)
     except (BotoCoreError, ValueError) as error:
-        variables = "AWS_ENDPOINT_URL, AWS_PROFILE and AWS_REGION"
-        if own_store:
-            variables = variables.replace("AWS_", "CUTWORK_SOURCE_AWS_")
+        variables = f"{prefix}ENDPOINT_URL, {prefix}PROFILE and {prefix}REGION"
         raise SettingsError(
             f"S3: {error}; expected {variables} with values that the AWS SDK accepts"
         ) from error

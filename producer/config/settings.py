@@ -1,5 +1,6 @@
 """The producer's settings, read once from the `CUTWORK_*` environment variables."""
 
+import os
 import runpy
 from pathlib import Path
 from types import ModuleType
@@ -9,9 +10,10 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.config.broker_url import validate_broker_url
+from producer.config.variables import warn_of_unknown_variables
 from producer.contract.validation_errors import explain
 from producer.observability.log_format import LogFormat
-from producer.observability.redact import redact
+from producer.observability.redact import environment_secrets, redact
 
 BrokerUrl = Annotated[str, AfterValidator(validate_broker_url)]
 
@@ -24,7 +26,7 @@ class SettingsError(ValueError):
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(redact(sentence))
+        super().__init__(redact(sentence, secrets=environment_secrets()))
 
 
 class EnvironmentSettings(BaseSettings):
@@ -40,6 +42,7 @@ class EnvironmentSettings(BaseSettings):
 
         Raises `SettingsError`, which lists every wrong value.
         """
+        warn_of_unknown_variables(os.environ)
         try:
             return cls(**values)
         except ValidationError as error:

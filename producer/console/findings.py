@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from producer.observability.redact import redact, redact_line
+from producer.observability.redact import environment_secrets, redact, redact_line
 
 _LONGEST_BYTES: Final = 8 * 1024
 """What a terminal shows of one text."""
@@ -31,7 +31,9 @@ class Finding(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as a JSON value without credentials."""
-        return {"what": redact(self.what), "ok": self.ok, "text": redact(self.text)}
+        secrets = environment_secrets()
+        what, text = (redact(part, secrets=secrets) for part in (self.what, self.text))
+        return {"what": what, "ok": self.ok, "text": text}
 
 
 def show(findings: Iterable[Finding], console: Console) -> None:
@@ -44,4 +46,4 @@ def show(findings: Iterable[Finding], console: Console) -> None:
 
 def safe_text(text: str) -> str:
     """Return untrusted text for rich: bounded, without credentials, control characters, markup."""
-    return escape(redact_line(text, _LONGEST_BYTES))
+    return escape(redact_line(text, _LONGEST_BYTES, secrets=environment_secrets()))

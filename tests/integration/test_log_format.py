@@ -104,10 +104,8 @@ def test_secrets_of_the_environment_are_removed_anywhere(log: CapturedLog) -> No
     quoted = "p%40ss%2Fw0rd%3Aof%3Fours"
     log.logger.warning("%s %s %s %s", SECRET, {"key": SECRET.encode()}, PASSWORD, quoted)
     assert log.text.getvalue() == "[WARNING] *** {'key': b'***'} *** ***\n"
-    assert secrets_of({"CUTWORK_BROKER_URL": "redis://:[x"}) == (
-        "redis%3A%2F%2F%3A%5Bx",
-        "redis://:[x",
-    )
+    secrets = secrets_of({"CUTWORK_BROKER_URL": "redis://:[x"})
+    assert {"redis%3A%2F%2F%3A%5Bx", "redis://:[x"} < {*secrets}
 
 
 def test_refused_credentials_are_in_no_error_and_no_log(

@@ -14,6 +14,7 @@ from worker.broker import celery_patches, kombu_patches
 
 log = logging.getLogger(__name__)
 
+format_stderr_warnings()  # Celery sets up the log later.
 _settings = ProducerSettings.read()
 register_signing(_settings.signing)
 app = Celery("cutwork")
