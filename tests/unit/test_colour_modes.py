@@ -18,6 +18,7 @@ from tests.support.colour_truth import lab_to_srgb, seen_by_lcms, true_srgb
 from tests.support.cutting import pass_alone
 from tests.support.hostile.png import chunk, png
 from worker.imaging.colour.grey import grey_to_srgb
+from worker.imaging.colour.png import StatedColour
 from worker.imaging.colour_conversion import conversion
 from worker.imaging.decode import Picture, open_image
 from worker.imaging.masks import Depth
@@ -287,7 +288,7 @@ def test_cmyk_is_converted_by_its_profile(name: str) -> None:
 def test_a_pixel_of_sixteen_bit_cmyk_is_converted_by_itself_wherever_it_is() -> None:
     # More pixels than libvips is given at once.
     inks = np.random.default_rng(1).integers(0, 65535, (3, 101_111, 4), np.uint16, endpoint=True)
-    convert = conversion("cmyk", CMYK, sixteen_bits=True, warnings=[]).apply
+    convert = conversion("cmyk", StatedColour(CMYK), sixteen_bits=True, warnings=[]).apply
     whole = convert(inks)
     for first in (0, 60_000, 101_000):
         part = slice(first, first + 111)

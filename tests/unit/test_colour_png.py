@@ -122,7 +122,6 @@ def test_code_points_that_say_nothing_give_way_to_a_profile(points: tuple[int, i
         (chrm((*D65_XY, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5)), "cHRM ignored"),
         (chunk(b"cICP", b"\1"), "cICP ignored: expected 4 bytes, found 1"),
         (chunk(b"cICP", b"\1") * 1_000, "cICP ignored: expected 4 bytes, found 1"),
-        (cicp(1, 13, full_range=0), "narrow range"),
         (chunk(b"iCCP", b"icc\0\0no zlib"), "colour profile dropped"),
     ],
     ids=name_of,
@@ -140,3 +139,37 @@ def test_a_broken_profile_gives_way_to_what_a_png_states_otherwise() -> None:
     image, warnings = pass_alone(data, Options())
     check_seen(image, colours(), "p3-gamma-2.2")
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("points", [(12, 13), (1, 13), (2, 2), (9, 16)])
+def test_a_narrow_range_is_widened(points: tuple[int, int], depth: Depth) -> None:
+    step, top = (256, 65535) if depth is np.uint16 else (1, 255)
+    wide = np.dstack([colours(depth), colours(depth)[:, :, 0]])
+    narrow = wide.copy()
+    narrow[:, :, :3] = np.rint(wide[:, :, :3] / top * 219 * step + 16 * step)
+    picture = decoded(png(narrow, cicp(*points, full_range=0)), depth)
+    assert np.abs(picture.rgb.astype(int) - wide[:, :, :3]).max() <= 1
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, wide[:, :, 3])
+    full = decoded(png(wide, cicp(*points)), depth)
+    assert (picture.icc_profile, picture.warnings) == (full.icc_profile, full.warnings)
+    # Levels outside of the range are clipped.
+    ends = np.array([[[0, 8 * step, 16 * step], [235 * step, 250 * step, top]]], depth)
+    picture = decoded(png(ends, cicp(*points, full_range=0)), depth)
+    assert picture.rgb.tolist() == [[[0, 0, 0], [top, top, top]]]
+
+
+def test_a_narrow_range_of_grey_and_with_a_transparent_colour_is_widened() -> None:
+    grey = np.array([[16, 235, 126, 40]], np.uint8)
+    data = png(grey, cicp(1, 13, full_range=0), chunk(b"tRNS", b"\0\x28"))
+    picture = decoded(data)
+    assert picture.rgb[0, :, 1].tolist() == [0, 255, 128, 28]
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[255, 255, 255, 0]]
+
+
+def test_a_narrow_range_of_unknown_code_points_is_ignored_with_them() -> None:
+    picture = decoded(png(colours(), cicp(99, 13, full_range=0)))
+    assert np.array_equal(picture.rgb, colours())
+    assert len(picture.warnings) == 1

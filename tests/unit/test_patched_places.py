@@ -30,6 +30,7 @@ class Place(NamedTuple):
 KOMBU = "worker/broker/kombu_patches.py"
 CELERY = "worker/broker/celery_patches.py"
 PILLOW = "worker/imaging/pillow_patches.py"
+LENIENT = f"{PILLOW}: LenientPngStream"
 MATTING = "worker/imaging/matting/kernels.py: _threading_layer"
 SIGNING = "producer/config/signing.py"
 
@@ -136,6 +137,13 @@ PLACES = [
         for kind in ("tEXt", "zTXt", "iTXt")
     ),
     Place("PIL.ImageFile:_safe_read", "fp, size", f"{PILLOW}: PngStreamWithoutTexts"),
+    Place("PIL.PngImagePlugin:PngStream.chunk_tRNS", "self, pos, length", LENIENT),
+    Place("PIL.PngImagePlugin:PngStream.call", "self, cid, pos, length", LENIENT),
+    Place("PIL.PngImagePlugin:PngStream.crc", "self, cid, data", LENIENT),
+    *(
+        Place(f"PIL.PngImagePlugin:PngStream.{name}", "", LENIENT)
+        for name in ("im_info", "im_mode", "im_palette", "im_tile")
+    ),
     Place("numba.np.ufunc.omppool:__spec__", "", MATTING),
 ]
 

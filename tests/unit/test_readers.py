@@ -210,24 +210,6 @@ def test_of_a_png_s_key_the_lowest_bits_count(bits: int) -> None:
     assert alpha.tolist() == [[65535, 65535], [0, 65535]]
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3)])
-def test_a_key_that_is_too_long_spoils_no_png(bits: int, colour: int, channels: int) -> None:
-    key = struct.pack(">4H", 1, 2, 3, 4)
-    data = png_files.png(4, 3, png_files.chunk(b"tRNS", key), depth=bits, colour=colour)
-    assert read(data).rgb.shape == (3, 4, 3)
-
-
-@pytest.mark.parametrize("bits", [1, 8])
-def test_alpha_for_more_colours_than_a_palette_has_is_ignored(bits: int) -> None:
-    palette = png_files.chunk(b"PLTE", bytes(range(6)))
-    levels = png_files.chunk(b"tRNS", bytes((9, *range(1, 256), *range(44))))
-    data = png_files.png(8, 3, palette, levels, depth=bits, colour=png_files.PALETTE)
-    alpha = read(data).alpha
-    assert alpha is not None
-    assert (alpha == 9 * 257).all()
-
-
 @pytest.mark.parametrize("height", [1, 70_000])
 def test_strips_of_narrow_pictures_have_few_rows(height: int) -> None:
     written = np.arange(height, dtype=np.uint32).reshape(height, 1, 1)

@@ -9,6 +9,7 @@ import pyvips
 from PIL import Image, ImageCms
 
 from worker.imaging.colour.grey import grey_to_srgb
+from worker.imaging.colour.png import StatedColour
 from worker.imaging.masks import Pixels, max_level
 from worker.imaging.readers.stored import Space
 
@@ -34,9 +35,33 @@ class Conversion(NamedTuple):
 
 
 def conversion(
-    space: Space, profile: bytes | None, *, sixteen_bits: bool, warnings: list[str]
+    space: Space, colour: StatedColour, *, sixteen_bits: bool, warnings: list[str]
 ) -> Conversion:
     """Return how pixels of a colour space become RGB, for uint8 or, with `sixteen_bits`, uint16.
+
+    A narrow range of levels is widened. For the profile see `_by_profile`.
+    """
+    profile = colour.icc_profile
+    plain = _by_profile(space, profile, sixteen_bits=sixteen_bits, warnings=warnings)
+    if not colour.has_narrow_range:
+        return plain
+    table = _full_range_table(sixteen_bits=sixteen_bits)
+    return Conversion(lambda colours: plain.apply(table[colours]), plain.icc_profile)
+
+
+def _full_range_table(*, sixteen_bits: bool) -> Pixels:
+    """Return the level of full range for each level of narrow range, by ITU-T H.273, 8.3."""
+    depth = np.uint16 if sixteen_bits else np.uint8
+    top = np.iinfo(depth).max
+    step = (top + 1) // 256
+    levels = (np.arange(top + 1) - 16 * step) / (219 * step)
+    return np.rint(np.clip(levels, 0, 1) * top).astype(depth)
+
+
+def _by_profile(
+    space: Space, profile: bytes | None, *, sixteen_bits: bool, warnings: list[str]
+) -> Conversion:
+    """Return how pixels become RGB by a profile.
 
     An RGB profile is kept, for grey pixels too. With a profile for grey or CMYK, which cannot be
     embedded in RGB files, the colours are converted to sRGB. A profile for other pixels than these,
@@ -58,9 +83,9 @@ def conversion(
     table = _grey_table(profile, sixteen_bits=sixteen_bits) if space == "grey" else None
     if table is not None:
         return Conversion(lambda colours: _grey_to_rgb(table[colours]), None)
-    by_profile = _by_libvips if sixteen_bits else _by_pillow
+    by_library = _by_libvips if sixteen_bits else _by_pillow
     try:
-        apply = by_profile(profile, space)
+        apply = by_library(profile, space)
         apply(np.zeros((1, 1, _CHANNELS[space]), np.uint16 if sixteen_bits else np.uint8))
     except (ImageCms.PyCMSError, pyvips.Error) as error:
         reason = " ".join(str(error).split())

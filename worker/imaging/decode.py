@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from worker.errors import CorruptImage, CutworkError, EmptySource, ImageTooLarge, NotAnImage
 from worker.imaging import pillow_patches
 from worker.imaging.bombs import bmp, gif, heif, jpeg, png, webp
-from worker.imaging.colour.stated import stated_profile
+from worker.imaging.colour.stated import stated_colour
 from worker.imaging.colour_conversion import conversion
 from worker.imaging.masks import Depth, Pixels, Size, to_depth
 from worker.imaging.orientation import is_sideways, upright
@@ -93,11 +93,11 @@ class OpenedImage:
         warnings = list(header.warnings)
         try:
             size, strips = stored.read(min_size)
-            profile = stated_profile(
+            colour = stated_colour(
                 self._data, self._container, stored.icc_profile(warnings), warnings
             )
             convert, icc_profile = conversion(
-                stored.space(), profile, sixteen_bits=header.bits == 16, warnings=warnings
+                stored.space(), colour, sixteen_bits=header.bits == 16, warnings=warnings
             )
             rgb, alpha = _pixels(
                 strips, size, convert, depth=depth, has_alpha=header.has_transparency

@@ -4,6 +4,7 @@ Source: https://www.w3.org/TR/png-3/, chapters 5 and 11.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -41,9 +42,37 @@ def check_chunks(data: bytes) -> None:
 
 
 def find_chunk(data: bytes, wanted: bytes) -> bytes | None:
-    """Return the body of the first chunk of a type in a PNG that `check_chunks` let pass."""
-    bodies = (data[body : body + size] for kind, body, size in chunks(data) if kind == wanted)
+    """Return the body of the first chunk of a type with the right checksum.
+
+    `data` is a PNG that `check_chunks` let pass.
+    """
+    bodies = (
+        data[body : body + size]
+        for kind, body, size in chunks(data)
+        if kind == wanted and has_right_checksum(data, body, size)
+    )
     return next(bodies, None)
+
+
+def has_right_checksum(data: bytes, body: int, length: int) -> bool:
+    """Return whether a chunk, which `chunks` yielded, is complete and its checksum right."""
+    end = body + length
+    return zlib.crc32(memoryview(data)[body - 4 : end]).to_bytes(4, "big") == data[end : end + 4]
+
+
+def with_pixels_only(data: bytes, key_bytes: int | None) -> bytes:
+    """Return a copy of a PNG with its critical chunks, and with its tRNS.
+
+    It is the first one of `key_bytes` bytes with the right checksum; None keeps none.
+    """
+    parts, has_key = [data[:_SIGNATURE_BYTES]], key_bytes is None
+    for kind, body, length in chunks(data):
+        is_key = kind == b"tRNS" and not has_key and length == key_bytes
+        is_key = is_key and has_right_checksum(data, body, length)
+        has_key |= is_key
+        if is_key or not kind[0] & 32:
+            parts.append(data[body - 8 : body + length + 4])
+    return b"".join(parts)
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

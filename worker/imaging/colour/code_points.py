@@ -62,6 +62,11 @@ class CodePoints(NamedTuple):
         """Whether they name sRGB; one of the two may be unspecified."""
         return self in ((_BT709, _SRGB), (_BT709, _UNSPECIFIED), (_UNSPECIFIED, _SRGB))
 
+    @property
+    def are_unspecified(self) -> bool:
+        """Whether they say that the file states no colour."""
+        return self == (_UNSPECIFIED, _UNSPECIFIED)
+
 
 def profile_of(points: CodePoints, warnings: list[str]) -> bytes | None:
     """Return an ICC profile for RGB pixels with these code points; None for sRGB.

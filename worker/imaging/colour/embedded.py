@@ -38,7 +38,7 @@ def embedded_profile(data: bytes, image: Image.Image, warnings: list[str]) -> ob
         profile = _bmp_profile(data, warnings)
     elif image.format == "GIF":
         profile = _gif_profile(data)
-    elif profile is None and "icc_profile" in image.info:
+    elif not profile and "icc_profile" in image.info:
         warnings.append("colour profile dropped: its parts are incomplete or not compressed right")
     if profile is None:
         _warn_of_exif(image, warnings)

@@ -5,9 +5,9 @@ Source: https://www.w3.org/TR/png-3/, 4.3 for their order of precedence, 11.3.2 
 
 import struct
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from worker.imaging.bombs.png import chunks
+from worker.imaging.bombs.png import chunks, has_right_checksum
 from worker.imaging.colour.code_points import BT709_PRIMARIES, CodePoints, profile_of
 from worker.imaging.colour.curves import SRGB, Parametric
 from worker.imaging.colour.icc import ColourSpace, Primaries, write_profile
@@ -20,24 +20,33 @@ _GAMMA_RANGE: Final = (0.1, 10.0)
 """Outside of it a picture would have hardly more than two levels."""
 
 
-def png_profile(data: bytes, embedded: bytes | None, warnings: list[str]) -> bytes | None:
-    """Return the ICC profile of a PNG's colours: `embedded`, or an equivalent of its chunks.
+class StatedColour(NamedTuple):
+    """What the numbers of a file stand for."""
 
-    Return None for sRGB, and where the file states no colour. `embedded` is the content of iCCP.
-    A chunk that cannot be used adds a sentence to `warnings`.
+    icc_profile: bytes | None
+    """None for sRGB, and where the file states no colour."""
+    has_narrow_range: bool = False
+    """Whether black is 16 and white 235 of 255."""
+
+
+def png_colour(data: bytes, embedded: bytes | None, warnings: list[str]) -> StatedColour:
+    """Return the colour of a PNG; its profile is `embedded`, or an equivalent of its chunks.
+
+    `embedded` is the content of iCCP. A chunk that cannot be used adds a sentence to `warnings`.
     """
     stated = _stated(data, warnings)
+    is_narrow = False
     if b"cICP" in stated:
         primaries, transfer, _, full_range = stated[b"cICP"]
-        if not full_range:
-            warnings.append("colour: cICP states a narrow range of levels; it is read as full")
         points = CodePoints(primaries, transfer)
         profile = profile_of(points, warnings)
-        if profile is not None or points.are_srgb:
-            return profile
+        is_known = profile is not None or points.are_srgb
+        is_narrow = not full_range and (is_known or points.are_unspecified)
+        if is_known:
+            return StatedColour(profile, is_narrow)
     if embedded is not None or b"sRGB" in stated:
-        return embedded
-    return _calibrated(stated, warnings)
+        return StatedColour(embedded, is_narrow)
+    return StatedColour(_calibrated(stated, warnings), is_narrow)
 
 
 def _calibrated(stated: Mapping[bytes, bytes], warnings: list[str]) -> bytes | None:
@@ -76,10 +85,12 @@ def _stated(data: bytes, warnings: list[str]) -> dict[bytes, bytes]:
         if kind in unread:
             expected = unread.pop(kind)
             body = data[start : start + expected]
-            if length == len(body) == expected:
-                found[kind] = body
+            if length != expected:
+                reason = f"expected {expected} bytes, found {length}"
+            elif not has_right_checksum(data, start, length):
+                reason = "its checksum is wrong"
             else:
-                warnings.append(
-                    f"colour: {kind.decode()} ignored: expected {expected} bytes, found {length}"
-                )
+                found[kind] = body
+                continue
+            warnings.append(f"colour: {kind.decode()} ignored: {reason}")
     return found

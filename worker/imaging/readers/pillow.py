@@ -11,6 +11,7 @@ from worker.errors import CorruptImage
 from worker.imaging.colour.embedded import embedded_profile
 from worker.imaging.masks import Pixels, Size
 from worker.imaging.orientation import read_orientation, resolution
+from worker.imaging.pillow_patches import ignored_chunks
 from worker.imaging.png import Resolution
 from worker.imaging.readers.canvas import clear_outside, covered_part
 from worker.imaging.readers.heif16 import stored_bits
@@ -24,7 +25,6 @@ _SPACES: Final[dict[str, Space]] = {
     "CMYK": "cmyk",
 }
 """By Pillow's mode; all others become RGB."""
-_PALETTE_COLOURS: Final = 256
 _WITH_ALPHA: Final = {"grey": "LA", "rgb": "RGBA"}
 _WITHOUT_ALPHA: Final = {"grey": "L", "rgb": "RGB", "cmyk": "CMYK"}
 
@@ -35,10 +35,6 @@ class PillowImage:
     def __init__(self, data: bytes, image: Image.Image) -> None:
         """Take an image that Pillow has opened from `data`; raise `CorruptImage`."""
         self._data, self._image = data, image
-        levels = image.info.get("transparency")
-        if isinstance(levels, bytes):
-            # Pillow refuses alpha for more colours than a palette can have.
-            image.info["transparency"] = levels[:_PALETTE_COLOURS]
         self._key = _transparent_level(data, image)
         self._covered = covered_part(data, image)
         self.facts = Facts(
@@ -47,7 +43,11 @@ class PillowImage:
             mode=image.mode,
             size=image.size,
             has_transparency=_has_transparency(image) or self._covered is not None,
-            warnings=(*other_pictures(data, image), *_lost_bits(data, image)),
+            warnings=(
+                *other_pictures(data, image),
+                *_lost_bits(data, image),
+                *ignored_chunks(image),
+            ),
         )
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:

@@ -7,10 +7,11 @@ import pyvips
 from PIL import Image
 
 from worker.imaging import libvips
-from worker.imaging.bombs.png import find_chunk
+from worker.imaging.bombs.png import find_chunk, with_pixels_only
 from worker.imaging.colour.embedded import embedded_profile
 from worker.imaging.masks import Size
 from worker.imaging.orientation import read_orientation, resolution
+from worker.imaging.pillow_patches import ignored_chunks
 from worker.imaging.png import Resolution
 from worker.imaging.readers.several import other_pictures
 from worker.imaging.readers.stored import Facts, Space, Strip
@@ -37,10 +38,9 @@ class Png16Image:
         self._data, self._image = data, image
         kind = data[_COLOUR_TYPE_OFFSET]
         self._channels = 1 if kind in _GREY else 3
-        # libvips ignores a key of another length.
-        key = find_chunk(data, b"tRNS") if "transparency" in image.info else None
-        has_key = key is not None and len(key) == 2 * self._channels
-        has_alpha = kind in _WITH_ALPHA or has_key
+        self._has_key = "transparency" in image.info
+        has_alpha = kind in _WITH_ALPHA or self._has_key
+        ignored = ignored_chunks(image)
         self.facts = Facts(
             format="PNG",
             mode=image.mode,
@@ -48,12 +48,16 @@ class Png16Image:
             has_transparency=has_alpha,
             bits=16,
             pixel_bytes=2 * (self._channels + has_alpha),
-            warnings=other_pictures(data, image),
+            copied_bytes=len(data) if ignored else 0,
+            warnings=(*other_pictures(data, image), *ignored),
         )
 
     def read(self, min_size: Size | None) -> tuple[Size, Iterator[Strip]]:  # noqa: ARG002 - a PNG has one size
         """Open the pixels; raise `pyvips.Error` for a broken file, then or in a strip."""
-        loaded = pyvips.Image.pngload_buffer(self._data, fail_on="error", access="sequential")
+        data = self._data
+        if self.facts.copied_bytes:
+            data = with_pixels_only(data, 2 * self._channels if self._has_key else None)
+        loaded = pyvips.Image.pngload_buffer(data, fail_on="error", access="sequential")
         return (loaded.width, loaded.height), self._strips(loaded)
 
     def space(self) -> Space:
