@@ -23,19 +23,19 @@ def classes() -> str:
 
 
 def exceptions() -> str:
-    """Return the tree of exceptions by their built-in bases, and a subsection for each."""
+    """Return the tree of exceptions with the built-in base of each, and a subsection for each."""
     exported = [getattr(producer, name) for name in producer.__all__]
     errors = [item for item in exported if issubclass(item, Exception)]
-    lines = ["Exception"]
-    bases = {item.__base__.__name__: item.__base__ for item in errors}
-    for name, base in sorted(bases.items()):
-        children = sorted(item.__name__ for item in errors if item.__base__ is base)
-        last_base, last_child = name == max(bases), children[-1]
-        lines.append(f"{'└──' if last_base else '├──'} {name}")
-        stem = "   " if last_base else "│  "
-        lines += [f"{stem} {'└──' if child == last_child else '├──'} {child}" for child in children]
+    leaves = [item for item in errors if item is not producer.CutworkError]
+    lines = ["Exception", "└── CutworkError"]
+    for item in leaves:
+        branch = "└──" if item is leaves[-1] else "├──"
+        lines.append(f"    {branch} {item.__name__} (a {item.__bases__[-1].__name__})")
     tree = "\n".join(lines)
-    sections = [f"### `{item.__name__}`\n\n{inspect.getdoc(item)}" for item in errors]
+    sections = [
+        f"### `{item.__name__}`\n\n{inspect.getdoc(item)}\n\nCode: `{item.code}`."
+        for item in [producer.CutworkError, *leaves]
+    ]
     return "\n\n".join([f"```text\n{tree}\n```", *sections])
 
 

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
-from producer.client import Client
-from producer.config.broker_url import failure_advice, failure_verb
+from producer.client import BrokerUnavailable, Client
 from producer.config.s3_client import open_s3
 from producer.config.s3_round_trip import round_trip
 from producer.config.s3_settings import S3Settings
@@ -53,9 +51,8 @@ def _broker(client: Client) -> Finding:
     url = hide_password(client.broker_url)
     try:
         version, eviction = client.server()
-    except redis.RedisError as error:
-        verb, advice = failure_verb(error), failure_advice(error)
-        return Finding("broker", False, f"{url} {verb} ({error}); {advice}")
+    except BrokerUnavailable as error:
+        return Finding("broker", False, str(error))
     if eviction != "noeviction":
         advice = "set maxmemory-policy noeviction, otherwise a full server drops jobs"
         return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {advice}")

@@ -14,7 +14,7 @@ from producer.cli.exit_codes import ExitCode
 from producer.cli.run_reports import watch, write_report
 from producer.cli.run_view import RunView
 from producer.cli.terminal import warn
-from producer.client import Client
+from producer.client import BrokerUnavailable, Client
 from producer.config.broker_url import failure_verb
 from producer.contract.run import RunRecord
 from producer.store.runs import UnknownRun
@@ -112,7 +112,7 @@ def _stop(feeder: Feeder, feeding: "Future[None]", view: RunView) -> None:
     except KeyboardInterrupt:
         # The whole state of the run is in Redis, so a hanging thread may be abandoned.
         os._exit(ExitCode.INTERRUPTED)
-    except (redis.RedisError, KombuError) as error:
+    except (redis.RedisError, KombuError, BrokerUnavailable) as error:
         verb = failure_verb(error)
         view.notice(f"run {feeder.run} is not finished, and the broker {verb} ({error})")
         raise typer.Exit(ExitCode.INTERRUPTED) from error
@@ -125,6 +125,6 @@ def _check_for_workers(client: Client, feeder: Feeder, view: RunView) -> None:
     if feeder.stopping.wait(_IDLE_SECONDS):
         return
     # The feeder meets the same errors and reports them.
-    with suppress(redis.RedisError, KombuError, UnknownRun):
+    with suppress(redis.RedisError, KombuError, BrokerUnavailable, UnknownRun):
         if not outcome_count(client.runs.summary(str(feeder.run))) and not client.workers():
             view.notice("no worker responds; start one, see `cutwork doctor`")

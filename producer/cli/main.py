@@ -6,22 +6,18 @@ import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from producer.cli.arguments import AsJson
 from producer.cli.exit_codes import ExitCode
 from producer.cli.exporter.command import exporter
-from producer.cli.runs import cancel, follow, report, runs
+from producer.cli.jobs import cancel, outcome, submit
+from producer.cli.runs import follow, report, runs
 from producer.cli.sync import sync
-from producer.console.option_flags import takes_options
-from producer.contract.options import Options
 from producer.observability.log_format import format_stderr_warnings
 from producer.observability.tracing import open_traces
-
-if TYPE_CHECKING:
-    from producer.contract.outcome import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,55 +45,6 @@ def _global_options(
         ),
     ] = False,
 ) -> None: ...
-
-
-@app.command()
-@takes_options
-def submit(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Source image, s3://bucket/key.")],
-    image: Annotated[
-        str | None,
-        typer.Argument(metavar="OUT", help="Destination of the RGBA cut-out, s3://bucket/key."),
-    ] = None,
-    mask: Annotated[
-        str | None, typer.Option("--mask", help="Destination of the mask, s3://bucket/key.")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the outcome and print it.")
-    ] = False,
-    timeout: Annotated[
-        float, typer.Option(min=0, max=1_000_000, help="Longest time to wait, in seconds.")
-    ] = 600,
-    as_json: AsJson = False,
-    *,
-    options: Options,
-) -> None:
-    """Enqueue one image.
-
-    Exits with status 1 if the job fails (with --wait), 2 if the job is refused, and 3 if the broker
-    does not answer or there is no outcome within --timeout.
-    """
-    from producer.cli.terminal import give_up, open_client, refuse
-    from producer.client import BrokerUnavailable, OutcomeTimeout
-    from producer.contract.job import InvalidJob
-    from producer.contract.outcome import UnreadableOutcome
-
-    with open_client() as client:
-        try:
-            handle = client.submit(source, image=image, mask=mask, options=options)
-            if not wait:
-                typer.echo(json.dumps({"job_id": handle.id}) if as_json else handle.id)
-                return
-            outcome = handle.wait(timeout)
-        except InvalidJob as error:
-            refuse(str(error))
-        except (BrokerUnavailable, OutcomeTimeout, UnreadableOutcome) as error:
-            give_up(str(error))
-    if as_json:
-        typer.echo(json.dumps(outcome.to_message()))
-    else:
-        _show(outcome)
-    raise typer.Exit(ExitCode.OK if outcome.ok else ExitCode.FAILED)
 
 
 @app.command()
@@ -173,7 +120,7 @@ def models(context: typer.Context) -> None:
     sys.exit(subprocess.run(command, check=False).returncode)
 
 
-for command in (sync, runs, follow, cancel, report, exporter):
+for command in (submit, outcome, cancel, sync, runs, follow, report, exporter):
     app.command()(command)
 
 
@@ -184,25 +131,3 @@ def main() -> None:
     format_stderr_warnings()
     open_traces("cutwork")
     app(prog_name="cutwork")
-
-
-def _show(outcome: "Outcome") -> None:
-    from producer.cli.terminal import console, errors
-    from producer.console.findings import safe_text
-
-    if not outcome.ok:
-        code, message = outcome.code or "", outcome.message or ""
-        errors.print(f"[red]{safe_text(code)}[/]: {safe_text(message)}")
-        return
-    for facts in (outcome.image, outcome.mask):
-        if facts is not None:
-            console.print(f"{safe_text(str(facts.ref))}  {facts.bytes:,} bytes")
-    if outcome.state == "skipped":
-        console.print("skipped: the outputs already match this source and these options")
-        return
-    run, seconds = outcome.run, outcome.seconds.get("total", 0)
-    model = f"{run.model} on {run.device} ({run.provider}, {run.dtype})" if run else "no model used"
-    share = f"foreground {outcome.foreground_share or 0:.1%}"
-    console.print(f"{share}; {safe_text(model)}; {seconds:.2f} s")
-    for warning in outcome.warnings:
-        console.print(f"[yellow]warning[/]: {safe_text(warning)}")

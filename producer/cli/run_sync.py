@@ -19,7 +19,7 @@ from producer.cli.manifest_lines import check_lines
 from producer.cli.run_reports import check_report_place
 from producer.cli.run_view import RunView, choose_view
 from producer.cli.terminal import give_up, open_client, refuse, unreachable
-from producer.client import Client
+from producer.client import BrokerUnavailable, Client
 from producer.config.s3_errors import S3Condition, classify
 from producer.config.settings import SettingsError
 from producer.contract.options import Options
@@ -136,7 +136,7 @@ def _ending_on_errors(client: Client) -> Iterator[None]:
         give_up(str(error))
     except (ManifestError, SettingsError, ValueError) as error:
         refuse(str(error))
-    except (redis.RedisError, KombuError) as error:
+    except (redis.RedisError, KombuError, BrokerUnavailable) as error:
         unreachable(client, error)
 
 

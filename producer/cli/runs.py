@@ -1,4 +1,4 @@
-"""The commands for existing runs: `runs`, `follow`, `cancel`, `report`."""
+"""The commands for existing runs: `runs`, `follow`, `report`."""
 
 # Implementations are imported inside the commands, so that `--help` stays fast.
 import json
@@ -58,18 +58,6 @@ def follow(run: RunArgument, as_json: AsJson = False) -> None:
             return
     view.end(record)
     raise typer.Exit(ExitCode.OK if record.ok else ExitCode.FAILED)
-
-
-def cancel(run: RunArgument) -> None:
-    """Cancel a run: queued jobs do not start, running jobs are finished."""
-    from producer.cli.run_reports import open_ledger
-    from producer.cli.terminal import console, give_up
-
-    with open_ledger() as client:
-        if not client.runs.end(run, "cancelled"):
-            give_up(f"run {run} is already {client.runs.state(run)}")
-        left = client.runs.in_flight(run)
-    console.print(f"run {run} cancelled; {left:,} queued jobs will not start")
 
 
 def report(

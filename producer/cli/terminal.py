@@ -6,7 +6,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from producer.cli.exit_codes import ExitCode
-from producer.client import Client
+from producer.client import BrokerUnavailable, Client
 from producer.config.broker_url import failure_advice, failure_verb
 from producer.config.settings import SettingsError
 from producer.console.findings import safe_text
@@ -41,6 +41,8 @@ def give_up(sentence: str) -> NoReturn:
 
 def unreachable(client: Client, error: Exception) -> NoReturn:
     """End the command because the broker does not answer or refuses."""
+    if isinstance(error, BrokerUnavailable):
+        give_up(str(error))
     give_up(
         f"the broker at {hide_password(client.broker_url)} {failure_verb(error)} ({error}); "
         f"{failure_advice(error)}"

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from producer.config.broker_url import validate_broker_url
 from producer.config.variables import warn_of_unknown_variables
+from producer.contract.errors import CutworkError
 from producer.contract.validation_errors import explain
 from producer.observability.log_format import LogFormat
 from producer.observability.redact import environment_secrets, redact
@@ -18,12 +19,14 @@ from producer.observability.redact import environment_secrets, redact
 BrokerUrl = Annotated[str, AfterValidator(validate_broker_url)]
 
 
-class SettingsError(ValueError):
+class SettingsError(CutworkError, ValueError):
     """An environment variable has a wrong value, or a file that it names cannot be used.
 
     The text names the variable, its value and what was expected; correct the variable. It is meant
     to be printed, so credentials are removed.
     """
+
+    code = "settings_error"
 
     def __init__(self, sentence: str) -> None:
         super().__init__(redact(sentence, secrets=environment_secrets()))

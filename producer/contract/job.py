@@ -8,12 +8,13 @@ misunderstand. The tests hold a golden message of every version.
 import re
 import time
 import uuid
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from producer.contract.errors import InvalidJob
 from producer.contract.options import Options
-from producer.contract.s3_uri import Ref, Value
+from producer.contract.s3_uri import CallerValue, ImageRef, Ref
 from producer.contract.validation_errors import explain
 
 SCHEMA_VERSION: Final = 1
@@ -25,9 +26,9 @@ BULK_PRIORITY: Final = 6
 waits, overtake them."""
 JOB_ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
-_RUN: Final = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
+RUN_ID: Final = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
 
-RunId = Annotated[str, StringConstraints(pattern=f"^{_RUN}$")]
+RunId = Annotated[str, StringConstraints(pattern=f"^{RUN_ID}$")]
 """UTC date and time of the start and six random hex digits, such as `20261122-081500-3fa9c1`."""
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID.pattern)]
 
@@ -38,19 +39,11 @@ def run_of_job_id(job_id: str) -> str | None:
     The id of a run's job begins with the run's id and a dot, so that a failed job is counted for
     its run even when its message cannot be read. With a `Job`, use `Job.run`.
     """
-    match = re.match(rf"({_RUN})\.", job_id)
+    match = re.match(rf"({RUN_ID})\.", job_id)
     return match and match[1]
 
 
-class InvalidJob(ValueError):
-    """A message, or the arguments of `Client.submit`, do not describe a valid job.
-
-    Nothing was enqueued. The text names the wrong field, what was expected and what was found;
-    correct the arguments, as trying again gives the same error.
-    """
-
-
-class Job(Value):
+class Job(CallerValue):
     """One image to process: its source, the destinations of its outputs, and the options."""
 
     version: Literal[1] = SCHEMA_VERSION
@@ -69,6 +62,21 @@ class Job(Value):
     """The service that submitted the job, if services that share workers have own queues."""
     submitted_at: float = Field(default_factory=time.time, ge=0)
     """Unix time in seconds; the age of a queued or lost job is measured from here."""
+
+    if TYPE_CHECKING:  # Type checkers do not know that a text is accepted as an `ImageRef`.
+
+        def __init__(
+            self,
+            *,
+            version: Literal[1] = ...,
+            id: str = ...,  # noqa: A002 - the name of the field
+            source: ImageRef | str,
+            image: ImageRef | str | None = ...,
+            mask: ImageRef | str | None = ...,
+            options: Options = ...,
+            tenant: str | None = ...,
+            submitted_at: float = ...,
+        ) -> None: ...
 
     @property
     def run(self) -> str | None:

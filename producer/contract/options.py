@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from producer.contract.s3_uri import Value
+from producer.contract.s3_uri import CallerValue
 
 SMALLEST_STD: Final = 1e-6
 _COLOUR: Final = re.compile(r"#([0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")
@@ -45,6 +45,11 @@ def _validate_erosion(text: str) -> str:
     return text
 
 
+def _pixels_to_text(value: object) -> object:
+    """Return a whole number of pixels as the text that stands for it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _validate_margin(text: str) -> str:
     if not _MARGIN.fullmatch(text):
         raise ValueError(
@@ -64,12 +69,18 @@ Erosion = Annotated[
     AfterValidator(_validate_erosion),
     WithJsonSchema({"type": "string", "pattern": f"^({_EROSION.pattern})$"}),
 ]
+Margin = Annotated[
+    str | int,
+    AfterValidator(_validate_margin),
+    BeforeValidator(_pixels_to_text),
+    WithJsonSchema({"type": "string"}),
+]
 Preset = Literal["default", "isnet-segment", "segmentation-custom"]
 ImageFormat = Literal["png", "webp", "avif", "tiff", "jpeg", "zip"]
 MaskFormat = Literal["png", "webp", "avif", "tiff"]
 
 
-class Options(Value):
+class Options(CallerValue):
     """How one image is cut out. The descriptions are also the help texts of both command lines."""
 
     preset: Preset = Field(
@@ -140,7 +151,7 @@ class Options(Value):
         "None: transparent.",
     )
     crop: bool = Field(default=False, description="Crop cut-out and mask to the foreground.")
-    margin: Annotated[str, AfterValidator(_validate_margin)] = Field(
+    margin: Margin = Field(
         default="0",
         description="Space around a crop: pixels, or a percentage of the foreground's longer side.",
     )

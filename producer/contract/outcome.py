@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from producer.contract.errors import CutworkError
 from producer.contract.job import SCHEMA_VERSION
 from producer.contract.s3_uri import Ref, Value
 from producer.contract.untrusted_text import bound
@@ -93,12 +94,14 @@ class RunFacts(Facts):
     _bound_texts = field_validator("*", mode="before")(bound_texts)
 
 
-class UnreadableOutcome(ValueError):
+class UnreadableOutcome(CutworkError, ValueError):
     """The value stored as a job's outcome is not an outcome.
 
     Another program wrote to the broker's database, or a release with another schema did. Waiting
     longer does not help: submit the job again.
     """
+
+    code = "unreadable_outcome"
 
 
 class Outcome(Facts):

@@ -1,7 +1,7 @@
 """The URI of an S3 object, and the base class of all values of the contract."""
 
 import re
-from typing import Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -13,7 +13,9 @@ from pydantic import (
     field_validator,
 )
 
-from producer.contract.validation_errors import explain
+from producer.contract.errors import InvalidJob
+from producer.contract.untrusted_text import shorten
+from producer.contract.validation_errors import explain, hide_password
 
 _ACCESS_POINT: Final = (
     r"arn:aws[a-z-]*:(?:s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint[/:][A-Za-z0-9.-]{1,63}"
@@ -37,7 +39,34 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ImageRef(Value):
+if TYPE_CHECKING:  # so that type checkers see the parameters of the constructors
+
+    class CallerValue(Value):
+        """A value that callers of the producer construct; a wrong field raises `InvalidJob`."""
+
+else:
+
+    class _RaisesInvalidJob(type(BaseModel)):
+        """Makes a constructor raise `InvalidJob`, not pydantic's own exception.
+
+        An `__init__` would do that for nested values too, and pydantic could not say where.
+        """
+
+        def __call__(cls, *arguments: Any, **fields: Any) -> Any:
+            try:
+                return super().__call__(*arguments, **fields)
+            except ValidationError as error:
+                raise InvalidJob(explain(error)) from error
+            except TypeError as error:
+                raise InvalidJob(
+                    f"{cls.__name__}: expected its fields by name, found something else ({error})"
+                ) from error
+
+    class CallerValue(Value, metaclass=_RaisesInvalidJob):
+        """A value that callers of the producer construct; a wrong field raises `InvalidJob`."""
+
+
+class ImageRef(CallerValue):
     """One object in S3, written `s3://bucket/key`; the key is never decoded or normalised."""
 
     bucket: str
@@ -47,11 +76,13 @@ class ImageRef(Value):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `s3://bucket/key`; raise `ValueError`, whose text says what is wrong."""
+        """Parse `s3://bucket/key`; raise `InvalidJob`, whose text says what is wrong."""
         try:
             return cls.model_validate(_split(text))
         except ValidationError as error:
-            raise ValueError(explain(error)) from error
+            raise InvalidJob(explain(error)) from error
+        except ValueError as error:
+            raise InvalidJob(f"{error}, found {shorten(hide_password(repr(text)), 120)}") from error
 
     @field_validator("bucket")
     @classmethod

@@ -8,18 +8,17 @@ subscription per job.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import redis
-from pydantic import ValidationError
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 from producer.contract.job import Job, run_of_job_id
 from producer.contract.outcome import Outcome, UnreadableOutcome, cancelled_outcome
+from producer.contract.untrusted_text import shorten
 from producer.store.cancellation import Cancellation, Cancellations
+from producer.store.deadline import open_redis
 from producer.store.deliveries import Deliveries, cancelled_key, delivery_key
-from producer.store.runs import RunLedger
+from producer.store.runs import RunLedger, jobs_key, run_key
 from producer.store.signed_jobs import decode_jobs, encode_job
 from producer.store.throughput import ThroughputStore
 from producer.store.unreadable_run import DecodingError, describe
@@ -31,6 +30,8 @@ _OUTCOME: Final = "cutwork:outcome:"
 _FIELD: Final = "json"
 _CHUNK: Final = 500
 """Jobs named in one command."""
+_LONGEST_OUTCOME: Final = 32 * 2**20
+"""Characters of a stored outcome. Workers write thousands; old ones wrote up to twenty million."""
 
 
 class Ledger:
@@ -57,17 +58,13 @@ class Ledger:
         """
         self._outcome_ttl = outcome_ttl
         self._signed = signed
-        self.redis = redis.Redis.from_url(
+        self.redis = open_redis(
             url,
+            timeout=timeout,
+            retries=retries,
             decode_responses=True,
             # Decode leniently: other programs may have written these bytes.
             encoding_errors="backslashreplace",
-            socket_connect_timeout=min(5, timeout),
-            socket_timeout=timeout,
-            socket_keepalive=True,
-            health_check_interval=timeout,
-            retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=retries),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
         )
         self.runs = RunLedger(self.redis, signed=signed)
         self.deliveries = Deliveries(self.redis)
@@ -172,10 +169,29 @@ class Ledger:
                 entries = entries[0]
             job_id = key.removeprefix(_OUTCOME)
             try:
-                outcomes[job_id] = Outcome.model_validate_json(entries[0][1][_FIELD])
-            except (KeyError, ValidationError) as error:
+                outcomes[job_id] = _decode_outcome(job_id, entries[0][1][_FIELD])
+            except (KeyError, ValueError) as error:
                 raise _unreadable(job_id, error) from error
         return outcomes
+
+    def job_state(self, job_id: str) -> Literal["pending", "ended", "unknown"]:
+        """Return whether a job is pending, has an outcome, or is neither.
+
+        The outcome of a job of a run is not stored by itself: once it is no longer in flight it
+        counts as ended while the record of the run exists.
+        """
+        run = run_of_job_id(job_id) or ""
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.exists(_OUTCOME + job_id)
+            pipe.hexists(_MESSAGES, job_id)
+            pipe.hexists(jobs_key(run), job_id)
+            pipe.exists(run_key(run))
+            has_outcome, is_single, is_in_flight, has_run = pipe.execute(raise_on_error=False)
+        if has_outcome == 1:
+            return "ended"
+        if is_single is True or is_in_flight is True:
+            return "pending"
+        return "ended" if has_run == 1 else "unknown"
 
     def count_pending(self) -> int:
         """Return how many jobs, single ones and those of runs, are pending."""
@@ -190,6 +206,16 @@ class Ledger:
     def close(self) -> None:
         """Close the connections."""
         self.redis.close()
+
+
+def _decode_outcome(job_id: str, text: str) -> Outcome:
+    """Return the outcome in a text; raise `ValueError` if it is not one of this job."""
+    if len(text) > _LONGEST_OUTCOME:
+        raise ValueError(f"expected at most {_LONGEST_OUTCOME:,} characters, found {len(text):,}")
+    outcome = Outcome.model_validate_json(text)
+    if outcome.job_id != job_id:
+        raise ValueError(f"job_id: expected {job_id}, found {shorten(outcome.job_id, 120)!r}")
+    return outcome
 
 
 def _unreadable(job_id: str, error: DecodingError) -> UnreadableOutcome:

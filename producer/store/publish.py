@@ -7,6 +7,7 @@ from celery import Celery
 
 from producer.contract.job import BULK_PRIORITY, SINGLE_PRIORITY, TASK_NAME, Job
 from producer.observability.tracing import submission_span
+from producer.store.deadline import seconds_left
 from producer.store.routes import Routes
 
 _BATCH: Final = 500
@@ -21,7 +22,7 @@ def publish(app: Celery, jobs: Sequence[Job]) -> None:
     """
     routes = Routes.from_app(app)
     with (
-        app.producer_pool.acquire(block=True, timeout=30) as producer,
+        app.producer_pool.acquire(block=True, timeout=min(30, seconds_left())) as producer,
         # Not in the stubs yet: new in kombu 5.7.
         producer.batch(max_size=_BATCH),  # type: ignore[attr-defined]
     ):

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import redis
 
+from producer.contract.errors import CutworkError
 from producer.contract.job import Job, run_of_job_id
 from producer.contract.outcome import Outcome
 from producer.contract.run import Failure, RunRecord, RunSpec, RunState
@@ -49,8 +50,10 @@ _RANKED: Final = ("slowest", "suspicious", "sample")
 _PARTS: Final = ("jobs", "failures", *_RANKED, "minutes")
 
 
-class UnknownRun(LookupError):
+class UnknownRun(CutworkError, LookupError):
     """No run has this id, or its record has expired or was lost; `cutwork runs` lists the runs."""
+
+    code = "unknown_run"
 
 
 @dataclass(kw_only=True)
@@ -80,7 +83,7 @@ class RunLedger:
     def __init__(self, server: redis.Redis, *, signed: bool = False) -> None:
         """`server` decodes responses and is closed by the caller; `signed`: see `Ledger`."""
         self.server = server
-        self._signed = signed
+        self.signed = signed
         folder = Path(__file__).parent / "scripts"
         self._commit_batch = server.register_script((folder / "commit_batch.lua").read_text())
         self._replace_jobs = server.register_script((folder / "replace_jobs.lua").read_text())
@@ -158,7 +161,7 @@ class RunLedger:
         """Store a batch; return False if the run has another cursor than `before`, or has ended."""
         message = {
             "counts": batch.counts,
-            "jobs": {job.id: encode_job(job, signed=self._signed) for job in batch.jobs},
+            "jobs": {job.id: encode_job(job, signed=self.signed) for job in batch.jobs},
             "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
@@ -179,11 +182,11 @@ class RunLedger:
                 raise
             log.warning("the jobs of run %s cannot be read: %s", run, error)
             return {}
-        return decode_jobs(texts, signed=self._signed)
+        return decode_jobs(texts, signed=self.signed)
 
     def replace_jobs(self, run: str, jobs: Sequence[Job]) -> set[str]:
         """Replace the texts of jobs, before they are sent again; return the ids still in flight."""
-        pairs = [item for job in jobs for item in (job.id, encode_job(job, signed=self._signed))]
+        pairs = [item for job in jobs for item in (job.id, encode_job(job, signed=self.signed))]
         return set(self._replace_jobs(keys=[_key(run, "jobs")], args=pairs)) if pairs else set()
 
     def record_outcome(self, outcome: Outcome) -> bool:
@@ -302,6 +305,11 @@ class RunLedger:
         if "state" not in facts:
             raise UnknownRun(f"expected the id of a run, found {run!r}: `cutwork runs` lists them")
         return dict(facts)
+
+
+def run_key(run: str) -> str:
+    """Return the key of a run's facts."""
+    return _key(run)
 
 
 def jobs_key(run: str) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from kombu.exceptions import KombuError
 from kombu.serialization import dumps, loads
 
-from producer.contract.job import InvalidJob, Job
+from producer.contract.errors import InvalidJob
+from producer.contract.job import Job
 
 log = logging.getLogger(__name__)
 

@@ -6,17 +6,20 @@ from contextlib import contextmanager
 import redis
 from pydantic import ValidationError
 
+from producer.contract.errors import CutworkError
 from producer.contract.validation_errors import explain
 
 DecodingError = KeyError | ValueError | redis.ResponseError
 
 
-class UnreadableRun(ValueError):
+class UnreadableRun(CutworkError, ValueError):
     """A run exists, but this release cannot read its record.
 
     A newer release began the run, or another program wrote to its keys. The text names the run; use
     the release that began it, or begin another run.
     """
+
+    code = "unreadable_run"
 
 
 @contextmanager

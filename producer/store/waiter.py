@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
 import redis
 
 from producer.contract.outcome import Outcome, UnreadableOutcome
+from producer.store.deadline import TRANSIENT, deadline
 from producer.store.ledger import Ledger
 
 _BLOCK_SECONDS: Final = 0.05
@@ -16,20 +18,33 @@ _CHUNK: Final = 500
 """Jobs per read."""
 _FEW: Final = 20
 """Up to this number of awaited jobs, outcomes are read as they come, not gathered."""
-_RETRY_SECONDS: Final = 0.5
-"""Seconds between attempts while Redis cannot be reached."""
 
 
 class OutcomeWaiter:
     """Futures of outcomes, resolved by one thread that runs while there are any. Thread-safe.
 
     Blocking callers use `Future.result`, asyncio callers `asyncio.wrap_future`. The thread is
-    started when needed, so a process may fork while no future is pending; the child then starts
-    its own thread.
+    started when needed. After a fork the child needs a waiter of its own.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        timeout: float,
+        outage: Callable[[Exception], Exception],
+        closed: Exception,
+    ) -> None:
+        """An outage of Redis is waited out for `timeout` seconds.
+
+        `outage` returns the exception that callers get after that, from the one of the last
+        command; `closed` is what they get when the waiter is closed.
+        """
         self._ledger = ledger
+        self._timeout = timeout
+        self._outage = outage
+        self._closed_error = closed
+        self._is_closed = False
         self._waiting: dict[str, list[Future[Outcome]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -38,6 +53,8 @@ class OutcomeWaiter:
         """Return a new future of one job's outcome; cancel it to stop waiting."""
         future: Future[Outcome] = Future()
         with self._lock:
+            if self._is_closed:
+                raise self._closed_error
             self._waiting.setdefault(job_id, []).append(future)
             if self._thread is None or not self._thread.is_alive():
                 name = "cutwork-outcomes"
@@ -46,12 +63,12 @@ class OutcomeWaiter:
         return future
 
     def close(self) -> None:
-        """Cancel all futures, and return when the thread no longer reads the ledger."""
+        """End all futures, and return when the thread no longer reads the ledger."""
         with self._lock:
-            thread = self._thread
-            for futures in self._waiting.values():
-                for future in futures:
-                    future.cancel()
+            self._is_closed = True
+            thread, job_ids = self._thread, list(self._waiting)
+        for job_id in job_ids:
+            self._fail(job_id, self._closed_error)
         if thread is not None:
             thread.join()
 
@@ -61,18 +78,16 @@ class OutcomeWaiter:
             # Jobs end roughly in order: block on the oldest, and check the others part by part.
             offset = offset + _CHUNK if offset + _CHUNK < len(job_ids) else _CHUNK
             try:
-                outcomes = self._ledger.read_outcomes(job_ids[:_CHUNK], wait=_BLOCK_SECONDS)
-                outcomes |= self._ledger.read_outcomes(job_ids[offset : offset + _CHUNK])
-            except (redis.ConnectionError, redis.TimeoutError):
-                # The broker may restart, and its outcomes survive; callers have their own timeouts.
-                time.sleep(_RETRY_SECONDS)
-                continue
+                # The broker may restart, and its outcomes survive: failing commands are repeated.
+                with deadline(self._timeout):
+                    outcomes = self._ledger.read_outcomes(job_ids[:_CHUNK], wait=_BLOCK_SECONDS)
+                    outcomes |= self._ledger.read_outcomes(job_ids[offset : offset + _CHUNK])
             except UnreadableOutcome:
                 self._fail_unreadable(job_ids)
                 continue
             except Exception as error:  # noqa: BLE001 - raised to the callers
                 for job_id in job_ids:
-                    self._fail(job_id, error)
+                    self._fail(job_id, self._outage(error))
                 continue
             for job_id, outcome in outcomes.items():
                 for future in self._claim_futures(job_id):
@@ -93,10 +108,11 @@ class OutcomeWaiter:
         """Find the jobs whose stored values are not outcomes; raise that in their callers only."""
         for job_id in job_ids:
             try:
-                self._ledger.read_outcomes([job_id])
+                with deadline(self._timeout):
+                    self._ledger.read_outcomes([job_id])
             except UnreadableOutcome as error:
                 self._fail(job_id, error)
-            except redis.RedisError:
+            except (*TRANSIENT, redis.RedisError):
                 return  # Not about one job; the next read handles it.
 
     def _awaited_job_ids(self) -> list[str]:

@@ -10,7 +10,8 @@ from producer.store.run_fields import UNREADABLE_CODES
 _MIN_FAILURES: Final = 20
 """The number of failures since the last other outcome that opens the breaker."""
 _IMAGE_CODES: Final = UNREADABLE_CODES | {
-    *("source_not_found", "archived", "name_conflict", "name_too_long", "name_misplaced")
+    *("source_not_found", "archived", "name_conflict", "name_too_long", "name_misplaced"),
+    "name_misleading",
 }
 """Error codes that concern one input and say nothing about the next."""
 

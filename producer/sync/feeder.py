@@ -18,6 +18,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from producer.contract.formats import fit_options
 from producer.contract.job import Job
 from producer.contract.run import Failure, RunCounts, RunSpec
 from producer.observability.events import NO_EVENTS, Events
@@ -227,7 +228,8 @@ class Feeder:
         refs = f"{step.source} {step.image} {step.mask}"
         digest = hashlib.sha256(refs.encode()).hexdigest()[:24]
         job_id = f"{self.run}.{digest}" if self.run else digest
-        return Job(id=job_id, **_refs(step), options=self.spec.options, tenant=self.tenant)
+        options = fit_options(self.spec.options, image=step.image, mask=step.mask)
+        return Job(id=job_id, **_refs(step), options=options, tenant=self.tenant)
 
     def _remaining_limit(self) -> int | None:
         if self.spec.limit is None or self.run is None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from producer.contract.job import InvalidJob, Job
+from producer.contract.errors import InvalidJob
+from producer.contract.job import Job
 from producer.contract.options import Options
 from producer.contract.outcome import Outcome
 from producer.contract.s3_uri import ImageRef

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from producer.contract.job import InvalidJob, Job
+from producer.contract.errors import InvalidJob
+from producer.contract.job import Job
 from producer.contract.outcome import Outcome
 from worker import errors
 from worker.models.files.catalogue import catalogue

@@ -138,7 +138,7 @@ def cut_out(
     warnings += refined.warnings
     del refined
     if model is not None and recipe.options.crop:
-        crop = compose.crop_box(mask, recipe.options.margin)
+        crop = compose.crop_box(mask, str(recipe.options.margin))
     reservation.shrink_to(estimate.encode)
     cutout = CutOut(
         format=picture.format,

@@ -10,7 +10,8 @@ import redis
 from celery import Task
 from celery.exceptions import Reject, Retry
 
-from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, InvalidJob, Job, run_of_job_id
+from producer.contract.errors import InvalidJob
+from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, Job, run_of_job_id
 from producer.contract.outcome import LONGEST_LINE_BYTES, Outcome, cancelled_outcome
 from producer.observability.log_context import add_to_log_context, log_context
 from producer.observability.redact import redact_line

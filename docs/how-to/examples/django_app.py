@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_GET, require_POST
 
-from producer import BrokerUnavailable, Client, InvalidJob, Job
+from producer import BrokerUnavailable, Client, InvalidJob
 
 settings.configure(ALLOWED_HOSTS=["localhost", "testserver"], ROOT_URLCONF=__name__)
 
@@ -34,10 +34,7 @@ def submit(request: HttpRequest, key: str) -> HttpResponseBase:
 @require_GET
 def outcome(request: HttpRequest, job: str, key: str) -> HttpResponseBase:
     """Return the outcome of a job if there is one, without waiting: a thread is a whole worker."""
-    # Only the id decides which outcome is read.
-    handle = client().handle(
-        Job(id=job, source=f"s3://photos/{key}", image=f"s3://cutouts/{key}.png")
-    )
+    handle = client().handle(job)
     found = handle.outcome()
     return JsonResponse(found.to_message() if found else {"job_id": job, "state": "pending"})
 

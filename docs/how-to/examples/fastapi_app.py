@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
 
-from producer import BrokerUnavailable, Client, InvalidJob, Job, OutcomeTimeout
+from producer import BrokerUnavailable, Client, InvalidJob, OutcomeTimeout
 
 
 @asynccontextmanager
@@ -42,10 +42,7 @@ async def outcome(
 ) -> dict[str, Any]:
     """Return the outcome of a job, waiting for it for some seconds; the event loop stays free."""
     client: Client = request.app.state.client
-    # Only the id decides which outcome is read.
-    handle = client.handle(
-        Job(id=job, source=f"s3://photos/{key}", image=f"s3://cutouts/{key}.png")
-    )
+    handle = client.handle(job)
     try:
         return (await handle.wait_async(wait)).to_message()
     except OutcomeTimeout:

@@ -19,7 +19,7 @@ Resend = Literal["forced", "changed_options"]
 """Why existing outputs do not count: --force or --changed-options."""
 Unreadable = Literal["archived"]
 """Why an object is not sent although it is a source: its storage class must be restored first."""
-Rejection = Literal["name_conflict", "name_too_long", "name_misplaced"]
+Rejection = Literal["name_conflict", "name_too_long", "name_misplaced", "name_misleading"]
 """Why an input cannot be sent; the error code of its failure."""
 Reason = (
     Exclusion

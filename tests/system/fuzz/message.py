@@ -14,7 +14,8 @@ with atheris.instrument_imports(include=["producer", "worker.broker.message_sche
     from kombu.utils.json import loads
     from pydantic import ValidationError
 
-    from producer.contract.job import InvalidJob, Job
+    from producer.contract.errors import InvalidJob
+    from producer.contract.job import Job
     from producer.contract.outcome import Outcome
     from worker.broker.kombu_patches import UNREADABLE, Message
     from worker.broker.message_schema import check
