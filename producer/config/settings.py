@@ -4,7 +4,7 @@ import os
 import runpy
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +15,8 @@ from producer.contract.errors import CutworkError
 from producer.contract.validation_errors import explain
 from producer.observability.log_format import LogFormat
 from producer.observability.redact import environment_secrets, redact
+
+_CELERYCONFIG: Final = "celeryconfig.py"
 
 BrokerUrl = Annotated[str, AfterValidator(validate_broker_url)]
 
@@ -112,12 +114,14 @@ class ProducerSettings(EnvironmentSettings):
 def celery_settings(settings: ProducerSettings) -> dict[str, Any]:
     """Return the settings of `celeryconfig.py`, with the validated broker URL of `settings`.
 
-    Raises `SettingsError` if a variable is wrong. The file is read by its path, next to the
-    packages: `import celeryconfig` would find a file of that name in the current folder first, and
-    most services that use Celery have one.
+    Raises `SettingsError` if a variable is wrong. The file is read by its path, next to this module
+    in a wheel and next to the packages in the repository: `import celeryconfig` would find a file
+    of that name in the current folder first, and most services that use Celery have one.
     """
+    paths = (Path(__file__).parent, Path(__file__).parents[2])
+    path = next(folder / _CELERYCONFIG for folder in paths if (folder / _CELERYCONFIG).is_file())
     try:
-        variables = runpy.run_path(str(Path(__file__).parents[2] / "celeryconfig.py"))
+        variables = runpy.run_path(str(path))
     except ValueError as error:
         raise SettingsError(str(error)) from error
     return {

@@ -1,14 +1,16 @@
 """A small HTTP server for the metrics and health pages of a process."""
 
+import io
 import logging
 import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 log = logging.getLogger(__name__)
@@ -51,14 +53,52 @@ class HttpServer(socketserver.ThreadingTCPServer):
             log.exception("a request for metrics or health got no answer")
 
 
+class DeadlineReader(io.RawIOBase):
+    """Reads from a socket until a deadline that holds for all reads together.
+
+    The timeout of a socket begins again with each read, so a client that sends a byte now and then
+    would never meet it. Reads raise `TimeoutError` after the deadline.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._connection = connection
+        self._clock = clock
+        self._deadline = clock() + seconds
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has arrived, at most until the deadline."""
+        seconds = self._deadline - self._clock()
+        if seconds <= 0:
+            raise TimeoutError("expected a whole request within the time limit")
+        self._connection.settimeout(seconds)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: HttpServer
-    timeout = 10  # A client that sends nothing must not hold a thread for longer.
+    timeout = 10  # A client must not hold a thread for longer, however slowly it sends.
     server_version = "cutwork"
     sys_version = ""
 
+    def setup(self) -> None:
+        """Read the whole request within `timeout` seconds."""
+        super().setup()
+        self.rfile = io.BufferedReader(DeadlineReader(self.connection, self.timeout))
+
     def do_GET(self) -> None:
         make_page = self.server.pages.get(urlsplit(self.path).path, self._not_found)
+        self.connection.settimeout(self.timeout)  # For the whole answer.
         page = make_page(self.headers.get("Accept", ""))
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)

@@ -13,6 +13,7 @@ import yaml
 
 from deploy.manifests import FOLDER, OVERLAYS, Manifest, ManifestInvalid, build, validate
 from deploy.programs import promtool, run
+from producer.cli.exit_codes import ExitCode
 from producer.config.settings import ProducerSettings, celery_settings
 from producer.contract.s3_prefix import S3Prefix
 from tests.system.test_alerts import SHOWN, named
@@ -132,7 +133,7 @@ def test_no_manifest_contains_a_secret(overlay: str) -> None:
 def test_a_worker_has_time_for_its_graceful_shutdown(overlay: str) -> None:
     grace = float(of_kind(overlay, "ConfigMap")["cutwork"]["data"]["CUTWORK_GRACE"])
     for pod in workers(overlay).values():
-        assert pod["terminationGracePeriodSeconds"] >= grace + REQUEUE_SECONDS
+        assert pod["terminationGracePeriodSeconds"] == grace + REQUEUE_SECONDS
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -265,3 +266,13 @@ def test_the_policy_agrees_with_the_page_and_the_settings(shared: dict[str, str]
 def _unescape(text: str) -> str:
     """Resolve the escapes of a PromQL string."""
     return text.replace("\\\\", "\\")
+
+
+def test_the_job_s_policy_fits_the_exit_codes() -> None:
+    """Images that failed and wrong commands end the Job; what could not go on is tried again."""
+    (job,) = of_kind("sync", "Job").values()
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert rules[0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    (codes,) = [rule["onExitCodes"]["values"] for rule in rules if rule["action"] == "FailJob"]
+    assert codes == [ExitCode.FAILED, ExitCode.WRONG_COMMAND]
+    assert job["spec"]["backoffLimit"] > 0
