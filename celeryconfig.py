@@ -35,7 +35,7 @@ _broker_timeout = _whole_number("CUTWORK_BROKER_TIMEOUT", 10, maximum=600)
 broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
 # Outcomes are stored in the ledger (producer/store/ledger.py). This backend is for canvases that
 # need Celery results.
-result_backend = broker_url
+result_backend = os.environ.get("CUTWORK_RESULT_BACKEND") or broker_url
 result_expires = 3600
 
 broker_connection_retry_on_startup = True
@@ -118,6 +118,8 @@ worker_pool = "threads"
 worker_concurrency = _whole_number("CUTWORK_CONCURRENCY", 4, maximum=1000)
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
+# A worker holds delayed retries beyond the number of its threads, but no more than these.
+worker_eta_task_limit = 1000
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_send_task_events = False
 worker_hijack_root_logger = True

@@ -1,7 +1,5 @@
 """Malformed messages: the worker survives each, loses no thread and keeps none unacknowledged."""
 
-import base64
-import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -15,38 +13,10 @@ from deploy.local import LocalStack, free_ports
 from producer import Options
 from producer.contract.job import QUEUE, TASK_NAME
 from producer.store.ledger import Ledger
+from tests.support.messages import message, mutated_messages
 from tests.support.patience import PATIENCE
 
 CONCURRENCY = 2
-
-
-NUMBERS = itertools.count()
-
-
-def message(
-    body: object,
-    *,
-    raw: bytes | None = None,
-    headers: dict[str, Any] | None = None,
-    properties: dict[str, Any] | None = None,
-    top: dict[str, Any] | None = None,
-) -> str:
-    """Return a message as kombu writes it around a body, with some of its parts replaced."""
-    number = next(NUMBERS)
-    data = json.dumps(body).encode() if raw is None else raw
-    fields = {
-        "body": base64.b64encode(data).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {"id": f"x{number}", "task": TASK_NAME, "lang": "py"} | (headers or {}),
-        "properties": {
-            "delivery_info": {"exchange": "", "routing_key": QUEUE},
-            "delivery_tag": f"tag-{number}",
-            "body_encoding": "base64",
-        }
-        | (properties or {}),
-    }
-    return json.dumps(fields | (top or {}))
 
 
 BODIES: list[object] = [
@@ -54,6 +24,7 @@ BODIES: list[object] = [
     *([[{}], {}, 42], [[{}], {}, {"chain": 5}], [[{}], {}, {"chord": 7}]),
     *([[{}], {}, {"callbacks": [5]}], [[{}], {}, {"errbacks": "x"}]),
     *({"args": [], "task": TASK_NAME, "id": "1"}, {"task": 5}),
+    *([[{}], {}, {"hostname": 5}], [[{}], {}, {"id": "another"}]),
 ]
 HEADERS: list[dict[str, Any]] = [
     *({"retries": "x"}, {"retries": -5}, {"retries": 10**30}, {"eta": "x"}, {"eta": {}}),
@@ -63,10 +34,20 @@ HEADERS: list[dict[str, Any]] = [
     *({"group": "g", "group_index": "z"}, {"argsrepr": 5}, {"shadow": {}}, {"origin": 5}),
     *({"compression": "application/x-gzip"}, {"compression": 5}, {"ignore_result": "x"}),
     *({"stamped_headers": 5, "stamps": 6}, {"replaced_task_nesting": "x"}),
+    *({"eta": "2999-01-01T00:00:00Z"}, {"lang": []}, {"redelivered": "x"}),
 ]
+REPLACED: list[dict[str, Any]] = [
+    *({"update": 5}, {"get": 5}, {"chain": [{}]}, {"callbacks": 5}, {"errbacks": [{}]}),
+    *({"chord": {}}, {"args": 5}, {"headers": 5}, {"_children": 5}, {"called_directly": True}),
+    *({"is_eager": True}, {"logfile": 5}, {"children": 5}, {"delivery_info": 5}),
+]
+"""Headers that would replace a part of Celery's request; they are left out, and the job runs."""
 PROPERTIES: list[dict[str, Any]] = [
     *({"reply_to": 5, "correlation_id": {}}, {"priority": "x"}, {"delivery_info": 5}),
     *({"delivery_tag": None}, {"delivery_tag": {}}, {"body_encoding": "zip"}),
+    *({"delivery_info": {}}, {"delivery_info": {"exchange": [], "routing_key": {}}}),
+    {"delivery_info": {"exchange": "", "routing_key": ["a"]}},
+    {"delivery_info": {"exchange": "", "routing_key": None}},
 ]
 TOPS: list[dict[str, Any]] = [
     *({"headers": None}, {"headers": []}, {"properties": None}, {"body": 5}),
@@ -107,11 +88,13 @@ ENTRIES = {
     "a number of a billion digits": message([[{"options": {"quality": HUGE}}], {}, {}]),
     "a priority of a billion digits": message(GOOD, properties={"priority": HUGE}),
     "a body of a megabyte": message([["x" * 2**20], {}, {}]),
+    "headers of a megabyte": message(GOOD, headers={"argsrepr": "x" * 2**20}),
     "a tag that is a number": message(GOOD, properties={"delivery_tag": 5}),
 }
 UNACKED = {
     "no JSON": "\x01 no json",
     "no message": "[1, 2, 3]",
+    "a long entry": "[" + " " * 2**22 + "]",
     "a number of a billion digits": json.dumps([{"properties": {"priority": HUGE}}, "", QUEUE]),
 }
 
@@ -164,6 +147,62 @@ def test_a_malformed_unacknowledged_entry_is_dropped(
             assert time.monotonic() < deadline, own_worker.tail()
             time.sleep(0.05)
     assert "Unrecoverable" not in own_worker.tail()
+
+
+LEAVES_OUTCOME: dict[str, tuple[object, dict[str, Any]]] = {
+    "a body that is none": (42, {}),
+    "broken JSON": (None, {"raw": b"{not json"}),
+    "pickle": (None, {"raw": b"N.", "top": {"content-type": "application/x-python-serialize"}}),
+    "a wrong header": (GOOD, {"headers": {"retries": "x"}}),
+    "a far start": (GOOD, {"headers": {"eta": "2999-01-01T00:00:00Z"}}),
+    "a wrong property": (GOOD, {"properties": {"priority": "x"}}),
+    "a list as routing key": (
+        GOOD,
+        {"properties": {"delivery_info": {"exchange": "", "routing_key": ["a"]}}},
+    ),
+    "an empty signature": ([[{}], {}, {"chain": [{}]}], {}),
+    "another task": (GOOD, {"headers": {"task": "no.such.task"}}),
+    "compression": (GOOD, {"headers": {"compression": "application/x-gzip"}}),
+    "a long body": ([["x" * 2**18], {}, {}], {}),
+    **{f"the header {next(iter(item))}": (GOOD, {"headers": item}) for item in REPLACED},
+}
+"""Bodies and parts of messages that name an id."""
+
+
+def test_a_refused_message_that_names_an_id_leaves_an_outcome(
+    own_broker: LocalStack, own_worker: Child
+) -> None:
+    entries = {}
+    for number, (body, parts) in enumerate(LEAVES_OUTCOME.values()):
+        headers = {"id": f"refused-{number}"} | parts.get("headers", {})
+        entries[headers["id"]] = message(body, **(parts | {"headers": headers}))
+    # The id of the job counts, not that of Celery's task.
+    entries["named"] = message([[{"id": "named"}], {}, {"chain": [{}]}])
+    ledger = Ledger(own_broker.broker_url)
+    ledger.redis.lpush(QUEUE, *entries.values())
+    for job_id in entries:
+        outcome = ledger.read_outcomes([job_id], wait=PATIENCE)[job_id]
+        assert (outcome.state, outcome.code) == ("failed", "malformed_message"), outcome
+        assert outcome.message
+    assert own_worker.running
+
+
+def test_after_many_mutations_nothing_is_held_and_honest_jobs_are_done(
+    own_broker: LocalStack, own_worker: Child
+) -> None:
+    """Whatever passes the check, Celery can use: `make fuzz` looks for more of it."""
+    entries = list(mutated_messages(seed=7, count=400))
+    ledger = Ledger(own_broker.broker_url)
+    ledger.redis.lpush(QUEUE, *entries)
+    with own_broker.client() as client:
+        for _ in range(3 * CONCURRENCY):
+            outcome = client.submit("s3://any/a.jpg", image="s3://forbidden/a.png").wait(PATIENCE)
+            assert outcome.code == "forbidden"
+    deadline = time.monotonic() + PATIENCE
+    while ledger.redis.llen(QUEUE) or ledger.redis.zcard("unacked_index"):
+        assert own_worker.running, own_worker.tail()
+        assert time.monotonic() < deadline, ledger.redis.hgetall("unacked")
+        time.sleep(0.02)
 
 
 def test_a_message_without_retries_is_a_first_attempt(

@@ -25,7 +25,7 @@ from producer.contract.job import QUEUE, TASK_NAME
 from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
 from producer.store.publish import publish
-from tests.integration.test_message_check import message
+from tests.support.messages import message
 from tests.support.patience import PATIENCE
 from tests.support.runs import until
 from tests.support.signing_keys import signing_variables, write_signing_keys

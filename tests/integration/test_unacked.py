@@ -13,7 +13,8 @@ from producer import Client, Job
 from producer.contract.job import QUEUE
 from producer.contract.s3_uri import ImageRef
 from tests.support.patience import PATIENCE
-from worker.broker.kombu_patches import QoS, Transport
+from worker.broker.kombu_patches import Transport
+from worker.broker.kombu_qos import QoS
 
 Take = Callable[[], tuple[QoS, str]]
 

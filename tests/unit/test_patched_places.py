@@ -4,6 +4,7 @@ A failure means that a new version of the library changed such a place: look at 
 again, adapt or remove it, run its tests, and then update the row here and `pyproject.toml`.
 """
 
+import hashlib
 import importlib
 import inspect
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from kombu.transport import redis
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -28,6 +30,11 @@ class Place(NamedTuple):
 
 
 KOMBU = "worker/broker/kombu_patches.py"
+QOS = "worker/broker/kombu_qos.py"
+MESSAGE = "worker/broker/kombu_message.py"
+REQUEST = "worker/broker/celery_request.py"
+THREADS = "worker/broker/threads.py"
+CONTROL = "worker/broker/control_commands.py"
 CELERY = "worker/broker/celery_patches.py"
 PILLOW = "worker/imaging/pillow_patches.py"
 LENIENT = f"{PILLOW}: LenientPngStream"
@@ -36,39 +43,37 @@ SIGNING = "producer/config/signing.py"
 
 PLACES = [
     Place("kombu.transport:TRANSPORT_ALIASES", "", f"{KOMBU}: install"),
-    Place("kombu.utils.json:_decoders", "", f"{KOMBU}: no types in JSON"),
-    Place("kombu.utils.json:loads", "s, _loads, decode_bytes, object_hook", f"{KOMBU}: QoS"),
+    Place("kombu.utils.json:_decoders", "", f"{MESSAGE}: keep_typed_values"),
+    Place("kombu.utils.json:loads", "s, _loads, decode_bytes, object_hook", f"{QOS}: QoS"),
     Place(
         "kombu.transport.virtual.base:Message.__init__",
         "self, payload, channel, **kwargs",
-        f"{KOMBU}: Message",
+        f"{MESSAGE}: Message",
     ),
-    Place("kombu.transport.virtual.base:QoS._delivered", "", f"{KOMBU}: QoS.unacked_tags"),
-    Place("kombu.transport.virtual.base:QoS._dirty", "", f"{KOMBU}: QoS.unacked_tags"),
-    Place("kombu.transport.virtual.base:QoS._quick_ack", "", f"{KOMBU}: QoS.ack"),
-    Place("kombu.transport.redis:QoS.append", "self, message, delivery_tag", f"{KOMBU}: QoS"),
-    Place(
-        "kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{KOMBU}: QoS.append"
-    ),
+    Place("kombu.transport.virtual.base:QoS._delivered", "", f"{QOS}: QoS.unacked_tags"),
+    Place("kombu.transport.virtual.base:QoS._dirty", "", f"{QOS}: QoS.unacked_tags"),
+    Place("kombu.transport.virtual.base:QoS._quick_ack", "", f"{QOS}: QoS.ack"),
+    Place("kombu.transport.redis:QoS.append", "self, message, delivery_tag", f"{QOS}: QoS"),
+    Place("kombu.transport.redis:QoS.pipe_or_acquire", "self, pipe, client", f"{QOS}: QoS.append"),
     Place(
         "kombu.transport.virtual.base:QoS.append",
         "self, message, delivery_tag",
-        f"{KOMBU}: QoS.append",
+        f"{QOS}: QoS.append",
     ),
-    Place("kombu.transport.redis:QoS.ack", "self, delivery_tag", f"{KOMBU}: QoS.ack"),
-    Place("kombu.transport.redis:QoS.reject", "self, delivery_tag, requeue", f"{KOMBU}: QoS"),
+    Place("kombu.transport.redis:QoS.ack", "self, delivery_tag", f"{QOS}: QoS.ack"),
+    Place("kombu.transport.redis:QoS.reject", "self, delivery_tag, requeue", f"{QOS}: QoS"),
     Place(
         "kombu.transport.redis:QoS.restore_by_tag",
         "self, tag, client, leftmost",
-        f"{KOMBU}: QoS.restore_by_tag",
+        f"{QOS}: QoS.restore_by_tag",
     ),
     Place(
         "kombu.transport.redis:QoS._remove_from_indices",
         "self, delivery_tag, pipe",
-        f"{KOMBU}: QoS.acknowledge",
+        f"{QOS}: QoS.acknowledge",
     ),
-    Place("kombu.transport.redis:QoS.visibility_timeout", "", f"{KOMBU}: QoS.visibility_timeout"),
-    Place("kombu.transport.redis:Channel.conn_or_acquire", "self, client", f"{KOMBU}: QoS"),
+    Place("kombu.transport.redis:QoS.visibility_timeout", "", f"{QOS}: QoS.visibility_timeout"),
+    Place("kombu.transport.redis:Channel.conn_or_acquire", "self, client", f"{QOS}: QoS"),
     Place("kombu.transport.redis:Channel.unacked_key", "'unacked'", "producer/store"),
     Place("kombu.transport.redis:Channel.unacked_index_key", "'unacked_index'", "producer/store"),
     Place("kombu.transport.redis:Channel._q_for_pri", "self, queue, pri", "producer/store"),
@@ -81,6 +86,53 @@ PLACES = [
         f"{KOMBU}: Channel._basic_cancel",
     ),
     Place("kombu.transport.redis:Channel._brpop_read", "self, **options", f"{KOMBU}: Channel"),
+    Place("kombu.transport.redis:Channel._flush_brpop_reauth", "self", f"{KOMBU}: _brpop_read"),
+    Place("kombu.transport.redis:Channel._queue_cycle", "", f"{KOMBU}: _brpop_read"),
+    Place(
+        "kombu.transport.redis:Channel.basic_consume",
+        "self, queue, *args, **kwargs",
+        f"{KOMBU}: Channel.basic_consume",
+    ),
+    Place(
+        "kombu.transport.virtual.base:Channel.basic_consume",
+        "self, queue, no_ack, callback, consumer_tag, **kwargs",
+        f"{KOMBU}: Channel.basic_consume",
+    ),
+    Place("kombu.message:Message._decoded_cache", "", f"{KOMBU}: Channel._take"),
+    Place("kombu.transport.virtual.base:Transport._deliver", "self, message, queue", KOMBU),
+    Place("kombu.utils.json:object_hook", "o", f"{MESSAGE}: keep_typed_values"),
+    Place(
+        "celery.worker.request:Request._announce_revoked",
+        "self, reason, terminated, signum, expired",
+        REQUEST,
+    ),
+    Place("celery.worker.request:Request._already_revoked", "False", REQUEST),
+    Place(
+        "celery.worker.request:Request.on_failure",
+        "self, exc_info, send_failed_event, return_ok",
+        REQUEST,
+    ),
+    Place("celery.worker.state:task_ready", "", f"{REQUEST}, {THREADS}"),
+    Place("celery.concurrency:ALIASES", "", THREADS),
+    Place(
+        "celery.concurrency.thread:TaskPool.on_apply",
+        "self, target, args, kwargs, callback, accept_callback, **_",
+        THREADS,
+    ),
+    Place("celery.concurrency.thread:ApplyResult.__init__", "self, future", THREADS),
+    Place("celery.worker.control:Panel.data", "", CONTROL),
+    Place("celery.worker.control:Panel.meta", "", CONTROL),
+    Place("celery.worker.control:revoke", "state, task_id, terminate, signal, **kwargs", CONTROL),
+    Place(
+        "celery.worker.control:revoke_by_stamped_headers",
+        "state, headers, terminate, signal, **kwargs",
+        CONTROL,
+    ),
+    Place(
+        "celery.app.trace:setup_worker_optimizations",
+        "app, hostname",
+        "worker/runtime/celery_app.py: _apply_options",
+    ),
     Place(
         "kombu.transport.redis:Channel._deliver_fanout_message",
         "self, message, exchange",
@@ -163,6 +215,14 @@ def test_a_patched_place_is_as_the_patch_expects(place: Place) -> None:
     actual = _parameters(value) if inspect.isroutine(value) else repr(value)
     assert not place.expected or actual == place.expected, (
         f"{place.path}: expected {place.expected}, found {actual}: look again at {place.patch}"
+    )
+
+
+def test_the_method_that_is_copied_is_as_it_was() -> None:
+    channel: Any = redis.Channel
+    source = inspect.getsource(channel._brpop_read)
+    assert hashlib.sha256(source.encode()).hexdigest()[:16] == "c42518699709f2df", (
+        f"kombu changed Channel._brpop_read: look again at its copy in {KOMBU}"
     )
 
 

@@ -9,19 +9,24 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, concurrency
 from celery.exceptions import InvalidTaskError
 from celery.worker import state
 from celery.worker.strategy import default
-from kombu.exceptions import ContentDisallowed, DecodeError
 
-from worker.broker.kombu_patches import QoS
-from worker.broker.message_schema import check, check_id
+from worker.broker import celery_request, control_commands, threads
+from worker.broker.early_outcomes import early_outcomes
+from worker.broker.kombu_qos import QoS
+from worker.broker.message_schema import check, check_id, normalize
 
 
 def install(app: Celery) -> None:
     """Make every task of the app, Celery's own included, use `checked_strategy`."""
     app.Task.Strategy = f"{__name__}:checked_strategy"
+    app.Task.Request = f"{celery_request.__name__}:Request"
+    pools: dict[str, str] = concurrency.ALIASES  # type: ignore[attr-defined]
+    pools["threads"] = f"{threads.__name__}:ThreadPool"
+    control_commands.install()
 
 
 def checked_strategy(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Any:
@@ -30,25 +35,27 @@ def checked_strategy(task: Task[Any, Any], app: Celery, consumer: Any, **options
     Upstream: Celery relies on the shape of a message without checking it. Problem: anything that
     can write to the broker can enqueue bytes that end the worker, again at each redelivery, or end
     one of its threads: https://github.com/celery/celery/issues/4308. Patch: such messages raise
-    `InvalidTaskError`, which Celery logs before it drops the message.
+    `InvalidTaskError`, which Celery logs before it drops the message, and their job fails.
     """
     handle = default(task, app, consumer, **options)
     signed = app.conf.task_serializer == "auth"
 
+    def refuse(message: Any, payload: object, reason: str) -> InvalidTaskError:
+        early_outcomes.refuse_message(message.headers, payload, reason)
+        return InvalidTaskError(f"message {message.headers.get('id')!r:.130}: {reason}")
+
     def check_and_handle(message: Any, *arguments: Any) -> Any:
-        name = f"message {message.headers.get('id')!r:.130}"
         try:
             payload = message.payload
-        except (ContentDisallowed, DecodeError):
-            raise
         except Exception as error:  # codecs and decompressors raise errors of any class
-            raise InvalidTaskError(f"{name}: the body cannot be decoded: {error}") from error
+            raise refuse(message, None, f"the body cannot be decoded: {error}") from error
         try:
             check(headers=message.headers, properties=message.properties, body=payload)
             if signed:
                 check_id(headers=message.headers, body=payload)
-        except ValueError as error:
-            raise InvalidTaskError(f"{name}: {error}") from error
+            normalize(message.headers)
+        except (ValueError, RecursionError) as error:
+            raise refuse(message, payload, str(error)) from error
         return handle(message, *arguments)
 
     return check_and_handle

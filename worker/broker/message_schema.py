@@ -6,14 +6,21 @@ that are not messages; after it, `worker.runtime.tasks` refuses messages without
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2.
 """
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from celery.app.task import Context
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from producer.contract.validation_errors import explain
+from worker.broker.signature_schema import Name, check_signatures
 
-_Name = Annotated[str, Field(min_length=1, max_length=255)]
+_MAX_DELAY: Final = timedelta(seconds=60)
+"""A worker holds what it delays, beyond the number of its threads; its own retries take 30 s."""
+
+
+_REQUEST_ATTRIBUTES: Final = frozenset(dir(Context))
+_MOMENT: Final = TypeAdapter(datetime)
 
 
 class _Part(BaseModel):
@@ -21,12 +28,12 @@ class _Part(BaseModel):
 
 
 class _Headers(_Part):
-    id: _Name
+    id: Name
     task: Literal["cutwork.segment"]
     """Every app also has tasks of Celery's own; messages must not call them."""
-    root_id: _Name | None = None
-    parent_id: _Name | None = None
-    group: _Name | None = None
+    root_id: Name | None = None
+    parent_id: Name | None = None
+    group: Name | None = None
     group_index: int | None = None
     retries: Annotated[int, Field(ge=0, le=1000)] | None = None
     eta: Annotated[datetime, Field(strict=False)] | None = None
@@ -40,6 +47,9 @@ class _Headers(_Part):
     replaced_task_nesting: int | None = None
     stamped_headers: list[str] | None = None
     stamps: dict[str, Any] | None = None
+    lang: str | None = None
+    redelivered: bool | None = None
+    compression: None = None
 
 
 class _Properties(_Part):
@@ -49,6 +59,9 @@ class _Properties(_Part):
 
 
 class _Embed(_Part):
+    # Celery copies every field into the request, where it could replace any other.
+    model_config = ConfigDict(strict=True, extra="forbid")
+
     callbacks: list[dict[str, Any]] | None = None
     errbacks: list[dict[str, Any]] | None = None
     chain: list[dict[str, Any]] | None = None
@@ -61,12 +74,43 @@ class _Message(_Part):
     body: Annotated[tuple[list[Any], dict[str, Any], _Embed | None], Field(strict=False)]
 
 
-def check(*, headers: object, properties: object, body: object) -> None:
-    """Raise `ValueError` with an explanation unless this is a message of protocol version 2."""
+def check(*, headers: object, properties: object, body: Any) -> None:
+    """Raise `ValueError` with an explanation unless this is a message of protocol version 2.
+
+    The times in signatures become the objects that Celery expects, in place.
+    """
     try:
-        _Message.model_validate({"headers": headers, "properties": properties, "body": body})
+        message = _Message.model_validate(
+            {"headers": headers, "properties": properties, "body": body}
+        )
     except ValidationError as error:
         raise ValueError(explain(error)) from error
+    eta, attempts = message.headers.eta, message.headers.retries
+    # A worker whose clock is fast sends retries with a late time.
+    if eta and not attempts and _aware(eta) - datetime.now(UTC) > _MAX_DELAY:
+        raise ValueError(
+            f"headers.eta: expected a start within {_MAX_DELAY.total_seconds():g} s, found {eta}; "
+            "send the job when it is due, for example with Celery beat"
+        )
+    check_signatures(body[2])
+
+
+def normalize(headers: dict[str, Any]) -> None:
+    """Change the headers of a checked message in place to what Celery can rely on.
+
+    Celery copies every header into the task's request, where one that the protocol does not name
+    could replace an attribute. The start of a retry is moved to within a minute.
+    """
+    for name in headers.keys() & _REQUEST_ATTRIBUTES - _Headers.model_fields.keys():
+        del headers[name]
+    for name, latest in (("eta", datetime.now(UTC) + _MAX_DELAY), ("expires", None)):
+        if (value := headers.get(name)) is not None:
+            moment = _aware(_MOMENT.validate_python(value))
+            headers[name] = (min(moment, latest) if latest else moment).isoformat()
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def check_id(*, headers: dict[str, Any], body: Any) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 from worker.broker.celery_patches import is_stopping, replace_signal_handlers, request_stop
-from worker.broker.unacked import BROKER_ERRORS, UnackedDeliveries
+from worker.broker.early_outcomes import BROKER_ERRORS
+from worker.broker.unacked import UnackedDeliveries
 
 log = logging.getLogger(__name__)
 

@@ -3,26 +3,24 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import redis
 from celery.exceptions import Reject
-from kombu.exceptions import KombuError
 
 from producer.store.ledger import Ledger
 from worker.broker.celery_patches import consumer_qos
+from worker.broker.early_outcomes import BROKER_ERRORS
 
 log = logging.getLogger(__name__)
 
 _MIN_RENEWAL_SECONDS: Final = 0.2
+_REMEMBERED_TAGS: Final = 2000
+"""Twice the largest number of threads: Celery ends a delivery soon after its job."""
 _STOP_CONSUMING_SECONDS: Final = 4.0
 """Celery stops consuming within two seconds of its signal."""
-
-BROKER_ERRORS = (redis.RedisError, KombuError, OSError)
-"""What requeueing raises if the broker does not answer; the broker then requeues the messages
-itself after the visibility timeout."""
 
 
 class UnackedDeliveries:
@@ -39,6 +37,8 @@ class UnackedDeliveries:
         """The ids of running jobs, by delivery tag."""
         self._settled_tags: set[str] = set()
         """Deliveries that Celery is about to acknowledge."""
+        self._ended_tags: deque[str] = deque(maxlen=_REMEMBERED_TAGS)
+        """The same, also after a reconnection."""
         self._lock = threading.Lock()
 
     def attach(self, consumer: Any) -> None:
@@ -56,6 +56,11 @@ class UnackedDeliveries:
             self._mark_settled(tag)
             raise
         self._mark_settled(tag)
+
+    def is_settled(self, tag: str) -> bool:
+        """Return whether a delivery ended with a stored outcome or a retry."""
+        with self._lock:
+            return tag in self._ended_tags
 
     @contextmanager
     def running(self, tag: str, job_id: str) -> Iterator[None]:
@@ -136,6 +141,8 @@ class UnackedDeliveries:
         return len(tags)
 
     def _mark_settled(self, tag: str) -> None:
+        with self._lock:
+            self._ended_tags.append(tag)
         qos = consumer_qos(self._consumer)
         if qos is not None:
             with self._lock:

@@ -1,16 +1,20 @@
 """The worker's Celery app and its logging."""
 
 import logging
+import os
+import sys
 import warnings
 from typing import Any
 
 from celery import Celery
+from celery.app.trace import setup_worker_optimizations
 from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_init
 
-from producer.config.settings import ProducerSettings, celery_settings
+from producer.config.settings import ProducerSettings, SettingsError, celery_settings
 from producer.config.signing import register_signing
 from producer.observability.log_format import format_stderr_warnings, install_line_formatter
 from worker.broker import celery_patches, kombu_patches
+from worker.runtime.start_options import check_options, unique_node_name
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +25,18 @@ app = Celery("cutwork")
 app.conf.update(celery_settings(_settings))
 kombu_patches.install()
 celery_patches.install(app)
+
+
+@celeryd_init.connect
+def _apply_options(instance: Any, options: dict[str, Any], **_: object) -> None:
+    try:
+        # Celery passes the number on to its pool alone.
+        app.conf.worker_concurrency = check_options(options, sys.argv)
+    except SettingsError as error:
+        raise SystemExit(f"cutwork: {error}") from error
+    instance.hostname = unique_node_name(instance.hostname, pid=os.getpid())
+    # Celery has just done this with the name from before.
+    setup_worker_optimizations(app, instance.hostname)
 
 
 @celeryd_init.connect

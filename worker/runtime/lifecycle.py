@@ -16,6 +16,7 @@ from producer.observability.redact import redact, secrets_of
 from producer.observability.tracing import open_traces
 from producer.store.recovery import Recovery
 from worker.broker.celery_patches import on_loop_turn
+from worker.broker.early_outcomes import early_outcomes
 from worker.errors import CutworkError
 from worker.imaging.matting.kernels import kernels
 from worker.models.engines.gpu import driver
@@ -29,6 +30,7 @@ from worker.pipeline.malloc import fix_mmap_threshold
 from worker.pipeline.store_check import check_outputs
 from worker.runtime import state
 from worker.runtime.celery_app import app
+from worker.runtime.recorder import RuntimeRecorder
 from worker.runtime.state import Runtime
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,7 @@ def _begin_consuming(sender: Any, **_: object) -> None:
     for line in runtime.startup_messages:
         log.info(line)
     runtime.unacked.attach(sender)
+    early_outcomes.recorder = RuntimeRecorder(runtime, hostname=sender.hostname)
     runtime.shutdown.install_signal_handlers()
     on_loop_turn(sender, runtime.health.record_loop_turn)
     runtime.health.finish_start()

@@ -2,7 +2,6 @@
 
 import logging
 import random
-import socket
 import time
 from typing import Any, NoReturn
 
@@ -11,17 +10,19 @@ from celery import Task
 from celery.exceptions import Reject, Retry
 
 from producer.contract.errors import InvalidJob
-from producer.contract.job import JOB_ID, QUEUE, TASK_NAME, Job, run_of_job_id
+from producer.contract.job import QUEUE, TASK_NAME, Job, run_of_job_id
 from producer.contract.outcome import LONGEST_LINE_BYTES, Outcome, cancelled_outcome
 from producer.observability.log_context import add_to_log_context, log_context
 from producer.observability.redact import redact_line
 from worker.broker.consumed_queues import find_fallback_queue
+from worker.broker.early_outcomes import claimed_id, internal_error
 from worker.config.access import require_s3
 from worker.errors import Forbidden, InternalError, MalformedMessage, Poison, TransientError
 from worker.observability import tracing
 from worker.observability.stopwatch import Stopwatch
 from worker.runtime import state
 from worker.runtime.celery_app import app
+from worker.runtime.recorder import log_outcome
 from worker.runtime.state import Runtime
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ _Task = Task[Any, Any]
 def segment(self: _Task, /, *args: object, **kwargs: object) -> dict[str, Any]:
     """Run one job and return its outcome as a JSON value, so that it composes in any canvas."""
     runtime = state.current()
-    job_id = _claimed_id(args) or str(self.request.id)
+    job_id = claimed_id(args) or str(self.request.id)
     delivery_tag = str((self.request.properties or {}).get("delivery_tag"))
     facts = {"job_id": job_id, "run_id": run_of_job_id(job_id)}
     queue = _source_queue(self, runtime)
@@ -43,7 +44,7 @@ def segment(self: _Task, /, *args: object, **kwargs: object) -> dict[str, Any]:
             job.cut_out = outcome.state == "done"
         tracing.record_outcome(outcome)
         runtime.metrics.count_outcome(outcome)
-        _log_outcome(outcome)
+        log_outcome(outcome)
     return outcome.to_message()
 
 
@@ -96,7 +97,7 @@ def _process(
             job_id=job_id,
             state="failed",
             code=InternalError.code,
-            message=f"a bug in the worker; the log of {socket.gethostname()} has the traceback",
+            message=internal_error(),
         )
     outcome = outcome.model_copy(update={"worker": task.request.hostname, "attempt": attempt})
     try:
@@ -182,20 +183,3 @@ def _read_job(args: tuple[object, ...], kwargs: dict[str, object]) -> Job:
     except InvalidJob as error:
         require_s3(args[0])
         raise MalformedMessage(str(error)) from error
-
-
-def _claimed_id(args: tuple[object, ...]) -> str | None:
-    """Return the well-formed job id in a message, under which its sender expects the outcome."""
-    claimed = args[0].get("id") if args and isinstance(args[0], dict) else None
-    return claimed if isinstance(claimed, str) and JOB_ID.fullmatch(claimed) else None
-
-
-def _log_outcome(outcome: Outcome) -> None:
-    seconds = outcome.seconds.get("total", 0)
-    facts = outcome.model_dump(include={"state", "code", "attempt", "seconds"}, exclude_none=True)
-    if outcome.state != "failed":
-        log.info("job %s %s in %.2f s", outcome.job_id, outcome.state, seconds, extra=facts)
-    else:
-        # %r, because a key or a message may contain line breaks.
-        words = (outcome.job_id, outcome.code, outcome.message)
-        log.warning("job %s failed: %s: %r", *words, extra=facts)

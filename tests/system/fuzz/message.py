@@ -6,10 +6,13 @@ The expected errors of each parser are a pass; anything else is a finding.
 import json
 import sys
 from contextlib import suppress
+from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["producer", "worker.broker.message_schema", "kombu"]):
+with atheris.instrument_imports(include=["producer", "worker.broker", "kombu", "celery.canvas"]):
+    from celery import Celery
+    from celery.canvas import maybe_signature
     from kombu import Connection
     from kombu.utils.json import loads
     from pydantic import ValidationError
@@ -17,17 +20,20 @@ with atheris.instrument_imports(include=["producer", "worker.broker.message_sche
     from producer.contract.errors import InvalidJob
     from producer.contract.job import Job
     from producer.contract.outcome import Outcome
-    from worker.broker.kombu_patches import UNREADABLE, Message
-    from worker.broker.message_schema import check
+    from worker.broker.kombu_message import UNREADABLE, Message, check_length, keep_typed_values
+    from worker.broker.message_schema import check, normalize
 
+APP = Celery("fuzz", broker="memory://", set_as_current=False)
+keep_typed_values()
 CHANNEL = Connection("memory://").channel()
-CHANNEL.reading_queue = True  # type: ignore[attr-defined]  # set by `worker.broker.kombu_patches`
+CHANNEL.reading_jobs = True  # type: ignore[attr-defined]  # set by `worker.broker.kombu_patches`
 
 
 def fuzz_one(data: bytes) -> None:
     """Read an input as a queue entry, as a job and as an outcome."""
     message = None
     with suppress(*UNREADABLE):
+        check_length(data)
         message = Message(loads(data.decode()), channel=CHANNEL, accept={"json"})
     if message is not None:
         _entry(message)
@@ -47,10 +53,21 @@ def _entry(message: Message) -> None:
         return
     try:
         check(headers=message.headers, properties=message.properties, body=payload)
-    except ValueError:
+        normalize(message.headers)
+    except (ValueError, RecursionError):
         return
+    _send_what_follows(payload[2] or {})
     for value in payload[0]:
         _job(value)
+
+
+def _send_what_follows(embed: dict[str, Any]) -> None:
+    """Do with the signatures of an accepted message what Celery does behind its job."""
+    for name in ("callbacks", "errbacks", "chain", "chord"):
+        value = embed.get(name) or ()
+        for signature in [value] if isinstance(value, dict) else value:
+            build: Any = maybe_signature
+            build(signature, app=APP).apply_async(({},))
 
 
 def _job(value: object) -> None:

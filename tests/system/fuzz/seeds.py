@@ -13,11 +13,12 @@ import torch
 
 from producer import Job, Options
 from producer.contract.outcome import Outcome
-from tests.integration.test_message_check import ENTRIES, message
+from tests.integration.test_message_check import ENTRIES
 from tests.support.hostile.corpus import corpus
 from tests.support.hostile.icc import profiles
 from tests.support.hostile.originals import originals
 from tests.support.icc_profiles import real_profiles
+from tests.support.messages import message
 from tests.support.small_graphs import small_graphs
 
 LONGEST: Final = 100_000
