@@ -69,6 +69,8 @@ def _by_profile(
     """
     plain = Conversion(_PLAIN[space], None)
     if profile is None:
+        if space == "cmyk":
+            warnings.append("colour: CMYK without a profile is converted as ideal inks")
         return plain
     profile_space = _colour_space(profile, warnings)
     if profile_space is None:

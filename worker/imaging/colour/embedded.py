@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
-from PIL.ExifTags import IFD
+from PIL.ExifTags import IFD, Base
 
 from worker.errors import CutworkError
 from worker.imaging.bombs.icc import MAX_ICC_PROFILE_BYTES
@@ -25,6 +25,9 @@ _CALIBRATED: Final = b"\0\0\0\0"
 _INTEROPERABILITY_INDEX: Final = 1
 _ADOBE_RGB: Final = "R03"
 """The interoperability index of a DCF optional file."""
+ADOBE_RGB_SPACE: Final = 2
+"""A value of ColorSpace that cameras write for Adobe RGB; the standard leaves it open."""
+ADOBE_RGB_BY_EXIF: Final = "colour: Adobe RGB by EXIF is ignored: expected an ICC profile"
 
 
 def embedded_profile(data: bytes, image: Image.Image, warnings: list[str]) -> object:
@@ -40,6 +43,8 @@ def embedded_profile(data: bytes, image: Image.Image, warnings: list[str]) -> ob
         profile = _gif_profile(data)
     elif not profile and "icc_profile" in image.info:
         warnings.append("colour profile dropped: its parts are incomplete or not compressed right")
+    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+        warnings.append("colour: CMYK without an Adobe marker is read as Adobe writes it, inverted")
     if profile is None:
         _warn_of_exif(image, warnings)
     return profile
@@ -50,16 +55,16 @@ def _warn_of_exif(image: Image.Image, warnings: list[str]) -> None:
 
     It is not believed, because programs that convert photographs to sRGB leave EXIF as it is.
     """
-    if _ADOBE_RGB.encode() not in (image.info.get("exif") or b""):
-        return  # Most files, of whose EXIF no more is read.
     try:
-        index = image.getexif().get_ifd(IFD.Interop).get(_INTEROPERABILITY_INDEX)
+        exif = image.getexif()
+        space = exif.get_ifd(IFD.Exif).get(Base.ColorSpace)
+        index = exif.get_ifd(IFD.Interop).get(_INTEROPERABILITY_INDEX)
     except (CutworkError, MemoryError):
         raise
     except Exception:  # noqa: BLE001 - Pillow raises errors of any class for broken EXIF
         return  # `read_orientation` warns of it.
-    if str(index).rstrip("\0") == _ADOBE_RGB:
-        warnings.append("colour: Adobe RGB by EXIF is ignored: expected an ICC profile")
+    if space == ADOBE_RGB_SPACE or str(index).rstrip("\0") == _ADOBE_RGB:
+        warnings.append(ADOBE_RGB_BY_EXIF)
 
 
 def are_srgb(chromaticities: Sequence[float] | Floats) -> bool:

@@ -12,22 +12,19 @@ from PIL import Image
 
 from worker.imaging import libvips
 from worker.imaging.bombs import tiff
-from worker.imaging.colour.embedded import are_srgb
-from worker.imaging.colour.lab import lab_to_srgb
 from worker.imaging.masks import Pixels, Size, to_depth
 from worker.imaging.png import Resolution
-from worker.imaging.readers import tiff_layout, tiff_pixels
+from worker.imaging.readers import tiff_colour, tiff_layout, tiff_pixels, tiff_values
 from worker.imaging.readers.pillow import PillowImage
 from worker.imaging.readers.stored import Facts, Space, Strip
 from worker.imaging.readers.tiff_layout import Layout
 from worker.imaging.readers.tiff_pages import find_picture
-from worker.imaging.readers.tiff_tags import Form, Tag, with_one_directory
+from worker.imaging.readers.tiff_tags import Form, Tag
+from worker.imaging.readers.tiff_writing import with_one_directory
 
 _CM_PER_INCH: Final = 2.54
 _INCHES, _CENTIMETRES = 2, 3
 _XMP_ORIENTATION: Final = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
-_REC_601: Final = (0.299, 0.587, 0.114)
-"""The weights of red, green and blue in Y, where a file does not state others."""
 
 
 class TiffImage:
@@ -76,20 +73,19 @@ class TiffImage:
     def space(self) -> Space:
         """Return the colour space of the strips; palettes, YCbCr and Lab become RGB."""
         match self._layout.photometric:
-            case tiff_layout.WHITE_IS_ZERO | tiff_layout.BLACK_IS_ZERO:
+            case tiff_values.WHITE_IS_ZERO | tiff_values.BLACK_IS_ZERO:
                 return "grey"
-            case tiff_layout.SEPARATED:
+            case tiff_values.SEPARATED:
                 return "cmyk"
         return "rgb"
 
     def icc_profile(self, warnings: list[str]) -> object:
         """Return the embedded profile; Lab needs none, its colours are absolute."""
-        if self._layout.photometric == tiff_layout.LAB:
+        if self._layout.photometric == tiff_values.LAB:
             return None
         profile = self._tags.blob(Tag.ICC_PROFILE)
-        primaries = self._tags.numbers(Tag.PRIMARY_CHROMATICITIES)
-        if profile is None and primaries and not are_srgb(primaries):
-            warnings.append("colour: PrimaryChromaticities is ignored: expected an ICC profile")
+        if not profile:
+            warnings += tiff_colour.ignored_colours(self._data, self._tags, self._layout)
         return profile
 
     def orientation(self, warnings: list[str]) -> int:  # noqa: ARG002 - a tag is always readable
@@ -115,7 +111,7 @@ class TiffImage:
     def _strips(self, loaded: pyvips.Image) -> Iterator[Strip]:
         layout = self._layout
         # libvips looks palettes up: they have one band if they are grey, else three.
-        is_palette = layout.photometric == tiff_layout.PALETTE
+        is_palette = layout.photometric == tiff_values.PALETTE
         colours = loaded.bands - layout.samples + 1 if is_palette else layout.colours
         for rows, pixels in libvips.read_strips(loaded):
             part, alpha = self._converted(pixels[:, :, :colours]), None
@@ -137,30 +133,20 @@ class TiffImage:
         """Return colours that libvips leaves as stored in the space that `space` promises."""
         layout = self._layout
         if (
-            layout.sample_format == tiff_layout.FLOAT
-            and layout.photometric == tiff_layout.WHITE_IS_ZERO
+            layout.sample_format == tiff_values.FLOAT
+            and layout.photometric == tiff_values.WHITE_IS_ZERO
         ):
             return np.float32(1) - colours  # libvips inverts integers alone.
         if layout.is_plain_ycbcr:
-            return _ycbcr_to_rgb(colours, self._tags.numbers(Tag.YCBCR_COEFFICIENTS))
-        return _lab_to_rgb(colours) if layout.photometric == tiff_layout.LAB else colours
-
-
-def _lab_to_rgb(pixels: NDArray[Any]) -> NDArray[np.uint16]:
-    """Convert Lab of 8 or 16 bits, whose a* and b* have a sign, to sRGB of 16 bits."""
-    top, sign = (255, np.int8) if pixels.dtype == np.uint8 else (65_535, np.int16)
-    lab = np.ascontiguousarray(pixels).view(sign).astype(np.float32)
-    lab[:, :, 0] = pixels[:, :, 0] * np.float32(100 / top)
-    if pixels.dtype == np.uint16:
-        lab[:, :, 1:] /= 256
-    return lab_to_srgb(lab)
+            return tiff_colour.ycbcr_to_rgb(colours, self._tags.numbers(Tag.YCBCR_COEFFICIENTS))
+        return tiff_colour.lab_to_rgb(colours) if layout.photometric == tiff_values.LAB else colours
 
 
 def _is_rewritten(layout: Layout) -> bool:
     """Return whether `tiff_pixels` reads the picture, with directories of its own."""
     if layout.needs_pillow:
         return False
-    is_lab = layout.photometric == tiff_layout.LAB
+    is_lab = layout.photometric == tiff_values.LAB
     return layout.has_planes or layout.is_premultiplied or is_lab
 
 
@@ -171,7 +157,7 @@ def _warnings(layout: Layout) -> tuple[str, ...]:
             f"extra samples ignored: {layout.ignored} of {layout.samples} samples of a pixel are "
             "neither colour nor alpha"
         )
-    if layout.sample_format == tiff_layout.FLOAT:
+    if layout.sample_format == tiff_values.FLOAT:
         warnings.append("floating point: 0 is read as black and 1 as white, and clipped there")
     if layout.needs_pillow and layout.bits == 16:
         warnings.append(f"bit_depth: 8 of 16 bits are kept of {layout.describe()}")
@@ -189,35 +175,25 @@ def _to_levels(samples: NDArray[Any]) -> Pixels:
     return np.asarray(samples)
 
 
-def _ycbcr_to_rgb(pixels: NDArray[Any], coefficients: tuple[float, ...]) -> NDArray[np.uint8]:
-    """Convert YCbCr of full range, (H, W, 3) uint8."""
-    red, green, blue = coefficients if len(coefficients) == 3 and all(coefficients) else _REC_601
-    y, cb, cr = (pixels[:, :, band].astype(np.float32) for band in range(3))
-    r = y + (2 - 2 * red) * (cr - 128)
-    b = y + (2 - 2 * blue) * (cb - 128)
-    g = (y - red * r - blue * b) / green
-    return np.clip(np.stack([r, g, b], axis=2) + 0.5, 0, 255).astype(np.uint8)
-
-
 def _mode(layout: Layout) -> str:
     """Return Pillow's name of the pixel format, or what Pillow would call it."""
     alpha = "A" if layout.alpha is not None else ""
     match layout.photometric:
-        case tiff_layout.PALETTE:
+        case tiff_values.PALETTE:
             return "P" + alpha
-        case tiff_layout.SEPARATED:
+        case tiff_values.SEPARATED:
             return "CMYK"
-        case tiff_layout.YCBCR:
+        case tiff_values.YCBCR:
             return "YCbCr"
-        case tiff_layout.LAB:
+        case tiff_values.LAB:
             return "LAB"
-        case tiff_layout.RGB:
+        case tiff_values.RGB:
             return "RGB" + alpha
     if alpha or layout.bits in (2, 4, 8):
         return "L" + alpha
     if layout.bits == 1:
         return "1"
-    if layout.sample_format == tiff_layout.FLOAT:
+    if layout.sample_format == tiff_values.FLOAT:
         return "F"
     return "I;16" if layout.bits == 16 else "I"
 
@@ -226,7 +202,7 @@ def _is_deep(layout: Layout) -> bool:
     """Return whether the strips have 16 bits per channel; Lab has, as it is converted."""
     if layout.needs_pillow:
         return False
-    return layout.bits > 8 or layout.photometric == tiff_layout.LAB
+    return layout.bits > 8 or layout.photometric == tiff_values.LAB
 
 
 def _pixel_bytes(layout: Layout) -> int:
@@ -234,8 +210,8 @@ def _pixel_bytes(layout: Layout) -> int:
     if layout.needs_pillow:
         return 0
     sample = max(layout.bits // 8, 1)
-    if layout.sample_format == tiff_layout.FLOAT:
+    if layout.sample_format == tiff_values.FLOAT:
         sample = 4
     # Separate planes are held twice: each by itself, and together.
     planes = 2 if layout.has_planes else 1
-    return planes * sample * (layout.samples + 2 * (layout.photometric == tiff_layout.PALETTE))
+    return planes * sample * (layout.samples + 2 * (layout.photometric == tiff_values.PALETTE))

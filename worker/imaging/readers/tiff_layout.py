@@ -7,27 +7,31 @@ from typing import Final
 from worker.errors import CorruptImage, UnsupportedImage
 from worker.imaging.masks import Size
 from worker.imaging.readers.tiff_tags import Directory, Tag
+from worker.imaging.readers.tiff_values import (
+    ASSOCIATED,
+    BLACK_IS_ZERO,
+    COMPRESSIONS,
+    FLOAT,
+    JPEG,
+    LAB,
+    LZMA,
+    NONE,
+    OLD_JPEG,
+    PALETTE,
+    PHOTOMETRICS,
+    RGB,
+    SEPARATED,
+    UINT,
+    UNASSOCIATED,
+    UNDEFINED,
+    UNSTATED,
+    WHITE_IS_ZERO,
+    YCBCR,
+    ZSTD,
+    compression_name,
+    sample_name,
+)
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
-_UNSTATED: Final = -1
-"""In place of a photometric interpretation, which the raw files of Canon do not state."""
-_PHOTOMETRICS: Final = {
-    _UNSTATED: "pixels without a photometric interpretation (camera raw)",
-    WHITE_IS_ZERO: "white-is-zero grey",
-    BLACK_IS_ZERO: "grey",
-    RGB: "RGB",
-    PALETTE: "palette",
-    4: "transparency mask",
-    SEPARATED: "CMYK",
-    YCBCR: "YCbCr",
-    LAB: "CIE L*a*b*",
-    9: "ICC L*a*b*",
-    10: "ITU L*a*b*",
-    32803: "colour filter array (camera raw)",
-    32844: "LogL",
-    32845: "LogLuv",
-    34892: "linear raw",
-}
 _COLOURS: Final = {
     WHITE_IS_ZERO: 1,
     BLACK_IS_ZERO: 1,
@@ -39,57 +43,6 @@ _COLOURS: Final = {
 }
 """Samples that are colour, by photometric interpretation; further samples are extra samples."""
 
-NONE, JPEG, OLD_JPEG = 1, 7, 6
-_COMPRESSIONS: Final = {
-    NONE: "none",
-    2: "CCITT RLE",
-    3: "CCITT group 3",
-    4: "CCITT group 4",
-    5: "LZW",
-    OLD_JPEG: "old JPEG",
-    JPEG: "JPEG",
-    8: "deflate",
-    32766: "NeXT",
-    32771: "CCITT RLE by words",
-    32773: "PackBits",
-    32809: "ThunderScan",
-    32946: "deflate",
-    50001: "WebP",
-}
-"""Those that libvips decompresses."""
-_ZSTD, _LZMA = 50000, 34925
-_OTHER_COMPRESSIONS: Final = {
-    9: "JBIG",
-    10: "JBIG",
-    33003: "JPEG 2000",
-    33004: "JPEG 2000",
-    33005: "JPEG 2000",
-    34661: "JBIG",
-    34676: "SGI log",
-    34677: "SGI log",
-    34712: "JPEG 2000",
-    34887: "LERC",
-    34892: "lossy JPEG",
-    _LZMA: "LZMA",
-    34926: "Zstandard",
-    34927: "WebP",
-    34933: "PNG",
-    34934: "JPEG XR",
-    _ZSTD: "Zstandard",
-    50002: "JPEG XL",
-    52546: "JPEG XL",
-}
-
-UINT, INT, FLOAT, _UNDEFINED = 1, 2, 3, 4
-_SAMPLE_FORMATS: Final = {
-    UINT: "{}-bit integers",
-    INT: "{}-bit integers with a sign",
-    FLOAT: "{}-bit floating point",
-    _UNDEFINED: "{} undefined bits",
-    5: "{}-bit complex integers",
-    6: "{}-bit complex floating point",
-}
-ASSOCIATED, UNASSOCIATED = 1, 2
 _CMYK_INKS: Final = 1
 
 _BITS: Final[Mapping[int, Mapping[int, tuple[int, ...]]]] = {
@@ -141,7 +94,7 @@ class Layout:
     @property
     def needs_pillow(self) -> bool:
         """Whether libvips cannot read the pixels but Pillow can, without misreading them."""
-        if self.compression not in (_ZSTD, _LZMA):
+        if self.compression not in (ZSTD, LZMA):
             return False
         # Pillow takes the high byte of 16-bit colours.
         bits = (8, 16) if self.colours > 1 else (8,)
@@ -178,14 +131,14 @@ class Layout:
 
     def describe(self) -> str:
         """Return the layout in words, for an error message."""
-        photometric = _PHOTOMETRICS.get(self.photometric, f"photometric {self.photometric}")
-        kind = _SAMPLE_FORMATS.get(self.sample_format, "{} bits").format(self.bits)
+        photometric = PHOTOMETRICS.get(self.photometric, f"photometric {self.photometric}")
+        kind = sample_name(self.sample_format, self.bits)
         planes = ", separate planes" if self.is_planar and self.samples > 1 else ""
         tiles = ", tiles" if self.is_tiled else ""
         alpha = ", premultiplied" if self.is_premultiplied else ""
         return (
             f"{photometric}, {self.samples} sample{'s' * (self.samples > 1)} of {kind} a pixel, "
-            f"compression {_compression(self.compression)}{planes}{tiles}{alpha}"
+            f"compression {compression_name(self.compression)}{planes}{tiles}{alpha}"
         )
 
 
@@ -200,10 +153,10 @@ def read_layout(tags: Directory) -> Layout:
     if missing:
         raise CorruptImage(f"expected a TIFF directory with all tags, found none of {missing}")
     samples = tags.number(Tag.SAMPLES, 1)
-    photometric = tags.number(Tag.PHOTOMETRIC, _UNSTATED)
+    photometric = tags.number(Tag.PHOTOMETRIC, UNSTATED)
     colours = _COLOURS.get(photometric, samples)
     if samples < max(colours, 1):
-        name = _PHOTOMETRICS.get(photometric, photometric)
+        name = PHOTOMETRICS.get(photometric, photometric)
         raise CorruptImage(f"expected {name} of {colours} samples a pixel or more, found {samples}")
     depths = set(tags.numbers(Tag.BITS)) or {1}
     formats = set(tags.numbers(Tag.SAMPLE_FORMAT)) or {UINT}
@@ -249,7 +202,7 @@ def _refusal(
         return "this photometric interpretation is not read"
     if len(depths) > 1 or len(formats) > 1:
         return "the samples of a pixel differ in bits or format"
-    kind = UINT if layout.sample_format == _UNDEFINED else layout.sample_format
+    kind = UINT if layout.sample_format == UNDEFINED else layout.sample_format
     if layout.bits not in _BITS[layout.photometric].get(kind, ()):
         return "samples of this kind are not read"
     if layout.bits < 8 and layout.samples > 1:
@@ -258,7 +211,7 @@ def _refusal(
         return "the inks are not cyan, magenta, yellow and black"
     if layout.needs_pillow:
         return None
-    if layout.compression not in _COMPRESSIONS:
+    if layout.compression not in COMPRESSIONS:
         return "this compression is not read"
     if layout.has_planes and layout.photometric == PALETTE:
         return "separate planes of a palette are not read"
@@ -269,8 +222,3 @@ def _refusal(
     if layout.photometric == LAB and layout.is_premultiplied:
         return "premultiplied L*a*b* is not read"
     return None
-
-
-def _compression(number: int) -> str:
-    name = _COMPRESSIONS.get(number) or _OTHER_COMPRESSIONS.get(number)
-    return name or str(number)

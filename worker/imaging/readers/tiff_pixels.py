@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from worker.errors import CorruptImage
 from worker.imaging import libvips
-from worker.imaging.readers.tiff_layout import (
+from worker.imaging.readers.tiff_layout import Layout
+from worker.imaging.readers.tiff_tags import SHORT, Directory, Entry, Tag
+from worker.imaging.readers.tiff_values import (
     ASSOCIATED,
     BLACK_IS_ZERO,
     LAB,
     RGB,
     UNASSOCIATED,
     WHITE_IS_ZERO,
-    Layout,
 )
-from worker.imaging.readers.tiff_tags import SHORT, Directory, Entry, Tag, with_directories
+from worker.imaging.readers.tiff_writing import with_directories
 
 _OF_A_PLANE: Final = (
     *(Tag.WIDTH, Tag.HEIGHT, Tag.COMPRESSION, Tag.FILL_ORDER, Tag.ROWS_PER_STRIP, Tag.PREDICTOR),

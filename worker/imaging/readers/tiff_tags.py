@@ -1,4 +1,4 @@
-"""The tags of a TIFF directory that decide about its pixels, read and written without Pillow.
+"""The tags of a TIFF directory that decide about its pixels, read without Pillow.
 
 Pillow reads every entry, makes an object of each value, and does not know big-endian BigTIFF.
 Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.html.
@@ -6,7 +6,7 @@ Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.ht
 
 import io
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -33,8 +33,11 @@ class Tag(IntEnum):
     X_RESOLUTION = 282
     Y_RESOLUTION = 283
     PLANES = 284
+    GREY_RESPONSE_CURVE = 291
     RESOLUTION_UNIT = 296
+    TRANSFER_FUNCTION = 301
     PREDICTOR = 317
+    WHITE_POINT = 318
     PRIMARY_CHROMATICITIES = 319
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
@@ -47,12 +50,15 @@ class Tag(IntEnum):
     JPEG_TABLES = 347
     YCBCR_COEFFICIENTS = 529
     YCBCR_SUBSAMPLING = 530
+    REFERENCE_BLACK_WHITE = 532
     XMP = 700
     ICC_PROFILE = 34675
+    EXIF = 34665
+    COLOR_SPACE = 40961
 
 
 SHORT: Final = 3
-_TYPES: Final[Mapping[int, str]] = dict(
+TYPES: Final[Mapping[int, str]] = dict(
     zip(
         (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18),
         ("B", "s", "H", "I", "II", "b", "s", "h", "i", "ii", "f", "d", "I", "Q", "q", "Q"),
@@ -68,8 +74,9 @@ _MAX_OVERLAP: Final = 2
 _TAGS: Final = frozenset(Tag)
 _METADATA: Final = frozenset(
     {
-        *(Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.PRIMARY_CHROMATICITIES, Tag.XMP),
-        *(Tag.ICC_PROFILE, Tag.SUB_IFDS),
+        *(Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.XMP, Tag.SUB_IFDS, Tag.EXIF, Tag.COLOR_SPACE),
+        *(Tag.ICC_PROFILE, Tag.PRIMARY_CHROMATICITIES, Tag.WHITE_POINT, Tag.TRANSFER_FUNCTION),
+        *(Tag.GREY_RESPONSE_CURVE, Tag.REFERENCE_BLACK_WHITE),
     }
 )
 """Tags without which the pixels can still be read."""
@@ -137,9 +144,9 @@ class Directory(NamedTuple):
     def numbers(self, tag: Tag) -> tuple[float, ...]:
         """Return a tag's values; none if the directory does not have it."""
         entry = self.entries.get(tag)
-        if entry is None or _TYPES[entry.kind] == "s":
+        if entry is None or TYPES[entry.kind] == "s":
             return ()
-        layout = struct.Struct(self.form.order + _TYPES[entry.kind])
+        layout = struct.Struct(self.form.order + TYPES[entry.kind])
         values = entry.values[: _MAX_NUMBERS * layout.size]
         if entry.kind in _RATIONALS:
             return tuple(a / b if b else 0.0 for a, b in layout.iter_unpack(values))
@@ -178,9 +185,9 @@ def read_directory(data: bytes, position: int | None = None) -> Directory:
     entries: dict[int, Entry] = {}
     value_bytes = 0
     for tag, kind, values, field in form.entry.iter_unpack(table):
-        if kind not in _TYPES:
+        if kind not in TYPES:
             continue
-        length = values * struct.calcsize(form.order + _TYPES[kind])
+        length = values * struct.calcsize(form.order + TYPES[kind])
         if length <= len(data):
             value_bytes += length
             if value_bytes > _MAX_OVERLAP * len(data):
@@ -203,41 +210,3 @@ def read_directory(data: bytes, position: int | None = None) -> Directory:
     pointer = data[end : end + form.offset.size].ljust(form.offset.size, b"\0")
     (following,) = form.offset.unpack(pointer)
     return Directory(form, entries, value_bytes, position, end, following, count)
-
-
-def with_one_directory(data: bytes, directory: Directory) -> bytes:
-    """Return a copy of a TIFF with this directory as its first and last."""
-    form, view = directory.form, memoryview(data)
-    start, _ = form.head.unpack_from(data)
-    # A directory may lie within the header.
-    end = max(directory.end, form.head.size)
-    return b"".join(
-        (
-            form.head.pack(start, directory.start),
-            view[form.head.size : end],
-            form.offset.pack(0),
-            view[end + form.offset.size :],
-        )
-    )
-
-
-def with_directories(data: bytes, form: Form, pages: Sequence[Mapping[int, Entry]]) -> bytes:
-    """Return a copy of a TIFF in which these directories take the place of its own."""
-    start, _ = form.head.unpack_from(data)
-    parts: list[bytes | memoryview] = [
-        form.head.pack(start, len(data)),
-        memoryview(data)[form.head.size :],
-    ]
-    position = len(data)
-    for number, entries in enumerate(pages, 1):
-        size = form.entries.size + len(entries) * form.entry.size + form.offset.size
-        table, behind = form.entries.pack(len(entries)), b""
-        for tag, entry in sorted(entries.items()):
-            field = entry.values
-            if len(field) > form.offset.size:
-                behind, field = behind + field, form.offset.pack(position + size + len(behind))
-            count = len(entry.values) // struct.calcsize(form.order + _TYPES[entry.kind])
-            table += form.entry.pack(tag, entry.kind, count, field)
-        position += size + len(behind)
-        parts += [table, form.offset.pack(position if number < len(pages) else 0), behind]
-    return b"".join(parts)
