@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
     try:
         # Unlike kombu's errors, those of the settings name the variable with the broker's URL.
         ProducerSettings.read()
-        from worker.runtime import lifecycle, tasks  # noqa: F401 - importing registers them
+        from worker.runtime import checks, lifecycle, tasks  # noqa: F401 - importing registers them
         from worker.runtime.celery_app import app
     except SettingsError as error:
         raise SystemExit(f"cutwork: {error}") from error

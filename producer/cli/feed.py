@@ -13,7 +13,7 @@ from kombu.exceptions import KombuError
 from producer.cli.exit_codes import ExitCode
 from producer.cli.run_reports import watch, write_report
 from producer.cli.run_view import RunView
-from producer.cli.terminal import warn
+from producer.cli.terminal import refuse, warn
 from producer.client import BrokerUnavailable, Client
 from producer.config.broker_url import failure_verb
 from producer.contract.run import RunRecord
@@ -22,6 +22,7 @@ from producer.sync.count_remaining import count_remaining
 from producer.sync.feeder import Feeder
 from producer.sync.feeder_lock import FeederRunning
 from producer.sync.follow import outcome_count
+from producer.sync.trial import EveryJobFails
 
 _IDLE_SECONDS: Final = 15
 """Time without any outcome after which the workers are checked."""
@@ -35,7 +36,12 @@ def feed_and_report(client: Client, feeder: Feeder, view: RunView, *, report_to:
         if feeder.run:
             client.runs.count_resumption(feeder.run)
             view.notice(f"run {feeder.run} is resumed")
-        record = _feed(client, feeder, view)
+        try:
+            record = _feed(client, feeder, view)
+        except EveryJobFails as error:
+            write_report(client.runs.record(str(feeder.run)), report_to, view)
+            view.end(client.runs.summary(str(feeder.run)))
+            refuse(str(error))
     if record is None:
         for failure in feeder.conflicts[:_SHOWN]:
             view.conflict(failure)

@@ -35,6 +35,7 @@ from producer.sync.manifest.manifest import (
     ManifestUnavailable,
     open_manifest,
 )
+from producer.sync.options_check import require_accepted
 from producer.sync.plan.layout import Layout
 from producer.sync.plan.listing_plan import listing_plan
 from producer.sync.plan.manifest_plan import manifest_plan
@@ -81,6 +82,9 @@ class SyncCommand:
         if run := client.runs.find_unfinished(spec):
             # The stored one has the time that `--since 7d` stood for at the start.
             spec = client.runs.spec(run)
+        else:
+            with client.connections.asking(more=1):
+                require_accepted(client.app, spec.options, client.tenant)
         plan = manifest_plan(lines) if lines else _listing_plan(spec)
         if self.is_dry:
             show_dry_run(client, spec, plan, as_json=self.as_json)

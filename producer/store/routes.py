@@ -60,7 +60,11 @@ class Routes:
 
     def bulk_list(self, options: Options, tenant: str | None) -> str:
         """Return the list that a run's jobs with these options wait in."""
-        return self._list(self._queue(options, tenant, bulk=True), BULK_PRIORITY)
+        return self._list(self.bulk_queue(options, tenant), BULK_PRIORITY)
+
+    def bulk_queue(self, options: Options, tenant: str | None) -> str:
+        """Return the queue of a run's jobs with these options."""
+        return self._queue(options, tenant, bulk=True)
 
     def _queue(self, options: Options, tenant: str | None, *, bulk: bool) -> str:
         gpu = options.device_mode == "require_gpu"

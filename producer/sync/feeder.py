@@ -20,12 +20,13 @@ from kombu.exceptions import KombuError
 
 from producer.contract.formats import fit_options
 from producer.contract.job import Job
-from producer.contract.run import Failure, RunCounts, RunSpec
+from producer.contract.run import Failure, RunCounts, RunRecord, RunSpec
 from producer.observability.events import NO_EVENTS, Events
 from producer.store.publish import publish
 from producer.store.recovery import resend_lost_jobs
 from producer.store.routes import Routes
 from producer.store.runs import Batch, RunLedger, UnknownRun
+from producer.sync import trial
 from producer.sync.circuit_breaker import CircuitBreaker
 from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.listing.objects import ListingFailed
@@ -78,6 +79,8 @@ class Feeder:
     """The tenant whose queues the jobs are sent to."""
     events: Events = NO_EVENTS
     """Receives a notice when the feeder waits or sends lost jobs again."""
+    trial_jobs: int | None = trial.TRIAL_JOBS
+    """The most jobs sent until one outcome shows that not all fail; None for no such limit."""
     probe_seconds: float = 10
     """The time between two probe jobs while the circuit breaker is open."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -104,7 +107,8 @@ class Feeder:
     def feed(self) -> None:
         """Return when every input has an outcome, the run is cancelled, or `stopping` is set.
 
-        Waits for S3 and for the broker. Raises `FeederRunning` if another process feeds the run,
+        Waits for S3 and for the broker. Raises `EveryJobFails` after it has cancelled a run whose
+        first jobs show that all would fail, `FeederRunning` if another process feeds the run,
         `ListingFailed` or `ManifestError` if the inputs cannot be read, and `UnknownRun` if Redis
         has lost the run.
         """
@@ -242,13 +246,17 @@ class Feeder:
             in_flight = self.ledger.in_flight(self.run) if self.run else 0
             room = self._window.room(in_flight, is_queue_empty=self._is_queue_empty)
             if not self.run:
-                return room
+                return min(room, self.trial_jobs or room)
             if self._has_ended(self.run):
                 return 0
-            if self._breaker.update(self.ledger.summary(self.run)):
+            record = self.ledger.summary(self.run)
+            self._require_hope(record)
+            if self.trial_jobs and not trial.is_over(record):
+                room = min(room, self.trial_jobs - record.counts.sent)
+            if self._breaker.update(record):
                 self.events.notice(f"jobs only fail with {self._breaker.code}; sending probes")
             if self._breaker.code is None:
-                if room:
+                if room > 0:
                     return room
             elif not in_flight:
                 self._wait(self.probe_seconds)
@@ -267,11 +275,21 @@ class Feeder:
             if self._has_ended(self.run):
                 self._wait_for_cancelled(self.run)
                 return
+            self._require_hope(self.ledger.summary(self.run))
             if not self.ledger.in_flight(self.run):
                 self.ledger.end(self.run, "finished")
                 return
             self._resend_overdue(self.run)
             self.stopping.wait(_POLL_SECONDS)
+
+    def _require_hope(self, record: RunRecord) -> None:
+        """Cancel the run and raise `EveryJobFails` if its first jobs show that all would fail."""
+        if self.trial_jobs and (code := trial.shared_failure(record)):
+            self.ledger.end(record.id, "cancelled")
+            self._wait_for_cancelled(record.id)
+            failures = self.ledger.failures(record.id, start=0)
+            message = next((item.message for item in failures if item.code == code), "")
+            raise trial.EveryJobFails(code, message, failed=record.counts.failed)
 
     def _wait_for_cancelled(self, run: str) -> None:
         """Give workers some seconds to cancel the queued jobs, so that the report adds up."""

@@ -9,6 +9,7 @@ from producer import Client
 from producer.observability.events import Events
 from producer.store.runs import Batch, UnknownRun
 from producer.sync.count_remaining import count_remaining
+from producer.sync.trial import EveryJobFails
 from tests.support.patience import PATIENCE
 from tests.support.runs import BULK, SPEC, answer, feeder_of, feeding, plan_of, until, waiting
 
@@ -265,3 +266,25 @@ def test_an_unreadable_object_is_not_sent_until_it_changes(idle: Client) -> None
         answer(idle, 1)
         thread.join(PATIENCE)
     assert server.hlen("cutwork:unreadable") == 0
+
+
+def test_a_run_ends_after_a_few_jobs_if_all_fail_for_the_same_options(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of(*["send"] * 300), trial_jobs=20)
+    with ThreadPoolExecutor(1) as threads:
+        fed = threads.submit(feeder.feed)
+        until(lambda: len(waiting(idle)) == 20)
+        answer(idle, 3, state="failed", code="model_invalid", message="expected a graph")
+        until(lambda: idle.runs.state(str(feeder.run)) == "cancelled")
+        answer(idle, 17, state="cancelled")
+        with pytest.raises(EveryJobFails, match="expected a graph; the first 3 jobs"):
+            fed.result()
+    counts = idle.runs.summary(str(feeder.run)).counts
+    assert (counts.sent, counts.failed, counts.cancelled) == (20, 3, 17)
+
+
+def test_one_good_outcome_ends_the_trial(idle: Client) -> None:
+    feeder = feeder_of(idle, plan_of(*["send"] * 90), trial_jobs=20)
+    with feeding(feeder):
+        until(lambda: len(waiting(idle)) == 20)
+        answer(idle, 1)
+        until(lambda: len(waiting(idle)) == 89)

@@ -270,3 +270,33 @@ def test_invalid_arguments_are_refused_before_anything_is_sent(
     assert not Path("cutwork-runs").exists()
     assert sentence in result.stderr
     assert idle_client.runs.runs() == []
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("is_dry", [True, False])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model", "u2nettp"], "unknown_model: model: expected one of"),
+        (["--model", "birefnet-general", "--model-sha256", "0" * 64], "model_hash_mismatch: "),
+        (["--model", "rmbg-1.4"], "licence_not_accepted: model rmbg-1.4 is under"),
+        (["--model", "s3://models/x.zip"], "model_invalid: model s3://models/x.zip"),
+    ],
+)
+def test_workers_refuse_a_run_before_anything_is_sent(
+    environment: LocalStack, client: Client, options: list[str], sentence: str, is_dry: bool
+) -> None:
+    before = [record.id for record in client.runs.runs()]
+    place = ["s3://photos/refused/", "s3://cutouts/refused/"]
+    result = cutwork("sync", *place, *options, *["--dry-run"] * is_dry)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "nothing was sent" in result.stderr
+    assert [record.id for record in client.runs.runs()] == before
+
+
+def test_an_unknown_model_is_refused_without_workers(idle_client: Client) -> None:
+    command = ["sync", "s3://photos/in/", "s3://cutouts/out/", "--model", "u2nettp"]
+    assert "did you mean u2netp?" in cutwork(*command, "--dry-run").stderr
+    assert cutwork(*command).exit_code == 2
+    assert idle_client.runs.runs() == []

@@ -46,7 +46,7 @@ def feeder_of(client: Client, plan: Plan, *, spec: RunSpec = SPEC, **values: Any
         app=client.app,
         ledger=client.runs,
         command="cutwork sync",
-        **{"window": 100, **values},
+        **{"window": 100, "trial_jobs": None, **values},
     )
 
 

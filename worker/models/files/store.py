@@ -123,16 +123,23 @@ class ModelStore:
                 f"CUTWORK_MODELS_FROM; found {name!r:.200}"
             )
         else:
-            raise UnknownModel(
-                f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"
-                f"{' or a path' if self._local_paths else ''}, found {name!r}"
-            )
-        if sha256 is not None and file.sha256 != sha256:
-            raise ModelHashMismatch(
-                f"model {name}: expected SHA-256 {sha256}, found {file.sha256}; "
-                "the file was changed, or the hash belongs to another file"
-            )
+            raise self._unknown(name)
+        _check_hash(name, found=file.sha256, expected=sha256)
         return file
+
+    def check(self, name: str, *, sha256: str | None = None) -> None:
+        """Refuse a model that `resolve` would refuse whatever the files contain; fetches nothing.
+
+        Raises `UnknownModel`, `LicenceNotAccepted`, `ModelHashMismatch` or `ModelInvalid`.
+        """
+        entry = self._entries.get(name)
+        if entry is not None:
+            self._check_licence(name, entry)
+            _check_hash(name, found=entry.sha256, expected=sha256)
+        elif name.startswith("s3://"):
+            _check_suffix(name, name)
+        elif "/" not in name and not is_foreign(name):
+            raise self._unknown(name)
 
     def is_licence_accepted(self, entry: CatalogueEntry) -> bool:
         """Return whether a catalogue model's licence allows its use here."""
@@ -141,6 +148,12 @@ class ModelStore:
     def is_cached(self, entry: CatalogueEntry) -> bool:
         """Return whether a catalogue model's file is already in the folder."""
         return (self._file_cache.folder / entry.file).is_file()
+
+    def _unknown(self, name: str) -> UnknownModel:
+        return UnknownModel(
+            f"model: expected one of {', '.join(self._entries)}, or s3://bucket/key"
+            f"{' or a path' if self._local_paths else ''}, found {name!r}"
+        )
 
     def _check_licence(self, name: str, entry: CatalogueEntry) -> None:
         if not self.is_licence_accepted(entry):
@@ -241,6 +254,14 @@ def _parse_profile(data: bytes, name: str) -> Profile:
     if len(data) > LONGEST_PROFILE:
         raise ModelInvalid(f"profile {name}: expected at most {LONGEST_PROFILE:,} bytes")
     return Profile.parse(data, name=name)
+
+
+def _check_hash(name: str, *, found: str, expected: str | None) -> None:
+    if expected is not None and found != expected:
+        raise ModelHashMismatch(
+            f"model {name}: expected SHA-256 {expected}, found {found}; "
+            "the file was changed, or the hash belongs to another file"
+        )
 
 
 def _check_suffix(file: str, name: str) -> None:

@@ -1,0 +1,50 @@
+"""The beginning of a run, in which a few jobs show whether all of them would fail."""
+
+from typing import Final
+
+from producer.contract.run import RunRecord
+
+TRIAL_JOBS: Final = 20
+"""The most jobs in flight until one of them shows that the run's options are accepted."""
+_MIN_FAILURES: Final = 3
+_OPTION_CODES: Final = frozenset(
+    {
+        *("unknown_model", "licence_not_accepted", "option_conflict", "model_invalid"),
+        *("model_hash_mismatch", "malformed_message", "gpu_unavailable", "gpu_no_driver"),
+        *("gpu_no_provider", "gpu_wrong_cuda"),
+    }
+)
+"""Error codes that depend on the options of a run and not on an image, and that do not pass."""
+_PLACE_CODE: Final = "forbidden"
+"""Concerns most often a whole prefix, sometimes a part of it: more failures must show it."""
+
+
+class EveryJobFails(Exception):
+    """The first jobs of a run have failed for a reason that all of them share."""
+
+    def __init__(self, code: str, message: str, *, failed: int) -> None:
+        super().__init__(
+            f"{code}: {message}; the first {failed:,} jobs failed with it, and every other would "
+            "too, so the run was cancelled; correct the command or the workers, and run it again"
+        )
+
+
+def is_over(record: RunRecord) -> bool:
+    """Return whether a job of the run has shown that its options are accepted."""
+    counts = record.counts
+    shared = sum(n for code, n in record.failed_codes.items() if _is_shared(code))
+    return counts.done + counts.skipped + counts.failed > shared
+
+
+def shared_failure(record: RunRecord) -> str | None:
+    """Return the code that all outcomes have, if every job would fail with it; None otherwise."""
+    if is_over(record) or record.counts.failed < _MIN_FAILURES:
+        return None
+    (code, number), *_ = record.failed_codes.items()
+    if code == _PLACE_CODE:
+        return code if number >= TRIAL_JOBS else None
+    return code
+
+
+def _is_shared(code: str) -> bool:
+    return code in _OPTION_CODES or code == _PLACE_CODE
