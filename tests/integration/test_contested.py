@@ -63,7 +63,7 @@ def fingerprints(stack: LocalStack, name: str) -> list[str]:
 
 @contextmanager
 def between_its_outputs(
-    slow: S3Proxy, pipeline: Pipeline, name: str
+    slow: S3Proxy, pipeline: Pipeline, name: str, *, final: bool = False
 ) -> Iterator[Callable[[], Outcome]]:
     """Stop a job between its mask and its cut-out; the yielded function lets it finish."""
     hold = Hold()
@@ -71,7 +71,7 @@ def between_its_outputs(
         slow.failing(hold, "PUT", place=f"cutouts/{name}/image", times=1),
         ThreadPoolExecutor(1) as thread,
     ):
-        running = thread.submit(pipeline.run, job(name), final=False)
+        running = thread.submit(pipeline.run, job(name), final=final)
         assert hold.reached.wait(PATIENCE)
 
         def go_on() -> Outcome:
@@ -95,6 +95,19 @@ def test_the_last_writer_notices_a_mixture(
     again = pipeline.run(job("mixed"))
     assert again.state == "done"
     assert fingerprints(stack, "mixed") == [again.fingerprint] * 2
+
+
+def test_the_next_sync_sends_what_stayed_contested(
+    stack: LocalStack, slow: S3Proxy, pipeline: Pipeline
+) -> None:
+    with between_its_outputs(slow, pipeline, "last", final=True) as go_on:
+        mask_alone = job("last", threshold=0.5).model_copy(update={"image": None})
+        assert pipeline.run(mask_alone).state == "done"
+        outcome = go_on()
+    assert (outcome.state, outcome.code) == ("failed", "outputs_contested")
+    # A plan compares what is there: the cut-out is missing.
+    listing = stack.s3().list_objects_v2(Bucket="cutouts", Prefix="last/")
+    assert [item["Key"] for item in listing["Contents"]] == ["last/mask.png"]
 
 
 @pytest.mark.parametrize("final", [True, False])

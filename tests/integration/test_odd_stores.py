@@ -175,6 +175,19 @@ def test_a_source_dated_in_the_future_does_not_renew_its_output(
     assert copies.hits == 0
 
 
+def test_a_copy_of_another_output_is_not_kept(
+    stack: LocalStack, proxy: S3Proxy, run: Callable[..., Outcome]
+) -> None:
+    assert run("copied").state == "done"
+    older = Odd(odd_stores.dated("Mon, 01 Jan 2024 00:00:00 GMT"))
+    with proxy.failing(older, "HEAD"):
+        with proxy.failing(Odd(odd_stores.with_copied_etag("0" * 32)), "PUT"):
+            assert run("copied").code == "outputs_contested"
+        # The image is gone, the mask stays; the next job makes both.
+        assert keys(stack, "copied") == ["odd/copied/mask.png"]
+        assert run("copied").state == "done"
+
+
 def test_sources_can_be_in_another_store(
     stack: LocalStack, proxy: S3Proxy, store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +262,7 @@ def test_a_store_that_does_not_answer_is_no_reason_not_to_start(
 
 
 def test_doctor_names_what_the_store_does_otherwise(proxy: S3Proxy, idle: Client) -> None:
-    def findings(change: Callable[[Reply], Reply]) -> dict[str, tuple[bool, str]]:
+    def findings(change: Callable[[Reply], Reply]) -> dict[str, tuple[bool | None, str]]:
         with proxy.failing(Odd(change), *ALL):
             found = examine(idle, read=["s3://photos/odd"], write=["s3://cutouts/odd"])
             of_s3 = (finding for finding in found if finding.what.startswith("S3"))

@@ -68,3 +68,9 @@ def dated(text: str) -> Callable[[Reply], Reply]:
     return lambda reply: with_headers(
         reply, lambda name, value: (name, text if name.lower() == "last-modified" else value)
     )
+
+
+def with_copied_etag(etag: str) -> Callable[[Reply], Reply]:
+    """Give copies another ETag, as if another object had been copied."""
+    pattern = re.compile(rb"<ETag>[^<]*</ETag>")
+    return lambda reply: _with_body(reply, pattern.sub(f"<ETag>{etag}</ETag>".encode(), reply.body))

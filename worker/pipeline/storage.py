@@ -12,15 +12,17 @@ from worker.config.access import AllowedPrefix, require_allowed
 from worker.errors import (
     BucketNotFound,
     CutworkError,
+    OutputsContested,
     SourceNotFound,
     SourceTooLarge,
     StorageRefused,
+    StorageUnavailable,
 )
 from worker.models.files.store import ModelObject
 from worker.models.watchdog import restart_clock
 from worker.pipeline.source import Source
 from worker.pipeline.storage_errors import translate_errors
-from worker.pipeline.stored import Stored, describe_output, has_other_md5, required
+from worker.pipeline.stored import Stored, describe_output, has_other_md5, is_other_copy, required
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -77,13 +79,14 @@ class S3Storage:
                     f"{ref}: expected at most {self.max_bytes:,} bytes (CUTWORK_MAX_BYTES), "
                     f"found {length:,}"
                 )
-            etag = str(required(response, "ETag", ref)).strip('"')
+            found = str(required(response, "ETag", ref)).strip('"')
+            _require_etag(ref, found, etag)
         except CutworkError:
             response["Body"].close()
             raise
         return Source(
             ref,
-            etag,
+            found,
             length,
             response,
             read_body=self._read_body,
@@ -158,9 +161,13 @@ class S3Storage:
         )
 
     def renew(self, ref: ImageRef, stored: Stored, *, source: str) -> None:
-        """Set an output's modification time to now, by copying it onto itself."""
+        """Set an output's modification time to now, by copying it onto itself.
+
+        Raises `OutputsContested`, and deletes the object, if another job had replaced it: some
+        stores copy whatever the condition, and now it has the metadata of another output.
+        """
         with self.request(ref):
-            self.client.copy_object(
+            response = self.client.copy_object(
                 Bucket=ref.bucket,
                 Key=ref.key,
                 CopySource={"Bucket": ref.bucket, "Key": ref.key},
@@ -169,6 +176,12 @@ class S3Storage:
                 Metadata=describe_output(stored.fingerprint or "", stored.output or "", source),
                 MetadataDirective="REPLACE",
                 **self.put_arguments,
+            )
+        if ref.bucket not in self._opaque_etags and is_other_copy(response, stored.etag):
+            self.remove(ref)
+            raise OutputsContested(
+                f"{ref}: expected the output that was found a moment ago, found another one; two "
+                "jobs write to the same destination"
             )
 
     def remove(self, ref: ImageRef) -> None:
@@ -208,6 +221,13 @@ class S3Storage:
         with self.request(ref), path.open("wb") as file:
             response = self.client.get_object(Bucket=ref.bucket, Key=ref.key, IfMatch=etag)
             with closing(response["Body"]) as body:
+                _require_etag(ref, response.get("ETag", "").strip('"'), etag)
                 for chunk in body.iter_chunks(2**20):
                     file.write(chunk)
                     restart_clock()
+
+
+def _require_etag(ref: ImageRef, found: str, expected: str | None) -> None:
+    """Raise `StorageUnavailable` for another ETag: some stores send it whatever the condition."""
+    if expected is not None and found != expected:
+        raise StorageUnavailable(f"{ref}: expected the ETag {expected}, found {found}: replaced")

@@ -11,7 +11,7 @@ from producer.contract.s3_uri import ImageRef
 from worker.errors import StorageRefused
 
 if TYPE_CHECKING:
-    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from types_boto3_s3.type_defs import CopyObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _PLAIN_ENCRYPTION: Final = (None, "AES256")
@@ -70,3 +70,11 @@ def has_other_md5(response: Mapping[str, Any], data: bytes) -> bool:
     if response.get("ServerSideEncryption") not in _PLAIN_ENCRYPTION or not _MD5.fullmatch(etag):
         return False
     return bool(etag != hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+
+def is_other_copy(response: "CopyObjectOutputTypeDef", etag: str) -> bool:
+    """Return whether the MD5 of a copy is not that of the object to be copied."""
+    copied = response.get("CopyObjectResult", {}).get("ETag", "").strip('"')
+    if response.get("ServerSideEncryption") not in _PLAIN_ENCRYPTION:
+        return False
+    return bool(_MD5.fullmatch(copied) and _MD5.fullmatch(etag) and copied != etag)

@@ -1,0 +1,1 @@
+"""Whole runs against every object store that a package brings."""
