@@ -4,6 +4,7 @@ Where the model does not matter it is U²-Net's small one, which takes a fifth o
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -253,3 +254,25 @@ def test_a_profile_next_to_a_custom_model(tmp_path: Path, photographs: Path) -> 
         assert not mask.exists()
     path.with_suffix(".json").write_text(json.dumps({"output": 0, "channel": 0, "mean": 0}))
     assert facts(segment(*arguments))["run"]["dtype"] == "none"
+
+
+def test_a_stage_that_hangs_ends_the_command(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    Image.new("RGB", (64, 48)).save(source)
+    program = (
+        "import sys, time; from PIL.PngImagePlugin import PngImageFile;"
+        "PngImageFile.load = lambda self: time.sleep(600);"
+        "from worker.cli.main import app; app(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "segment", source, out, "--no-enabled"],
+        env=os.environ | {"CUTWORK_STAGE_TIMEOUT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, out.exists()) == (1, "", False)
+    assert done.stderr.strip() == (
+        "error: stage_timeout: job in.png: the stage decode has not ended within 1.5 s, 1.5 times "
+        "CUTWORK_STAGE_TIMEOUT: it hangs"
+    )

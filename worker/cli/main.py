@@ -1,6 +1,7 @@
 """Cut out a local file, fetch models, or check this machine, without a broker or S3."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,12 +17,14 @@ from worker.cli.compile import compile_kernels
 from worker.cli.doctor import run_checks
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
-from worker.errors import CutworkError
+from worker.errors import CutworkError, StageTimeout
 from worker.imaging.encode import FORMATS
+from worker.models.activity import Hang
+from worker.models.watchdog import Watchdog
 from worker.observability.stage_chart import format_stages, stage_chart
 from worker.observability.stopwatch import Stopwatch
-from worker.pipeline.cutout import cut_out
-from worker.pipeline.factory import open_limits, open_models, open_store
+from worker.pipeline.cutout import CutOut, cut_out
+from worker.pipeline.factory import open_limits, open_models, open_store, open_watchdog
 from worker.pipeline.recipe import Recipe
 
 app = typer.Typer(
@@ -66,36 +69,12 @@ def segment(
     for path, image_format in ((image, options.image_format), (mask, options.mask_format)):
         if path is not None:
             _check_output(path, image_format)
-    watch = Stopwatch()
     try:
         settings = ModelSettings.read()
-        with download_bar(console) as progress:
-            store = open_store(settings, local_paths=True, progress=progress)
-            with watch.stage("load"):
-                sha256, enabled = options.model_sha256, options.enabled
-                file = store.resolve(options.model, sha256=sha256) if enabled else None
-            if enabled:
-                with watch.stage("kernels"):
-                    compile_kernels()
-        limits = open_limits(settings)
-        recipe = Recipe.resolve(
-            options, file=file, want_image=image is not None, want_mask=mask is not None
-        )
-        with source.open("rb") as source_file, limits.image_memory.reserve() as reservation:
-            cutout = cut_out(
-                source_file,
-                recipe,
-                length=source.stat().st_size,
-                models=open_models(settings, store),
-                limits=limits,
-                reservation=reservation,
-                watch=watch,
-            )
-        with watch.stage("store"):
-            if mask is not None and cutout.mask_bytes is not None:
-                mask.write_bytes(cutout.mask_bytes)
-            if image is not None and cutout.image_bytes is not None:
-                image.write_bytes(cutout.image_bytes)
+        watchdog = open_watchdog(settings, end=_end_command)
+        with watchdog.job(source.name) as limit:
+            watch = Stopwatch(limit=limit)
+            cutout = _cut_out(source, image, mask, options, settings, watchdog, watch)
     except CutworkError as error:
         _refuse(f"{error.code}: {error}")
     except SettingsError as error:
@@ -137,6 +116,54 @@ def compile_() -> None:
     """Compile all numba kernels ahead of time."""
     with console.status("compiling …"):
         compile_kernels()
+
+
+def _cut_out(
+    source: Path,
+    image: Path | None,
+    mask: Path | None,
+    options: Options,
+    settings: ModelSettings,
+    watchdog: Watchdog,
+    watch: Stopwatch,
+) -> CutOut:
+    """Process one file, write the outputs and return what was made."""
+    with download_bar(console) as progress:
+        store = open_store(settings, local_paths=True, progress=progress)
+        with watch.stage("load"):
+            sha256, enabled = options.model_sha256, options.enabled
+            file = store.resolve(options.model, sha256=sha256) if enabled else None
+        if enabled:
+            with watch.stage("kernels"):
+                compile_kernels()
+    limits = open_limits(settings)
+    recipe = Recipe.resolve(
+        options, file=file, want_image=image is not None, want_mask=mask is not None
+    )
+    with source.open("rb") as source_file, limits.image_memory.reserve() as reservation:
+        cutout = cut_out(
+            source_file,
+            recipe,
+            length=source.stat().st_size,
+            models=open_models(settings, store, watchdog=watchdog),
+            limits=limits,
+            reservation=reservation,
+            watch=watch,
+        )
+    with watch.stage("store"):
+        if mask is not None and cutout.mask_bytes is not None:
+            mask.write_bytes(cutout.mask_bytes)
+        if image is not None and cutout.image_bytes is not None:
+            image.write_bytes(cutout.image_bytes)
+    return cutout
+
+
+def _end_command(hang: Hang) -> NoReturn:
+    """End this process with an error in place of the thread that hangs, which may hold locks."""
+    code = "" if hang.is_call else f"{StageTimeout.code}: "
+    sentence = f"\nerror: {code}{safe_text(hang.reason)}\n"
+    os.write(2, sentence.encode())
+    os._exit(1)
 
 
 def _check_output(path: Path, image_format: str) -> None:

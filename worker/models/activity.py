@@ -113,6 +113,8 @@ class Hang(NamedTuple):
     reason: str
     jobs: dict[str, str]
     """The jobs that may have caused it, by id, and the stage of each."""
+    is_call: bool
+    """Whether the device hangs or is lost, not a stage."""
 
 
 def find_hang(activities: Sequence[Activity], now: float) -> Hang | None:
@@ -121,7 +123,9 @@ def find_hang(activities: Sequence[Activity], now: float) -> Hang | None:
         if one.is_overdue(now) and not one.current.is_call:
             one.timed_out = one.current
     hung = next((one for one in activities if one.is_hung(now)), None)
-    return Hang(hung.hang_reason, suspects(activities, hung, now)) if hung else None
+    if hung is None:
+        return None
+    return Hang(hung.hang_reason, suspects(activities, hung, now), is_call=hung.current.is_call)
 
 
 def find_overdue_call(activities: Sequence[Activity], now: float) -> str | None:

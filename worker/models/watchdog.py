@@ -60,9 +60,14 @@ class Watchdog:
         device_timeout: float,
         stage_timeout: float = math.inf,
         events: Events = NO_EVENTS,
+        end: Callable[[Hang], NoReturn] | None = None,
     ) -> None:
-        """Timeouts in seconds; `events.process_ends` may take a few seconds before the end."""
+        """Timeouts in seconds; `events.process_ends` may take a few seconds before the end.
+
+        `end` ends the process in another way than `end_process`, which is for workers.
+        """
         self.events = events
+        self._end_by = end
         self._device_timeout = device_timeout
         self._stage_timeout = stage_timeout
         self._interval = min(device_timeout / 10, stage_timeout / 10, _MAX_INTERVAL)
@@ -100,7 +105,7 @@ class Watchdog:
             with self._changed:
                 jobs = suspects(self._activities, activity, self._now())
             reason = f"the device is lost, and nothing runs on it again here ({error})"
-            self._end(Hang(f"{call}: {reason}", jobs))
+            self._end(Hang(f"{call}: {reason}", jobs, is_call=True))
 
     def overdue_call(self) -> str | None:
         """Return the description of a device call past its limit, for which this process ends."""
@@ -197,6 +202,8 @@ class Watchdog:
 
     def _end(self, hang: Hang) -> NoReturn:
         self._is_ending = True
+        if self._end_by is not None:
+            self._end_by(hang)
         end_process(hang.reason, hang.jobs, events=self.events)
 
 

@@ -1,12 +1,14 @@
 """The models of a process, its limits and its object store, built from its settings."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from producer.config.s3_client import open_s3
 from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix
 from worker.config.settings import ModelSettings, WorkerSettings
+from worker.models.activity import Hang
 from worker.models.engines.budget import Budget, machine_memory
 from worker.models.engines.cache import ModelCache
 from worker.models.engines.load import make_loader
@@ -46,9 +48,13 @@ def open_store(
     )
 
 
-def open_watchdog(settings: ModelSettings) -> Watchdog:
-    """Return the time limits of this process."""
-    return Watchdog(device_timeout=settings.device_timeout, stage_timeout=settings.stage_timeout)
+def open_watchdog(
+    settings: ModelSettings, *, end: Callable[[Hang], NoReturn] | None = None
+) -> Watchdog:
+    """Return the time limits of this process; `end` as for `Watchdog`."""
+    return Watchdog(
+        device_timeout=settings.device_timeout, stage_timeout=settings.stage_timeout, end=end
+    )
 
 
 def open_models(
