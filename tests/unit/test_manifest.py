@@ -261,7 +261,10 @@ def test_duplicate_destinations_are_found_among_many(tmp_path: Path) -> None:
         destinations.add("s3://cutouts/7", count)
         destinations.add(f"s3://cutouts/{count - 1}", count + 1)
         assert scratch.tell() > 0
-        assert sorted(destinations.duplicates()) == [(count, 7), (count + 1, count - 1)]
+        assert sorted(destinations.clashes()) == [
+            (count, 7, False),
+            (count + 1, count - 1, False),
+        ]
 
 
 def test_a_set_of_lines_contains_the_numbers_added() -> None:
@@ -453,3 +456,45 @@ def test_a_bomb_is_streamed(written: Written) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("pairs", "bad"),
+    [
+        (["a→b", "b→a"], {2: 3, 3: 2}),
+        (["a→b", "b→c", "c→d"], {2: 3, 3: 4}),
+        (["b→c", "a→b"], {3: 2}),
+        (["a→b", "a→c", "a→d"], {}),
+        (["a→b", "c→d"], {}),
+    ],
+)
+def test_a_destination_is_not_another_line_s_source(
+    tmp_path: Path, pairs: list[str], bad: dict[int, int]
+) -> None:
+    lines = [f"s3://photos/{pair[0]},s3://photos/{pair[2]}" for pair in pairs]
+    path = tmp_path / "some.csv"
+    path.write_text("\n".join(["source,image", *lines]))
+    with open_manifest(str(path), s3=no_s3) as manifest:
+        found = {line.number: line.reason for line in manifest.check()}
+    expected = "expected destinations that no other line has, found the source of line"
+    assert found == {number: f"{expected} {other}" for number, other in bad.items()}
+
+
+@pytest.mark.parametrize("keeps_schema", [True, False])
+def test_a_long_text_that_many_rows_share_is_read_once(tmp_path: Path, keeps_schema: bool) -> None:
+    """With Arrow's schema in the file the column is a dictionary, without it plain text."""
+    path = tmp_path / "some.parquet"
+    rows, text = 500, "s3://photos/" + "x" * 2_000_000
+    images = [f"s3://cutouts/{number}.png" for number in range(rows)]
+    sources = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+    table = pa.table({"source": sources, "image": images})
+    parquet.write_table(table, path, store_schema=keeps_schema)
+    default = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(default)
+    pa.set_memory_pool(pool)
+    try:
+        with open_manifest(str(path), s3=no_s3) as manifest:
+            assert len([*manifest.check()]) == rows
+    finally:
+        pa.set_memory_pool(default)
+    assert 0 < pool.max_memory() < 100_000_000

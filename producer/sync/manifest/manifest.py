@@ -50,7 +50,8 @@ class Manifest:
         """Read the manifest and yield every bad line.
 
         First come, in order, the lines that do not make a job. Then come, in no particular order,
-        the lines whose image or mask an earlier line has as well: one would overwrite the other.
+        the lines whose image or mask an earlier line has as well or another line has as its source:
+        one job would overwrite what the other has written or is to read.
         """
         bad_numbers = LineSet()
         try:
@@ -62,7 +63,7 @@ class Manifest:
                         yield bad_line
         except OSError as error:
             raise self._file.error(
-                f"cannot compare its destinations ({error}); they take up to 48 bytes per line in "
+                f"cannot compare its destinations ({error}); they take up to 72 bytes per line in "
                 f"{tempfile.gettempdir()}, set TMPDIR to a folder with more space"
             ) from error
         self._bad_numbers = bad_numbers
@@ -88,11 +89,13 @@ class Manifest:
             if reason is not None:
                 yield BadLine(record.number, reason)
                 continue
+            destinations.add(record.source or "", record.number, is_source=True)
             for uri in filter(None, (record.image, record.mask)):
                 destinations.add(uri, record.number)
         expected = "expected destinations that no other line has"
-        for number, first_line in destinations.duplicates():
-            yield BadLine(number, f"{expected}, found one of line {first_line}")
+        for clash in destinations.clashes():
+            kind = "the source" if clash.is_source else "one"
+            yield BadLine(clash.number, f"{expected}, found {kind} of line {clash.other}")
 
 
 class LineSet:

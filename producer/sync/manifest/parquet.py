@@ -8,6 +8,8 @@ from producer.sync.manifest.line import Record
 
 _ROWS: Final = 1024
 """Rows in memory at a time. Their number is small because every row may have a long value."""
+_BATCH_BYTES: Final = 2**24
+"""Bytes in memory at a time, by the mean of the row group with the longest rows."""
 _LONGEST_TEXT: Final = 4096
 """Characters that are kept of a value; no reference has as many."""
 
@@ -29,18 +31,30 @@ def read_parquet(file: ManifestFile) -> Iterator[Record]:
         ) from error
     try:
         with parquet.ParquetFile(file.path) as parquet_file:
-            yield from _read_rows(parquet_file, file)
+            names, rows = _columns(parquet_file, file)
+        # Without dictionaries, a text that many rows share would be copied for each of them.
+        with parquet.ParquetFile(file.path, read_dictionary=names) as parquet_file:
+            yield from _read_rows(parquet_file, names, rows)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise file.error(f"expected Parquet with UTF-8 text ({error}); is it complete?") from error
 
 
-def _read_rows(parquet_file: Any, file: ManifestFile) -> Iterator[Record]:
-    schema = parquet_file.schema_arrow
+def _columns(parquet_file: Any, file: ManifestFile) -> tuple[list[str], int]:
+    """Return the names of the columns to read, and the number of rows to read at a time."""
+    schema, metadata = parquet_file.schema_arrow, parquet_file.metadata
     names = list(file.fields(schema.names))
     for name in names:
         _require_text(schema.field(name).type, name=name, file=file)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    bytes_per_row = max(
+        (group.total_byte_size / group.num_rows for group in groups if group.num_rows), default=0
+    )
+    return names, max(1, min(_ROWS, int(_BATCH_BYTES / max(1, bytes_per_row))))
+
+
+def _read_rows(parquet_file: Any, names: list[str], rows: int) -> Iterator[Record]:
     number = 0
-    for batch in parquet_file.iter_batches(batch_size=_ROWS, columns=names):
+    for batch in parquet_file.iter_batches(batch_size=rows, columns=names):
         empty_column = [None] * batch.num_rows
         columns = [_texts(batch.column(name)) if name in names else empty_column for name in FIELDS]
         for source, image, mask in zip(*columns, strict=True):
@@ -58,10 +72,21 @@ def _require_text(kind: Any, *, name: str, file: ManifestFile) -> None:
 
 
 def _texts(column: Any) -> list[str | None]:
+    """Return the texts of a column, cut to `_LONGEST_TEXT` characters, each text read once."""
+    from pyarrow import types
+
+    if not types.is_dictionary(column.type):
+        return _cut(column)
+    used = column.indices.unique().drop_null()
+    text_by_index = dict(zip(used.to_pylist(), _cut(column.dictionary.take(used)), strict=True))
+    return [text_by_index.get(index) for index in column.indices.to_pylist()]
+
+
+def _cut(values: Any) -> list[str | None]:
     import pyarrow as pa
     from pyarrow import compute
 
-    plain = column.cast(pa.string())
+    plain = values.cast(pa.string())
     longest = compute.max(compute.binary_length(plain)).as_py() or 0
     if longest > _LONGEST_TEXT:
         plain = compute.utf8_slice_codeunits(plain, 0, _LONGEST_TEXT)
