@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import venv
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from deploy.local import LocalStack
 from tests.support.patience import PATIENCE
@@ -26,15 +28,46 @@ FOREIGN = (
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with `pip install cutwork` and nothing else."""
+    """A virtual environment with the wheel, what it requires and nothing else."""
     folder = tmp_path_factory.mktemp("producer")
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
-    constraints = ROOT / "constraints.txt"
     # Modules are compiled on import: most of botocore is never imported.
-    arguments = ("install", "-q", "--no-compile", "-c", str(constraints), str(ROOT))
+    arguments = ("install", "-q", "--no-compile", "--no-deps", str(ROOT))
     subprocess.run([*pip(python), *arguments], check=True)
+    (packages,) = folder.glob("lib/*/site-packages")
+    link_dependencies(packages)
     return python
+
+
+def link_dependencies(packages: Path) -> None:
+    """Link what the installed wheel requires, from the environment of the tests.
+
+    Both have the versions of constraints.txt, and pip would copy thousands of files.
+    """
+    (own,) = distributions(name="cutwork", path=[str(packages)])
+    waiting, seen = required(own, ""), set()
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) not in seen:
+            seen.add((name, extra))
+            found = distribution(name)
+            waiting |= required(found, extra)
+            for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+                link = packages / top
+                if not link.exists():
+                    link.symlink_to(found.locate_file(top))
+
+
+def required(found: Distribution, extra: str) -> set[tuple[str, str]]:
+    """Return the names, with one extra each or "", that a distribution with this extra needs."""
+    lines = map(Requirement, found.requires or ())
+    return {
+        (line.name, wanted)
+        for line in lines
+        if line.marker is None or line.marker.evaluate({"extra": extra})
+        for wanted in ("", *line.extras)
+    }
 
 
 def pip(python: Path) -> list[str]:

@@ -1,7 +1,10 @@
 """The memory estimate of an image, from its header and the options."""
 
+import pyvips
+
 from producer import Options
 from tests.support.memory_costs import cost, header
+from worker.imaging.libvips import MAX_THREADS
 from worker.pipeline.memory_estimate import estimate_memory
 from worker.pipeline.recipe import Recipe
 
@@ -28,3 +31,7 @@ def test_a_larger_input_than_the_model_s_own_counts() -> None:
 
     assert peak(4096) > 9e9
     assert peak(1024) < 2e8
+
+
+def test_libvips_uses_few_threads_so_that_its_memory_does_not_depend_on_the_machine() -> None:
+    assert pyvips.concurrency_get() <= MAX_THREADS

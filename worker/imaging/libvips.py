@@ -13,8 +13,14 @@ from worker.imaging.masks import Pixels, Size
 from worker.imaging.png import Resolution
 from worker.imaging.strips import strips
 
+MAX_THREADS: Final = 4
+"""Threads of libvips per picture; `VIPS_CONCURRENCY` can set fewer."""
+
 # Otherwise its cache of operations keeps the last hundred pictures in memory.
 pyvips.cache_set_max(0)
+# The rows that it keeps of a file read in order grow with its threads, and with them the memory of
+# a picture: without a limit, an estimate that holds on a small machine is too low on a large one.
+pyvips.concurrency_set(min(pyvips.concurrency_get(), MAX_THREADS))
 # It logs a line for every picture that it encodes, and a warning for every broken chunk or tag.
 logging.getLogger("pyvips").setLevel(logging.ERROR)
 
