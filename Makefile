@@ -7,6 +7,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
+# Some images set it. Without bytecode each process of a test would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
 
 .PHONY: help demo local test unit images-test chaos fuzz hostile stores fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean

@@ -21,7 +21,7 @@ from deploy.demo.contact_sheet import write_before_after, write_contact_sheet
 from deploy.demo.image_facts import ImageFacts
 from deploy.demo.page import write_page
 from deploy.local import LocalStack
-from producer import BrokerUnavailable, Client, Job, OutcomeTimeout
+from producer import BrokerUnavailable, Client, Job, Options, OutcomeTimeout
 from producer.contract.outcome import Outcome
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
@@ -162,6 +162,7 @@ def _follow(client: Client) -> dict[str, Outcome]:
             source=f"s3://photos/{name}",
             image=f"s3://cutouts/{Path(name).stem}.png",
             mask=f"s3://cutouts/{Path(name).stem}-mask.png",
+            options=Options(model=MODEL),
         )
         for name in PHOTOGRAPHS
     ]

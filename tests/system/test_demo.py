@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.support.patience import PATIENCE
+from worker.models.files.store import ModelStore
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "1/1")
@@ -20,9 +21,15 @@ STEPS = ("", "weights ", "broker ", "S3 ", "worker ", "queue ", "1/1")
 WHOLE = ("-m", "deploy.demo")
 SHORT = (
     "-c",
-    "from deploy.demo import command as demo; demo.PHOTOGRAPHS = ('rocket.jpg',); demo.main()",
+    "from deploy.demo import command as demo; demo.PHOTOGRAPHS = ('rocket.jpg',); "
+    "demo.MODEL = 'u2netp'; demo.main()",
 )
-"""The demo with one photograph, for tests that do not need the others."""
+"""The demo with one photograph and a small model, for tests that do not need the others."""
+
+
+@pytest.fixture(scope="module")
+def small_weights(store: ModelStore) -> None:
+    store.resolve("u2netp")
 
 
 def start(folder: Path, what: tuple[str, ...], **variables: str) -> subprocess.Popen[bytes]:
@@ -79,7 +86,7 @@ def interrupted(demo: subprocess.Popen[bytes], *, after: tuple[float, ...]) -> i
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.usefixtures("isnet_onnx")
+@pytest.mark.usefixtures("small_weights")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.strip() or "at once")
 def test_ctrl_c_at_any_step_leaves_nothing_behind(tmp_path: Path, step: str) -> None:
     demo = start(tmp_path, SHORT)
@@ -154,7 +161,7 @@ def test_ctrl_c_while_the_weights_are_fetched_leaves_nothing_behind(tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="relies on PR_SET_PDEATHSIG")
-@pytest.mark.usefixtures("isnet_onnx")
+@pytest.mark.usefixtures("small_weights")
 def test_sigkill_leaves_no_process(tmp_path: Path) -> None:
     demo = start(tmp_path, SHORT)
     deadline = time.monotonic() + PATIENCE

@@ -56,7 +56,7 @@ def link_dependencies(packages: Path) -> None:
             for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
                 link = packages / top
                 if not link.exists():
-                    link.symlink_to(found.locate_file(top))
+                    link.symlink_to(str(found.locate_file(top)))
 
 
 def required(found: Distribution, extra: str) -> set[tuple[str, str]]:
