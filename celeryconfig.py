@@ -35,7 +35,7 @@ _broker_timeout = _whole_number("CUTWORK_BROKER_TIMEOUT", 10, maximum=600)
 broker_url = os.environ.get("CUTWORK_BROKER_URL") or "redis://localhost:6379/0"
 # Outcomes are stored in the ledger (producer/store/ledger.py). This backend is for canvases that
 # need Celery results.
-result_backend = os.environ.get("CUTWORK_RESULT_BACKEND") or broker_url
+result_backend = broker_url
 result_expires = 3600
 
 broker_connection_retry_on_startup = True

@@ -64,8 +64,13 @@ class LocalStack:
         self._write_s3_keys(self._keys, *keys)
         child.signal(signal.SIGHUP)
 
-    def start_worker(self, *, concurrency: int = 2, app: str = "worker", **variables: str) -> Child:
-        """Start a Celery worker that may use every bucket; `variables` override its environment."""
+    def start_worker(
+        self, *arguments: str, concurrency: int = 2, app: str = "worker", **variables: str
+    ) -> Child:
+        """Start a Celery worker that may use every bucket, with more `arguments`.
+
+        `variables` override its environment.
+        """
         self._workers += 1
         name = f"worker{self._workers}"
         env = {
@@ -77,7 +82,7 @@ class LocalStack:
         command = [
             *(str(_BIN / "celery"), "-A", app, "worker", "--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-            *("--hostname", f"{name}@local"),
+            *("--hostname", f"{name}@local", *arguments),
         ]
         return self._start(name, command, env=env)
 

@@ -71,6 +71,11 @@ class ProducerSettings(EnvironmentSettings):
         default="redis://localhost:6379/0",
         description="URL of Redis or Valkey: broker and ledger. Needs a database of its own.",
     )
+    result_backend: str | None = Field(
+        default=None,
+        description="URL of Celery's result backend, where a canvas's own app has another one than "
+        "the broker; only workers use it.",
+    )
     log_format: LogFormat = Field(
         default="text",
         description="Format of log lines: `text`, or `json` for one object per line.",
@@ -128,4 +133,7 @@ def celery_settings(settings: ProducerSettings) -> dict[str, Any]:
         name: value
         for name, value in variables.items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
-    } | {"broker_url": settings.broker_url, "result_backend": settings.broker_url}
+    } | {
+        "broker_url": settings.broker_url,
+        "result_backend": settings.result_backend or settings.broker_url,
+    }
