@@ -1,5 +1,6 @@
 """Prepared graphs on disk: written once, repaired when damaged, one per output."""
 
+from dataclasses import replace
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,48 @@ def test_a_process_without_the_lock_writes_into_no_graph(tmp_path: Path) -> None
         ready(path, prepare=prepare_twice)
     assert ready(path, prepare=prepare_twice).read_bytes() == whole
     assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+def test_a_model_that_cannot_be_loaded_has_its_own_name_in_the_error(tmp_path: Path) -> None:
+    """And not that of the temporary file that a library names."""
+    node = helper.make_node("Unheard", ["x"], ["y"])
+    path = tmp_path / "own.onnx"
+    saved(path, [node], [value("x", (1, 3, 8, 8))], [value("y", (1, 1, 8, 8))])
+    with pytest.raises(ModelInvalid, match=r"own\.onnx cannot be loaded: .*Unheard") as caught:
+        ready(path)
+    assert "from own.onnx failed" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+    assert ".part" not in str(caught.value)
+
+
+def test_a_graph_counts_with_its_file_in_the_cache(tmp_path: Path) -> None:
+    file_cache = FileCache(tmp_path / "cache", max_bytes=1_000)
+    for name in ("other.onnx", "own.onnx"):
+        path = file_cache.folder / name
+        with file_cache.lock(path):
+            partial = file_cache.partial_path(path)
+            partial.write_bytes(bytes(400))
+            file_cache.commit(partial, path, write_digest=True)
+    file = ModelFile(name="s3://m/own", path=path, sha256="a" * 64, profile=Profile())
+
+    def graph_of(length: int, output: int) -> Path:
+        return prepared_graph(
+            replace(file, profile=Profile(output=output)),
+            full_precision=True,
+            file_cache=file_cache,
+            prepare=lambda _, target, **options: target.write_bytes(bytes(length)) and None,
+        )
+
+    assert graph_of(150, 0).stat().st_size == 150
+    assert (file_cache.folder / "other.onnx").exists()
+    assert graph_of(500, 1).stat().st_size == 500
+    assert [path.stat().st_size for path in file_cache.folder.rglob("*.onnx")].count(400) == 1
+    assert path.exists(), "the model's own file stays"
+    with pytest.raises(ModelInvalid, match=r"expected at most 1,000 .* a file of 400 and"):
+        graph_of(601, 2)
+    assert not list(file_cache.folder.rglob("*.part"))
+    # A file that is not in the cache does not count.
+    outside = tmp_path / "outside.onnx"
+    outside.write_bytes(bytes(400))
+    file = replace(file, path=outside)
+    assert graph_of(1_000, 3).stat().st_size == 1_000

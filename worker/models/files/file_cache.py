@@ -118,21 +118,26 @@ class FileCache:
         partial.replace(path)
         self._discard_partials(path)
         self.mark_used(path)
-        self._evict(except_for=path, incoming=path.stat().st_size)
+        self._evict(path, incoming=path.stat().st_size)
 
-    def make_room(self, path: Path, length: int, *, name: str) -> None:
+    def make_room(self, path: Path, length: int, *, name: str, beside: Path | None = None) -> None:
         """Evict files until one of `length` bytes fits; call it before writing, with the lock held.
 
-        Raises `ModelInvalid` if it is larger than the whole cache, and `ModelUnavailable` if the
+        `beside` is the model file that it is made from, which must fit too if this cache has it.
+        Raises `ModelInvalid` if they are larger than the whole cache, and `ModelUnavailable` if the
         disk has too little space even after the eviction. `name` is the model's, for errors.
         """
-        if length > self._max_bytes:
+        beside_bytes = self._owned_bytes(beside)
+        if length + beside_bytes > self._max_bytes:
+            found = f"{length:,}"
+            if beside_bytes:
+                found = f"a file of {beside_bytes:,} and a prepared graph of {length:,}"
             raise ModelInvalid(
                 f"model {name}: expected at most {self._max_bytes:,} bytes "
-                f"(CUTWORK_MODEL_CACHE_BYTES), found {length:,}"
+                f"(CUTWORK_MODEL_CACHE_BYTES), found {found}"
             )
         written = sum(part.stat().st_size for part in path.parent.glob(f".{path.name}.*{_PARTIAL}"))
-        self._evict(except_for=path, incoming=length, free=length - written)
+        self._evict(path, beside, incoming=length + beside_bytes, free=length - written)
         free = shutil.disk_usage(path.parent).free
         if free < length - written:
             raise ModelUnavailable(
@@ -140,6 +145,10 @@ class FileCache:
                 f"{self.folder}, found {free:,}; make room, or set CUTWORK_MODEL_CACHE to a larger "
                 "disk"
             )
+
+    def free_disk(self, path: Path, length: int, *, beside: Path) -> None:
+        """Evict files other than these two until the disk has `length` bytes, or none is left."""
+        self._evict(path, beside, incoming=0, free=length)
 
     def sha256(self, path: Path) -> str:
         """Return a file's SHA-256, cached as long as its size and modification time stay."""
@@ -167,15 +176,21 @@ class FileCache:
         for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink(missing_ok=True)
 
-    def _evict(self, *, except_for: Path, incoming: int, free: int = 0) -> None:
+    def _owned_bytes(self, path: Path | None) -> int:
+        """Return the size of a file if this cache has it, and may therefore evict it."""
+        if path is None or not _sidecar(path, _LOCK).exists():
+            return 0
+        return path.stat().st_size if path.is_relative_to(self.folder) else 0
+
+    def _evict(self, *except_for: Path | None, incoming: int, free: int = 0) -> None:
         """Delete the least recently used files until the rest and `incoming` bytes fit the limit.
 
-        Also until the disk has `free` bytes of space. The file `except_for` stays.
+        Also until the disk has `free` bytes of space. The files `except_for` stay.
 
         Partial files that no process writes are deleted first. A file that another process uses may
         be deleted too: a process that has it open keeps its data, any other fetches it again.
         """
-        files = [file for file in self._files() if file.owner != except_for]
+        files = [file for file in self._files() if file.owner not in except_for]
         total = sum(file.size for file in files) + incoming
         for file in sorted(files, key=lambda file: (file.path == file.owner, file.last_used)):
             if total <= self._max_bytes and shutil.disk_usage(self.folder).free >= free:

@@ -62,9 +62,24 @@ def prepare(
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no other common base
         log.warning(
             "%s: expected a graph that can be prepared, found %s: %s; trying it as it is",
-            *(name, type(error).__name__, " ".join(str(error).split())),
+            *(name, type(error).__name__, _with_name(name, error, source, target)),
         )
         _write_original(read, target, full_precision=full_precision, name=name)
+
+
+def cannot_load(name: str, error: Exception, *files: Path) -> str:
+    """Return a sentence about a model that a library refuses.
+
+    Libraries name the file that they read; in place of `files` it has the model's own name.
+    """
+    return f"{name} cannot be loaded: {_with_name(name, error, *files)}"
+
+
+def _with_name(name: str, error: Exception, *files: Path) -> str:
+    text = " ".join(str(error).split())
+    for path in map(str, files):
+        text = text.replace(path, name)
+    return text
 
 
 def _write_prepared(
@@ -94,7 +109,7 @@ def _write_original(
     except CutworkError:
         raise
     except Exception as error:
-        raise ModelInvalid(f"{name} cannot be loaded: {error}") from error
+        raise ModelInvalid(cannot_load(name, error, target)) from error
 
 
 def _read(
@@ -109,7 +124,9 @@ def _read(
     except (ModelInvalid, OSError, MemoryError):
         raise
     except Exception as error:  # Damaged bytes cause nearly any error: Decode, Value, Key, …
-        raise ModelInvalid(f"{name} is not an ONNX model: {error}") from error
+        raise ModelInvalid(
+            f"{name} is not an ONNX model: {_with_name(name, error, source)}"
+        ) from error
 
 
 def _check_model(model: ModelProto, *, name: str) -> ModelProto:

@@ -12,6 +12,7 @@ from worker.errors import DeviceOutOfMemory, ModelInvalid, ModelUnavailable, Opt
 from worker.models.engines import gpu
 from worker.models.engines.device_error import translate_errors
 from worker.models.engines.onnx.engine import OnnxEngine
+from worker.models.engines.onnx.graph import cannot_load
 from worker.models.engines.onnx.isolated import prepare_isolated
 from worker.models.engines.onnx.prepared_graph import Prepare, prepared_graph
 from worker.models.engines.onnx.providers import CPU, TENSORRT, Options, providers, tensorrt_options
@@ -75,7 +76,7 @@ def load_onnx_engine(
     except (FileNotFoundError, DeviceOutOfMemory, DeviceLost, ModelUnavailable, OptionConflict):
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
-        raise ModelInvalid(f"{file.name} cannot be loaded: {error}") from error
+        raise ModelInvalid(cannot_load(file.name, error, graph, file.path)) from error
     return OnnxEngine(session, file=file, memory=memory, max_batch=max_batch)
 
 

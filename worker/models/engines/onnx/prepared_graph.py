@@ -33,7 +33,8 @@ def prepared_graph(
 
     An intact graph is used without its lock, so the folder may be read-only; a damaged one is
     prepared again. Raises what `prepare` raises, `FileNotFoundError` when the model file is
-    gone, and `ModelUnavailable` when the folder must be written and cannot be.
+    gone, `ModelUnavailable` when the folder must be written and cannot be, and
+    `ModelInvalid` when the file and the graph do not fit the cache together.
     """
     output, channel = file.profile.output, file.profile.channel
     # The output's name is untrusted, and therefore not part of the path itself. The channel only
@@ -50,6 +51,9 @@ def prepared_graph(
             log.warning("%s is damaged; preparing it again", path)
         partial = file_cache.own_partial_path(path)
         try:
+            # Half precision becomes twice as large.
+            expected = file.path.stat().st_size * (2 if full_precision else 1)
+            file_cache.free_disk(path, expected, beside=file.path)
             with discard_on(partial, Exception):
                 prepare(
                     file.path,
@@ -59,6 +63,8 @@ def prepared_graph(
                     channel=channel,
                     full_precision=full_precision,
                 )
+                length = partial.stat().st_size
+                file_cache.make_room(path, length, name=file.name, beside=file.path)
                 file_cache.commit(partial, path, write_digest=True)
         except FileNotFoundError:
             raise
