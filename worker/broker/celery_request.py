@@ -6,7 +6,8 @@ Celery documents custom classes of requests. A patch without a link has no known
 import logging
 from typing import Any
 
-from celery.exceptions import Ignore, Reject, Retry
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
 from celery.worker import request, state
 
 from worker.broker.early_outcomes import BROKER_ERRORS, REVOKED, claimed_id, early_outcomes
@@ -39,9 +40,7 @@ class Request(request.Request):
 
         Upstream: acknowledges the message. Patch: only after its job has an outcome.
         """
-        if isinstance(exc_info.exception, Exception) and not isinstance(
-            exc_info.exception, Ignore | Reject | Retry | MemoryError
-        ):
+        if needs_outcome(exc_info.exception):
             early_outcomes.fail_delivery(self.message, self.body)
         return super().on_failure(exc_info, *arguments, **options)
 
@@ -61,6 +60,14 @@ class Request(request.Request):
             self._already_revoked = True
             return
         super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+
+
+def needs_outcome(error: BaseException) -> bool:
+    """Return whether an error is none of those by which a task says how its delivery ends."""
+    if isinstance(error, ExceptionWithTraceback):
+        error = error.exc
+    ended = (Ignore, Reject, Retry, Terminated, WorkerLostError, MemoryError)
+    return isinstance(error, Exception) and not isinstance(error, ended)
 
 
 def _reason(*, expired: bool) -> str:
