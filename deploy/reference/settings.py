@@ -18,7 +18,8 @@ _CELERYCONFIG: Final = Path(__file__).parents[2] / "celeryconfig.py"
 CELERY_VARIABLES: Final = {
     "CUTWORK_CONCURRENCY": "Jobs that one worker process works on at a time (threads).",
     "CUTWORK_VISIBILITY_TIMEOUT": "Seconds after which the jobs of a silent worker are requeued.",
-    "CUTWORK_BROKER_TIMEOUT": "Seconds without an answer after which a broker connection is dead.",
+    "CUTWORK_BROKER_TIMEOUT": "Seconds within which every call of a client ends, and without an "
+    "answer after which a broker connection is dead.",
     "CUTWORK_CLASSES": "Classes of jobs that have queues of their own: some of `bulk`, `gpu`, "
     "`large`.",
     "CUTWORK_TENANTS": "Services that have queues of their own: names of a-z, 0-9 and -.",

@@ -205,6 +205,6 @@ def open_redis(url: str, *, timeout: float, retries: int, **options: Any) -> red
         socket_keepalive=True,
         health_check_interval=timeout,
         retry=DeadlineRetry(ExponentialBackoff(cap=2, base=0.1), retries=retries),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError],
         **options,
     )

@@ -26,7 +26,9 @@ from producer.contract.job import QUEUE
 from producer.contract.run import RunSpec
 from producer.store.ledger import Ledger
 from producer.store.routes import Routes
+from producer.store.runs import Batch
 from tests.support.certificates import write_pair
+from tests.support.jobs import job_of
 from tests.support.patience import PATIENCE
 from tests.support.runs import until
 from tests.support.tls_front import tls_front
@@ -149,6 +151,21 @@ def test_a_bucket_is_synced_shown_and_cancelled(
     assert producer.server()[1] == "noeviction"
     refused = command(guarded, "cancel", run.id, folder=tmp_path)
     assert "is already finished" in refused.stderr
+
+
+def test_a_restricted_producer_cancels_a_job_and_one_of_a_run(producer: Client) -> None:
+    job = job_of(0)
+    producer._ledger.add_pending(job)
+    assert producer.cancel(job.id)
+    assert producer.handle(job.id).wait(PATIENCE).state == "cancelled"
+    spec = RunSpec(source="s3://photos/cancel/", image="s3://cutouts/b/")
+    run = producer.runs.begin(spec, command="")
+    of_run = job.model_copy(update={"id": f"{run}.1"})
+    counts = {"sent": 1, "seen": 1}
+    producer.runs.commit_batch(run, Batch(cursor="x", jobs=[of_run], counts=counts), before="")
+    assert producer.cancel(of_run.id)
+    assert producer.runs.record(run).counts.cancelled == 1
+    producer.runs.end(run, "cancelled")
 
 
 def test_hostile_entries_do_not_end_a_restricted_worker(
