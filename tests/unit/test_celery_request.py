@@ -1,5 +1,7 @@
 """Which errors around a task leave a job without an outcome."""
 
+from typing import Any
+
 import pytest
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import Ignore, Reject, Retry, WorkerLostError
@@ -24,5 +26,6 @@ def test_an_error_needs_an_outcome_unless_the_task_has_said_how_it_ends(
         raise error
     except BaseException:  # noqa: BLE001 - Celery wraps every kind
         info = ExceptionInfo(internal=True)
-    assert needs_outcome(info.exception) is needed
+    wrapped: Any = info.exception
+    assert needs_outcome(wrapped) is needed
     assert needs_outcome(error) is needed

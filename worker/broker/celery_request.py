@@ -6,7 +6,7 @@ Celery documents custom classes of requests. A patch without a link has no known
 import logging
 from typing import Any
 
-from billiard.einfo import ExceptionWithTraceback
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]  # not in the stubs
 from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
 from celery.worker import request, state
 

@@ -14,6 +14,7 @@ from producer.config.settings import ProducerSettings, SettingsError, celery_set
 from producer.config.signing import register_signing
 from producer.observability.log_format import format_stderr_warnings, install_line_formatter
 from worker.broker import celery_patches, kombu_patches
+from worker.runtime import outage_log
 from worker.runtime.start_options import check_options, unique_node_name
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ app = Celery("cutwork")
 app.conf.update(celery_settings(_settings))
 kombu_patches.install()
 celery_patches.install(app)
+outage_log.install()
 
 
 @celeryd_init.connect

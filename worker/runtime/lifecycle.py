@@ -30,6 +30,7 @@ from worker.pipeline.malloc import fix_mmap_threshold
 from worker.pipeline.store_check import check_outputs
 from worker.runtime import state
 from worker.runtime.celery_app import app
+from worker.runtime.outage_log import ignore_advice
 from worker.runtime.recorder import RuntimeRecorder
 from worker.runtime.state import Runtime
 
@@ -105,6 +106,7 @@ def _begin_consuming(sender: Any, **_: object) -> None:
     runtime = state.current()
     for line in runtime.startup_messages:
         log.info(line)
+    ignore_advice()
     runtime.unacked.attach(sender)
     early_outcomes.recorder = RuntimeRecorder(runtime, hostname=sender.hostname)
     runtime.shutdown.install_signal_handlers()

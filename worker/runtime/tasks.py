@@ -82,7 +82,7 @@ def _process(
         queue = _source_queue(task, runtime)
         _resend(task, runtime, job_id, queue=queue, delay=_retry_delay(attempt))
     except redis.RedisError as error:
-        log.exception("job %s: the ledger could not be read", job_id)
+        log.warning("job %s: requeued, because the ledger could not be read: %s", job_id, error)
         time.sleep(_retry_delay(1))
         raise Reject(error, requeue=True) from error
     except (Forbidden, MalformedMessage) as error:
@@ -104,7 +104,7 @@ def _process(
         runtime.ledger.record_outcome(outcome)
     except (redis.RedisError, MemoryError) as error:
         # Without an outcome the job is not done. The next delivery skips the existing outputs.
-        log.exception("job %s: the outcome could not be stored", job_id)
+        log.warning("job %s: requeued, because its outcome could not be stored: %r", job_id, error)
         time.sleep(_retry_delay(1))  # If the error persists, redelivery must not spin.
         raise Reject(error, requeue=True) from error
     return outcome
@@ -117,6 +117,7 @@ def _resend(task: _Task, runtime: Runtime, job_id: str, *, queue: str, delay: fl
         raise task.retry(countdown=delay, queue=queue)
     except (Reject, redis.RedisError) as error:
         # Celery would drop a message whose retry it cannot send.
+        log.warning("job %s: requeued, because its retry could not be sent", job_id)
         raise Reject("the retry could not be sent", requeue=True) from error
 
 
