@@ -18,7 +18,7 @@ from producer.config.settings import SettingsError
 from producer.contract.output_metadata import FINGERPRINT, OUTPUT, SOURCE
 from producer.contract.run import RunSpec
 from producer.contract.s3_uri import ImageRef
-from producer.sync.listing.objects import listing_client
+from producer.sync.listing.objects import list_objects, listing_client
 from producer.sync.plan.listing_plan import listing_plan
 from tests.support import odd_stores
 from tests.support.odd_stores import Odd
@@ -276,6 +276,20 @@ def test_doctor_names_what_the_store_does_otherwise(proxy: S3Proxy, idle: Client
     ok, text = findings(odd_stores.without_metadata)["S3 write s3://cutouts/odd"]
     assert not ok
     assert text.startswith("metadata: expected the metadata written")
+
+
+@pytest.mark.parametrize("after", ["a", "a-b", "a.b", "a/b", "a/c", "b"])
+def test_a_store_that_lists_by_folders_is_known_behind_a_proxy(
+    stack: LocalStack, proxy: S3Proxy, s3: "S3Client", after: str
+) -> None:
+    keys = ["a", "a-b", "a.b", "a/b", "a/c", "ab", "b/c-d", "b/c/e"]
+    if after == "a":
+        for key in keys:
+            stack.s3().put_object(Bucket="photos", Key=f"folders/{key}")
+    with proxy.failing(Odd(odd_stores.without_server), "GET"):
+        entries = list_objects(s3, bucket="photos", prefix="folders/", after=f"folders/{after}")
+        listed = [entry.key.removeprefix("folders/") for entry in entries]
+    assert listed == [key for key in keys if key > after]
 
 
 def test_the_etag_of_a_source_decides_where_dates_cannot(stack: LocalStack, s3: "S3Client") -> None:

@@ -41,6 +41,13 @@ def canonical(reply: Reply) -> Reply:
     return with_headers(reply, lambda name, value: (name.title(), value))
 
 
+def without_server(reply: Reply) -> Reply:
+    """Hide the name of the server, as nginx does."""
+    return with_headers(
+        reply, lambda name, value: (name, "nginx" if name.lower() == "server" else value)
+    )
+
+
 def without_metadata(reply: Reply) -> Reply:
     return with_headers(
         reply, lambda name, value: None if name.lower().startswith(_META) else (name, value)

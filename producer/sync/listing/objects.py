@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from producer.config.s3_client import is_aws, open_s3
 from producer.config.s3_errors import S3Condition, classify
 from producer.config.s3_settings import S3Settings
+from producer.sync.listing.folder_order import lists_by_folders
 from producer.sync.listing.folder_walk import FetchFolder, in_key_order, walk
 from producer.sync.listing.key_ranges import Fetch, KeyRanges
 from producer.sync.listing.page import Entry, MalformedPage, OutOfOrder, Page, PageHandler
@@ -24,8 +25,6 @@ _PAGE_KEYS: Final = 1000
 """The most keys in a page, a limit of S3."""
 _MAX_EMPTY_PAGES: Final = 1000
 """The most empty pages in a row: a million deleted objects."""
-_FOLDER_LISTING_SERVER: Final = "SeaweedFS"
-"""The beginning of the `Server` header of stores that list folder by folder."""
 
 
 class ListingFailed(ConnectionError):
@@ -65,14 +64,14 @@ def list_objects(
     with _listing_errors(bucket, prefix):
         fetch = page_fetcher(s3, bucket=bucket, prefix=prefix)
         first = fetch(after)
-        if not first.server.startswith(_FOLDER_LISTING_SERVER):
+        if not first.is_truncated and not after:
+            yield from sorted(first.entries)
+        elif not lists_by_folders(first, fetch, prefix=prefix, after=after):
             ranges = KeyRanges(fetch, prefix=prefix, after=after, first=first, threads=threads)
             yield from ranges.entries()
-        elif first.is_truncated or after:
+        else:
             folders = folder_fetcher(s3, bucket=bucket)
             yield from in_key_order(walk(folders, prefix=prefix, after=after))
-        else:
-            yield from sorted(first.entries)
 
 
 def find_object(s3: "S3Client", *, bucket: str, key: str) -> Entry | None:

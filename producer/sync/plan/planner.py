@@ -73,13 +73,8 @@ class Planner(NamedTuple):
             image_key = image.naming.key(key) if image is not None else None
             mask_key = mask.naming.key(key) if mask is not None else None
             verdict, reason, message = self._verdict(source, first_source, image_key, mask_key)
-            is_doubtful = (reason == "newer" and self.checks_sources) or (
-                reason == "older" and source.modified > self.now
-            )
-            if verdict == "send" and source.is_archived:
-                yield Step(key, "archived", "archived")
-                continue
-            if verdict == "current" and (source.is_archived or not is_doubtful):
+            is_doubtful = self._is_doubtful(source, reason)
+            if verdict in ("archived", "current") and not is_doubtful:
                 yield Step(key, verdict, reason)
                 continue
             yield Step(
@@ -101,7 +96,15 @@ class Planner(NamedTuple):
         if rejection := self._rejection(first_source, image_key, mask_key):
             return "conflicting", *rejection
         reason = self.resend or self._compare(source.modified, image_key, mask_key)
-        return "current" if reason == "newer" else "send", reason, ""
+        if reason == "newer":
+            return "current", reason, ""
+        return ("archived", "archived", "") if source.is_archived else ("send", reason, "")
+
+    def _is_doubtful(self, source: Entry, reason: Reason) -> bool:
+        """Return whether dates cannot decide about a source that can be read."""
+        if reason == "newer":
+            return self.checks_sources and not source.is_archived
+        return reason == "older" and source.modified > self.now
 
     def _compare(
         self, modified: str, image_key: str | None, mask_key: str | None
