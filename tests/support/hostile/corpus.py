@@ -8,6 +8,7 @@ from tests.support.hostile import (
     boxes,
     coded,
     damaged,
+    deep,
     disguised,
     exif,
     gif_bmp,
@@ -45,6 +46,7 @@ def _all() -> Iterator[HostileFile]:
     yield from boxes.isos()
     yield from heif.attacks()
     yield from coded.attacks()
+    yield from deep.attacks()
     yield from segments.attacks()
     yield from ancillary.pngs()
     yield from ancillary.exifs()

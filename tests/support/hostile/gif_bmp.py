@@ -22,6 +22,7 @@ def gifs() -> Iterator[HostileFile]:
     one, end = frame(1, 1), b";"
     yield HostileFile("gif/10000-frames.gif", gif(9, 9, one * 10_000, end), EITHER)
     yield HostileFile("gif/frames-only.gif", gif(1, 1, one * 10_000), DONE)
+    yield HostileFile("gif/million-frames.gif", gif(1, 1, one * 1_000_000, end), DONE)
     yield HostileFile("gif/huge.gif", gif(65_535, 65_535, one, end), TOO_LARGE)
     yield HostileFile("gif/huge-frame.gif", gif(1, 1, frame(65_535, 65_535), end), TOO_LARGE)
     yield HostileFile("gif/frame-outside.gif", gif(9, 9, frame(9, 9, left=65_000), end), EITHER)

@@ -67,7 +67,7 @@ def attacks() -> Iterator[HostileFile]:
     )
     yield make("png/filters.png", one(rows=bytes((9, *range(27))) * 9), EITHER)
     yield make("png/more-rows.png", one(rows=bytes(40_000_000)), DONE)
-    yield make("png/profile-bomb.png", one(chunk(b"iCCP", b"a\0\0" + bomb)), CORRUPT)
+    yield make("png/profile-bomb.png", one(chunk(b"iCCP", b"a\0\0" + bomb)), DONE)
     yield make("png/profile-large.png", one(chunk(b"iCCP", b"a\0\0" + large)), DONE)
     yield make("png/profiles.png", one(chunk(b"iCCP", b"a\0\0" + large) * 251), BOMB)
     yield make("png/text-bomb.png", one(chunk(b"zTXt", b"a\0\0" + bomb)), EITHER)
@@ -86,6 +86,12 @@ def attacks() -> Iterator[HostileFile]:
         for body in (b"", b"\xff" * 7, b"\xff" * 40):
             name = f"png/{kind.decode()}-{len(body)}.png"
             yield make(name, one(chunk(kind, body)), EITHER)
+    wrong = chunk(b"tEXt", b"a\0b")[:-1] + b"x"
+    yield make("png/wrong-checksums.png", one(wrong * 200_000), DONE)
+    wrong = chunk(b"tEXt", bytes(15 * 2**20))[:-1] + b"x"
+    for depth in (8, 16):
+        yield make(f"png/wrong-checksum-{depth}.png", one(wrong, depth=depth), DONE)
+    yield make("png/transparencies.png", one(chunk(b"tRNS", b"") * 200_000), DONE)
     frame = struct.pack(">IIIIIHHBB", 0, 60_000, 60_000, 0, 0, 1, 1, 0, 0)
     frames = chunk(b"acTL", struct.pack(">II", 2**31, 0)) + chunk(b"fcTL", frame)
     yield make("png/frames-huge.png", one(frames), EITHER)
