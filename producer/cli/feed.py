@@ -11,7 +11,7 @@ import typer
 from kombu.exceptions import KombuError
 
 from producer.cli.exit_codes import ExitCode
-from producer.cli.run_reports import watch, write_report
+from producer.cli.run_reports import watch, write_due_report, write_report
 from producer.cli.run_view import RunView
 from producer.cli.terminal import refuse, warn
 from producer.client import BrokerUnavailable, Client
@@ -26,24 +26,24 @@ from producer.sync.trial import EveryJobFails
 
 _IDLE_SECONDS: Final = 15
 """Time without any outcome after which the workers are checked."""
-_SHOWN: Final = 20
-"""Number of conflicting inputs printed when there is nothing to send."""
 
 
 def feed_and_report(client: Client, feeder: Feeder, view: RunView, *, report_to: str) -> None:
     """Feed a run to its end, print the result and write the report; always raises `typer.Exit`."""
     with view:
-        if feeder.run:
+        if not feeder.run:
+            write_due_report(client, feeder.spec.digest(), view)
+        else:
             client.runs.count_resumption(feeder.run)
             view.notice(f"run {feeder.run} is resumed")
         try:
-            record = _feed(client, feeder, view)
+            record = _feed(client, feeder, view, report_to)
         except EveryJobFails as error:
-            write_report(client.runs.record(str(feeder.run)), report_to, view)
+            write_report(client, str(feeder.run), report_to, view)
             view.end(client.runs.summary(str(feeder.run)))
             refuse(str(error))
     if record is None:
-        for failure in feeder.conflicts[:_SHOWN]:
+        for failure in feeder.conflicts:
             view.conflict(failure)
         _warn_of_conflicts(feeder.planned.conflicting)
         view.nothing_to_do(feeder.planned)
@@ -51,7 +51,7 @@ def feed_and_report(client: Client, feeder: Feeder, view: RunView, *, report_to:
     if record.state == "running":
         view.end(record)
         raise typer.Exit(ExitCode.INTERRUPTED)
-    written = write_report(client.runs.record(record.id), report_to, view)
+    written = write_report(client, record.id, report_to, view)
     _warn_of_conflicts(record.counts.conflicting)
     view.end(record)
     if not record.ok:
@@ -68,7 +68,7 @@ def _warn_of_conflicts(count: int) -> None:
         )
 
 
-def _feed(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
+def _feed(client: Client, feeder: Feeder, view: RunView, report_to: str) -> RunRecord | None:
     """Feed a run to its end, or watch it while another process feeds it.
 
     Returns None if there was nothing to send.
@@ -76,7 +76,7 @@ def _feed(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
     runs = client.runs
     while True:
         try:
-            return _feed_here(client, feeder, view)
+            return _feed_here(client, feeder, view, report_to)
         except FeederRunning as error:
             view.notice(f"{error}; following it")
             feeder.run = run = error.run
@@ -86,7 +86,7 @@ def _feed(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
             view.notice(f"no process feeds run {run} any more; resuming it here")
 
 
-def _feed_here(client: Client, feeder: Feeder, view: RunView) -> RunRecord | None:
+def _feed_here(client: Client, feeder: Feeder, view: RunView, report_to: str) -> RunRecord | None:
     """Feed in another thread, and show progress from this one."""
     feeder.stopping.clear()
     with ThreadPoolExecutor(4) as threads:
@@ -96,6 +96,7 @@ def _feed_here(client: Client, feeder: Feeder, view: RunView) -> RunRecord | Non
                 view.planned(feeder.planned)
                 time.sleep(0.05)
             if feeder.run:
+                client.runs.expect_report(feeder.run, report_to)
                 threads.submit(count_remaining, feeder)
                 threads.submit(_check_for_workers, client, feeder, view)
                 threads.submit(client.sweep.run, feeder.stopping, events=view)

@@ -49,21 +49,40 @@ def check_report_place(place: str) -> None:
         )
 
 
-def write_report(record: RunRecord, place: str, view: RunView) -> bool:
+def write_due_report(client: Client, digest: str, view: RunView) -> None:
+    """Write the report of the last run of the same command if its process did not get to it."""
+    for record in client.runs.runs():
+        if record.spec.digest() == digest:
+            if record.report_due and record.state != "running":
+                view.notice(f"run {record.id} ended without a report, which is written now")
+                write_report(client, record.id, record.report_due, view)
+            return
+
+
+def write_report(client: Client, run: str, place: str, view: RunView) -> bool:
     """Write a run's report into a subfolder or prefix named after it; False if that fails."""
-    folder = f"{place.rstrip('/')}/{record.id}"
+    record = client.runs.record(run)
+    folder = f"{place.rstrip('/')}/{run}"
     try:
         written = write_run_report(
             record,
             folder,
             s3=listing_client,
             sources=partial(listing_client, for_sources=True),
+            failures=client.runs.all_failures(run),
             warn=warn,
         )
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
         command = f"cutwork report {record.id} PLACE"
         warn(f"the report cannot be written ({error}); write it elsewhere with `{command}`")
         return False
+    if record.state != "running":
+        if record.counts.in_flight:
+            view.notice(
+                f"{record.counts.in_flight:,} jobs have no outcome yet; `cutwork report {run}` "
+                "writes the report again"
+            )
+        client.runs.expect_report(run, None)
     again = retry_command(record, f"{folder}/{FAILURES}") if record.counts.failed else None
     view.report_written(WrittenReport(written, again))
     return True

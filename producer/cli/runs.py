@@ -71,5 +71,5 @@ def report(
     from producer.cli.run_view import RunView
 
     with open_ledger() as client:
-        record = client.runs.record(run)
-    raise typer.Exit(ExitCode.OK if write_report(record, place, RunView()) else ExitCode.STOPPED)
+        is_written = write_report(client, run, place, RunView())
+    raise typer.Exit(ExitCode.OK if is_written else ExitCode.STOPPED)

@@ -141,6 +141,8 @@ class RunRecord(Facts):
     """The command that started the run; the same command resumes it."""
     total: int | None = None
     """Jobs that the whole run will have sent, once they have been counted ahead."""
+    report_due: str | None = None
+    """Where the command that fed the run is to write its report; None once it is written."""
     resumed: int = 0
     """How many times the run was resumed."""
     counts: RunCounts = RunCounts()
@@ -166,7 +168,7 @@ class RunRecord(Facts):
     sample: tuple[Outcome, ...] = ()
     """A uniform sample of the `done` jobs."""
     failures: tuple[Failure, ...] = ()
-    """In the order in which they happened; the last `failures_left_out` of them are missing."""
+    """The first ones, at most 1,000; `failures_left_out` of them are missing."""
     failures_left_out: int = 0
 
     @property

@@ -67,7 +67,7 @@ def build_record(run: str, facts: Mapping[str, str]) -> RunRecord:
             # A newer release may have more fields; a record that is only displayed can ignore them.
             "spec": RunSpec.model_validate_json(facts["spec"], extra="ignore"),
             "created_at": facts["created_at"],
-            **{name: facts.get(name) for name in ("finished_at", "command", "total")},
+            **{name: facts.get(name) for name in ("finished_at", "command", "total", "report_due")},
             "resumed": facts.get("resumed", 0),
             "counts": RunCounts.model_validate(group("count"), extra="ignore"),
             "codes": group("code"),

@@ -16,7 +16,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +46,9 @@ _LIMITS: Final = {
     "sample": 24,
     "unreadable": 200_000,
 }
+PAGE_FAILURES: Final = 1000
+"""Failures that are read at a time: each may have a message of 2 KiB."""
+_REPORT: Final = "report_due"
 _RANKED: Final = ("slowest", "suspicious", "sample")
 _PARTS: Final = ("jobs", "failures", *_RANKED, "minutes")
 
@@ -65,11 +68,20 @@ class Batch:
     counts: dict[str, int] = field(default_factory=dict)
     """What the batch adds to each field of `RunCounts`."""
     jobs: list[Job] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    codes: dict[str, int] = field(default_factory=dict)
+    """The number of failures by code."""
+    failures: list[str] = field(default_factory=list)
+    """The first failures as JSON, as many as a run stores."""
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add `amount` to one of the counts."""
         self.counts[name] = self.counts.get(name, 0) + amount
+
+    def add_failure(self, failure: Failure) -> None:
+        """Count a failure, and keep it unless the batch has as many as a run stores."""
+        self.codes[failure.code] = self.codes.get(failure.code, 0) + 1
+        if len(self.failures) < _LIMITS["failures"]:
+            self.failures.append(failure.model_dump_json(exclude_none=True))
 
 
 class RunLedger:
@@ -162,7 +174,8 @@ class RunLedger:
         message = {
             "counts": batch.counts,
             "jobs": {job.id: encode_job(job, signed=self.signed) for job in batch.jobs},
-            "failures": [item.model_dump_json(exclude_none=True) for item in batch.failures],
+            "codes": batch.codes,
+            "failures": batch.failures,
         }
         keys = [_key(run), _key(run, "jobs"), _key(run, "failures")]
         limit, text = _LIMITS["failures"], json.dumps(message)
@@ -235,12 +248,28 @@ class RunLedger:
 
         return bool(self.server.transaction(write, key, sync, value_from_callable=True))
 
+    def expect_report(self, run: str, place: str | None) -> None:
+        """Store where the report of a run is to be written once it has ended; None: it is written.
+
+        The next command of the same run then knows that an earlier process did not get to it.
+        """
+        if place is None:
+            self.server.hdel(_key(run), _REPORT)
+            return
+
+        def write(pipe: Any) -> None:
+            if pipe.hexists(_key(run), "state"):
+                pipe.multi()
+                pipe.hset(_key(run), _REPORT, place)
+
+        self.server.transaction(write, _key(run))
+
     def record(self, run: str) -> RunRecord:
-        """Return everything that a report needs."""
+        """Return what a report needs, with the first 1,000 failures; `failures` reads all."""
         facts = self._facts(run)
         with reading_run(run):
             with self.server.pipeline(transaction=True) as pipe:
-                pipe.lrange(_key(run, "failures"), 0, -1)
+                pipe.lrange(_key(run, "failures"), 0, PAGE_FAILURES - 1)
                 for part in _RANKED:
                     pipe.zrange(_key(run, part), 0, -1, desc=True)
                 pipe.hgetall(_key(run, "minutes"))
@@ -263,8 +292,16 @@ class RunLedger:
     def failures(self, run: str, *, start: int) -> list[Failure]:
         """Return up to 1,000 failures from number `start` on, counted from 0."""
         with reading_run(run):
-            texts: Any = self.server.lrange(_key(run, "failures"), start, start + 999)
+            end = start + PAGE_FAILURES - 1
+            texts: Any = self.server.lrange(_key(run, "failures"), start, end)
             return [_failure(text) for text in texts]
+
+    def all_failures(self, run: str) -> Iterator[Failure]:
+        """Yield the stored failures of a run, some at a time in memory."""
+        start = 0
+        while page := self.failures(run, start=start):
+            yield from page
+            start += len(page)
 
     def runs(self) -> list[RunRecord]:
         """Return the stored runs without their lists, latest first.

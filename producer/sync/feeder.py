@@ -40,8 +40,7 @@ _STEPS_PER_LOCK_CHECK: Final = 100
 """The number of steps after which the lock is extended: each may cost a request to S3."""
 _POLL_SECONDS: Final = 0.1
 """The time between two reads of the number of jobs in flight."""
-_CANCEL_SECONDS: Final = 10
-"""The longest wait for the outcomes of a cancelled run."""
+_MAX_CONFLICTS: Final = 20
 _MAX_LISTING_RETRIES: Final = 8
 """Retries of a listing while the cursor does not move: about five minutes."""
 _NOTICE_SECONDS: Final = 60.0
@@ -81,6 +80,8 @@ class Feeder:
     """Receives a notice when the feeder waits or sends lost jobs again."""
     trial_jobs: int | None = trial.TRIAL_JOBS
     """The most jobs sent until one outcome shows that not all fail; None for no such limit."""
+    cancel_seconds: float = 30
+    """The longest time without an outcome for which the jobs of a cancelled run are waited for."""
     probe_seconds: float = 10
     """The time between two probe jobs while the circuit breaker is open."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -91,7 +92,7 @@ class Feeder:
     planned: RunCounts = field(default_factory=RunCounts)
     """The counts of the plan so far while there is no run yet."""
     conflicts: list[Failure] = field(default_factory=list)
-    """The conflicting inputs of the plan so far while there is no run yet."""
+    """The first conflicting inputs of the plan while there is no run yet."""
 
     _lock: FeederLock | None = None
     _window: Window = field(init=False)
@@ -173,7 +174,6 @@ class Feeder:
             is_last = self._fill_batch(batch, steps, min(room, limit or room))
             if not self.run:
                 self.planned = RunCounts.model_validate(batch.counts)
-                self.conflicts = batch.failures
                 if not batch.jobs:
                     continue
                 self._begin_run(batch)
@@ -222,7 +222,9 @@ class Feeder:
                     batch.count(detail)
                 if step.verdict == "conflicting":
                     failure = Failure(**_refs(step), code=step.reason, message=step.message)
-                    batch.failures.append(failure)
+                    batch.add_failure(failure)
+                    if not self.run and len(self.conflicts) < _MAX_CONFLICTS:
+                        self.conflicts.append(failure)
             batch.cursor = step.cursor
         batch.count("seen", len(chunk))
         return len(chunk) < _MAX_BATCH_STEPS and sends < room
@@ -292,10 +294,16 @@ class Feeder:
             raise trial.EveryJobFails(code, message, failed=record.counts.failed)
 
     def _wait_for_cancelled(self, run: str) -> None:
-        """Give workers some seconds to cancel the queued jobs, so that the report adds up."""
-        deadline = time.monotonic() + _CANCEL_SECONDS
-        while time.monotonic() < deadline and self._extend_lock() and self.ledger.in_flight(run):
+        """Wait while workers finish or cancel the jobs in flight, so that the report adds up.
+
+        Ends when no job has had an outcome for `cancel_seconds`: no worker may be left.
+        """
+        left, changed = self.ledger.in_flight(run), time.monotonic()
+        while left and time.monotonic() - changed < self.cancel_seconds and self._extend_lock():
             self.stopping.wait(_POLL_SECONDS)
+            now_left = self.ledger.in_flight(run)
+            if now_left != left:
+                left, changed = now_left, time.monotonic()
 
     def _has_ended(self, run: str) -> bool:
         """Return whether the run was cancelled. Raises `UnknownRun` if Redis has lost it."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import redis
 
 from producer.contract.run import Failure, RunRecord
-from producer.store.runs import RunLedger
+from producer.store.runs import PAGE_FAILURES, RunLedger
 
 _THROUGHPUT_SECONDS: Final = 30.0
 """The period over which throughput is measured."""
@@ -20,7 +20,7 @@ class RunProgress(NamedTuple):
 
     record: RunRecord
     failures: list[Failure]
-    """The failures since the previous progress."""
+    """The failures since the previous progress, at most 1,000."""
     images_per_second: float
     """Outcomes per second in the last half minute; the record has those of the whole run."""
     megapixels_per_second: float
@@ -42,13 +42,14 @@ def follow_progress(
         try:
             is_last = is_over()
             record = ledger.summary(run)
-            new_failures = _new_failures(ledger, run, failures)
+            new_failures = ledger.failures(run, start=failures)
         except (redis.ConnectionError, redis.TimeoutError):
             if not is_last:
                 time.sleep(every)
             continue
         failures += len(new_failures)
-        is_last = is_last or record.state != "running"
+        has_all_failures = len(new_failures) < PAGE_FAILURES
+        is_last = has_all_failures and (is_last or record.state != "running")
         samples.append((time.monotonic(), outcome_count(record), record.pixels))
         while len(samples) > 2 and samples[-1][0] - samples[0][0] > _THROUGHPUT_SECONDS:
             samples.popleft()
@@ -59,17 +60,10 @@ def follow_progress(
         if record.total is not None and rate > 0:
             remaining = (record.total - outcome_count(record)) / rate
         yield RunProgress(record, new_failures, rate, pixel_rate / 1e6, remaining)
-        if not is_last:
+        if not is_last and has_all_failures:
             time.sleep(every)
 
 
 def outcome_count(record: RunRecord) -> int:
     """Return the number of jobs that have an outcome."""
     return record.counts.sent - record.counts.in_flight
-
-
-def _new_failures(ledger: RunLedger, run: str, start: int) -> list[Failure]:
-    failures: list[Failure] = []
-    while page := ledger.failures(run, start=start + len(failures)):
-        failures += page
-    return failures

@@ -9,6 +9,7 @@ from producer import Client
 from producer.observability.events import Events
 from producer.store.runs import Batch, UnknownRun
 from producer.sync.count_remaining import count_remaining
+from producer.sync.follow import follow_progress
 from producer.sync.trial import EveryJobFails
 from tests.support.patience import PATIENCE
 from tests.support.runs import BULK, SPEC, answer, feeder_of, feeding, plan_of, until, waiting
@@ -288,3 +289,20 @@ def test_one_good_outcome_ends_the_trial(idle: Client) -> None:
         until(lambda: len(waiting(idle)) == 20)
         answer(idle, 1)
         until(lambda: len(waiting(idle)) == 89)
+
+
+def test_many_conflicts_are_counted_and_a_bounded_number_is_kept(idle: Client) -> None:
+    count = 3000
+    feeder = feeder_of(idle, plan_of(*["conflicting"] * count, "send"))
+    with feeding(feeder):
+        until(lambda: len(waiting(idle)) == 1)
+        answer(idle, 1)
+        until(lambda: idle.runs.state(str(feeder.run)) == "finished")
+    run = str(feeder.run)
+    assert len(feeder.conflicts) == 20
+    record = idle.runs.record(run)
+    assert record.conflict_codes == {"name_conflict": count}
+    assert (len(record.failures), record.failures_left_out) == (1000, count - 1000)
+    assert len([*idle.runs.all_failures(run)]) == count
+    pages = follow_progress(idle.runs, run, every=0, is_over=lambda: True)
+    assert [len(progress.failures) for progress in pages] == [1000, 1000, 1000, 0]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from deploy.local import LocalStack, own_environment
 from producer import Client
 from producer.cli.main import app
-from producer.contract.run import Failure
+from producer.contract.run import Failure, RunSpec
 from producer.store.publish import publish
 from producer.store.runs import Batch
 from tests.support.broken_files import broken_files
@@ -300,3 +300,20 @@ def test_an_unknown_model_is_refused_without_workers(idle_client: Client) -> Non
     assert "did you mean u2netp?" in cutwork(*command, "--dry-run").stderr
     assert cutwork(*command).exit_code == 2
     assert idle_client.runs.runs() == []
+
+
+def test_the_next_command_writes_the_report_that_a_killed_one_did_not(
+    environment: LocalStack, idle_client: Client, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "reports")
+    spec = RunSpec(source="s3://photos/none-here/", image="s3://cutouts/out/")
+    run = idle_client.runs.begin(spec, command="cutwork sync")
+    idle_client.runs.expect_report(run, place)
+    assert idle_client.runs.end(run, "finished")  # And then the process was killed.
+    command = ["sync", "s3://photos/none-here/", "s3://cutouts/out/"]
+    result = cutwork(*command)
+    assert result.exit_code == 0
+    assert f"run {run} ended without a report, which is written now" in result.stdout
+    assert (tmp_path / "reports" / run / "report.json").exists()
+    assert not (tmp_path / "cutwork-runs").exists()
+    assert run not in cutwork(*command).stdout

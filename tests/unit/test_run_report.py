@@ -128,7 +128,7 @@ def test_ten_thousand_failures_are_a_manifest_and_a_short_page(tmp_path: Path) -
     assert page.count('<th scope="row"><bdi dir="ltr">folder/') == 0, "expected full names"
     assert page.count('<th scope="row"><bdi dir="ltr">s3://photos/folder/') == 100
     assert "The first 100 of 10,002, by source" in page
-    assert "1 more were not recorded" in text_of(page)
+    assert "1 more are in failures.jsonl" in text_of(page)
     assert len(page) < 200_000
 
 
