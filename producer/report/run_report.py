@@ -63,7 +63,8 @@ def write_run_report(
 
 def report_json(record: RunRecord) -> str:
     """Return the record as JSON, with its `Figures` as `figures`."""
-    facts = record.model_dump(mode="json", exclude={"report_due"}) | {"figures": figures(record).model_dump(mode="json")}
+    facts = record.model_dump(mode="json", exclude={"report_due"})
+    facts |= {"figures": figures(record).model_dump(mode="json")}
     return json.dumps(facts, indent=2) + "\n"
 
 
