@@ -46,8 +46,8 @@ def validate_broker_url(url: str) -> str:
         return url
     if query.get("ssl_cert_reqs", ["required"]) != ["required"]:
         raise ValueError(
-            "ssl_cert_reqs: expected required, found another value; to trust your own certificate, "
-            "name its file in ssl_ca_certs"
+            "ssl_cert_reqs: expected required; to trust your own certificate, name its file in "
+            "ssl_ca_certs"
         )
     if "ssl_cert_reqs" in query:
         return url

@@ -1,13 +1,17 @@
 """Pydantic's validation errors as sentences for the author of the refused value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
 
 from producer.contract.untrusted_text import shorten
 
+_LONGEST_NAME: Final = 120
+"""Characters of a field's name, which the author of a message may have chosen."""
+_MAX_FIELDS: Final = 20
 _LONGEST_VALUE: Final = 120
 """Characters of a refused value that a sentence shows."""
 
@@ -23,16 +27,30 @@ def explain(error: ValidationError, *, name: Callable[[str], str] = str) -> str:
     for item in error.errors(include_url=False):
         # A union reports one error per member; the names of members mean nothing to the reader.
         parts = [str(part) for part in item["loc"] if not _is_union_member(part)]
-        field = name(".".join(parts)) if parts else ""
+        field = name(shorten(".".join(parts), _LONGEST_NAME)) if parts else ""
         text = item["msg"].removeprefix("Value error, ")
         expected.setdefault(field, []).append(text[:1].lower() + text[1:])
         if item["type"] != "missing" and (field or item["type"] == "model_type"):
             value = shorten(hide_password(repr(item["input"])), _LONGEST_VALUE)
-            found.setdefault(field, f", found {value}")
-    return ". ".join(
-        (f"{field}: " if field else "") + "; or ".join(dict.fromkeys(texts)) + found.get(field, "")
-        for field, texts in expected.items()
-    )
+            found.setdefault(field, value)
+    sentences = [
+        (f"{field}: " if field else "") + _with_found(list(dict.fromkeys(texts)), found.get(field))
+        for field, texts in islice(expected.items(), _MAX_FIELDS)
+    ]
+    if left := len(expected) - len(sentences):
+        sentences.append(f"and {left:,} more fields")
+    return ". ".join(sentences)
+
+
+def _with_found(texts: Sequence[str], found: str | None) -> str:
+    """Return what was expected, what was found, and what to do; each of them once."""
+    text = "; or ".join(texts)
+    if found is None or any(re.search(r"\bfound\b", part) for part in texts):
+        return text
+    if len(texts) > 1:
+        return f"{text}, found {found}"
+    expected, separator, advice = text.partition("; ")
+    return f"{expected}, found {found}{separator}{advice}"
 
 
 def _is_union_member(part: int | str) -> bool:

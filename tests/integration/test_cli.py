@@ -197,3 +197,10 @@ def test_both_commands_accept_every_option(command: list[str]) -> None:
     )
     for name in Options.model_fields:
         assert f"--{name.replace('_', '-')}" in done.stdout
+
+
+def test_the_help_imports_no_library_of_a_command() -> None:
+    code = "import sys, producer.cli.main; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"boto3", "botocore", "celery", "kombu", "redis", "rich", "jinja2", "PIL"}
+    assert not {*done.stdout.split()} & {*heavy, "pydantic_settings", "opentelemetry"}
