@@ -42,3 +42,19 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors of the page's headings, as code hosts derive them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def write_examples(folder: Path) -> None:
+    """Write the Python blocks of the pages into files, as users would copy them.
+
+    The complete files of `docs/how-to/examples/` are left to `make check`.
+    """
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "python")):
+            if page.parent.name != "reference" and not block.startswith('"""'):
+                (folder / f"{page.stem.replace('-', '_')}_{number}.py").write_text(block)
+    (folder / "arguments.py").write_text(
+        "from producer import Client, Handle, Job, Options\n\n"
+        'job = Job(source="s3://photos/a", image="s3://cutouts/a", options=Options(margin=10))\n'
+        'handle: Handle = Client().handle("id")\n'
+    )

@@ -26,6 +26,7 @@ from tests.support.pages import (
     command_lines,
     name_of,
     spans,
+    write_examples,
 )
 from worker import errors
 from worker.cli.main import app as worker_app
@@ -136,12 +137,7 @@ def test_python_blocks_compile(page: Path) -> None:
 
 
 def test_python_blocks_have_no_type_errors(tmp_path: Path) -> None:
-    """The complete files of `docs/how-to/examples/` are left to `make check`."""
-    for page in [ROOT / "README.md", *(DOCS / "how-to").glob("*.md")]:
-        for number, block in enumerate(blocks(page, "python")):
-            if not block.startswith('"""'):
-                name = f"{page.stem.replace('-', '_')}_{number}.py"
-                (tmp_path / name).write_text(block)
+    write_examples(tmp_path)
     config = str(ROOT / "pyproject.toml")
     report, _, status = mypy.api.run(["--config-file", config, *map(str, tmp_path.iterdir())])
     assert status == 0, report
