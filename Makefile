@@ -7,6 +7,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip -qq --disable-pip-version-check
+# OpenMP threads sleep while they wait: several processes share the cores.
+test unit: export OMP_WAIT_POLICY = passive
 # Some images set it. Without bytecode each process of a test would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile

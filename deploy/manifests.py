@@ -1,11 +1,12 @@
-"""The Kubernetes overlays of this folder: built by Kustomize and validated by schemas."""
+"""The Kubernetes overlays of this folder: built by Kustomize and validated by schemas.
+
+The schemas are imported when they are used: they take seconds.
+"""
 
 from pathlib import Path
 from typing import Any, Final
 
-import kubernetes_validate
 import yaml
-from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
 
 from deploy.programs import kubectl, run
 
@@ -16,7 +17,7 @@ OLDEST: Final = "1.31"
 
 Manifest = dict[str, Any]
 
-_KEDA: Final = {"ScaledObject": ScaledObject, "TriggerAuthentication": TriggerAuthentication}
+_KEDA: Final = ("ScaledObject", "TriggerAuthentication")
 
 
 class ManifestInvalid(ValueError):
@@ -30,9 +31,11 @@ def build(overlay: Path) -> list[Manifest]:
 
 def validate(manifest: Manifest) -> None:
     """Raise `ManifestInvalid` unless the oldest and the newest Kubernetes, or KEDA, accept it."""
-    if model := _KEDA.get(manifest["kind"]):
-        _validate_keda(model, manifest)
+    if manifest["kind"] in _KEDA:
+        _validate_keda(manifest)
         return
+    import kubernetes_validate
+
     for version in (OLDEST, kubernetes_validate.latest_version()):
         try:
             kubernetes_validate.validate(manifest, version, strict=True)
@@ -43,8 +46,11 @@ def validate(manifest: Manifest) -> None:
             ) from error
 
 
-def _validate_keda(model: Any, manifest: Manifest) -> None:
+def _validate_keda(manifest: Manifest) -> None:
     """Validate a KEDA resource by models that were generated from KEDA's definitions."""
+    from cloudcoil.models.keda import v1alpha1
+
+    model: Any = getattr(v1alpha1, manifest["kind"])
     try:
         read = model.model_validate(manifest)
     except ValueError as error:

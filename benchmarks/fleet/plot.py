@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from typing import TYPE_CHECKING
 
 from benchmarks.fleet.needs import Bill
 from benchmarks.fleet.simulation import Steady
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLOURS = ("#e15759", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
 
 
 def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
     """Draw one line per design of a fleet and save a PNG."""
+    # The reference of the pages needs the table of this package, but no plot.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
     page = Figure(figsize=(12, 4.2), layout="constrained")
     images, redis, s3 = page.subplots(1, 3)
     first = next(iter(lines.values()))[0].parameters
@@ -51,6 +55,6 @@ def plot(target: Path, lines: Mapping[str, Sequence[Steady]]) -> None:
     page.savefig(target, dpi=110)
 
 
-def _limit(axes: Axes, height: float, text: str) -> None:
+def _limit(axes: "Axes", height: float, text: str) -> None:
     axes.axhline(height, color="#777777", linestyle="--", linewidth=1)
     axes.annotate(text, (0.02, height), xycoords=("axes fraction", "data"), va="bottom", fontsize=7)

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from deploy.local import LocalStack
 from tests.support.pages import DOCS
@@ -34,6 +33,8 @@ def example(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
 @pytest.mark.usefixtures("worker")
 def test_fastapi(stack: LocalStack, example: Callable[[str], ModuleType]) -> None:
+    from fastapi.testclient import TestClient
+
     with TestClient(example("fastapi_app").app) as http:
         submitted = http.post("/cutouts/rocket.jpg")
         assert submitted.status_code == 202
@@ -51,6 +52,8 @@ def test_fastapi_without_a_broker(
     example: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUTWORK_BROKER_URL", "redis://127.0.0.1:1/0")
+    from fastapi.testclient import TestClient
+
     with TestClient(example("fastapi_app").app) as http:
         refused = http.post("/cutouts/rocket.jpg")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")

@@ -191,12 +191,13 @@ def test_segmentation_custom_with_only_a_mask(
     assert levels_off(np.asarray(cut_out.mask, np.uint8), theirs) <= 1
 
 
-def test_impossible_matting_equals_rembg_and_gives_a_warning(systems: Systems) -> None:
+def test_impossible_matting_equals_rembg_and_gives_a_warning(
+    systems: Systems, small: Path, small_custom: SegmentationCustom
+) -> None:
     data = photograph("coffee, 48×32")  # Eroded by 10 pixels, it has no sure foreground.
-    cut_out, pixels, _ = cut(
-        systems, data, preset="segmentation-custom", model=str(systems.onnx), alpha_matting=True
-    )
-    theirs = systems.segmentation_custom.remove(Image.open(io.BytesIO(data)), alpha_matting=True)
+    given = {"preset": "segmentation-custom", "model": str(small), "size": 320}
+    cut_out, pixels, _ = cut(systems, data, alpha_matting=True, **given)
+    theirs = small_custom.remove(Image.open(io.BytesIO(data)), alpha_matting=True)
     assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995
     assert cut_out.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
@@ -246,25 +247,26 @@ def test_segmentation_custom_s_matting_options(
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-@pytest.mark.parametrize("level", [0])
 def test_a_flat_picture_gives_a_valid_mask_in_every_preset(
-    preset: str, level: int, systems: Systems
+    preset: str, systems: Systems, small: Path, small_custom: SegmentationCustom
 ) -> None:
     """The originals divide by the maximum of a black picture, 0, and by the range of a flat map."""
-    flat = np.full((30, 40, 3), level, np.uint8)
-    _, pixels, mask = cut(systems, write_png(flat, icc_profile=None, dpi=None), preset=preset)
+    flat = np.zeros((30, 40, 3), np.uint8)
+    model = (systems.pth, 256) if preset == "isnet-segment" else (small, 320)
+    given = {"preset": preset, "model": str(model[0]), "size": model[1]}
+    _, pixels, mask = cut(systems, write_png(flat, icc_profile=None, dpi=None), **given)
     assert pixels.shape == (30, 40, 4)
     if preset == "default":
         assert not mask.any()
         assert not pixels.any()
     elif preset == "isnet-segment":
-        theirs = systems.isnet_segment.mask(systems.isnet_segment.soft(flat), 0.5)
-        assert (mask == theirs).mean() >= 0.9998
+        original = ISNetSegment(systems.network, side=256)
+        assert (mask == original.mask(original.soft(flat), 0.5)).mean() >= 0.9998
         assert np.array_equal(pixels[:, :, :3], flat)
     else:
         upright = Image.fromarray(flat)
-        assert levels_off(mask, systems.segmentation_custom.remove(upright, only_mask=True)) <= 1
-        assert levels_off(pixels, systems.segmentation_custom.remove(upright)) <= 1
+        assert levels_off(mask, small_custom.remove(upright, only_mask=True)) <= 1
+        assert levels_off(pixels, small_custom.remove(upright)) <= 1
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))

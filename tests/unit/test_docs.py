@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import mypy.api
 import pytest
 from typer.main import get_command
 
@@ -139,7 +138,9 @@ def test_python_blocks_compile(page: Path) -> None:
 def test_python_blocks_have_no_type_errors(tmp_path: Path) -> None:
     write_examples(tmp_path)
     config = str(ROOT / "pyproject.toml")
-    report, _, status = mypy.api.run(["--config-file", config, *map(str, tmp_path.iterdir())])
+    from mypy import api
+
+    report, _, status = api.run(["--config-file", config, *map(str, tmp_path.iterdir())])
     assert status == 0, report
 
 
