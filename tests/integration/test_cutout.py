@@ -149,17 +149,17 @@ def test_a_flat_image_gives_an_empty_mask(level: int, models: Models) -> None:
     assert cut_out.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
 
-def soft_mask(models: Models, data: bytes, model: str = Options().model) -> Pixels:
-    """Return the soft mask; a model runs once for each picture."""
-    if (data, model) not in SEEN:
+def mask_by_isnet(models: Models, data: bytes) -> Pixels:
+    """Return the soft mask; the model runs once for each picture."""
+    if data not in SEEN:
         picture, watch = open_image(data, max_pixels=10**8).decode(), Stopwatch()
-        recipe = Recipe.resolve(Options(model=model), file=models.store.resolve(model))
-        with load_model(recipe, models=models, watch=watch) as loaded:
-            SEEN[data, model] = segment(picture, recipe, model=loaded, watch=watch)[0]
-    return SEEN[data, model]
+        recipe = Recipe.resolve(Options(), file=models.store.resolve(Options().model))
+        with load_model(recipe, models=models, watch=watch) as model:
+            SEEN[data] = segment(picture, recipe, model=model, watch=watch)[0]
+    return SEEN[data]
 
 
-SEEN: dict[tuple[bytes, str], Pixels] = {}
+SEEN: dict[bytes, Pixels] = {}
 BEHIND = {"white": (255, 255, 255), "blue": (25, 50, 230), "green": (0, 200, 25)}
 
 
@@ -171,18 +171,17 @@ def test_soft_edges_show_less_than_half_of_their_original_background(
     """Put a known subject on a known colour, cut it out and put it on a third colour.
 
     Both cut-outs have the model's alpha, which the colour error takes as given. The whole error
-    includes the error of that alpha: it is halved only where the model, here ISNet, finds the edge.
+    includes the error of that alpha: it is halved only where the model finds the edge well.
     """
     photo = np.asarray(Image.open(io.BytesIO(photograph(name)))) / 255
-    whole = soft_mask(models, photograph(name)) > 127
+    whole = mask_by_isnet(models, photograph(name)) > 127
     labels, _ = ndimage.label(whole)
     subject = labels == np.bincount(labels[whole]).argmax()
     subject = ndimage.binary_erosion(subject, iterations=5)  # Pure colours.
     alpha = ndimage.gaussian_filter(subject.astype(float), 0.8)[:, :, np.newaxis]
     composite = photo * alpha + np.array(BEHIND[behind]) / 255 * (1 - alpha)
     data = png(np.rint(composite * 255).astype(np.uint8))
-    picture = open_image(data, max_pixels=10**8).decode()
-    mask = soft_mask(models, data, Options().model if behind == "white" else "u2netp")
+    picture, mask = open_image(data, max_pixels=10**8).decode(), mask_by_isnet(models, data)
     third = np.array((1.0, 0.1, 0.7))
     colour_errors, whole_errors = [], []
     for estimate in (False, True):

@@ -194,10 +194,11 @@ def test_segmentation_custom_with_only_a_mask(
 def test_impossible_matting_equals_rembg_and_gives_a_warning(
     systems: Systems, small: Path, small_custom: SegmentationCustom
 ) -> None:
-    data = photograph("coffee, 48×32")  # Eroded by 10 pixels, it has no sure foreground.
+    data = photograph("coffee, 48×32")  # Eroded by 40 pixels, it has no sure foreground.
+    matting = {"alpha_matting": True, "alpha_matting_erode_size": 40}
     given = {"preset": "segmentation-custom", "model": str(small), "size": 320}
-    cut_out, pixels, _ = cut(systems, data, alpha_matting=True, **given)
-    theirs = small_custom.remove(Image.open(io.BytesIO(data)), alpha_matting=True)
+    cut_out, pixels, _ = cut(systems, data, **given, **matting)
+    theirs = small_custom.remove(Image.open(io.BytesIO(data)), **matting)
     assert (np.abs(pixels.astype(int) - theirs) <= 2).all(axis=2).mean() >= 0.995
     assert cut_out.warnings[0].startswith("alpha_matting: not done, expected some sure foreground")
 
