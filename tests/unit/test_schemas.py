@@ -42,7 +42,7 @@ def test_the_minimal_job_is_valid_for_both() -> None:
         {"version": 2},
         {"id": "a b"},
         {"source": "photos/a.jpg"},
-        {"source": "s3://Photos/a.jpg"},
+        {"source": "s3://pho+tos/a.jpg"},
         {"image": None},
         {"callback": "https://example.org"},
         {"tenant": "Shop"},
