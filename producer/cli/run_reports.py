@@ -44,7 +44,7 @@ def check_report_place(place: str) -> None:
         path = path.parent
     if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise ValueError(
-            f"--report {place}: expected a writable folder, found that {path} is "
+            f"{place}: expected a writable folder, found that {path} is "
             + ("not writable" if path.is_dir() else "not a folder")
         )
 

@@ -67,9 +67,14 @@ def report(
     ] = REPORTS,
 ) -> None:
     """Write report.html, report.json and failures.jsonl of a run, finished or not."""
-    from producer.cli.run_reports import open_ledger, write_report
+    from producer.cli.run_reports import check_report_place, open_ledger, write_report
     from producer.cli.run_view import RunView
+    from producer.cli.terminal import refuse
 
+    try:
+        check_report_place(place)
+    except ValueError as error:
+        refuse(str(error))
     with open_ledger() as client:
         is_written = write_report(client, run, place, RunView())
     raise typer.Exit(ExitCode.OK if is_written else ExitCode.STOPPED)

@@ -79,7 +79,7 @@ def input_states(counts: RunCounts) -> list[InputState]:
         InputState("in flight", counts.in_flight, "#f0a23b", "sent, no outcome yet"),
         InputState("excluded", counts.excluded, "#a9b0ba", "folders, other files, filtered"),
         InputState("archived", counts.archived, "#6d7fa3", "in an archive class; restore to read"),
-        InputState("known bad", counts.known, "#8a8178", "unreadable in an earlier run"),
+        InputState("known", counts.known, "#8a8178", "known to be unreadable"),
         InputState("cancelled", counts.cancelled, "#b07aa1", "sent, then cancelled"),
         InputState(
             "conflicting", counts.conflicting, "#d4b13f", "the output has no name of its own"

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,6 +100,24 @@ def test_status(stack: LocalStack, worker: Child) -> None:
     }
     assert set(facts["queues"]) == {"cutwork.default"}
     assert facts["workers"] == [f"{worker.name}@local"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_the_status_is_shown_until_ctrl_c(
+    idle: Client, stack: LocalStack, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    pauses = iter([None])
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 0.5
+        if next(pauses, "end"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("producer.cli.status.time", SimpleNamespace(sleep=sleep))
+    several = {"CUTWORK_BROKER_URL": idle.broker_url}
+    done = cutwork(stack, "status", "--watch", "--every", "0.5", *arguments, **several)
+    assert done.exit_code == 0
+    assert done.stdout.count("pending") == 2
 
 
 def test_status_has_one_line_per_queue(idle: Client, stack: LocalStack) -> None:

@@ -50,6 +50,8 @@ def test_completion_is_offered() -> None:
         ["submit", "a.jpg", "b.png"],
         ["submit", "s3://photos/a.jpg", "s3://cutouts/a.png", "--threshold", "2"],
         ["report"],
+        ["report", "20261122-081500-3fa9c1", __file__],
+        ["report", "20261122-081500-3fa9c1", "s3://"],
         ["exporter", "--port", "-1"],
     ],
 )
