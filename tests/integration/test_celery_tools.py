@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery, chain, chord, group
 from kombu.utils.json import loads
 
@@ -108,6 +109,13 @@ def cut(app: Celery, job: Job, **options: Any) -> Any:
 
 def outcome_of(stack: LocalStack, job_id: str) -> Any:
     return Ledger(stack.broker_url).read_outcomes([job_id], wait=PATIENCE)[job_id]
+
+
+def wait_until_nothing_is_held(client: Client) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while client.status().in_flight:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def next_message(client: Client, queue: str) -> dict[str, Any]:
@@ -216,6 +224,23 @@ def test_groups_and_chords_work_with_another_result_backend(
     assert [result.get(timeout=PATIENCE)["code"] for result in results] == ["forbidden"] * 2
 
 
+def test_a_delivery_ends_whatever_celery_does_behind_the_job(
+    own_stack: LocalStack, own_worker: Child, client: Client, service: Celery
+) -> None:
+    """More often than there are threads: each would be held for ever."""
+    with redis.Redis.from_url(backend_url(own_stack)) as server:
+        server.set("celery-taskset-meta-broken.j", "not the results of a chord")
+    body = service.signature("service.keep", queue="service")
+    jobs = [new_job() for _ in range(4)]
+    for job in jobs:
+        cut(service, job).apply_async(group_id="broken", chord=body)
+    for job in jobs:
+        assert outcome_of(own_stack, job.id).code == "forbidden"
+    assert client.submit("s3://any/a.jpg", image="s3://forbidden/a.png").wait(PATIENCE).code
+    wait_until_nothing_is_held(client)
+    assert "Celery failed behind the task" in own_worker.log.read_text()
+
+
 def test_flower_sees_and_cancels_jobs(own_stack: LocalStack, client: Client, flower: str) -> None:
     def ask(path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(flower + path, method=method)  # noqa: S310
@@ -237,10 +262,7 @@ def test_flower_sees_and_cancels_jobs(own_stack: LocalStack, client: Client, flo
 def test_nothing_is_held_and_celery_s_shutdown_ends_the_worker_as_sigterm(
     client: Client, service: Celery, own_worker: Child
 ) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while client.status().in_flight:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    service.control.shutdown()
+    wait_until_nothing_is_held(client)
+    replies: Any = service.control.broadcast("shutdown", reply=True, timeout=PATIENCE, limit=1)
+    assert replies == [{NODE: {"ok": "the worker ends"}}]
     assert own_worker.wait(PATIENCE) == 0
-    assert "0 waiting jobs requeued" in own_worker.tail()

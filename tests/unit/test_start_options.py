@@ -4,10 +4,11 @@ import re
 from typing import Any
 
 import pytest
+from celery.bin.worker import worker
 from celery.utils.nodenames import default_nodename
 
 from producer.config.settings import SettingsError
-from worker.runtime.start_options import check_options, unique_node_name
+from worker.runtime.start_options import _REFUSED, check_options, unique_node_name
 
 COMMAND = ["celery", "-A", "worker", "worker"]
 GOOD: dict[str, Any] = {"concurrency": 4, "queues": None, "autoscale": None, "time_limit": None}
@@ -39,6 +40,11 @@ def test_an_option_that_cannot_be_served_is_refused(
     with pytest.raises(SettingsError) as caught:
         check_options(GOOD | options, COMMAND + arguments)
     assert re.match(words, str(caught.value))
+
+
+def test_celery_s_command_line_has_the_options() -> None:
+    names = {parameter.name for parameter in worker.params}
+    assert names >= {*_REFUSED, "concurrency"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["-P", "threads"], ["--pool=threads"], ["-Pthreads"]])
