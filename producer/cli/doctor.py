@@ -12,12 +12,10 @@ from producer.client import BrokerUnavailable, Client
 from producer.config.s3_client import open_s3
 from producer.config.s3_round_trip import round_trip
 from producer.config.s3_settings import S3Settings
-from producer.config.settings import SettingsError
 from producer.console.findings import Finding
 from producer.contract.s3_prefix import S3Prefix
 from producer.contract.validation_errors import hide_password
 from producer.sync.listing.objects import fetch_page, listing_client
-from producer.sync.listing.page import MalformedPage
 
 _S3_ADVICE = (
     "check AWS_ENDPOINT_URL, AWS_PROFILE or the access keys, that the bucket exists, and that its "
@@ -98,9 +96,9 @@ def _s3(uri: str, *, is_writing: bool) -> Finding:
         page = fetch_page(
             listing_client(for_sources=True, attempts=2), bucket=bucket, prefix=prefix, size=1
         )
-    except (SettingsError, MalformedPage) as error:
+    except ValueError as error:  # of the URI, a setting or a listing; it says what to do
         return Finding(what, False, str(error))
-    except (BotoCoreError, ClientError, ValueError) as error:
+    except (BotoCoreError, ClientError) as error:
         return Finding(what, False, f"{error}; {_S3_ADVICE}")
     return Finding(what, True, "listed" if page.entries else "listed; it is empty")
 

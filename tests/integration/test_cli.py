@@ -160,7 +160,7 @@ def test_doctor_says_what_to_do(stack: LocalStack, tmp_path: Path) -> None:
     for sentence in (
         "is it running, and is CUTWORK_BROKER_URL right?",
         "check AWS_ENDPOINT_URL",
-        "expected s3://bucket or s3://bucket/prefix",
+        "expected s3://bucket or s3://bucket/folder, found 'nonsense'",
         "CUTWORK_READ_FROM: field required",
         "or set CUTWORK_MODEL_CACHE to a writable folder",
     ):
