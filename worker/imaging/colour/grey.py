@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from worker.imaging.bombs.icc import CURVE_PARAMETERS
+from worker.imaging.bombs.icc_tags import CURVE_PARAMETERS
 from worker.imaging.colour.curves import Floats, encode_srgb
 from worker.imaging.colour.icc import find_tag
 from worker.imaging.colour.lab import cube_of_lightness
