@@ -1,5 +1,6 @@
 """Isolation from the caller's environment. Servers and weights: tests/support/fixtures.py."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -7,6 +8,15 @@ import boto3
 import pytest
 
 pytest_plugins = ("tests.support.fixtures",)
+
+# The imports of the collection make millions of objects, none of them garbage.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the imported objects from garbage collection: a pass over them takes a second."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
