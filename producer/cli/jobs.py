@@ -3,18 +3,21 @@
 # Implementations are imported inside the commands, so that `--help` stays fast.
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from producer.cli.arguments import AsJson
 from producer.cli.exit_codes import ExitCode
 from producer.console.option_flags import takes_options
-from producer.contract.job import RUN_ID, run_of_job_id
+from producer.contract.job import run_of_job_id
 from producer.contract.options import Options
 
 if TYPE_CHECKING:
     from producer.contract.outcome import Outcome
+
+_LIKE_A_RUN: Final = re.compile("[0-9]{8}-[0-9]{6}-[0-9a-z]+")
+"""Ids of runs, also those that another program wrote; ids of their jobs have a dot."""
 
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="The job's id, as `cutwork submit` prints it.")
@@ -123,7 +126,7 @@ def cancel(
     ],
 ) -> None:
     """Cancel a run or one job: queued jobs do not start, running jobs are finished."""
-    if re.fullmatch(RUN_ID, item):
+    if _LIKE_A_RUN.fullmatch(item):
         _cancel_run(item)
     else:
         _cancel_job(item)
