@@ -40,8 +40,19 @@ PILLOW = "worker/imaging/pillow_patches.py"
 LENIENT = f"{PILLOW}: LenientPngStream"
 MATTING = "worker/imaging/matting/kernels.py: _threading_layer"
 SIGNING = "producer/config/signing.py"
+DEADLINE = "producer/store/deadline.py"
+CONNECTIONS = "producer/client/connections.py"
 
 PLACES = [
+    Place("redis:Connection._connect", "self", f"{DEADLINE}: DeadlineConnection"),
+    Place("redis:SSLConnection._connect", "self", f"{DEADLINE}: DeadlineTLSConnection"),
+    Place(
+        "redis.retry:Retry.call_with_retry",
+        "self, do, fail, is_retryable, with_failure_count",
+        f"{DEADLINE}: DeadlineRetry",
+    ),
+    Place("kombu.transport.redis:Channel.connection_class", "", f"{CONNECTIONS}: _Channel"),
+    Place("kombu.transport.redis:Channel.connection_class_ssl", "", f"{CONNECTIONS}: _Channel"),
     Place("kombu.transport:TRANSPORT_ALIASES", "", f"{KOMBU}: install"),
     Place("kombu.utils.json:_decoders", "", f"{MESSAGE}: keep_typed_values"),
     Place("kombu.utils.json:loads", "s, _loads, decode_bytes, object_hook", f"{QOS}: QoS"),
