@@ -53,7 +53,8 @@ def signature(task: str = "shop.publish", **fields: Any) -> dict[str, Any]:
     return {"task": task, "options": {"queue": "shop"}} | empty | fields
 
 
-def _whole_message() -> dict[str, Any]:
+def whole_message() -> dict[str, Any]:
+    """Return the headers, properties and body of a message with every kind of signature."""
     group = signature(
         "celery.group", kwargs={"tasks": [signature(), signature()]}, subtask_type="group"
     )
@@ -94,7 +95,7 @@ def mutated_messages(*, seed: int, count: int) -> Iterator[str]:
     """Yield messages with one to three of their parts replaced, removed or added, at any depth."""
     chosen = random.Random(seed)
     for number in range(count):
-        parts = _whole_message()
+        parts = whole_message()
         parts["headers"]["id"] = f"mutant-{seed}-{number}"
         for _ in range(chosen.randint(1, 3)):
             _mutate(parts[chosen.choice(["headers", "properties", "body", "body"])], chosen)

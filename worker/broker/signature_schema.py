@@ -99,7 +99,7 @@ class _Chord(BaseModel):
 
     header: list[dict[str, Any]] | dict[str, Any]
     body: dict[str, Any]
-    keywords: Annotated[dict[str, Any] | None, Field(alias="kwargs")] = None
+    keywords: Annotated[dict[str, Any], Field(alias="kwargs")]
 
 
 class _Repeated(BaseModel):
@@ -117,6 +117,16 @@ _KWARGS: Final[Mapping[str, type[BaseModel]]] = {
     "xmap": _Repeated,
     "xstarmap": _Repeated,
 }
+
+_TASKS: Final = {
+    "celery.chain": "chain",
+    "celery.group": "group",
+    "celery.chord": "chord",
+    "celery.chunks": "chunks",
+    "celery.map": "xmap",
+    "celery.starmap": "xstarmap",
+}
+"""Celery's own tasks, and the type of signature that it builds them for."""
 
 
 def check_signatures(embed: Mapping[str, Any] | None) -> None:
@@ -145,6 +155,8 @@ def _check(path: str, value: dict[str, Any]) -> Iterator[tuple[str, dict[str, An
             _KWARGS[signature.subtask_type].model_validate(signature.keywords)
     except ValidationError as error:
         raise ValueError(f"{path:.200}: expected a signature: {explain(error)}") from error
+    if (task := _TASKS.get(signature.task)) != signature.subtask_type:
+        raise ValueError(f"{path:.200}.subtask_type: expected {task} for {signature.task:.100}")
     options = value["options"]
     for name in ("eta", "expires"):
         if isinstance(moment := getattr(signature.options, name), datetime):

@@ -12,6 +12,7 @@ import atheris
 
 with atheris.instrument_imports(include=["producer", "worker.broker", "kombu", "celery.canvas"]):
     from celery import Celery
+    from celery.app.task import Context
     from celery.canvas import maybe_signature
     from kombu import Connection
     from kombu.utils.json import loads
@@ -23,14 +24,18 @@ with atheris.instrument_imports(include=["producer", "worker.broker", "kombu", "
     from worker.broker.kombu_message import UNREADABLE, Message, check_length, keep_typed_values
     from worker.broker.message_schema import check, normalize
 
-APP = Celery("fuzz", broker="memory://", set_as_current=False)
+APP = Celery("fuzz")
+# `celeryconfig.py` of this folder names Redis.
+APP.conf.update(
+    broker_url="memory://", result_backend="cache+memory://", broker_transport_options={}
+)
 keep_typed_values()
 CHANNEL = Connection("memory://").channel()
 CHANNEL.reading_jobs = True  # type: ignore[attr-defined]  # set by `worker.broker.kombu_patches`
 
 
 def fuzz_one(data: bytes) -> None:
-    """Read an input as a queue entry, as a job and as an outcome."""
+    """Read an input as a queue entry, as a message's parts, as a job and as an outcome."""
     message = None
     with suppress(*UNREADABLE):
         check_length(data)
@@ -41,6 +46,8 @@ def fuzz_one(data: bytes) -> None:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return
+    if isinstance(value, dict) and isinstance(value.get("headers"), dict):
+        _parts(value["headers"], value.get("properties"), value.get("body"))
     _job(value)
     with suppress(ValidationError):
         Outcome.model_validate(value).to_message()
@@ -51,13 +58,18 @@ def _entry(message: Message) -> None:
         payload = message.payload
     except Exception:  # noqa: BLE001 - as in `worker.broker.celery_patches`, where the message is refused
         return
+    _parts(message.headers, message.properties, payload)
+
+
+def _parts(headers: dict[str, Any], properties: object, body: Any) -> None:
     try:
-        check(headers=message.headers, properties=message.properties, body=payload)
-        normalize(message.headers)
+        check(headers=headers, properties=properties, body=body)
+        normalize(headers)
     except (ValueError, RecursionError):
         return
-    _send_what_follows(payload[2] or {})
-    for value in payload[0]:
+    Context(headers, **body[2] or {})
+    _send_what_follows(body[2] or {})
+    for value in body[0]:
         _job(value)
 
 

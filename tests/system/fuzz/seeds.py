@@ -1,5 +1,6 @@
 """Seeds of the fuzzer: every hostile file and every hostile entry of the queue."""
 
+import base64
 import io
 import json
 import zipfile
@@ -18,7 +19,7 @@ from tests.support.hostile.corpus import corpus
 from tests.support.hostile.icc import profiles
 from tests.support.hostile.originals import originals
 from tests.support.icc_profiles import real_profiles
-from tests.support.messages import message
+from tests.support.messages import message, mutated_messages, whole_message
 from tests.support.small_graphs import small_graphs
 
 LONGEST: Final = 100_000
@@ -39,6 +40,11 @@ def _message() -> Iterator[bytes]:
         options=options,
     )
     yield json.dumps(job.to_message()).encode()
+    # Not Base64, so that the fuzzer reaches the fields inside the body.
+    yield json.dumps(whole_message()).encode()
+    for entry in mutated_messages(seed=1, count=50):
+        parts = json.loads(entry)
+        yield json.dumps(parts | {"body": json.loads(base64.b64decode(parts["body"]))}).encode()
     yield message(
         [[job.to_message()], {}, {"callbacks": None, "chain": [], "chord": None}]
     ).encode()
