@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python deploy/install.py --constraint constraints.txt --editab
 test unit: export OMP_WAIT_POLICY = passive
 # Some images set it. uv compiles no modules: without bytecode each process would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
-KERNELS = echo "compiling the numba kernels: a minute or more …" && $(BIN)/python -m worker compile
+KERNELS = $(BIN)/python -m worker compile
 
 .PHONY: help demo local test unit images-test chaos fuzz hostile stores fidelity bench bench-sync bench-memory fleet scale-test check docs reference audit format constraints clean
 

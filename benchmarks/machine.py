@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from worker.imaging.cores import usable_cores
+
 _PACKAGES: Final = (
     *("cutwork", "celery", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow"),
     *("pymatting", "pyvips", "rembg", "scipy", "torch"),
@@ -22,7 +24,7 @@ def machine() -> dict[str, str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     facts = {
         "processor": f"{name[1] if name else platform.processor()} ({', '.join(vector[:1])})",
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(usable_cores()),
         "memory": f"{memory / 2**30:.0f} GiB",
         "gpu": gpu() or "none",
         "python": platform.python_version(),

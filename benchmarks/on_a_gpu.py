@@ -5,7 +5,6 @@ Each part is a function of the device, so that a minimal measurement runs withou
     python -c 'from benchmarks.on_a_gpu import Extent, rows; print(rows("cpu", Extent.small()))'
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from benchmarks.size_plot import encoding
 from benchmarks.throughput import MODEL, in_a_process, rembg_loop, site
 from producer import Options
 from worker.config.settings import ModelSettings
+from worker.imaging.cores import usable_cores
 from worker.models.engines import gpu as worker_gpu
 from worker.models.engines.batch_sizes import batch_sizes
 from worker.models.engines.onnx.providers import CPU, CUDA
@@ -60,7 +60,7 @@ def on_a_gpu() -> list[Figure]:
     if why is None and reason is not None:
         why = str(reason)
     if why is None:
-        return rows("cuda", Extent.of(len(os.sched_getaffinity(0))))
+        return rows("cuda", Extent.of(usable_cores()))
     what = [(_within(size, "cuda"), 0.8) for size in _LIMITED]
     what += [(_against_rembg(size, "cuda"), 10) for size in _AGAINST_REMBG]
     return [Figure(what=row, value=None, at_least=bound, how=why) for row, bound in what]
@@ -105,7 +105,7 @@ def _limits(device: str, samples: _Rates, extent: Extent) -> Iterator[Figure]:
     """Compare with the lower of the device's and the processors' limits."""
     bare = {batch: median(rates) for batch, rates in samples.bare.items()}
     best = max(bare, key=lambda batch: bare[batch])
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     for size in _LIMITED:
         encoder = cores / encoding(size)
         rate = median(samples.with_mask[size])

@@ -1,6 +1,5 @@
 """A plot of images per second by image size, with the limits."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmarks.encoders import cut_outs
 from benchmarks.figure import Figure
 from benchmarks.machine import machine
 from benchmarks.throughput import bare_model, in_a_process, site
+from worker.imaging.cores import usable_cores
 from worker.imaging.encode import EncodeSettings, encode
 
 SIZES: Final = (0.25, 1, 3, 6, 12, 24)
@@ -27,7 +27,7 @@ def against_size(target: Path) -> list[Figure]:
     with site() as here, in_a_process(bare_model) as loop:
         bare = loop(_BARE)
         through = [here.rate(size, mask=True, images=_IMAGES) for size in SIZES]
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     encoder = [cores / encoding(size) for size in SIZES]
     _plot(target, bare=bare, through=through, encoder=encoder)
     shares = [rate / min(bare, limit) for rate, limit in zip(through, encoder, strict=True)]

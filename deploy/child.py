@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.guard import guard
 from worker.models.process_end import die_with_parent
 
 
@@ -32,8 +34,10 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
+        if sys.platform != "linux":
+            guard().add(self.pid)
 
     @property
     def pid(self) -> int:
@@ -78,6 +82,8 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        if sys.platform != "linux":
+            guard().remove(self.pid)
         self._process.wait()
 
     def tail(self, characters: int = 2000) -> str:

@@ -2,9 +2,9 @@
 
     .venv/bin/python deploy/install.py --constraint constraints.txt --editable '.[demo]'
 
-uv downloads and unpacks in parallel and prints what it downloads. It does not read the configuration
-of pip, which may name another index, folders with wheels, or certificates. This file needs the
-standard library alone.
+uv downloads and unpacks in parallel, and prints what it downloads. It does not read pip's
+configuration, which may name another index, folders with wheels, a proxy or certificates: this file
+hands them on. It needs the standard library alone.
 """
 
 import ast

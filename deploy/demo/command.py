@@ -39,6 +39,7 @@ PHOTOGRAPHS: Final = (
 """Files of scikit-image's wheel."""
 _PUBLIC_DOMAIN: Final = ("astronaut", "chelsea", "coffee", "rocket")
 """Those whose before/after picture may be committed: public domain or CC0, see the README."""
+WORKER_STARTS: Final = "starting a worker, which loads the model: half a minute or more …"
 _SECONDS_AN_IMAGE: Final = 60
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_SECONDS: Final = 0.5
@@ -52,7 +53,7 @@ def main() -> None:
     started = time.monotonic()
     out = Path("demo-out")
     try:
-        _fetch_model()
+        fetch_model()
         with tempfile.TemporaryDirectory(prefix="cutwork-demo-") as folder:
             shown = _run(Path(folder), out)
     except KeyboardInterrupt:
@@ -98,9 +99,10 @@ def no_more_interrupts() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _fetch_model() -> None:
+def fetch_model() -> None:
     """Fetch the weights into the model cache unless they are there."""
     settings = ModelSettings.read()
+    console.print(f"fetching the weights of {MODEL}, unless they are cached …", highlight=False)
     with download_bar(console) as progress:
         store = open_store(settings, progress=progress)
         file = store.resolve(MODEL)
@@ -116,6 +118,7 @@ def _run(folder: Path, out: Path) -> list[ImageFacts]:
             stack.start_s3()
             console.print(f"S3       {stack.s3_url}", highlight=False)
             worker = stack.start_worker(concurrency=2, CUTWORK_PRELOAD=MODEL)
+            console.print(WORKER_STARTS)
             s3 = stack.s3()
             for bucket in ("photos", "cutouts"):
                 s3.create_bucket(Bucket=bucket)

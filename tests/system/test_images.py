@@ -25,7 +25,7 @@ from worker.config.settings import ModelSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text().replace("${TARGETARCH}", "amd64")
 INSTALL = (DEPLOY / "install.sh").read_text()
 BIN = Path(sys.executable).parent
 
@@ -186,8 +186,8 @@ def link_distribution(name: str, site: Path) -> None:
             link.symlink_to(file.locate())
 
 
-def test_the_worker_replaces_the_entry_point(entry_point: Path) -> None:
-    supported = "x86-64-v2"
+@pytest.mark.parametrize("supported", ["x86-64-v2", "generic"])
+def test_the_worker_replaces_the_entry_point(entry_point: Path, supported: str) -> None:
     started = enter(entry_point, supported, "sh", "-c", "echo $NUMBA_CPU_NAME $$; exec sleep 60")
     assert started.stdout is not None
     assert started.stdout.readline() == f"{supported} {started.pid}\n"

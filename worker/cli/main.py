@@ -13,7 +13,7 @@ from producer.console.findings import safe_text, show
 from producer.console.option_flags import takes_options
 from producer.contract.options import Options
 from worker.cli import models as cli_models
-from worker.cli.compile import compile_kernels
+from worker.cli.compile import KERNELS, compile_kernels
 from worker.cli.doctor import run_checks
 from worker.cli.progress_bar import download_bar
 from worker.config.settings import ModelSettings
@@ -114,8 +114,9 @@ def doctor(
 @app.command(name="compile")
 def compile_() -> None:
     """Compile all numba kernels ahead of time."""
-    with console.status("compiling …"):
-        compile_kernels()
+    for name, compile_group in KERNELS.items():
+        console.print(f"compiling kernels: {name} …", highlight=False)
+        compile_group()
 
 
 def _cut_out(

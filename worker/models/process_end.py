@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NoReturn
@@ -50,6 +51,16 @@ def end_process(reason: str, jobs: Mapping[str, str], *, events: Events) -> NoRe
 
 
 def die_with_parent() -> None:
-    """Make the kernel kill this process when the thread that started it ends; on Linux only."""
+    """End this process when its parent ends: Linux does that, elsewhere a thread watches."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        watch = threading.Thread(target=kill_after, args=(os.getppid(),), daemon=True)
+        watch.start()
+
+
+def kill_after(parent: int) -> None:
+    """Kill this process within a second of the end of its parent."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,5 @@
 """The matting Laplacian of a picture's unknown pixels, applied by several threads."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -8,6 +7,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.imaging.cores import usable_cores
 from worker.imaging.masks import Pixels, max_level
 from worker.imaging.matting.closed_form import kernels
 
@@ -20,9 +20,7 @@ _BLOCK: Final = 2**15
 _ROWS: Final = 64
 """Rows of the picture in one task of a thread."""
 
-_threads: Final = ThreadPoolExecutor(
-    len(os.sched_getaffinity(0)), thread_name_prefix="cutwork-matting"
-)
+_threads: Final = ThreadPoolExecutor(usable_cores(), thread_name_prefix="cutwork-matting")
 
 
 class Laplacian:

@@ -171,7 +171,8 @@ def main() -> None:
         sys.exit("the worker that needs the graph ended before this process could note it")
     limits = _Limits(*request["limits"])
     _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
-    _lower(resource.RLIMIT_DATA, limits.memory)
+    if sys.platform == "linux":  # macOS does not enforce it, and may refuse to set it.
+        _lower(resource.RLIMIT_DATA, limits.memory)
     _lower(resource.RLIMIT_CORE, 0)
     reply = answer(Path(request["source"]), Path(request["target"]), request["options"])
     json.dump(reply, sys.stdout)

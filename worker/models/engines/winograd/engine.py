@@ -1,6 +1,5 @@
 """The own engine, for networks like ISNet and U²-Net on a CPU."""
 
-import os
 from pathlib import Path
 from threading import Lock
 
@@ -9,6 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from worker.imaging.cores import usable_cores
 from worker.models.engines.engine import EngineFacts
 from worker.models.engines.winograd.operation import UnsupportedGraph
 from worker.models.engines.winograd.plan import Network, plan
@@ -30,7 +30,7 @@ class WinogradEngine:
         self._network: Network | None = network
         scratches = [step.scratch for step in network.steps]
         self._team = Team(
-            threads or len(os.sched_getaffinity(0)),
+            threads or usable_cores(),
             private=max(scratch.private for scratch in scratches),
             shared=max(scratch.shared for scratch in scratches),
         )
