@@ -81,6 +81,9 @@ def test_outputs_have_the_fingerprint_and_their_content_type(
     assert head["Metadata"] == {
         "cutwork-fingerprint": outcome.fingerprint,
         "cutwork-output": "image",
+        "cutwork-source": stack.s3()
+        .head_object(Bucket="photos", Key="rocket.jpg")["ETag"]
+        .strip('"'),
     }
     assert head["ContentType"] == "image/webp"
     assert outcome.image is not None

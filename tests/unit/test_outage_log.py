@@ -32,6 +32,17 @@ def test_what_repeats_a_known_state_is_left_out() -> None:
         assert outage.filter(CONNECTED)
 
 
+def test_each_reason_for_a_refused_connection_is_said_once() -> None:
+    outage = OutageFilter()
+    reasons = [OSError("refused"), OSError("READONLY")]
+    refused = [record(consumer.CONNECTION_ERROR, "redis://", error, "…") for error in reasons]
+    assert [outage.filter(item) for item in refused * 2] == [True, True, False, False]
+    # Celery logs it with a traceback every second.
+    assert not outage.filter(record("Frequent restarts detected: %r", OSError()))
+    assert outage.filter(CONNECTED)
+    assert outage.filter(record("Frequent restarts detected: %r", OSError()))
+
+
 def test_what_a_thread_misses_is_said_once_while_celery_is_connected() -> None:
     outage = OutageFilter()
     for text in _MISSED:

@@ -11,6 +11,7 @@ from typing import Final
 _CONNECTED: Final = "Connected to %s"
 _LOST: Final = "Connection to broker lost"
 _REFUSED: Final = "Cannot connect to %s"
+_FREQUENT: Final = "Frequent restarts detected"
 _MISSED: Final = (
     "lost messages are not looked for: %s",
     "this worker's deliveries were not renewed: %s",
@@ -46,13 +47,21 @@ class OutageFilter(logging.Filter):
             return True
         if _REFUSED in text:
             self._is_lost = True
-            return self._is_first(_REFUSED)
+            # The reason may change: a broker that refuses connections comes back as read-only.
+            return self._is_first(f"{_REFUSED} {_reason(record)}")
+        if text.startswith(_FREQUENT):
+            return not self._is_lost
         return text not in _MISSED or (not self._is_lost and self._is_first(text))
 
     def _is_first(self, text: str) -> bool:
         is_first = text not in self._logged
         self._logged.add(text)
         return is_first
+
+
+def _reason(record: logging.LogRecord) -> str:
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return " ".join(str(item)[:100] for item in arguments if isinstance(item, Exception))
 
 
 def is_not_rejection(record: logging.LogRecord) -> bool:
