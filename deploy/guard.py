@@ -13,8 +13,8 @@ for line in sys.stdin:  # until the parent has ended, which closes the pipe
 for child in children:
     try:
         os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    except (ProcessLookupError, PermissionError):
+        pass  # macOS refuses to signal a group of which only a zombie is left
 """
 
 

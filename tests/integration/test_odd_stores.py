@@ -116,6 +116,18 @@ def test_an_etag_that_is_no_md5_costs_one_request_for_a_bucket(
     assert reads.hits == 1
 
 
+def test_a_worker_that_may_not_read_outputs_does_not_compare_them(
+    proxy: S3Proxy, run: Callable[..., Outcome]
+) -> None:
+    with (
+        proxy.failing(Refuse(403, "AccessDenied"), "GET", place="cutouts/") as reads,
+        proxy.failing(Odd(odd_stores.with_opaque_etags), "PUT"),
+        proxy.failing(Refuse(403, "AccessDenied"), "HEAD", place="cutouts/"),
+    ):
+        assert run("write-only").state == "done"
+    assert reads.hits > 0
+
+
 def test_other_bytes_than_those_sent_are_no_output(
     stack: LocalStack, proxy: S3Proxy, run: Callable[..., Outcome]
 ) -> None:

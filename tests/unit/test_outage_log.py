@@ -43,11 +43,13 @@ def test_each_reason_for_a_refused_connection_is_said_once() -> None:
     assert outage.filter(record("Frequent restarts detected: %r", OSError()))
 
 
-def test_what_a_thread_misses_is_said_once_while_celery_is_connected() -> None:
+def test_what_a_thread_misses_is_said_once_a_minute_while_celery_is_connected() -> None:
+    """A broker that is full refuses writes for hours, and Celery's connection stays."""
     outage = OutageFilter()
     for text in _MISSED:
-        assert outage.filter(record(text, OSError("refused")))
-        assert not outage.filter(record(text, OSError("refused")))
+        first, soon, later = (record(text, OSError("full")) for _ in range(3))
+        soon.created, later.created = first.created + 59, first.created + 60
+        assert [outage.filter(item) for item in (first, soon, later)] == [True, False, True]
 
 
 def test_celery_s_traceback_of_a_requeued_job_is_left_out() -> None:

@@ -43,6 +43,7 @@ def source(body: bytes, **response: Any) -> Source:
         ("gzip,aws-chunked", gzip.compress(DATA)),
         ("deflate", zlib.compress(DATA)),
         ("gzip", gzip.compress(DATA[:5000]) + gzip.compress(DATA[5000:])),
+        ("gzip", 15 * gzip.compress(b"") + gzip.compress(DATA)),
         ("gzip, gzip", gzip.compress(gzip.compress(DATA))),
         ("gzip", DATA),  # decoded by the store or a proxy, which kept the header
     ],
@@ -64,6 +65,7 @@ def test_a_body_without_an_encoding_takes_its_own_length() -> None:
         ("gzip", gzip.compress(DATA, mtime=0)[:30] + bytes(50), CorruptImage),
         ("gzip", gzip.compress(DATA, mtime=0) + b"more", CorruptImage),
         ("gzip", gzip.compress(bytes(20 * 2**20), mtime=0), DecompressionBomb),
+        ("gzip", 17 * gzip.compress(b"", mtime=0), DecompressionBomb),
         ("deflate", DATA, CorruptImage),
         ("br", DATA, UnsupportedImage),
         ("zstd", DATA, UnsupportedImage),

@@ -6,13 +6,20 @@ from typing import Any
 import pytest
 
 from producer.config.settings import SettingsError
+from producer.contract.s3_uri import ImageRef
 from worker.config.settings import OutputSettings, WorkerSettings
 from worker.pipeline.factory import open_storage
-from worker.pipeline.stored import describe_output, has_other_md5, is_other_copy
+from worker.pipeline.stored import Stored, describe_output, has_other_md5, is_other_copy
 
 DATA = b"an output"
 MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
 OTHER = "0" * 32
+
+
+def stored(etag: str, **answer: str) -> Stored:
+    """Return what a HEAD request says about an output with this ETag."""
+    response: Any = {"ETag": f'"{etag}"', "ContentLength": len(DATA), **answer}
+    return Stored.from_response(response, ImageRef(bucket="cutouts", key="a.png"))
 
 
 @pytest.fixture
@@ -88,8 +95,10 @@ def test_a_wrong_setting_of_outputs_is_refused(
 def test_an_etag_is_compared_where_it_is_an_md5(response: dict[str, Any], other: bool) -> None:
     assert has_other_md5(response, DATA) is other
     copied: Any = {**response, "CopyObjectResult": response}
-    assert is_other_copy(copied, MD5) is other
-    assert not is_other_copy(copied, "v1")
+    assert is_other_copy(copied, stored(MD5)) is other
+    assert not is_other_copy(copied, stored("v1"))
+    # The setting CUTWORK_KMS_KEY was removed after the output was stored.
+    assert not is_other_copy(copied, stored(MD5, ServerSideEncryption="aws:kms"))
 
 
 def test_an_etag_that_cannot_be_a_header_is_left_out() -> None:

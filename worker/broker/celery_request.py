@@ -38,10 +38,15 @@ class Request(request.Request):
     def on_failure(self, exc_info: Any, *arguments: Any, **options: Any) -> Any:
         """Handle an error of the task, which returns or retries, or of Celery around it.
 
-        Upstream: acknowledges the message. Patch: only after its job has an outcome.
+        Upstream: acknowledges the message. Patch: only after its job has an outcome; otherwise the
+        message is requeued.
         """
-        if needs_outcome(exc_info.exception):
-            early_outcomes.fail_delivery(self.message, self.body)
+        if needs_outcome(exc_info.exception) and not early_outcomes.fail_delivery(
+            self.message, self.body
+        ):
+            state.task_ready(self)
+            self.reject(requeue=True)
+            return None
         return super().on_failure(exc_info, *arguments, **options)
 
     def _announce_revoked(self, reason: str, terminated: Any, signum: Any, expired: bool) -> None:

@@ -70,7 +70,8 @@ class EarlyOutcomes:
     def fail_delivery(self, message: Any, body: object) -> bool:
         """Give a delivery on which Celery has failed an outcome, unless it has one.
 
-        Return whether the message is to be acknowledged, rather than requeued.
+        Return whether the message is to be acknowledged; otherwise it is to be requeued, because
+        the worker stops or the outcome could not be stored.
         """
         if self.recorder is None or self.is_settled(message):
             return True
@@ -78,8 +79,7 @@ class EarlyOutcomes:
             return False
         args = body[0] if isinstance(body, list | tuple) and body else None
         job_id = claimed_id(args) or message.headers.get("id")
-        self._try_record(job_id, InternalError.code, internal_error())
-        return True
+        return self._try_record(job_id, InternalError.code, internal_error())
 
     def is_settled(self, message: Any) -> bool:
         """Return whether the outcome of a delivery is stored, or its job was sent again."""
@@ -100,14 +100,17 @@ class EarlyOutcomes:
             except BROKER_ERRORS as error:
                 log.warning("job %s: it could not be cancelled: %s", job_id, error)
 
-    def _try_record(self, job_id: object, code: str, message: str) -> None:
+    def _try_record(self, job_id: object, code: str, message: str) -> bool:
+        """Store a failure; return whether that is done, or impossible because no job is named."""
         if self.recorder is None or not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
-            return
+            return True
         outcome = Outcome(job_id=job_id, state="failed", code=code, message=message)
         try:
             self.recorder.record(outcome)
         except BROKER_ERRORS as error:
             log.warning("job %s: the outcome %s could not be stored: %s", job_id, code, error)
+            return False
+        return True
 
 
 early_outcomes: Final = EarlyOutcomes()

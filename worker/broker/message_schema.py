@@ -21,6 +21,7 @@ _MAX_DELAY: Final = timedelta(seconds=60)
 
 _REQUEST_ATTRIBUTES: Final = frozenset(dir(Context))
 _MOMENT: Final = TypeAdapter(datetime)
+_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class _Part(BaseModel):
@@ -99,14 +100,15 @@ def normalize(headers: dict[str, Any]) -> None:
     """Change the headers of a checked message in place to what Celery can rely on.
 
     Celery copies every header into the task's request, where one that the protocol does not name
-    could replace an attribute. The start of a retry is moved to within a minute.
+    could replace an attribute. The start of a retry is moved to within a minute, and times that
+    Celery could not convert between time zones into the range that it can.
     """
     for name in headers.keys() & _REQUEST_ATTRIBUTES - _Headers.model_fields.keys():
         del headers[name]
-    for name, latest in (("eta", datetime.now(UTC) + _MAX_DELAY), ("expires", None)):
+    for name, latest in (("eta", datetime.now(UTC) + _MAX_DELAY), ("expires", _LATEST)):
         if (value := headers.get(name)) is not None:
             moment = _aware(_MOMENT.validate_python(value))
-            headers[name] = (min(moment, latest) if latest else moment).isoformat()
+            headers[name] = min(max(moment, _EARLIEST), latest).isoformat()
 
 
 def _aware(moment: datetime) -> datetime:

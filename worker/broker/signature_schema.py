@@ -166,7 +166,10 @@ def _check(path: str, value: dict[str, Any]) -> Iterator[tuple[str, dict[str, An
             raise ValueError(f"{path:.200}.options: expected the stamp {header!r:.100}")
     yield from _children(options, _OPTIONS, prefix="options.")
     if signature.subtask_type:
-        yield from _children(value["kwargs"], _ARGUMENTS, prefix="kwargs.")
+        # Only what the type's schema has checked; further arguments are data.
+        checked = _KWARGS[signature.subtask_type].model_fields
+        names = tuple(name for name in _ARGUMENTS if name in checked)
+        yield from _children(value["kwargs"], names, prefix="kwargs.")
 
 
 def _children(

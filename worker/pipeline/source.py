@@ -19,6 +19,8 @@ _STALE_SECONDS: Final = 10.0
 _MIN_DECODED_BYTES: Final = 16 * 2**20
 _MAX_EXPANSION: Final = 8
 """An encoded source may grow to this multiple of its size, or to 16 MiB if that is more."""
+_MAX_MEMBERS: Final = 16
+"""A member of gzip may be empty: millions of them fit into an object that expands to nothing."""
 _NO_ENCODINGS: Final = ("", "identity", "aws-chunked")
 """Encodings that leave an object as it is; the last one is only about its upload."""
 _ZLIB: Final = ("gzip", "x-gzip", "deflate")
@@ -101,7 +103,8 @@ class Source:
 def decode(data: bytes, encoding: str, *, ref: ImageRef, limit: int) -> bytes:
     """Undo one content encoding; the result has at most `limit` bytes.
 
-    Some stores decode a body and keep the header, so a body that is not encoded is left as it is.
+    Some stores decode a body and keep the header, so one that does not begin as gzip does is left
+    as it is.
     Raises `UnsupportedImage`, `CorruptImage` or `DecompressionBomb`.
     """
     if encoding not in _ZLIB:
@@ -114,6 +117,11 @@ def decode(data: bytes, encoding: str, *, ref: ImageRef, limit: int) -> bytes:
     parts: list[bytes] = []
     free = limit
     while data:
+        if len(parts) == _MAX_MEMBERS:
+            raise DecompressionBomb(
+                f"{ref}: expected at most {_MAX_MEMBERS} members of {encoding}, found more; store "
+                "the image without it"
+            )
         decoder = zlib.decompressobj(_EITHER_HEADER)
         try:
             parts.append(decoder.decompress(data, free + 1))

@@ -10,6 +10,7 @@ from producer.contract.s3_uri import ImageRef
 from producer.observability.events import NO_EVENTS, Events
 from worker.config.access import AllowedPrefix, require_allowed
 from worker.errors import (
+    AccessDenied,
     BucketNotFound,
     CutworkError,
     OutputsContested,
@@ -144,10 +145,13 @@ class S3Storage:
 
         Sent only for the first ETag of a bucket that is not the MD5 it looks like.
         """
-        with self.request(ref):
-            response = self.client.get_object(Bucket=ref.bucket, Key=ref.key)
-            with closing(response["Body"]) as body:
-                found = body.read(len(data) + 1)
+        try:
+            with self.request(ref):
+                response = self.client.get_object(Bucket=ref.bucket, Key=ref.key)
+                with closing(response["Body"]) as body:
+                    found = body.read(len(data) + 1)
+        except AccessDenied:
+            return  # The worker may write but not read, so it cannot compare.
         if response.get("ETag", "").strip('"') != etag:
             return  # Another job has replaced it meanwhile.
         if found == data:
@@ -177,7 +181,7 @@ class S3Storage:
                 MetadataDirective="REPLACE",
                 **self.put_arguments,
             )
-        if ref.bucket not in self._opaque_etags and is_other_copy(response, stored.etag):
+        if ref.bucket not in self._opaque_etags and is_other_copy(response, stored):
             self.remove(ref)
             raise OutputsContested(
                 f"{ref}: expected the output that was found a moment ago, found another one; two "

@@ -29,6 +29,8 @@ class Stored(NamedTuple):
     modified: datetime | None
     source: str | None = None
     """The ETag of the source that the output was made of; None for outputs of older releases."""
+    encryption: str | None = None
+    """How the store encrypts it; None if the store does not say."""
 
     @classmethod
     def from_response(cls, response: "HeadObjectOutputTypeDef", ref: ImageRef) -> Self:
@@ -42,6 +44,7 @@ class Stored(NamedTuple):
             response.get("ContentType", "application/octet-stream"),
             response.get("LastModified"),
             metadata.get(SOURCE),
+            response.get("ServerSideEncryption"),
         )
 
 
@@ -72,9 +75,12 @@ def has_other_md5(response: Mapping[str, Any], data: bytes) -> bool:
     return bool(etag != hashlib.md5(data, usedforsecurity=False).hexdigest())
 
 
-def is_other_copy(response: "CopyObjectOutputTypeDef", etag: str) -> bool:
+def is_other_copy(response: "CopyObjectOutputTypeDef", original: Stored) -> bool:
     """Return whether the MD5 of a copy is not that of the object to be copied."""
     copied = response.get("CopyObjectResult", {}).get("ETag", "").strip('"')
-    if response.get("ServerSideEncryption") not in _PLAIN_ENCRYPTION:
+    # An encrypted object has another ETag than the same bytes without encryption.
+    encryptions = (original.encryption, response.get("ServerSideEncryption"))
+    if any(encryption not in _PLAIN_ENCRYPTION for encryption in encryptions):
         return False
+    etag = original.etag
     return bool(_MD5.fullmatch(copied) and _MD5.fullmatch(etag) and copied != etag)

@@ -1,10 +1,12 @@
 """While the broker does not answer, the log has one line each time the state changes.
 
 Celery logs every attempt to connect, and a traceback for each job that it requeues; the worker's
-threads would log every period that they miss.
+threads would log every period that they miss. What a thread misses while Celery is connected, as
+with a broker that is full, is logged once a minute.
 """
 
 import logging
+import math
 import warnings
 from typing import Final
 
@@ -12,6 +14,7 @@ _CONNECTED: Final = "Connected to %s"
 _LOST: Final = "Connection to broker lost"
 _REFUSED: Final = "Cannot connect to %s"
 _FREQUENT: Final = "Frequent restarts detected"
+_REPEAT_SECONDS: Final = 60.0
 _MISSED: Final = (
     "lost messages are not looked for: %s",
     "this worker's deliveries were not renewed: %s",
@@ -32,8 +35,8 @@ class OutageFilter(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._is_lost = False
-        self._logged: set[str] = set()
-        """What was logged since the last connection."""
+        self._logged: dict[str, float] = {}
+        """What was logged since the last connection, and when."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record says something new."""
@@ -48,15 +51,19 @@ class OutageFilter(logging.Filter):
         if _REFUSED in text:
             self._is_lost = True
             # The reason may change: a broker that refuses connections comes back as read-only.
-            return self._is_first(f"{_REFUSED} {_reason(record)}")
+            reason = f"{_REFUSED} {_reason(record)}"
+            return self._is_new(reason, record.created, within=math.inf)
         if text.startswith(_FREQUENT):
             return not self._is_lost
-        return text not in _MISSED or (not self._is_lost and self._is_first(text))
+        if text not in _MISSED:
+            return True
+        return not self._is_lost and self._is_new(text, record.created, within=_REPEAT_SECONDS)
 
-    def _is_first(self, text: str) -> bool:
-        is_first = text not in self._logged
-        self._logged.add(text)
-        return is_first
+    def _is_new(self, text: str, now: float, *, within: float) -> bool:
+        if text in self._logged and now - self._logged[text] < within:
+            return False
+        self._logged[text] = now
+        return True
 
 
 def _reason(record: logging.LogRecord) -> str:

@@ -38,10 +38,11 @@ def main() -> int:
                 rows.append([name, "not installed", *["–"] * len(CHECKS)])
                 continue
             results = examine(name, local, Path(folder))
-            failures += [f"{name}: {check}: {text}" for check, text in results.items() if text]
+            own = [f"{name}: {check}: {text}" for check, text in results.items() if text]
+            failures += own
             marks = ["–" if text is None else "no" if text else "yes" for text in results.values()]
             rows.append([name, version, *marks])
-            print(" ".join(rows[-1]), *failures[-3:], sep="\n  ", flush=True)
+            print(" ".join(rows[-1]), *own, sep="\n  ", flush=True)
     table = format_table(rows)
     OUT.mkdir(exist_ok=True)
     (OUT / "stores.md").write_text(table)
