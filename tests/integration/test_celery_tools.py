@@ -238,7 +238,7 @@ def test_a_delivery_ends_whatever_celery_does_behind_the_job(
         assert outcome_of(own_stack, job.id).code == "forbidden"
     assert client.submit("s3://any/a.jpg", image="s3://forbidden/a.png").wait(PATIENCE).code
     wait_until_nothing_is_held(client)
-    assert "Celery failed behind the task" in own_worker.log.read_text()
+    assert "Celery failed after the task" in own_worker.log.read_text()
 
 
 def test_flower_sees_and_cancels_jobs(own_stack: LocalStack, client: Client, flower: str) -> None:

@@ -1,6 +1,6 @@
 """The schema of Celery's signatures: the tasks that a message names to be sent after its own.
 
-Celery builds and sends them behind the job, where an error would come too late. They are therefore
+Celery builds and sends them after the job, where an error would come too late. They are therefore
 checked whole before it: chains, chords, `link` and `link_error`, at any depth.
 
 Source: https://docs.celeryq.dev/en/stable/userguide/canvas.html

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class ThreadPool(thread.TaskPool):
     """Celery's pool of threads, which ends the delivery if Celery itself fails in a thread.
 
-    Upstream: an exception behind the task, such as one of a malformed signature, is stored in a
+    Upstream: an exception after the task, such as one of a malformed signature, is stored in a
     future that nothing reads. Problem: the delivery is neither acknowledged nor rejected, and its
     thread counts as busy for ever. Patch: the delivery is ended as after any other error.
     """
@@ -35,7 +35,7 @@ class ThreadPool(thread.TaskPool):
 def _end_delivery(request: Request, future: Future[Any]) -> None:
     if future.cancelled() or (error := future.exception()) is None:
         return
-    log.error("job %s: Celery failed behind the task", request.id, exc_info=error)
+    log.error("job %s: Celery failed after the task", request.id, exc_info=error)
     state.task_ready(request)
     try:
         if isinstance(error, MemoryError) and not early_outcomes.is_settled(request.message):

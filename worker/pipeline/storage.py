@@ -160,8 +160,8 @@ class S3Storage:
         self.remove(ref)
         raise StorageRefused(
             f"{ref}: expected that the {len(data):,} bytes sent are stored, found others, which "
-            "were deleted; the object store or a proxy before it changes what is written: check it "
-            f"with `cutwork doctor --write s3://{ref.bucket}`"
+            "were deleted; the object store or a proxy in front of it changes what is written: "
+            f"check it with `cutwork doctor --write s3://{ref.bucket}`"
         )
 
     def renew(self, ref: ImageRef, stored: Stored, *, source: str) -> None:

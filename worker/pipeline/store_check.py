@@ -46,7 +46,7 @@ def check_outputs(settings: WorkerSettings) -> Iterator[str]:
             sentence = f"object store, {prefix}: {deviation.part}: {deviation.sentence}"
             if deviation.is_fatal:
                 raise SettingsError(
-                    f"{sentence}; use another store, or correct the proxy before it"
+                    f"{sentence}; use another store, or correct the proxy in front of it"
                 )
             yield sentence
         if not deviations:

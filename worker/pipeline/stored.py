@@ -53,7 +53,7 @@ def required(response: Mapping[str, Any], name: str, ref: ImageRef) -> Any:
     if response.get(name) is None:
         raise StorageRefused(
             f"{ref}: expected {name} in the object store's answer, found none; check the store and "
-            "any proxy before it with `cutwork doctor --write`"
+            "any proxy in front of it with `cutwork doctor --write`"
         )
     return response[name]
 

@@ -74,7 +74,7 @@ def _parts(headers: dict[str, Any], properties: object, body: Any) -> None:
 
 
 def _send_what_follows(embed: dict[str, Any]) -> None:
-    """Do with the signatures of an accepted message what Celery does behind its job."""
+    """Do with the signatures of an accepted message what Celery does after its job."""
     for name in ("callbacks", "errbacks", "chain", "chord"):
         value = embed.get(name) or ()
         for signature in [value] if isinstance(value, dict) else value:

@@ -80,7 +80,7 @@ class Room:
         return child
 
     def proxy(self, change: Callable[[Reply], Reply]) -> S3Proxy:
-        """Start a proxy before SeaweedFS that changes every response."""
+        """Start a proxy in front of SeaweedFS that changes every response."""
         proxy = self._stack.enter_context(S3Proxy(self.seaweed_port))
         methods = ("GET", "HEAD", "PUT", "DELETE", "POST")
         self._stack.enter_context(proxy.failing(Odd(change), *methods))

@@ -61,7 +61,7 @@ def _length_bytes(configuration: bytes) -> int:
 
 
 def _units(data: bytes, size: int) -> Iterator[bytes]:
-    """Yield the beginnings of units, each behind a length of `size` bytes."""
+    """Yield the beginnings of units, each after a length of `size` bytes."""
     position = 0
     for _ in range(_MAX_UNITS):
         if position + size >= len(data):

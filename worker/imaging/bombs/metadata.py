@@ -9,7 +9,7 @@ MAX_EXIF_BYTES: Final = 2**20
 segment, and makes Python objects of its values."""
 MAX_METADATA_BYTES: Final = 16 * 2**20
 """All metadata of a file. Thermal cameras and 3D photographs store up to 10 MiB before the pixels;
-further pictures and films lie behind the picture and do not count."""
+further pictures and films lie after the picture and do not count."""
 
 
 def check_metadata(image_format: str, *, exif: int, total: int) -> None:

@@ -38,7 +38,7 @@ class PillowImage:
         self._key = _transparent_level(data, image)
         self._covered = covered_part(data, image)
         self.facts = Facts(
-            # An MPO is a JPEG with further pictures behind the first.
+            # An MPO is a JPEG with further pictures after the first.
             format="JPEG" if image.format == "MPO" else str(image.format),
             mode=image.mode,
             size=image.size,

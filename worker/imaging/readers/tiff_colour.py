@@ -52,7 +52,7 @@ def _stated(tags: Directory, layout: Layout) -> Iterator[tuple[str, bool]]:
 
 
 def _is_srgb_curve(stored: bytes, order: str, bits: int) -> bool:
-    """Return whether the tables of one or three channels, one behind the other, are near sRGB."""
+    """Return whether the tables of one or three channels, one after the other, are near sRGB."""
     count = 2 ** min(bits, 16)
     values = np.frombuffer(stored[: len(stored) // 2 * 2], f"{order}u2") / 65535
     if len(values) not in (count, 3 * count):

@@ -36,8 +36,8 @@ def find_picture(data: bytes) -> MainPicture:
     """Return the first directory that is neither reduced in size nor a mask.
 
     It is in the chain of directories, or, if that has thumbnails alone, among the sub-directories
-    of one. If all are marked as reduced, the largest is the picture. Directories behind a broken
-    one, or behind a limit, are not looked at.
+    of one. If all are marked as reduced, the largest is the picture. Directories after a broken
+    one, or beyond a limit, are not looked at.
 
     Raises the errors of `read_directory` for the first one, and for a broken one if no picture
     precedes it.
