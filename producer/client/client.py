@@ -91,8 +91,6 @@ class Client:
         try:
             async with asyncio.timeout(connections.timeout + _MARGIN):
                 await asyncio.wrap_future(sent)
-        except BrokerUnavailable:
-            raise
         except TimeoutError as error:
             raise connections.describe_outage(error) from error
         return self._handle(job)

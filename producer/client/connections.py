@@ -101,7 +101,7 @@ class Connections:
             closed=ClientClosed("expected an open client, found that it was closed; open another"),
         )
         self.runs = ClientRuns(self.ledger.runs, asking=self.asking)
-        self.sender = Sender(self.send, limit=GROUP)
+        self.sender = Sender(self._send, limit=GROUP)
         self._closed = threading.Event()
 
     def check_open(self) -> None:
@@ -133,10 +133,14 @@ class Connections:
             f"{failure_advice(reason)}"
         )
 
-    def send(self, jobs: Sequence[Job], *, seconds: float | None = None) -> None:
-        """Enqueue up to `GROUP` jobs within `seconds`; raise `BrokerUnavailable` if that fails."""
+    def send(self, jobs: Sequence[Job]) -> None:
+        """Enqueue up to `GROUP` jobs; raise `BrokerUnavailable` if that fails."""
         self.check_open()
-        with deadline(self.timeout if seconds is None else seconds):
+        self._send(jobs, seconds=self.timeout)
+
+    def _send(self, jobs: Sequence[Job], *, seconds: float) -> None:
+        """Enqueue jobs within `seconds`, also those that were queued before the client closed."""
+        with deadline(seconds):
             try:
                 self.ledger.add_pending(*jobs)
                 retry_until_deadline(partial(publish, self.app, jobs), (KombuError, *TRANSIENT))

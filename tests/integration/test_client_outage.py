@@ -193,6 +193,15 @@ def test_after_close_every_call_says_so(idle: Client) -> None:
     assert idle.pending() == 1
 
 
+def test_jobs_that_are_queued_when_the_client_closes_are_sent_first(idle: Client) -> None:
+    client = Client(idle.broker_url)
+    sender = client.connections.sender
+    queued = [sender.submit(job_of(number), seconds=PATIENCE) for number in range(300)]
+    client.close()
+    assert [future.result(0) for future in queued] == [None] * 300
+    assert idle.pending() == 300
+
+
 def test_jobs_of_many_coroutines_are_sent(idle: Client) -> None:
     handles = asyncio.run(submit_many_async(idle, 250))
     assert len({handle.id for handle in handles}) == 250
