@@ -12,7 +12,7 @@ import redis
 
 from producer.contract.job import run_of_job_id
 from producer.store.deliveries import cancelled_key, delivery_key
-from producer.store.runs import jobs_key
+from producer.store.runs import jobs_key, run_key
 
 _EXPIRY_SECONDS: Final = 30 * 86_400
 """How long a job stays cancelled: longer than any message should wait in its queue."""
@@ -21,9 +21,9 @@ Cancellation = Literal["cancelled", "begun", "ended", "unknown"]
 """What a cancellation found.
 
 `cancelled`: the job had not begun, and will not. `begun`: a worker runs it; only a further attempt
-is prevented. `ended`: it has an outcome already. `unknown`: it is not pending and has no outcome,
-as a job of a canvas that was not submitted by a `Client`; if its message is queued, it will not
-begin.
+is prevented. `ended`: it has an outcome already, stored or counted for its run. `unknown`: it is
+not pending and has no outcome, as a job of a canvas that was not submitted by a `Client`; if its
+message is queued, it will not begin.
 """
 
 
@@ -39,7 +39,8 @@ class Cancellations:
     def mark(self, job_id: str) -> Cancellation:
         """Mark a job as cancelled unless it has ended; return what was found."""
         keys = [cancelled_key(job_id), delivery_key(job_id), self._pending, self._outcome + job_id]
-        keys.append(jobs_key(run_of_job_id(job_id) or ""))
+        run = run_of_job_id(job_id) or ""
+        keys += [jobs_key(run), run_key(run)]
         reply: Any = self._cancel(keys=keys, args=[job_id, _EXPIRY_SECONDS])
         (found,) = (item for item in get_args(Cancellation) if item == reply)
         state: Cancellation = found

@@ -6,6 +6,7 @@ from producer import Client, Outcome
 from producer.store.publish import publish
 from tests.support.jobs import job_of
 from tests.support.patience import PATIENCE
+from tests.support.runs import SPEC
 
 
 def count(client: Client, job_id: str) -> tuple[int, bool]:
@@ -37,6 +38,14 @@ def test_a_job_that_has_begun_ends_as_usual_but_does_not_begin_again(idle: Clien
 def test_a_job_that_no_client_submitted_does_not_begin_either(idle: Client) -> None:
     assert idle._ledger.cancel("of-a-canvas", reason="a test") == "unknown"
     assert count(idle, "of-a-canvas") == (0, True)
+
+
+def test_a_job_of_a_run_that_is_no_longer_in_flight_has_ended(idle: Client) -> None:
+    run = idle.runs.begin(SPEC, command="cutwork sync")
+    job_id = f"{run}.abc"
+    assert idle.handle(job_id).state() == "ended"
+    assert not idle.cancel(job_id)
+    assert count(idle, job_id) == (1, False)
 
 
 def test_a_job_that_is_submitted_again_begins(idle: Client) -> None:
