@@ -254,7 +254,7 @@ class Feeder:
             record = self.ledger.summary(self.run)
             self._require_hope(record)
             if self.trial_jobs and not trial.is_over(record):
-                room = min(room, self.trial_jobs - record.counts.sent)
+                room = min(room, trial.jobs_left(record, self.trial_jobs))
             if self._breaker.update(record):
                 self.events.notice(f"jobs only fail with {self._breaker.code}; sending probes")
             if self._breaker.code is None:

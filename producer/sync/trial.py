@@ -36,6 +36,15 @@ def is_over(record: RunRecord) -> bool:
     return counts.done + counts.skipped + counts.failed > shared
 
 
+def jobs_left(record: RunRecord, most: int) -> int:
+    """Return how many more jobs may be sent until one has shown that the options are accepted.
+
+    `most` may be tried at first. A job that was cancelled by itself shows nothing, and does not
+    count: otherwise a run whose first jobs are cancelled would wait for outcomes that never come.
+    """
+    return most - (record.counts.sent - record.counts.cancelled)
+
+
 def shared_failure(record: RunRecord) -> str | None:
     """Return the code that all outcomes have, if every job would fail with it; None otherwise."""
     if is_over(record) or record.counts.failed < _MIN_FAILURES:

@@ -4,7 +4,7 @@ import pytest
 
 from producer.contract.model_names import MODEL_NAMES, MODEL_SUFFIXES
 from producer.sync.options_check import refusal_by_name
-from producer.sync.trial import TRIAL_JOBS, is_over, shared_failure
+from producer.sync.trial import TRIAL_JOBS, is_over, jobs_left, shared_failure
 from tests.support.run_records import counts, record
 from worker.models.files.catalogue import catalogue
 from worker.models.files.store import SUFFIXES
@@ -55,3 +55,12 @@ def test_the_outcomes_that_decide(
     failed = sum(n for code, n in codes.items() if not code.startswith("name_"))
     run = record(counts=counts(done=done, failed=failed, skipped=0, sent=20), codes=codes)
     assert (is_over(run), shared_failure(run)) == (over, shared)
+
+
+@pytest.mark.parametrize(("sent", "cancelled", "left"), [(0, 0, 20), (20, 0, 0), (20, 20, 20)])
+def test_jobs_that_were_cancelled_show_nothing_and_make_room(
+    sent: int, cancelled: int, left: int
+) -> None:
+    run = record(counts=counts(done=0, failed=0, skipped=0, sent=sent, cancelled=cancelled))
+    assert not is_over(run)
+    assert jobs_left(run, 20) == left
