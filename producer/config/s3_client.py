@@ -81,7 +81,7 @@ def _open_session(own: S3Settings | None) -> "Callable[[Config], S3Client]":
     if own is None:
         return partial(_create, boto3.Session())
     session = botocore.session.Session(profile=own.source_aws_profile)
-    endpoint = own.source_aws_endpoint_url or _profile_endpoint(session)
+    endpoint = own.source_aws_endpoint_url or _profile_endpoint(session, own.source_aws_profile)
     boto3_session = boto3.Session(
         botocore_session=session,
         aws_access_key_id=own.source_aws_access_key_id,
@@ -98,9 +98,13 @@ def _create(session: boto3.Session, config: Config, endpoint: str | None = None)
     return session.client("s3", endpoint_url=endpoint, config=config)
 
 
-def _profile_endpoint(session: botocore.session.Session) -> str | None:
-    """Return the endpoint for S3 in the session's profile, if a profile is chosen and has one."""
-    if session.profile is None:
+def _profile_endpoint(session: botocore.session.Session, name: str | None) -> str | None:
+    """Return the endpoint for S3 in the session's profile `name`, if it has one.
+
+    Without a name the session has the profile of `AWS_PROFILE`, whose endpoint is that of the other
+    store.
+    """
+    if name is None:
         return None
     profile: dict[str, Any] = session.get_scoped_config()
     services: dict[str, Any] = session.full_config.get("services", {})

@@ -168,3 +168,15 @@ def test_secrets_are_not_shown() -> None:
         source_aws_access_key_id="k", source_aws_secret_access_key="very-secret"
     )
     assert "very-secret" not in repr(settings)
+
+
+def test_the_profile_of_outputs_does_not_give_sources_an_endpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile outputs]\nendpoint_url = http://outputs.example.com\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "outputs")
+    settings = S3Settings.read(source_aws_region="eu-west-1")
+    headers = sent(open_s3(settings, for_sources=True, attempts=1), "get_object")
+    assert headers["url"] == "https://photos.s3.eu-west-1.amazonaws.com/a"
