@@ -1,14 +1,17 @@
 """Doubtful steps are decided by ETags, in the order of the plan."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from producer.contract.s3_prefix import S3Prefix
 from producer.contract.s3_uri import ImageRef
 from producer.sync.listing.objects import ListingFailed
 from producer.sync.listing.page import Entry
-from producer.sync.plan.check_sources import check_sources
+from producer.sync.plan.check_sources import check_sources, source_reader
 from producer.sync.plan.existing_outputs import ExistingOutputs
 from producer.sync.plan.planner import Output, Planner
 from producer.sync.plan.step import Step
@@ -108,3 +111,32 @@ def test_an_archived_source_is_left_out_unless_it_is_processed() -> None:
     entries = [Entry(f"in/{name}.jpg", 1, time(5), "e", name != "c") for name in "abc"]
     steps = list(plan(entries, written={"a.png": time(999)}, checks=True))
     assert [one.verdict for one in steps] == ["current", "archived", "send"]
+
+
+def test_a_listing_without_etags_decides_nothing() -> None:
+    (decided,) = check_sources([step(1)._replace(etag="")], lambda _: "e1")
+    assert (decided.verdict, decided.reason) == ("current", "newer")
+
+
+def refusing(status: int) -> Any:
+    s3 = boto3.client("s3", region_name="eu-west-1")
+    stubber = Stubber(s3)
+    stubber.add_client_error("head_object", service_error_code=str(status))
+    stubber.activate()
+    return s3
+
+
+@pytest.mark.parametrize("is_required", [True, False])
+def test_outputs_that_must_not_be_read_are_an_error_if_they_were_to_be_checked(
+    monkeypatch: pytest.MonkeyPatch, is_required: bool
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    output = ImageRef(bucket="cutouts", key="a.png")
+    assert source_reader(refusing(404), is_required=is_required)(output) is None
+    read = source_reader(refusing(403), is_required=is_required)
+    if not is_required:
+        assert read(output) is None
+        return
+    with pytest.raises(ListingFailed, match=r"s3://cutouts/a.png: .*403.*s3:GetObject"):
+        read(output)

@@ -135,3 +135,6 @@ def test_a_dry_run_names_every_conflict_and_shows_every_input() -> None:
     }
     left_out = Step("in/notes.txt", "excluded", "not_image")
     assert input_json(left_out, SPEC)["source"] == "s3://photos/in/notes.txt"
+    access_point = "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/photos"
+    spec = SPEC.model_copy(update={"source": f"{access_point}/in/"})
+    assert input_json(left_out, spec)["source"] == f"{access_point}/in/notes.txt"

@@ -32,7 +32,8 @@ def check_sources(steps: Iterable[Step], read_source: ReadSource) -> Iterator[St
     """Yield the steps in order, the doubtful ones decided; one request for each of these.
 
     An output that was made of this source is `current`; one of another source is sent, because it
-    was `replaced`. A step keeps its verdict if its output does not name a source.
+    was `replaced`. A step keeps its verdict if its output does not name a source, or the
+    listing gives no ETag.
     """
     waiting: deque[tuple[Step, Future[str | None] | None]] = deque()
     pool: ThreadPoolExecutor | None = None
@@ -56,16 +57,26 @@ def check_sources(steps: Iterable[Step], read_source: ReadSource) -> Iterator[St
             pool.shutdown(cancel_futures=True)
 
 
-def source_reader(s3: "S3Client") -> ReadSource:
-    """Return a function that reads the metadata of outputs; it raises `ListingFailed`."""
+def source_reader(s3: "S3Client", *, is_required: bool = False) -> ReadSource:
+    """Return a function that reads the metadata of outputs; it raises `ListingFailed`.
+
+    If these credentials may not read outputs, that is an error if `is_required`; else dates decide.
+    """
 
     def read_source(ref: ImageRef) -> str | None:
         try:
             response = s3.head_object(Bucket=ref.bucket, Key=ref.key)
         except (ClientError, BotoCoreError) as error:
             failure = classify(error)
-            if failure.condition in (S3Condition.MISSING_OBJECT, S3Condition.FORBIDDEN):
+            if failure.condition is S3Condition.MISSING_OBJECT:
                 return None
+            if failure.condition is S3Condition.FORBIDDEN:
+                if not is_required:
+                    return None
+                raise ListingFailed(
+                    f"{ref}: S3 refuses to show its metadata ({failure.answer}); give these "
+                    "credentials s3:GetObject on the outputs, or leave out --check-sources"
+                ) from error
             raise ListingFailed(f"{ref}: expected its metadata, found {failure.answer}") from error
         return output_metadata(response.get("Metadata", {})).get(SOURCE)
 
@@ -78,7 +89,7 @@ def _is_ready(future: "Future[str | None] | None") -> bool:
 
 def _decided(step: Step, future: "Future[str | None] | None") -> Step:
     etag = future.result() if future is not None else None
-    if etag is None:
+    if etag is None or not step.etag:
         return step
     if etag == step.etag:
         return Step(step.cursor, "current", "newer")

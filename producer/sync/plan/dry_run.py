@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from producer.console.humanize import duration, quantity
 from producer.console.input_states import unsent_counts, unsent_texts
 from producer.contract.run import RunCounts, RunRecord, RunSpec
+from producer.contract.s3_uri import split_uri
 from producer.sync.plan.known import FindUnreadable, mark_known
 from producer.sync.plan.step import EXCLUSION_COUNTS, Step
 
@@ -90,8 +91,8 @@ class DryRun:
 
 def input_json(step: Step, spec: RunSpec) -> dict[str, Any]:
     """Return what would happen to one input, as a JSON value."""
-    # Steps that are left out have no reference, only their key or their line's number.
-    bucket = (spec.source or "").removeprefix("s3://").partition("/")[0]
+    # A source under a prefix that is left out has no reference, only its key.
+    bucket, _ = split_uri(spec.source or "")
     source = f"s3://{bucket}/{step.cursor}" if step.source is None else str(step.source)
     facts = {
         "source": source,

@@ -64,6 +64,7 @@ def listing_plan(spec: RunSpec, s3: "S3Client", *, sources: "S3Client | None" = 
         )
         entries = list_objects(sources, bucket=source.bucket, prefix=source.prefix, after=cursor)
         with closing(entries):
-            yield from check_sources(planner.plan(entries), source_reader(s3))
+            read_source = source_reader(s3, is_required=spec.check_sources)
+            yield from check_sources(planner.plan(entries), read_source)
 
     return plan
