@@ -28,10 +28,7 @@ def examine(client: Client, *, read: Sequence[str], write: Sequence[str]) -> Ite
     broker = _broker(client)
     yield broker
     if broker.ok:
-        workers = _workers(client)
-        yield workers
-        if workers.ok:
-            yield from _queues(client)
+        yield from _workers_and_queues(client)
     if not read and not write:
         advice = "name buckets: `cutwork doctor s3://in --write s3://out`"
         yield Finding("S3", None, f"not checked; {advice}")
@@ -55,6 +52,16 @@ def _broker(client: Client) -> Finding:
         advice = "set maxmemory-policy noeviction, otherwise a full server drops jobs"
         return Finding("broker", False, f"{url} has maxmemory-policy {eviction}; {advice}")
     return Finding("broker", True, f"{url} answers, version {version}")
+
+
+def _workers_and_queues(client: Client) -> Iterator[Finding]:
+    try:
+        workers = _workers(client)
+        yield workers
+        if workers.ok:
+            yield from _queues(client)
+    except BrokerUnavailable as error:  # It may refuse these commands only, or be gone meanwhile.
+        yield Finding("workers", False, str(error))
 
 
 def _workers(client: Client) -> Finding:

@@ -40,7 +40,7 @@ def check_report_place(place: str) -> None:
         S3Prefix.parse(place)
         return
     path = Path(place).absolute()
-    while not path.exists():
+    while not os.path.exists(path):  # noqa: PTH110 - `Path.exists` raises if it may not look
         path = path.parent
     if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise ValueError(

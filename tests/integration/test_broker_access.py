@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from redis.exceptions import NoPermissionError
 from deploy.child import Child
 from deploy.local import LocalStack
 from producer import Client, Options
+from producer.cli.doctor import examine
 from producer.cli.exporter.figures import Figures
 from producer.config.broker_url import failure_advice
 from producer.contract.job import QUEUE
@@ -283,3 +285,17 @@ def test_the_logs_hold_no_credentials(guarded: Guarded, worker: Child) -> None:
         assert secret not in log
     assert guarded.stack.environment()["AWS_ACCESS_KEY_ID"] not in log
     assert re.search(r"(?i)signature[=:]\s*[0-9a-f]{64}", log) is None
+
+
+def test_doctor_says_that_the_broker_refuses_the_question_about_workers(idle: Client) -> None:
+    server = idle.runs.server
+    server.acl_setuser("mute", enabled=True, passwords=["+secret"], keys=["*"],
+        categories=["+@all"], commands=["-ping"])  # fmt: skip
+    try:
+        url = idle.broker_url.replace("redis://", "redis://mute:secret@")
+        with Client(url) as client:
+            broker, workers = islice(examine(client, read=[], write=[]), 2)
+    finally:
+        server.acl_deluser("mute")
+    assert (broker.ok, workers.what, workers.ok) == (True, "workers", False)
+    assert "refuses" in workers.text
