@@ -53,8 +53,12 @@ def _changed_options(options: Options) -> list[str]:
 
 
 def _flags(spec: RunSpec) -> list[str]:
-    names = ("force", "changed_options", "retry_failed", "skip_bad_lines")
-    flags = [f"--{name.replace('_', '-')}" for name in names if getattr(spec, name)]
+    names = (
+        *("ignore_case", "all_files", "force", "changed_options", "check_sources"),
+        *("retry_failed", "skip_bad_lines"),
+    )
+    given = [name for name in names if getattr(spec, name)]
+    flags = [f"--{'all' if name == 'all_files' else name.replace('_', '-')}" for name in given]
     return flags if spec.limit is None else [*flags, f"--limit {spec.limit}"]
 
 

@@ -22,6 +22,7 @@ from producer.contract.s3_uri import ImageRef
 from producer.report.run_chart import MAX_BARS, round_top, throughput
 from producer.report.run_figures import figures, input_states, stage_means
 from producer.report.run_report import write_run_report
+from producer.report.run_summary import run_facts
 from tests.support.run_records import HOSTILE, START, counts, failure, outcome, record
 
 if TYPE_CHECKING:
@@ -187,6 +188,14 @@ def test_a_long_run_has_few_bars_that_contain_every_image(span: int) -> None:
             if bar.start in inside and bar.start + 60 * bar.minutes in inside
         ], "expected no bars in a gap"
     assert throughput([]) is None
+
+
+def test_every_switch_of_a_run_is_shown() -> None:
+    switches = [name for name, field in RunSpec.model_fields.items() if field.annotation is bool]
+    spec = RunSpec.model_validate({"source": "s3://photos/"} | dict.fromkeys(switches, True))
+    shown = dict(run_facts(record(spec=spec)))["Flags"]
+    given = {name.replace("_", "-") for name in switches} - {"all-files"} | {"all"}
+    assert {flag.removeprefix("--") for flag in shown} == given
 
 
 def test_stages_are_means_over_the_done_images_and_the_rest_is_other() -> None:
