@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from producer.cli.main import app
+from producer.cli.run_reports import check_report_place
 
 
 def cutwork(*arguments: str, **env: str) -> Result:
@@ -70,3 +71,11 @@ def test_a_wrong_variable_exits_with_2(command: str) -> None:
     done = cutwork(command, CUTWORK_BROKER_URL="http://x")
     assert done.exit_code == 2
     assert "CUTWORK_BROKER_URL: expected a URL that begins with redis://" in done.stderr
+
+
+def test_a_place_that_cannot_be_looked_at_is_judged_by_the_folder_above_it(tmp_path: Path) -> None:
+    check_report_place(f"{tmp_path}/{'x' * 300}/report")
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=r"found that .*file is not a folder"):
+        check_report_place(f"{file}/{'x' * 300}")
