@@ -10,13 +10,15 @@ _MIN_FAILURES: Final = 3
 _OPTION_CODES: Final = frozenset(
     {
         *("unknown_model", "licence_not_accepted", "option_conflict", "model_invalid"),
-        *("model_hash_mismatch", "malformed_message", "gpu_unavailable", "gpu_no_driver"),
-        *("gpu_no_provider", "gpu_wrong_cuda"),
+        *("model_hash_mismatch", "malformed_message"),
     }
 )
 """Error codes that depend on the options of a run and not on an image, and that do not pass."""
-_PLACE_CODE: Final = "forbidden"
-"""Concerns most often a whole prefix, sometimes a part of it: more failures must show it."""
+_DOUBTFUL_CODES: Final = frozenset(
+    {"forbidden", "gpu_unavailable", "gpu_no_driver", "gpu_no_provider", "gpu_wrong_cuda"}
+)
+"""Error codes that most often concern all jobs, sometimes a part of a prefix or one machine of a
+pool: more failures must show it."""
 
 
 class EveryJobFails(Exception):
@@ -46,14 +48,15 @@ def jobs_left(record: RunRecord, most: int) -> int:
 
 
 def shared_failure(record: RunRecord) -> str | None:
-    """Return the code that all outcomes have, if every job would fail with it; None otherwise."""
-    if is_over(record) or record.counts.failed < _MIN_FAILURES:
+    """Return the most frequent code if every job would fail with one that all share, else None."""
+    numbers = {code: n for code, n in record.failed_codes.items() if _is_shared(code)}
+    if is_over(record) or not numbers:
         return None
-    (code, number), *_ = record.failed_codes.items()
-    if code == _PLACE_CODE:
-        return code if number >= TRIAL_JOBS else None
-    return code
+    code = max(numbers, key=numbers.__getitem__)
+    enough = _MIN_FAILURES if code in _OPTION_CODES else TRIAL_JOBS
+    # Different codes together may fill the trial, which would otherwise wait for ever.
+    return code if numbers[code] >= enough or sum(numbers.values()) >= TRIAL_JOBS else None
 
 
 def _is_shared(code: str) -> bool:
-    return code in _OPTION_CODES or code == _PLACE_CODE
+    return code in _OPTION_CODES or code in _DOUBTFUL_CODES

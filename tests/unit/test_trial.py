@@ -47,6 +47,10 @@ def test_a_model_that_a_worker_may_have_is_not_refused(model: str) -> None:
         ({"source_not_found": 20}, 0, True, None),
         ({"forbidden": 3}, 0, False, None),
         ({"forbidden": TRIAL_JOBS}, 0, False, "forbidden"),
+        ({"gpu_unavailable": 3}, 0, False, None),
+        ({"gpu_no_driver": TRIAL_JOBS}, 0, False, "gpu_no_driver"),
+        ({"forbidden": TRIAL_JOBS - 2, "unknown_model": 2}, 0, False, "forbidden"),
+        ({"forbidden": 1, "unknown_model": 3}, 0, False, "unknown_model"),
     ],
 )
 def test_the_outcomes_that_decide(
