@@ -5,6 +5,37 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import redis
+from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
+
+_CLUSTER_ADVICE: Final = (
+    "Redis Cluster is not supported, because scripts use several keys; use one server, or a managed "
+    "one with cluster mode disabled"
+)
+_OTHER_SCHEMES: Final = {
+    "valkey": "Valkey is reached with redis://",
+    "valkeys": "Valkey with TLS is reached with rediss://",
+    "redis+socket": "Unix sockets are not supported; give the server a TCP port",
+    "unix": "Unix sockets are not supported; give the server a TCP port",
+    "redis+tls": "TLS is rediss://",
+    "redis+ssl": "TLS is rediss://",
+    **dict.fromkeys(
+        ("sentinel", "sentinels", "redis+sentinel", "redis-sentinel", "rediss+sentinel"),
+        "Sentinel is not supported, because producers and workers know one address; name a proxy "
+        "that follows the primary, or the primary endpoint of a managed service",
+    ),
+    **dict.fromkeys(
+        ("redis-cluster", "rediss-cluster", "redis+cluster", "rediss+cluster"), _CLUSTER_ADVICE
+    ),
+    **dict.fromkeys(
+        ("amqp", "amqps", "pyamqp", "sqs", "kafka", "confluentkafka", "memory", "filesystem"),
+        "other brokers are not supported, because the pending jobs are stored in Redis too; use "
+        "Redis or Valkey",
+    ),
+    **dict.fromkeys(
+        ("http", "https", "tcp"), "that is no broker's scheme; Redis speaks its own protocol"
+    ),
+}
+"""What to do instead of a URL with one of these schemes."""
 
 _PARAMETERS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 """Query parameters that kombu, Celery's result backend and redis-py interpret alike."""
@@ -23,7 +54,10 @@ def validate_broker_url(url: str) -> str:
             "and %0A"
         )
     if not url.startswith(("redis://", "rediss://")):
-        raise ValueError("expected a URL that begins with redis:// or rediss://")
+        scheme, separator, _ = url.partition("://")
+        advice = _OTHER_SCHEMES.get(scheme.lower()) if separator else None
+        expected = "expected a URL that begins with redis:// or rediss:// (with TLS)"
+        raise ValueError(f"{expected}; {advice}" if advice else expected)
     # The errors of both libraries' parsers do not name the variable.
     try:
         parts = urlsplit(url)
@@ -55,23 +89,48 @@ def validate_broker_url(url: str) -> str:
 
 
 def failure_verb(error: object) -> str:
-    """Return what a failing broker does: it `refuses`, or `does not answer`."""
-    is_refusal = isinstance(error, redis.ResponseError | redis.AuthenticationError)
+    """Return what a failing broker does: it `refuses`, `is loading`, or `does not answer`."""
+    if isinstance(error, redis.BusyLoadingError):
+        return "is loading its data"
+    is_refusal = isinstance(error, redis.ResponseError | redis.AuthenticationError | ClusterError)
     return "refuses" if is_refusal else "does not answer"
 
 
 def failure_advice(error: object) -> str:
     """Return what to do about a broker that cannot be reached, or refuses a command."""
+    if isinstance(error, redis.BusyLoadingError):
+        return "wait until it has read its data from disk, and try again"
+    if (advice := configuration_advice(error)) is not None:
+        return advice
     if isinstance(error, redis.ResponseError):
         return (
             "expected a server that accepts writes, the rights of deploy/redis.acl, and a database "
             "that no other program writes to"
         )
-    if isinstance(error, redis.AuthenticationError):
-        return "correct user and password in CUTWORK_BROKER_URL"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return (
             "add ?ssl_ca_certs=FILE with the authority that signed its certificate to "
             "CUTWORK_BROKER_URL, and name the host as the certificate does"
         )
     return "is it running, and is CUTWORK_BROKER_URL right?"
+
+
+def configuration_advice(error: object) -> str | None:
+    """Return what to change if the URL or the kind of server is wrong, None for other errors."""
+    text = str(error)
+    # A failover can answer MASTERDOWN for a while, without any cluster.
+    is_cluster = isinstance(error, AskError | ClusterCrossSlotError | ClusterError)
+    if "in cluster mode" in text or (
+        is_cluster and not isinstance(error, redis.exceptions.MasterDownError)
+    ):
+        return _CLUSTER_ADVICE
+    if "AUTH <password> called without any password" in text or "no password is set" in text:
+        return "the server has no password; remove it from CUTWORK_BROKER_URL"
+    if isinstance(error, redis.AuthenticationError) or "'auth' command" in text.lower():
+        return "correct user and password in CUTWORK_BROKER_URL"
+    if "DB index" in text or "invalid DB" in text or text == "Invalid Database":
+        return (
+            "the number after the last / of CUTWORK_BROKER_URL is the database; use one below the "
+            "server's setting `databases`, such as 0"
+        )
+    return None

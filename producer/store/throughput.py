@@ -5,7 +5,6 @@ workers a pool needs that has shrunk to nothing. It is two numbers per queue, ho
 there are.
 """
 
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,13 @@ _KEY: Final = "cutwork:rates"
 _DECAY_SECONDS: Final = 120.0
 """Seconds of work, of all workers together, in which a measurement decays to 1/e. Idle time does
 not count: after a quiet night the throughput is still known."""
+_MOST_SECONDS: Final = 3_600.0
+"""The most seconds that are believed. A report covers some seconds, and S is at most 120 more than
+the longest one: a larger S is another program's, and would hide all later reports."""
+_MAX_RATE: Final = 10_000.0
+_MIN_RATE: Final = 1e-5
+"""The rates of one worker that are believed, in images per second: one image a day, and more than
+any machine can do. The autoscaler would go to its ceiling, or to nothing."""
 
 
 class ThroughputStore:
@@ -33,7 +39,10 @@ class ThroughputStore:
 
     def add(self, queue: str, *, images: int, seconds: float) -> None:
         """Add what one worker did in `seconds` during which all of its threads were busy."""
-        self._add(keys=[_KEY], args=[queue, images, seconds, _DECAY_SECONDS])
+        if not _is_plausible(images, seconds):
+            return
+        limits = [_MOST_SECONDS, _MIN_RATE, _MAX_RATE]
+        self._add(keys=[_KEY], args=[queue, images, seconds, _DECAY_SECONDS, *limits])
 
     def read(self, queues: Collection[str]) -> dict[str, float]:
         """Return the images per second of one worker, for those queues where it was measured."""
@@ -50,7 +59,10 @@ class ThroughputStore:
 def _rate(text: str | None) -> float | None:
     try:
         images, seconds = map(float, (text or "").split(" "))
-        rate = images / seconds
-    except (ValueError, ZeroDivisionError):
+    except ValueError:
         return None  # Not measured yet, or written by another program.
-    return rate if 0 < rate < math.inf else None
+    return images / seconds if _is_plausible(images, seconds) else None
+
+
+def _is_plausible(images: float, seconds: float) -> bool:
+    return 0 < seconds <= _MOST_SECONDS and _MIN_RATE <= images / seconds <= _MAX_RATE

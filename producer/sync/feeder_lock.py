@@ -12,8 +12,11 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 from producer.store.runs import feeder_key
+from producer.store.unreadable_run import is_of_another_type
 
 _LOCK_SECONDS: Final = 15
+_MAX_PID: Final = 2**22
+"""The highest process id that Linux gives; `os.kill` refuses much larger numbers."""
 
 
 class FeederRunning(RuntimeError):
@@ -37,7 +40,7 @@ class FeederLock:
         """
         self._run = run
         key, host, pid = feeder_key(run), socket.gethostname(), os.getpid()
-        holder: Any = server.get(key)
+        holder = _read_holder(server, key)
         self._lock = Lock(server, key, timeout=_LOCK_SECONDS, blocking=False, thread_local=False)
         if holder and _is_dead(str(holder), host=host, pid=pid):
             self._lock.local.token = str(holder).encode()
@@ -69,12 +72,31 @@ class FeederLock:
             self._lock.release()
 
 
+def _read_holder(server: redis.Redis, key: str) -> str | None:
+    """Return the text of the lock; one that no feeder wrote is bounded to a lock's time.
+
+    A lock without an expiry, or with a longer one, would be held for ever.
+    """
+    left: Any = server.ttl(key)
+    if left == -1 or left > _LOCK_SECONDS:
+        server.expire(key, _LOCK_SECONDS)
+    try:
+        holder: Any = server.get(key)
+    except redis.ResponseError as error:
+        if not is_of_another_type(error):
+            raise
+        return "an unknown host"  # Another program wrote this value; it expires.
+    return None if holder is None else str(holder)
+
+
 def _is_dead(holder: str, *, host: str, pid: int) -> bool:
     """Return whether the holder `host/pid/token` is a process of this machine that has ended."""
     name, _, rest = holder.partition("/")
     number = rest.partition("/")[0]
     if name != host or not number.isdecimal():
         return False
+    if len(number) > len(str(_MAX_PID)) or not 0 < int(number) <= _MAX_PID:
+        return True  # No process of this machine has this number.
     if int(number) == pid:
         return True  # An earlier container of the same name: this process has no lock yet.
     try:

@@ -10,7 +10,7 @@ import pytest
 
 from producer import Client
 from producer.store.runs import feeder_key
-from producer.sync.feeder_lock import FeederRunning
+from producer.sync.feeder_lock import FeederLock, FeederRunning
 from producer.sync.plan.step import Step
 from tests.support.patience import PATIENCE
 from tests.support.runs import answer, feeder_of, feeding, plan_of, until, waiting
@@ -64,3 +64,28 @@ def test_a_suspended_process_does_not_send_the_jobs_of_another(idle: Client) -> 
             fed.result(PATIENCE)
     assert idle.runs.summary(str(feeder.run)).counts.sent == 2
     assert waiting(idle) == []
+
+
+@pytest.mark.parametrize("number", ["0", str(10**30), "9" * 5000, "4194305"])
+def test_a_number_that_is_no_process_does_not_hold_the_run(idle: Client, number: str) -> None:
+    server = idle.runs.server
+    server.set(feeder_key("forged"), f"{os.uname().nodename}/{number}/x")
+    FeederLock(server, "forged").release()
+    assert not server.exists(feeder_key("forged"))
+
+
+@pytest.mark.parametrize("seconds", [None, 10**6])
+@pytest.mark.parametrize("kind", ["text", "list"])
+def test_a_lock_that_no_feeder_wrote_expires(idle: Client, kind: str, seconds: int | None) -> None:
+    server, key = idle.runs.server, feeder_key("forged")
+    if kind == "text":
+        server.set(key, "another-machine/1/x")
+    else:
+        server.rpush(key, "item")
+    if seconds:
+        server.expire(key, seconds)
+    with pytest.raises(FeederRunning):
+        FeederLock(server, "forged")
+    left: Any = server.ttl(key)
+    assert 0 < left <= 15
+    server.delete(key)

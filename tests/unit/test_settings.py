@@ -1,7 +1,15 @@
 """Settings: a wrong value is refused by the variable's name."""
 
 import pytest
+import redis
+from redis.exceptions import (
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+)
 
+from producer.config.broker_url import failure_advice, failure_verb
 from producer.config.settings import ProducerSettings, SettingsError
 from worker.config.settings import ModelSettings, WorkerSettings
 
@@ -56,6 +64,48 @@ def test_a_wrong_value_is_named(
     assert text.startswith(f"{name}: ")
     assert expected in text
     assert value in text or value == ","
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("sentinel://a:26379;sentinel://b:26379", "a proxy that follows the primary"),
+        ("redis+sentinel://a:26379/mymaster", "a proxy that follows the primary"),
+        ("redis+socket:///run/redis.sock", "give the server a TCP port"),
+        ("unix:///run/redis.sock", "give the server a TCP port"),
+        ("redis-cluster://a:6379", "one with cluster mode disabled"),
+        ("amqp://rabbit", "other brokers are not supported"),
+        ("sqs://", "other brokers are not supported"),
+        ("valkey://a:6379/0", "Valkey is reached with redis://"),
+        ("VALKEYS://a:6379/0", "Valkey with TLS is reached with rediss://"),
+        ("localhost:6379", "begins with redis:// or rediss://"),
+    ],
+)
+def test_another_scheme_is_refused_with_what_to_do(url: str, advice: str) -> None:
+    with pytest.raises(SettingsError, match="^CUTWORK_BROKER_URL: expected a URL") as caught:
+        ProducerSettings.read(broker_url=url)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "verb", "advice"),
+    [
+        (redis.AuthenticationError("WRONGPASS"), "refuses", "correct user and password"),
+        (redis.AuthenticationError("no password is set"), "refuses", "has no password; remove"),
+        (redis.ResponseError("DB index is out of range"), "refuses", "setting `databases`"),
+        (redis.BusyLoadingError("loading"), "is loading its data", "wait until it has read"),
+        (MovedError("1 127.0.0.1:1"), "refuses", "Redis Cluster is not supported"),
+        (ClusterCrossSlotError("Keys"), "refuses", "Redis Cluster is not supported"),
+        (ClusterDownError("Hash slot"), "refuses", "Redis Cluster is not supported"),
+        (redis.ResponseError("SELECT is not allowed in cluster mode"), "refuses", "Redis Cluster"),
+        (MasterDownError("Link with MASTER is down"), "refuses", "accepts writes"),
+        (redis.ResponseError("READONLY"), "refuses", "accepts writes"),
+        (redis.ConnectionError("refused"), "does not answer", "is it running"),
+    ],
+)
+def test_a_failure_of_the_broker_says_what_it_is(error: Exception, verb: str, advice: str) -> None:
+    assert failure_verb(error) == verb
+    assert advice in failure_advice(error)
 
 
 @pytest.mark.parametrize(
