@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from pydantic import Field, field_validator
 
+from producer.contract.bounded import Amount, Count, MinuteStart, Time
 from producer.contract.job import RunId
 from producer.contract.options import Options
 from producer.contract.outcome import Facts, Outcome, bound_texts
@@ -37,7 +38,7 @@ class RunSpec(Value):
     """Whether `include` and `exclude` match in any case."""
     all_files: bool = False
     """Whether objects without the suffix of an image are inputs too."""
-    since: float | None = None
+    since: Time | None = None
     """Unix time in seconds; older sources are excluded."""
     since_given: str | None = None
     """`since` as it was typed, such as `7d`. A resumed run keeps the time that the first command
@@ -68,30 +69,30 @@ class RunCounts(Value):
     `sent = done + skipped + failed + cancelled`.
     """
 
-    seen: int = 0
+    seen: Count = 0
     """Inputs read from the listing or the manifest."""
-    excluded: int = 0
+    excluded: Count = 0
     """Left out: folders, names that are not those of images, and what --include, --exclude or
     --since leave out."""
-    folders: int = 0
+    folders: Count = 0
     """Part of `excluded`: the empty objects of folders."""
-    not_images: int = 0
+    not_images: Count = 0
     """Part of `excluded`: objects without the suffix of an image, which --all sends."""
-    archived: int = 0
+    archived: Count = 0
     """Left out because their storage class, such as Glacier, must be restored to read them."""
-    current: int = 0
+    current: Count = 0
     """Left out because the outputs exist and are newer."""
-    known: int = 0
+    known: Count = 0
     """Left out because an earlier run found that the unchanged object is not a readable image."""
-    conflicting: int = 0
+    conflicting: Count = 0
     """Not sent because its output has no name of its own: `name_conflict`, `name_too_long` or
     `name_misplaced`. It does not count as failed."""
-    sent: int = 0
-    done: int = 0
-    skipped: int = 0
+    sent: Count = 0
+    done: Count = 0
+    skipped: Count = 0
     """Sent, but a worker found the outputs with the same fingerprint."""
-    failed: int = 0
-    cancelled: int = 0
+    failed: Count = 0
+    cancelled: Count = 0
 
     @property
     def in_flight(self) -> int:
@@ -119,11 +120,11 @@ class Failure(Value):
 class Minute(Facts):
     """The work that ended in one minute."""
 
-    start: int
+    start: MinuteStart
     """Unix time in seconds, a multiple of 60."""
-    images: int
+    images: Count
     """Outcomes of all states but `cancelled`."""
-    pixels: int
+    pixels: Count
 
 
 class RunRecord(Facts):
@@ -132,34 +133,34 @@ class RunRecord(Facts):
     id: RunId
     state: RunState
     spec: RunSpec
-    created_at: float
+    created_at: Time
     """Unix time in seconds, like all times in this record."""
-    finished_at: float | None = None
+    finished_at: Time | None = None
     taken_at: float = Field(default_factory=time.time)
     """When this record was read."""
     command: str | None = None
     """The command that started the run; the same command resumes it."""
-    total: int | None = None
+    total: Count | None = None
     """Jobs that the whole run will have sent, once they have been counted ahead."""
     report_due: str | None = None
     """Where the command that fed the run is to write its report; None once it is written."""
-    resumed: int = 0
+    resumed: Count = 0
     """How many times the run was resumed."""
     counts: RunCounts = RunCounts()
-    codes: dict[str, int] = Field(default_factory=dict)
+    codes: dict[str, Count] = Field(default_factory=dict)
     """Failed and conflicting inputs by error code."""
-    suspicions: dict[str, int] = Field(default_factory=dict)
+    suspicions: dict[str, Count] = Field(default_factory=dict)
     """Outcomes by `Outcome.suspicion`."""
-    pixels: int = 0
+    pixels: Count = 0
     """Sum over all decoded sources."""
-    source_bytes: int = 0
-    output_bytes: int = 0
+    source_bytes: Count = 0
+    output_bytes: Count = 0
     """Bytes written, of cut-outs and masks."""
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[str, Amount] = Field(default_factory=dict)
     """Seconds of all `done` jobs, by stage and as `total`."""
     minutes: tuple[Minute, ...] = ()
     """In order; minutes in which no job ended are left out."""
-    workers: dict[str, int] = Field(default_factory=dict)
+    workers: dict[str, Count] = Field(default_factory=dict)
     """Outcomes by worker."""
     slowest: tuple[Outcome, ...] = ()
     """The slowest `done` jobs, slowest first."""
