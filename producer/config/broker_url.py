@@ -8,8 +8,8 @@ import redis
 from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
 
 _CLUSTER_ADVICE: Final = (
-    "Redis Cluster is not supported, because scripts use several keys; use one server, or a managed "
-    "one with cluster mode disabled"
+    "Redis Cluster is not supported, because scripts use several keys; use one server, or a "
+    "managed one with cluster mode disabled"
 )
 _OTHER_SCHEMES: Final = {
     "valkey": "Valkey is reached with redis://",

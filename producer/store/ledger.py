@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, Literal
 
 import redis
+from redis.exceptions import ClusterError
 
 from producer.contract.job import Job, run_of_job_id
 from producer.contract.outcome import Outcome, UnreadableOutcome, cancelled_outcome
@@ -198,8 +199,10 @@ class Ledger:
         return int(self.redis.zcard(_PENDING)) + self.runs.count_pending()
 
     def server_facts(self) -> tuple[str, str]:
-        """Return the server's version and its eviction policy."""
+        """Return the server's version and its eviction policy; refuse Redis Cluster."""
         facts: Any = self.redis.info("server") | self.redis.info("memory")
+        if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
+            raise ClusterError("the server is in cluster mode")
         version = facts.get("valkey_version") or facts["redis_version"]
         return str(version), str(facts.get("maxmemory_policy", "unknown"))
 

@@ -220,8 +220,17 @@ class RunLedger:
         return {source for (source, etag), unreadable in pairs if unreadable == etag}
 
     def is_cancelled(self, run: str) -> bool:
-        """Return whether a run was cancelled, so that its queued jobs are not to be processed."""
-        return self.state(run) == "cancelled"
+        """Return whether a run was cancelled, so that its queued jobs are not to be processed.
+
+        So is a run whose key another program replaced: no outcome of it can be counted.
+        """
+        try:
+            return self.state(run) == "cancelled"
+        except redis.ResponseError as error:
+            if not is_of_another_type(error):
+                raise
+            log.warning("run %s counts as cancelled, because its key is unreadable: %s", run, error)
+            return True
 
     def state(self, run: str) -> str | None:
         """Return the state of a run, None if the run does not exist."""

@@ -3,13 +3,14 @@
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from producer import Client
 from producer.cli.main import app
+from producer.contract.outcome import Outcome
 from producer.store.unreadable_run import UnreadableRun
 from tests.support.runs import BULK, SPEC, feeder_of, feeding, plan_of, until, waiting
 
@@ -95,3 +96,44 @@ def test_a_refusing_broker_is_not_reported_as_unreachable(
     assert result.exit_code == 3
     assert "refuses (WRONGTYPE" in result.stderr
     assert "does not answer" not in result.stderr
+
+
+@pytest.mark.parametrize("part", ["", ":jobs"])
+def test_jobs_of_a_run_whose_key_was_replaced_end(idle: Client, part: str) -> None:
+    """Otherwise their messages would be delivered again for ever."""
+    ledger = idle.connections.ledger
+    server, job = ledger.redis, f"{BROKEN}.1"
+    outcome = Outcome(job_id=job, state="done")
+    server.hset(f"cutwork:run:{BROKEN}:jobs", job, "{}")
+    server.delete(f"cutwork:run:{BROKEN}{part}")
+    server.rpush(f"cutwork:run:{BROKEN}{part}", "item")
+    assert ledger.runs.is_cancelled(BROKEN) is (part == "")
+    assert not ledger.runs.record_outcome(outcome)
+    assert part or not server.hexists(f"cutwork:run:{BROKEN}:jobs", job)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "no JSON", '{"source": 1}', '{"source": "s3://a/b"}'])
+@pytest.mark.parametrize("state", ["done", "failed"])
+def test_an_outcome_is_counted_whatever_the_other_keys_of_its_run_hold(
+    idle: Client, state: Literal["done", "failed"], text: str
+) -> None:
+    ledger = idle.connections.ledger
+    server, job = ledger.redis, f"{BROKEN}.1"
+    outcome = Outcome(job_id=job, state=state, code="corrupt_image" if state == "failed" else None)
+    store_run(idle, {"state": "running", "spec": "{}", "created_at": 1, "pixels": "x"})
+    server.hset(f"cutwork:run:{BROKEN}:jobs", job, text)
+    for part in ("failures", "slowest", "suspicious", "sample", "minutes"):
+        server.set(f"cutwork:run:{BROKEN}:{part}", "text")
+    assert ledger.runs.record_outcome(outcome)
+    assert server.hget(f"cutwork:run:{BROKEN}", f"count:{state}") == "1"
+    assert not ledger.runs.record_outcome(outcome)
+
+
+def test_a_run_with_a_forged_time_is_left_out_by_name(
+    idle: Client, lost_job_run: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_run(idle, {"state": "running", "spec": SPEC.model_dump_json(), "created_at": "1e300"})
+    result = run_cutwork("runs")
+    assert (result.exit_code, lost_job_run in result.stdout) == (0, True)
+    assert f"run {BROKEN}: expected a record" in caplog.text
+    assert run_cutwork("report", BROKEN).exit_code == 3

@@ -9,7 +9,20 @@ from tests.support.runs import SPEC
 
 RUN = "20261122-000000-bad000"
 KNOWN = {"state": "running", "spec": SPEC.model_dump_json(), "created_at": "1"}
-NUMBERS = ["1e300", "-1", "1e12", "inf", "-inf", "nan", "1e400", "9" * 5000, "9" * 40, "", "x", "\0"]
+NUMBERS = [
+    "1e300",
+    "-1",
+    "1e12",
+    "inf",
+    "-inf",
+    "nan",
+    "1e400",
+    "9" * 5000,
+    "9" * 40,
+    "",
+    "x",
+    "\0",
+]
 
 
 @pytest.mark.parametrize("number", NUMBERS)

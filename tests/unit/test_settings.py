@@ -82,7 +82,7 @@ def test_a_wrong_value_is_named(
     ],
 )
 def test_another_scheme_is_refused_with_what_to_do(url: str, advice: str) -> None:
-    with pytest.raises(SettingsError, match="^CUTWORK_BROKER_URL: expected a URL") as caught:
+    with pytest.raises(SettingsError, match=r"^CUTWORK_BROKER_URL: expected a URL") as caught:
         ProducerSettings.read(broker_url=url)
     assert advice in str(caught.value)
 

@@ -29,6 +29,7 @@ from worker.pipeline.factory import open_file_cache
 from worker.pipeline.malloc import fix_mmap_threshold
 from worker.pipeline.store_check import check_outputs
 from worker.runtime import state
+from worker.runtime.broker_check import check_broker
 from worker.runtime.celery_app import app
 from worker.runtime.outage_log import ignore_advice
 from worker.runtime.recorder import RuntimeRecorder
@@ -47,6 +48,7 @@ def _start(**_: object) -> None:
     try:
         with watch.stage("settings"):
             runtime = state.current()
+            check_broker(runtime.settings.broker_url)
             models = runtime.pipeline.models
             open_file_cache(runtime.settings).check()
             # Overrides the option -Q: a worker must only consume queues whose jobs it can process.
