@@ -10,14 +10,15 @@ _MOST: Final = 2**63 - 1
 """What Redis counts up to."""
 
 
-def _check_time(seconds: float) -> float:
+def check_time(seconds: float) -> float:
+    """Return the time; raise `ValueError` if no function of dates could print it."""
     if not 0 <= seconds <= _LATEST:
         raise ValueError(f"expected a Unix time in seconds from 0 to {_LATEST:.0e}")
     return seconds
 
 
 def _check_minute(seconds: int) -> int:
-    return int(_check_time(seconds))
+    return int(check_time(seconds))
 
 
 def _check_count(number: int) -> int:
@@ -32,7 +33,7 @@ def _check_amount(number: float) -> float:
     return number
 
 
-Time = Annotated[float, AfterValidator(_check_time)]
+Time = Annotated[float, AfterValidator(check_time)]
 """Unix time in seconds."""
 MinuteStart = Annotated[int, AfterValidator(_check_minute)]
 """Unix time in whole seconds."""

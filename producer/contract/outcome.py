@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from producer.contract.bounded import Time
+from producer.contract.bounded import check_time
 from producer.contract.errors import CutworkError
 from producer.contract.job import SCHEMA_VERSION
 from producer.contract.s3_uri import Ref, Value
@@ -148,12 +148,14 @@ class Outcome(Facts):
     """Host name of the worker, as Celery calls it."""
     attempt: int = 1
     """The number of the attempt, from 1."""
-    finished_at: Time = Field(default_factory=time.time)
+    finished_at: float = Field(default_factory=time.time)
     """Unix time in seconds."""
 
     _bound_texts = field_validator(
         "code", "message", "fingerprint", "warnings", "worker", mode="before"
     )(bound_texts)
+
+    _check_time = field_validator("finished_at")(check_time)
 
     @property
     def ok(self) -> bool:
