@@ -26,7 +26,7 @@ local: $(VENV)/.demo ## run a broker, an S3 server and a worker to try the comma
 test: $(VENV)/.dev ## run all tests, with a real broker, a real S3 server and real weights
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-unit: $(VENV)/.dev ## run the tests that need no server, in less than a minute [ARGS='-k mask']
+unit: $(VENV)/.dev ## run the tests that need no server, in about a minute [ARGS='-k mask']
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit $(ARGS)
 
 images-test: $(VENV)/.dev ## run all install steps of the container images, with kernels and models; some minutes
