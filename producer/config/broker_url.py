@@ -124,7 +124,7 @@ def configuration_advice(error: object) -> str | None:
         is_cluster and not isinstance(error, redis.exceptions.MasterDownError)
     ):
         return _CLUSTER_ADVICE
-    if "AUTH <password> called without any password" in text or "no password is set" in text:
+    if "called without any password" in text or "no password is set" in text:
         return "the server has no password; remove it from CUTWORK_BROKER_URL"
     if isinstance(error, redis.AuthenticationError) or "'auth' command" in text.lower():
         return "correct user and password in CUTWORK_BROKER_URL"

@@ -212,6 +212,7 @@ def _pixel_bytes(layout: Layout) -> int:
     sample = max(layout.bits // 8, 1)
     if layout.sample_format == tiff_values.FLOAT:
         sample = 4
-    # Separate planes are held twice: each by itself, and together.
-    planes = 2 if layout.has_planes else 1
-    return planes * sample * (layout.samples + 2 * (layout.photometric == tiff_values.PALETTE))
+    # Separate planes are held three times: as strips, which may be whole planes, each by itself,
+    # and together.
+    copies = 3 if layout.has_planes else 1
+    return copies * sample * (layout.samples + 2 * (layout.photometric == tiff_values.PALETTE))
