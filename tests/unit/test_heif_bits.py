@@ -13,6 +13,7 @@ from PIL import Image
 from producer.contract.options import Options
 from tests.support.cutting import pass_alone
 from tests.support.hostile import coded
+from tests.support.hostile.corpus import corpus
 from tests.support.hostile.heif import box
 from tests.support.stated_colours import cicp, decoded, png, saved
 from worker.errors import CorruptImage
@@ -182,3 +183,10 @@ def items(data: bytes) -> tuple[bytes, bytes]:
 def av1c(data: bytes) -> bytes:
     """Return the four bytes of the first configuration."""
     return data[data.index(b"av1C") + 4 :][:4]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_heic_whose_pixels_are_not_of_its_size_is_corrupt(depth: Any) -> None:
+    data = next(file.data for file in corpus() if file.name == "deep/flipped-15.heic")
+    with pytest.raises(CorruptImage, match=r"expected 64×56 pixels.*found 64×53"):
+        open_image(data, max_pixels=10_000).decode(depth=depth)

@@ -26,6 +26,14 @@ def test_arguments_that_a_signature_s_type_does_not_have_are_data(name: str, kin
     check(**message)
 
 
+@pytest.mark.parametrize("name", ["self", "name", "args", "kwargs", "result_cls", "task_type"])
+def test_options_that_celery_would_take_for_other_parameters_are_refused(name: str) -> None:
+    message = copy.deepcopy(whole_message())
+    message["body"][2] = {"chain": [signature(options={name: "x"})]}
+    with pytest.raises(ValueError, match=name):
+        check(**message)
+
+
 @pytest.mark.parametrize("name", ["eta", "expires"])
 @pytest.mark.parametrize(
     "text", ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59-14:00"]

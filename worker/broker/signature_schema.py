@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from producer.contract.validation_errors import explain
 
@@ -30,6 +30,10 @@ def _moment(value: object) -> object:
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 _Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+
+
+_POSITIONS: Final = frozenset({"self", "name", "args", "kwargs"})
+"""Parameters that Celery passes by their position; as options they would be given twice."""
 
 
 class _Options(BaseModel):
@@ -74,6 +78,15 @@ class _Options(BaseModel):
     publisher: None = None
     router: None = None
     route_name: str | None = None
+    result_cls: None = None
+    task_type: None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_positions(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (twice := sorted(_POSITIONS & value.keys())):
+            raise ValueError(f"expected options of apply_async, found the parameter {twice[0]}")
+        return value
 
 
 class _Signature(BaseModel):

@@ -9,6 +9,7 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.errors import CorruptImage
 from worker.imaging import libvips
 from worker.imaging.bombs.heif_picture import av1_bits, is_animated, is_premultiplied
 from worker.imaging.colour.embedded import embedded_profile
@@ -74,6 +75,11 @@ class DeepHeifImage:
             return self.facts.size, self._strips(libvips.read_strips(self._loaded))
         pixels = self._decode_heic()
         height, width = pixels.shape[:2]
+        if (width, height) != self.facts.size:
+            expected = f"{self.facts.size[0]}×{self.facts.size[1]}"
+            raise CorruptImage(
+                f"expected {expected} pixels as the boxes say, found {width}×{height}"
+            )
         rows = strips(height, width)
         return (width, height), self._strips((part, pixels[part]) for part in rows)
 
