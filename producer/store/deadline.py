@@ -159,11 +159,11 @@ class _Connecting:
         return _DeadlineSocket(own, self.socket_timeout)
 
 
-class DeadlineConnection(_Connecting, redis.Connection):  # type: ignore[misc]
+class DeadlineConnection(_Connecting, redis.Connection):  # type: ignore[misc]  # `_connect` is untyped there
     """A TCP connection that observes the deadline of the thread that uses it."""
 
 
-class DeadlineTLSConnection(_Connecting, redis.SSLConnection):  # type: ignore[misc]
+class DeadlineTLSConnection(_Connecting, redis.SSLConnection):  # type: ignore[misc]  # `_connect` is untyped there
     """A TLS connection that observes the deadline of the thread that uses it."""
 
 

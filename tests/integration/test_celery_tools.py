@@ -243,8 +243,8 @@ def test_a_delivery_ends_whatever_celery_does_behind_the_job(
 
 def test_flower_sees_and_cancels_jobs(own_stack: LocalStack, client: Client, flower: str) -> None:
     def ask(path: str, method: str = "GET") -> Any:
-        request = urllib.request.Request(flower + path, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
+        request = urllib.request.Request(flower + path, method=method)  # noqa: S310 - our Flower
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - the same
             return json.load(response)
 
     assert ask("/api/workers?refresh=1")[NODE]["stats"]["pool"]["max-concurrency"] == 3
